@@ -1,0 +1,51 @@
+# Everything below happens in .venv; stamps in it keep the second run of a target fast.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BUILD := build/editable
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+C_FILES = $(shell find benchmarks configs hot shim tests -name '*.[ch]')
+
+# meson-python and meson find their tools (ninja) by name.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: demo test lint bench clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/installed
+	antumbra run configs/quickstart.yaml
+
+test: lint $(VENV)/programs
+	meson test -C $(BUILD) --print-errorlogs
+	python -m pytest
+
+lint: $(VENV)/installed
+	ruff check
+	mypy
+	clang-format --dry-run -Werror $(C_FILES)
+
+bench: $(VENV)/installed
+	for benchmark in benchmarks/[!_]*.py; do echo "== $$benchmark"; python "$$benchmark"; done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/python: tools/prepare-system.sh tools/apt-install.sh
+	python="$$(tools/prepare-system.sh)"; "$$python" -m venv $(VENV)
+	touch $@
+
+# Editable: Python files are used where they are, and importing a package rebuilds the C that changed.
+# Without build isolation, because the rebuild needs meson and ninja after the installation too.
+$(VENV)/installed: $(VENV)/python pyproject.toml
+	@echo "installing into $(VENV) (the first time takes a minute or two)"
+	$(PIP) install 'meson-python>=0.18' 'meson>=1.3' 'ninja>=1.11'
+	$(PIP) install --no-build-isolation --config-settings=build-dir=$(BUILD) --editable '.[dev]'
+	touch $@
+
+$(VENV)/programs: tests/install-programs.sh tools/apt-install.sh | $(VENV)/installed
+	tests/install-programs.sh
+	touch $@
