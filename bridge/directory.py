@@ -1,0 +1,283 @@
+"""Who is who: the id, address, place and bandwidths of every host, decided before anything is sharded.
+
+Hot hosts come first, by hostname; then each cold population, by name, takes a contiguous range of ids and of
+addresses. The directory is the same on every shard, whatever the partition.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+FIRST_HOT_ADDRESS: Final = int(IPv4Address("11.0.0.1"))
+"""Where the automatic addresses of hot hosts begin, as in Shadow."""
+
+FIRST_COLD_ADDRESS: Final = int(IPv4Address("100.64.0.0"))
+LAST_COLD_ADDRESS: Final = int(IPv4Address("100.127.255.255"))
+"""The automatic addresses of cold identities: the shared address space of RFC 6598."""
+
+
+class DirectoryError(ValueError):
+    """Addresses that cannot be given. `name` is the host or population that is concerned."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class HotPlacement:
+    """A hot host as the configuration has it. `node` is an index into the nodes in use."""
+
+    name: str
+    node: int
+    uplink_bps: int
+    downlink_bps: int
+    address: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BandwidthShare:
+    """Access links of one kind: their share of a population (any positive weight), bits per second."""
+
+    share: float
+    uplink_bps: int
+    downlink_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ColdPlacement:
+    """A cold population as the configuration has it.
+
+    Attributes
+    ----------
+    nodes : tuple of (int, float)
+        Index of a node in use, and the weight of the identities that live there.
+    bandwidth : tuple of BandwidthShare
+        Empty: identities have the bandwidths of their node.
+    addresses : (int, int) or None
+        First and last address of the range to take addresses from.
+    """
+
+    name: str
+    count: int
+    nodes: tuple[tuple[int, float], ...]
+    bandwidth: tuple[BandwidthShare, ...] = ()
+    addresses: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColdRange:
+    """The ids and addresses of a cold population: identity i has `first_id` + i and `first_address` + i."""
+
+    name: str
+    first_id: int
+    count: int
+    first_address: int
+
+
+@dataclass(frozen=True)
+class HostDirectory:
+    """Every host of the experiment, by HostId.
+
+    Attributes
+    ----------
+    hostnames : tuple of str
+        Of the hot hosts; the index is the HostId.
+    total_count : int
+        Hot hosts and cold identities.
+    address : ndarray of uint32, shape (total_count,)
+        IPv4 addresses as host-order integers.
+    node : ndarray of int32, shape (total_count,)
+        Index into the nodes in use, which is that of `PathTable`.
+    uplink_bps, downlink_bps : ndarray of int64, shape (total_count,)
+        Bits per second.
+    populations : tuple of ColdRange
+        By name.
+    """
+
+    hostnames: tuple[str, ...]
+    total_count: int
+    address: npt.NDArray[np.uint32]
+    node: npt.NDArray[np.int32]
+    uplink_bps: npt.NDArray[np.int64]
+    downlink_bps: npt.NDArray[np.int64]
+    populations: tuple[ColdRange, ...]
+
+    @property
+    def hot_count(self) -> int:
+        """Return the number of hot hosts; their ids are 0 up to it."""
+        return len(self.hostnames)
+
+    @cached_property
+    def _id_by_name(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.hostnames)}
+
+    @cached_property
+    def _hot_id_by_address(self) -> dict[int, int]:
+        return {int(address): number for number, address in enumerate(self.address[: self.hot_count])}
+
+    @cached_property
+    def _ranges_by_address(self) -> tuple[list[int], list[ColdRange]]:
+        ranges = sorted(self.populations, key=lambda cold: cold.first_address)
+        return [cold.first_address for cold in ranges], ranges
+
+    def id_of_name(self, name: str) -> int:
+        """Return the id of the hot host of this name, or -1."""
+        return self._id_by_name.get(name, -1)
+
+    def id_of_address(self, address: int) -> int:
+        """Return the id of the host that has this address, or -1."""
+        starts, ranges = self._ranges_by_address
+        place = bisect_right(starts, address) - 1
+        if place >= 0 and address - starts[place] < ranges[place].count:
+            return ranges[place].first_id + address - starts[place]
+        return self._hot_id_by_address.get(address, -1)
+
+    def name_of(self, host_id: int) -> str:
+        """Return a name for messages: the hostname, or the population and the identity's number in it."""
+        if host_id < self.hot_count:
+            return self.hostnames[host_id]
+        cold = next(c for c in self.populations if c.first_id <= host_id < c.first_id + c.count)
+        return f"{cold.name}[{host_id - cold.first_id}]"
+
+
+def build_directory(
+    hosts: Sequence[HotPlacement],
+    populations: Sequence[ColdPlacement],
+    node_bandwidth: Sequence[tuple[int, int]] = (),
+) -> HostDirectory:
+    """Give every host its id and address.
+
+    Parameters
+    ----------
+    hosts, populations
+        In any order; the result does not depend on it.
+    node_bandwidth
+        Uplink and downlink in bits per second of each node in use, for populations without bandwidth classes.
+
+    Raises
+    ------
+    DirectoryError
+        Two hosts with one address, or a range that is too small.
+    """
+    hot = sorted(hosts, key=lambda host: host.name)
+    cold = sorted(populations, key=lambda population: population.name)
+    explicit: dict[int, str] = {}
+    for host in hot:
+        if host.address is not None and explicit.setdefault(host.address, host.name) != host.name:
+            message = f"{IPv4Address(host.address)} is already the address of host {explicit[host.address]}"
+            raise DirectoryError(host.name, message)
+    first_addresses = _place_populations(cold, explicit)
+    hot_addresses = _hot_addresses(hot, set(explicit), [(first_addresses[c.name], c.count) for c in cold])
+
+    hot_count = len(hot)
+    total = hot_count + sum(population.count for population in cold)
+    address = np.empty(total, dtype=np.uint32)
+    node = np.empty(total, dtype=np.int32)
+    uplink = np.empty(total, dtype=np.int64)
+    downlink = np.empty(total, dtype=np.int64)
+    address[:hot_count] = hot_addresses
+    node[:hot_count] = [host.node for host in hot]
+    uplink[:hot_count] = [host.uplink_bps for host in hot]
+    downlink[:hot_count] = [host.downlink_bps for host in hot]
+    ranges = []
+    first_id = hot_count
+    for population in cold:
+        ids = slice(first_id, first_id + population.count)
+        first_address = first_addresses[population.name]
+        address[ids] = np.arange(first_address, first_address + population.count, dtype=np.int64)
+        node[ids], uplink[ids], downlink[ids] = _attach(population, node_bandwidth)
+        ranges.append(ColdRange(population.name, first_id, population.count, first_address))
+        first_id += population.count
+    for column in (address, node, uplink, downlink):
+        column.flags.writeable = False
+    return HostDirectory(tuple(host.name for host in hot), total, address, node, uplink, downlink, tuple(ranges))
+
+
+def allot(count: int, weights: Sequence[float]) -> list[int]:
+    """Divide `count` in proportion to `weights` by largest remainder, ties to the earlier weight."""
+    whole = sum(weights)
+    quotas = [count * weight / whole for weight in weights]
+    shares = [int(quota) for quota in quotas]
+    by_remainder = sorted(range(len(weights)), key=lambda place: (shares[place] - quotas[place], place))
+    for place in by_remainder[: count - sum(shares)]:
+        shares[place] += 1
+    return shares
+
+
+def _attach(
+    population: ColdPlacement, node_bandwidth: Sequence[tuple[int, int]]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return node, uplink and downlink of each identity: contiguous by node, and by class inside a node."""
+    node = np.empty(population.count, dtype=np.int32)
+    uplink = np.empty(population.count, dtype=np.int64)
+    downlink = np.empty(population.count, dtype=np.int64)
+    start = 0
+    for (place, _), members in zip(
+        population.nodes, allot(population.count, [weight for _, weight in population.nodes]), strict=True
+    ):
+        classes = population.bandwidth or (BandwidthShare(1.0, *node_bandwidth[place]),)
+        node[start : start + members] = place
+        for link, share in zip(classes, allot(members, [c.share for c in classes]), strict=True):
+            uplink[start : start + share] = link.uplink_bps
+            downlink[start : start + share] = link.downlink_bps
+            start += share
+    return node, uplink, downlink
+
+
+def _place_populations(cold: Sequence[ColdPlacement], explicit: dict[int, str]) -> dict[str, int]:
+    """Return the first address of each population: its own range, or the first gap of the common one."""
+    placed: list[tuple[int, int, str]] = []
+    first: dict[str, int] = {}
+    for population in sorted(cold, key=lambda c: (c.addresses is None, c.name)):
+        low, high = population.addresses or (FIRST_COLD_ADDRESS, LAST_COLD_ADDRESS)
+        start = low
+        if population.addresses is None:
+            for begin, end, _ in sorted(placed):
+                if begin <= start + population.count - 1 and end >= start:
+                    start = end + 1
+        end = start + population.count - 1
+        if end > high:
+            message = (
+                f"{population.count} identities do not fit {IPv4Address(low)} to {IPv4Address(high)}; "
+                "give the population a larger range in 'addresses'"
+            )
+            raise DirectoryError(population.name, message)
+        for begin, finish, other in placed:
+            if begin <= end and finish >= start:
+                raise DirectoryError(population.name, f"its addresses overlap those of population {other}")
+        for address, host in explicit.items():
+            if start <= address <= end:
+                raise DirectoryError(population.name, f"its addresses include {IPv4Address(address)} of host {host}")
+        placed.append((start, end, population.name))
+        first[population.name] = start
+    return first
+
+
+def _hot_addresses(hot: Sequence[HotPlacement], used: set[int], ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the addresses of the hot hosts: their own, or the next free one not ending in .0 or .255."""
+    addresses = []
+    candidate = FIRST_HOT_ADDRESS
+    for host in hot:
+        if host.address is not None:
+            addresses.append(host.address)
+            continue
+        while True:
+            taken = next((start + count for start, count in ranges if start <= candidate < start + count), None)
+            if taken is not None:
+                candidate = taken
+            elif candidate & 0xFF in (0, 255) or candidate in used:
+                candidate += 1
+            else:
+                break
+        addresses.append(candidate)
+        candidate += 1
+    return addresses

@@ -1,0 +1,91 @@
+"""The configuration sections that both sides stand on: `general`, `network` and `distributed`.
+
+`Section` is what every room's sections derive from, so that all of them refuse unknown keys and never guess a
+type.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from bridge.units import Duration
+
+LogLevel = Literal["error", "warning", "info", "debug", "trace"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, no unknown keys, immutable once read."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class GeneralSection(Section):
+    """`general`: what concerns the whole experiment. Times are kept as nanoseconds of simulated time."""
+
+    stop_time: Duration = Field(gt=0)
+    seed: int = Field(default=1, ge=0, lt=2**64)
+    parallelism: int = Field(default=0, ge=0)
+    bootstrap_end_time: Duration = 0
+    log_level: LogLevel = "info"
+    heartbeat_interval: Duration | None = 10**9
+    data_directory: str = Field(default="antumbra.data", min_length=1)
+    template_directory: str | None = None
+    progress: bool = False
+    model_unblocked_syscall_latency: bool = False
+
+
+class GraphFile(Section):
+    """`network.graph.file`: a GML file, possibly compressed."""
+
+    path: str = Field(min_length=1)
+    compression: Literal["xz"] | None = None
+
+
+class GraphSection(Section):
+    """`network.graph`: where the graph comes from."""
+
+    type: Literal["gml", "1_gbit_switch"]
+    inline: str | None = None
+    file: GraphFile | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        sources = (self.inline is not None) + (self.file is not None)
+        if self.type == "gml" and sources != 1:
+            raise PydanticCustomError(
+                "graph_source", "a gml graph needs exactly one of 'inline' (its text) and 'file' (its path)"
+            )
+        if self.type != "gml" and sources:
+            raise PydanticCustomError("graph_source", "a built-in graph takes neither 'inline' nor 'file'")
+        return self
+
+
+class NetworkSection(Section):
+    """`network`: the graph, and how packets find their way through it."""
+
+    graph: GraphSection
+    use_shortest_path: bool = True
+
+
+class DistributedSection(Section):
+    """`distributed`: how the experiment is spread over shards. This release runs one shard."""
+
+    enabled: bool = False
+    shard_id: int = Field(default=0, ge=0)
+    num_shards: int = Field(default=1, ge=1)
+    partition_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_shard(self) -> Self:
+        if self.num_shards > 1:
+            raise PydanticCustomError(
+                "one_shard",
+                "{shards} shards are asked for, and this release runs one; set num_shards to 1",
+                {"shards": self.num_shards},
+            )
+        if self.shard_id != 0:
+            raise PydanticCustomError("one_shard", "shard_id must be 0 when there is one shard")
+        return self

@@ -1,0 +1,343 @@
+"""The window protocol: how participants advance together without ever hearing of an event too late.
+
+Per window: release, ``run_until``, exchange, ``deliver``, reduce. The next window is
+``[t, min(t + runahead, stop))`` where t is the earliest event of any participant of any shard, so an idle
+stretch costs one window. No event caused inside a window can arrive inside it, because no path is shorter
+than the runahead; the loop checks that instead of trusting it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.batch import EventBatch
+from bridge.bus import Bus
+from bridge.digests import EMPTY_DIGEST
+from bridge.errors import InternalError
+from bridge.participant import CountsEvents, Participant, ReportsUsedLatency
+from bridge.simtime import NEVER
+
+#: Maps HostIds to places: the shards that own them, or the participants of this shard.
+OwnerOf: TypeAlias = Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.integer[Any]]]
+
+_PROGRESS_INTERVAL_NS: Final = 250_000_000
+
+
+class CausalityError(InternalError):
+    """An event would have reached the past of its destination, or a participant stayed behind its window."""
+
+
+class WindowRecord(NamedTuple):
+    """What one shard did in one window.
+
+    Attributes
+    ----------
+    number
+        Of the window, counted from 0.
+    start, end, runahead
+        The window and the runahead that set its length [ns].
+    executed
+        Events executed, per participant; 0 for one that does not count them.
+    sent
+        Events returned for others, per participant.
+    crossed, crossed_bytes
+        Events delivered to participants of this shard, and their payload bytes.
+    outbound_digest, inbound_digest
+        Of everything sent and everything received, `EMPTY_DIGEST` where that is nothing.
+    execute_wall_ns
+        Wall-clock time in ``run_until``, per participant.
+    exchange_wall_ns
+        Wall-clock time to route, digest and exchange batches.
+    deliver_wall_ns
+        Wall-clock time in ``deliver``.
+    reduce_wall_ns
+        Wall-clock time until all shards agreed on the next window: the wait at the barrier.
+    """
+
+    number: int
+    start: int
+    end: int
+    runahead: int
+    executed: tuple[int, ...]
+    sent: tuple[int, ...]
+    crossed: int
+    crossed_bytes: int
+    outbound_digest: bytes
+    inbound_digest: bytes
+    execute_wall_ns: tuple[int, ...]
+    exchange_wall_ns: int
+    deliver_wall_ns: int
+    reduce_wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopResult:
+    """How a window loop ended.
+
+    Attributes
+    ----------
+    windows
+        Number of windows run.
+    reached_ns
+        The simulated time up to which everything was executed: the stop time unless interrupted.
+    interrupted
+        Whether a stop was requested before the stop time was reached.
+    wall_ns
+        Wall-clock time of the loop.
+    """
+
+    windows: int
+    reached_ns: int
+    interrupted: bool
+    wall_ns: int
+
+
+class Runahead:
+    """The length of the next window.
+
+    Parameters
+    ----------
+    min_path_latency_ns
+        Smallest latency between any two hosts that can talk.
+    configured_minimum_ns
+        The runahead is never shorter than this. Above the smallest latency it trades accuracy for speed:
+        participants then move events to the window's end.
+    dynamic
+        Follow the smallest latency that was used so far instead of the smallest that is possible.
+    """
+
+    def __init__(
+        self, min_path_latency_ns: int, *, configured_minimum_ns: int = 0, dynamic: bool = False
+    ) -> None:
+        if min_path_latency_ns <= 0 and configured_minimum_ns <= 0:
+            raise ValueError(
+                "a window needs a length: the smallest latency and the configured minimum are both 0"
+            )
+        self.dynamic = dynamic
+        self._configured_minimum = configured_minimum_ns
+        self.current_ns = max(min_path_latency_ns, configured_minimum_ns)
+
+    def observe(self, min_used_latency_ns: int) -> None:
+        """Take note of the smallest latency that any shard has used so far, ``NEVER`` if none was used."""
+        if self.dynamic and min_used_latency_ns != NEVER:
+            self.current_ns = max(min_used_latency_ns, self._configured_minimum)
+
+
+class WindowLoop:
+    """Runs the participants of one shard from the start of the simulation to `stop_time_ns`.
+
+    Parameters
+    ----------
+    participants
+        In an order that is the same in every run: it is the order of the calls, and of the metrics' columns.
+    owner
+        Maps HostIds of this shard to positions in `participants`.
+    bus
+        This shard's end of the event bus.
+    runahead
+        The length of windows.
+    stop_time_ns
+        Events at this time or later are not executed.
+    shard_of
+        Maps HostIds to shards; needed only if there is more than one.
+    on_window
+        Called with the record of each window.
+    on_progress
+        Called with the simulated time reached, a few times a second, and at the end.
+    """
+
+    def __init__(
+        self,
+        participants: Sequence[Participant],
+        owner: OwnerOf,
+        bus: Bus,
+        *,
+        runahead: Runahead,
+        stop_time_ns: int,
+        shard_of: OwnerOf | None = None,
+        on_window: Callable[[WindowRecord], None] | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> None:
+        if bus.shard_count > 1 and shard_of is None:
+            raise ValueError("a bus of several shards needs shard_of")
+        self._participants = tuple(participants)
+        self._owner = owner
+        self._bus = bus
+        self._runahead = runahead
+        self._stop_time = stop_time_ns
+        self._shard_of = shard_of
+        self._on_window = on_window
+        self._on_progress = on_progress
+        self._stop_requested = False
+        self._event_counters = tuple(
+            participant.events_executed if isinstance(participant, CountsEvents) else _count_nothing
+            for participant in self._participants
+        )
+        self._used_latencies = tuple(
+            participant.min_used_latency_ns
+            for participant in self._participants
+            if runahead.dynamic and isinstance(participant, ReportsUsedLatency)
+        )
+        self._executed_totals = [count() for count in self._event_counters]
+
+    def request_stop(self) -> None:
+        """Ask all shards to stop after the current window. Safe to call from a signal handler, and again."""
+        self._stop_requested = True
+
+    def run(self) -> LoopResult:
+        """Run windows until no event is left before the stop time, or a stop is requested."""
+        started = time.perf_counter_ns()
+        next_progress = started + _PROGRESS_INTERVAL_NS
+        number = 0
+        reached = 0
+        start, interrupted = self._agree()
+        while start < self._stop_time and not interrupted:
+            runahead = self._runahead.current_ns
+            end = min(start + runahead, self._stop_time)
+            record, start, interrupted = self._run_window(number, start, end, runahead)
+            reached = end
+            number += 1
+            if self._on_window is not None:
+                self._on_window(record)
+            if self._on_progress is not None and time.perf_counter_ns() >= next_progress:
+                self._on_progress(reached)
+                next_progress = time.perf_counter_ns() + _PROGRESS_INTERVAL_NS
+        if start >= self._stop_time:
+            reached, interrupted = self._stop_time, False
+        if self._on_progress is not None:
+            self._on_progress(reached)
+        return LoopResult(number, reached, interrupted, time.perf_counter_ns() - started)
+
+    def close(self) -> None:
+        """Close all participants and the bus, each even if another fails; the first failure is raised."""
+        failure: BaseException | None = None
+        for close in (*(participant.close for participant in self._participants), self._bus.close):
+            try:
+                close()
+            except BaseException as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _run_window(self, number: int, start: int, end: int, runahead: int) -> tuple[WindowRecord, int, bool]:
+        """Run one window. Returns its record, the start of the next one, and whether to stop instead."""
+        clock = time.perf_counter_ns
+        outbound: list[EventBatch] = []
+        sent: list[int] = []
+        execute_wall: list[int] = []
+        before = clock()
+        for participant in self._participants:
+            batch = participant.run_until(end)
+            count = len(batch)
+            if count:
+                _check_outbound(participant, batch, end)
+                outbound.append(batch)
+            sent.append(count)
+            after = clock()
+            execute_wall.append(after - before)
+            before = after
+
+        inbound, outbound_digest, inbound_digest = self._exchange(outbound)
+        exchanged = clock()
+        crossed = len(inbound)
+        if crossed:
+            self._deliver(inbound, end)
+        delivered = clock()
+        next_start, interrupted = self._agree()
+        if next_start < end:
+            raise CausalityError(
+                f"an event at {next_start} ns is still to come, after every one before {end} ns was executed",
+                where=f"window {number}",
+            )
+        reduced = clock()
+
+        record = WindowRecord(
+            number,
+            start,
+            end,
+            runahead,
+            self._executed_since_last(),
+            tuple(sent),
+            crossed,
+            inbound.payload.shape[0],
+            outbound_digest,
+            inbound_digest,
+            tuple(execute_wall),
+            exchanged - before,
+            delivered - exchanged,
+            reduced - delivered,
+        )
+        return record, next_start, interrupted
+
+    def _executed_since_last(self) -> tuple[int, ...]:
+        executed: list[int] = []
+        for position, count in enumerate(self._event_counters):
+            total = count()
+            executed.append(total - self._executed_totals[position])
+            self._executed_totals[position] = total
+        return tuple(executed)
+
+    def _agree(self) -> tuple[int, bool]:
+        """Agree with all shards on the next event's time, on whether to stop, and on the runahead."""
+        next_event = used_latency = NEVER
+        for participant in self._participants:
+            next_event = min(next_event, participant.next_event_time())
+        for min_used_latency_ns in self._used_latencies:
+            used_latency = min(used_latency, min_used_latency_ns())
+        go_on = 0 if self._stop_requested else 1
+        next_event, used_latency, go_on = self._bus.allreduce_min((next_event, used_latency, go_on))
+        self._runahead.observe(used_latency)
+        return next_event, not go_on
+
+    def _exchange(self, outbound: Sequence[EventBatch]) -> tuple[EventBatch, bytes, bytes]:
+        """Exchange batches that hold something. Returns inbound, outbound's digest and inbound's."""
+        everything = EventBatch.concatenate(outbound) if outbound else EventBatch.empty()
+        inbound = self._bus.exchange(self._per_shard(everything))
+        outbound_digest = everything.digest() if outbound else EMPTY_DIGEST
+        if inbound is everything:
+            return inbound, outbound_digest, outbound_digest
+        return inbound, outbound_digest, inbound.digest() if len(inbound) else EMPTY_DIGEST
+
+    def _per_shard(self, batch: EventBatch) -> list[EventBatch]:
+        if self._shard_of is None:
+            return [batch]
+        if len(batch) == 0:
+            return [batch] * self._bus.shard_count
+        shards = self._shard_of(batch.destination)
+        return [batch.select(shards == shard) for shard in range(self._bus.shard_count)]
+
+    def _deliver(self, inbound: EventBatch, end: int) -> None:
+        if inbound.deliver_time[0] < end:
+            raise CausalityError(
+                f"event {inbound.source_event[0]} of host {inbound.source[0]} is for "
+                f"{inbound.deliver_time[0]} ns, but its destination, host {inbound.destination[0]}, "
+                f"has already reached {end} ns"
+            )
+        owners = self._owner(inbound.destination)
+        delivered = 0
+        for position, participant in enumerate(self._participants):
+            positions = np.flatnonzero(owners == position)
+            if len(positions):
+                participant.deliver(inbound if len(positions) == len(inbound) else inbound.select(positions))
+                delivered += len(positions)
+        if delivered != len(inbound):
+            raise InternalError(
+                f"{len(inbound) - delivered} events are for hosts that no participant here owns"
+            )
+
+
+def _check_outbound(participant: Participant, batch: EventBatch, end: int) -> None:
+    # In order, so the first event is the earliest.
+    if batch.deliver_time[0] < end:
+        raise CausalityError(
+            f"{type(participant).__name__} returned event {batch.source_event[0]} of host {batch.source[0]} "
+            f"for {batch.deliver_time[0]} ns, inside the window that ends at {end} ns"
+        )
+
+
+def _count_nothing() -> int:
+    return 0

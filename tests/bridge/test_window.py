@@ -1,0 +1,402 @@
+"""The window protocol, run by participants that hold real events."""
+
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bridge.batch import EventBatch
+from bridge.bus import InProcessBus
+from bridge.digests import EMPTY_DIGEST
+from bridge.errors import InternalError
+from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
+from bridge.window import CausalityError, LoopResult, Runahead, WindowLoop, WindowRecord
+from tests.bridge.phold import Event, Phold
+
+HOSTS = 24
+LATENCY = 2 * NS_PER_MS
+SPREAD = 5 * NS_PER_MS
+STOP = 200 * NS_PER_MS
+
+
+class ThreadBus:
+    """A bus between threads of this process, each of which runs a shard."""
+
+    def __init__(self, shard: int, barrier: threading.Barrier, slots: list[list[object]]) -> None:
+        self.shard = shard
+        self.shard_count = barrier.parties
+        self._barrier = barrier
+        self._slots = slots
+
+    def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(
+            min(column) for column in zip(*self._all_to_all([values] * self.shard_count), strict=True)
+        )
+
+    def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
+        # Over the wire format, and in an order that no shard may rely on.
+        received = self._all_to_all([batch.encode() for batch in outbound])
+        return EventBatch.concatenate([EventBatch.decode(data) for data in reversed(received)])
+
+    def close(self) -> None:
+        self._barrier.abort()
+
+    def _all_to_all(self, outbound: list) -> list:  # type: ignore[type-arg]
+        self._slots[self.shard] = list(outbound)
+        self._barrier.wait()
+        received = [self._slots[shard][self.shard] for shard in range(self.shard_count)]
+        self._barrier.wait()
+        return received
+
+
+def phold(hosts: range, seed: int = 1) -> Phold:
+    return Phold(hosts, HOSTS, seed=seed, latency_ns=LATENCY, spread_ns=SPREAD)
+
+
+def partition(parts: int) -> list[range]:
+    return [range(part * HOSTS // parts, (part + 1) * HOSTS // parts) for part in range(parts)]
+
+
+def part_of(parts: int) -> npt.NDArray[np.int64]:
+    return np.repeat(np.arange(parts), [len(hosts) for hosts in partition(parts)])
+
+
+def everyone_is_first(ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    return np.zeros(len(ids), dtype=np.int64)
+
+
+def traces_of_one_shard(
+    parts: int, *, seed: int = 1, runahead: Runahead | None = None
+) -> tuple[list[Event], list[WindowRecord]]:
+    participants = [phold(hosts, seed) for hosts in partition(parts)]
+    owner = part_of(parts)
+    records: list[WindowRecord] = []
+    WindowLoop(
+        participants,
+        lambda ids: owner[ids],
+        InProcessBus(),
+        runahead=runahead or Runahead(LATENCY),
+        stop_time_ns=STOP,
+        on_window=records.append,
+    ).run()
+    return sorted(event for participant in participants for event in participant.trace), records
+
+
+def traces_of_shards(shards: int, parts_per_shard: int) -> list[Event]:
+    parts = shards * parts_per_shard
+    participants = [phold(hosts) for hosts in partition(parts)]
+    owner = part_of(parts)
+    barrier = threading.Barrier(shards, timeout=60)
+    slots: list[list[object]] = [[] for _ in range(shards)]
+
+    def run(shard: int) -> None:
+        bus = ThreadBus(shard, barrier, slots)
+        first = shard * parts_per_shard
+        loop = WindowLoop(
+            participants[first : first + parts_per_shard],
+            lambda ids: owner[ids] - first,
+            bus,
+            runahead=Runahead(LATENCY),
+            stop_time_ns=STOP,
+            shard_of=lambda ids: owner[ids] // parts_per_shard,
+        )
+        try:
+            assert loop.run().reached_ns == STOP
+        except BaseException:
+            bus.close()
+            raise
+
+    threads = [threading.Thread(target=run, args=(shard,)) for shard in range(shards)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(event for participant in participants for event in participant.trace)
+
+
+def test_the_partition_into_participants_does_not_change_what_happens() -> None:
+    alone, records = traces_of_one_shard(1)
+    assert len(alone) > 500
+    assert all(record.crossed == 0 for record in records)
+    for parts in (2, 3, 5):
+        shared, records = traces_of_one_shard(parts)
+        assert shared == alone
+        assert sum(record.crossed for record in records) > 100
+
+
+@pytest.mark.parametrize(("shards", "parts_per_shard"), [(2, 1), (2, 2), (3, 1)])
+def test_the_partition_into_shards_does_not_change_what_happens(shards: int, parts_per_shard: int) -> None:
+    alone, _ = traces_of_one_shard(1)
+    assert traces_of_shards(shards, parts_per_shard) == alone
+
+
+def test_every_participant_executes_in_order_and_before_the_stop_time() -> None:
+    participants = [phold(hosts) for hosts in partition(2)]
+    owner = part_of(2)
+    loop = WindowLoop(
+        participants, lambda ids: owner[ids], InProcessBus(), runahead=Runahead(LATENCY), stop_time_ns=STOP
+    )
+    result = loop.run()
+    assert (result.reached_ns, result.interrupted) == (STOP, False)
+    for participant in participants:
+        assert participant.trace == sorted(participant.trace)
+        assert participant.trace[-1][0] < STOP <= participant.next_event_time()
+
+
+def test_two_runs_have_the_same_windows_and_digests_and_another_seed_has_others() -> None:
+    _, first = traces_of_one_shard(2)
+    _, second = traces_of_one_shard(2)
+    _, other = traces_of_one_shard(2, seed=2)
+
+    def decisions(records: list[WindowRecord]) -> list[tuple[object, ...]]:
+        return [record[: WindowRecord._fields.index("execute_wall_ns")] for record in records]
+
+    assert decisions(first) == decisions(second)
+    assert decisions(first) != decisions(other)
+
+
+def test_windows_follow_each_other_and_account_for_every_event() -> None:
+    events, records = traces_of_one_shard(2)
+    assert [record.number for record in records] == list(range(len(records)))
+    for record, following in pairwise(records):
+        assert record.start < record.end == min(record.start + record.runahead, STOP)
+        assert record.end <= following.start
+    assert records[-1].end <= STOP
+    assert sum(sum(record.executed) for record in records) == len(events)
+    for record in records:
+        assert sum(record.sent) == record.crossed == record.crossed_bytes
+        assert (record.outbound_digest == EMPTY_DIGEST) == (record.crossed == 0)
+        assert record.inbound_digest == record.outbound_digest
+        assert len(record.execute_wall_ns) == 2
+
+
+def test_the_dynamic_runahead_follows_the_smallest_latency_in_use() -> None:
+    fixed, fixed_records = traces_of_one_shard(2)
+    # The smallest latency that is possible is half of what any event uses: windows can be twice as long.
+    dynamic, records = traces_of_one_shard(2, runahead=Runahead(LATENCY // 2, dynamic=True))
+    assert dynamic == fixed
+    assert records[0].runahead == LATENCY // 2
+    assert records[-1].runahead >= LATENCY
+    static, static_records = traces_of_one_shard(2, runahead=Runahead(LATENCY // 2))
+    assert static == fixed
+    assert len(static_records) > len(records)
+    assert {record.runahead for record in fixed_records} == {LATENCY}
+
+
+def test_the_configured_minimum_bounds_the_runahead_from_below() -> None:
+    runahead = Runahead(5, configured_minimum_ns=3, dynamic=True)
+    assert runahead.current_ns == 5
+    runahead.observe(NEVER)
+    assert runahead.current_ns == 5
+    runahead.observe(4)
+    assert runahead.current_ns == 4
+    runahead.observe(1)
+    assert runahead.current_ns == 3
+    assert Runahead(5, configured_minimum_ns=8).current_ns == 8
+    with pytest.raises(ValueError):
+        Runahead(0)
+
+
+class Scripted:
+    """Executes and causes what the test wrote down."""
+
+    def __init__(self, times: list[int], answer: EventBatch | None = None) -> None:
+        self.times = times
+        self.answer = answer or EventBatch.empty()
+        self.ends: list[int] = []
+        self.delivered: list[EventBatch] = []
+        self.closed = 0
+
+    def next_event_time(self) -> int:
+        return min(self.times, default=NEVER)
+
+    def run_until(self, window_end: int) -> EventBatch:
+        self.ends.append(window_end)
+        self.times = [time for time in self.times if time >= window_end]
+        answer, self.answer = self.answer, EventBatch.empty()
+        return answer
+
+    def deliver(self, batch: EventBatch) -> None:
+        self.delivered.append(batch)
+        self.times.extend(int(time) for time in batch.deliver_time)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def statistics(self) -> dict[str, object]:
+        return {}
+
+
+def loop_of(*participants: Scripted, runahead_ns: int = 10, stop_time_ns: int = NS_PER_S) -> WindowLoop:
+    return WindowLoop(
+        participants,
+        everyone_is_first,
+        InProcessBus(),
+        runahead=Runahead(runahead_ns),
+        stop_time_ns=stop_time_ns,
+    )
+
+
+def test_an_idle_stretch_costs_one_window() -> None:
+    participant = Scripted([5, 900_000_000])
+    result = loop_of(participant).run()
+    assert participant.ends == [15, 900_000_010]
+    assert result.windows == 2
+    assert result.reached_ns == NS_PER_S
+
+
+def test_the_last_window_ends_at_the_stop_time_and_leaves_later_events() -> None:
+    participant = Scripted([7, 8])
+    result = loop_of(participant, stop_time_ns=8).run()
+    assert participant.ends == [8]
+    assert participant.times == [8]
+    assert result.reached_ns == 8
+
+
+def test_a_run_without_events_ends_at_once() -> None:
+    result = loop_of(Scripted([]), Scripted([])).run()
+    assert (result.windows, result.reached_ns, result.interrupted) == (0, NS_PER_S, False)
+    assert loop_of().run().windows == 0
+
+
+def test_an_event_is_executed_in_a_window_after_its_delivery() -> None:
+    sender = Scripted([0], EventBatch.build([10], [9], [1], [0]))
+    receiver = Scripted([])
+    WindowLoop(
+        [receiver, sender], everyone_is_first, InProcessBus(), runahead=Runahead(10), stop_time_ns=100
+    ).run()
+    assert len(receiver.delivered) == 1
+    assert receiver.ends == [10, 20]
+
+
+def test_an_event_returned_for_the_running_window_is_a_causality_error() -> None:
+    loop = loop_of(Scripted([0], EventBatch.build([9], [77], [5], [0])))
+    with pytest.raises(CausalityError, match=r"Scripted.*event 5 of host 77 for 9 ns.*10 ns") as caught:
+        loop.run()
+    assert caught.value.exit_code == 3
+
+
+def test_a_participant_that_stays_behind_its_window_is_a_causality_error() -> None:
+    class Lazy(Scripted):
+        def next_event_time(self) -> int:
+            return 3
+
+    with pytest.raises(CausalityError, match="window 0"):
+        loop_of(Lazy([3])).run()
+
+
+def test_a_bus_that_delivers_into_the_past_is_a_causality_error() -> None:
+    class LateBus(InProcessBus):
+        def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
+            super().exchange(outbound)
+            return EventBatch.build([4], [8], [6], [3])
+
+    loop = WindowLoop([Scripted([0])], everyone_is_first, LateBus(), runahead=Runahead(5), stop_time_ns=50)
+    with pytest.raises(
+        CausalityError, match=r"event 6 of host 8 is for 4 ns.*host 3, has already reached 5 ns"
+    ):
+        loop.run()
+
+
+def test_an_event_for_a_host_that_nobody_owns_is_our_fault() -> None:
+    loop = WindowLoop(
+        [Scripted([0], EventBatch.build([9], [1], [1], [5]))],
+        lambda ids: np.full(len(ids), -1),
+        InProcessBus(),
+        runahead=Runahead(5),
+        stop_time_ns=50,
+    )
+    with pytest.raises(InternalError, match="no participant"):
+        loop.run()
+
+
+def test_a_requested_stop_is_honoured_between_windows() -> None:
+    class Stopping(Scripted):
+        def run_until(self, window_end: int) -> EventBatch:
+            loop.request_stop()
+            return super().run_until(window_end)
+
+    participant = Stopping([5, 500, 5000])
+    loop = loop_of(participant)
+    result = loop.run()
+    assert (result.windows, result.reached_ns, result.interrupted) == (1, 15, True)
+    assert participant.times == [500, 5000]
+
+
+def test_a_stop_requested_before_the_start_runs_nothing() -> None:
+    participant = Scripted([5])
+    loop = loop_of(participant)
+    loop.request_stop()
+    assert loop.run().interrupted
+    assert participant.ends == []
+
+
+def test_a_stop_requested_in_the_last_window_is_no_interruption() -> None:
+    class Stopping(Scripted):
+        def run_until(self, window_end: int) -> EventBatch:
+            loop.request_stop()
+            return super().run_until(window_end)
+
+    loop = loop_of(Stopping([5]))
+    result = loop.run()
+    assert (result.reached_ns, result.interrupted) == (NS_PER_S, False)
+
+
+def test_a_stop_requested_in_one_shard_stops_all_after_the_same_window() -> None:
+    barrier = threading.Barrier(2, timeout=60)
+    slots: list[list[object]] = [[], []]
+    results: dict[int, LoopResult] = {}
+
+    def run(shard: int) -> None:
+        participant = Scripted([5, 500, 5000])
+        loop = WindowLoop(
+            [participant],
+            everyone_is_first,
+            ThreadBus(shard, barrier, slots),
+            runahead=Runahead(10),
+            stop_time_ns=NS_PER_S,
+            shard_of=everyone_is_first,
+            on_window=lambda _: loop.request_stop() if shard == 1 else None,
+        )
+        results[shard] = loop.run()
+
+    threads = [threading.Thread(target=run, args=(shard,)) for shard in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(results[shard].windows, results[shard].interrupted) for shard in range(2)] == [(2, True)] * 2
+
+
+def test_several_shards_need_to_know_who_owns_what() -> None:
+    bus = ThreadBus(0, threading.Barrier(2), [[], []])
+    with pytest.raises(ValueError, match="shard_of"):
+        WindowLoop([], everyone_is_first, bus, runahead=Runahead(1), stop_time_ns=1)
+
+
+def test_progress_ends_with_the_time_reached() -> None:
+    seen: list[int] = []
+    WindowLoop(
+        [Scripted([5])],
+        everyone_is_first,
+        InProcessBus(),
+        runahead=Runahead(10),
+        stop_time_ns=70,
+        on_progress=seen.append,
+    ).run()
+    assert seen[-1] == 70
+
+
+def test_closing_closes_everyone_even_if_one_fails() -> None:
+    class Failing(Scripted):
+        def close(self) -> None:
+            super().close()
+            raise OSError("first")
+
+    participants = [Scripted([]), Failing([]), Failing([]), Scripted([])]
+    with pytest.raises(OSError, match="first"):
+        loop_of(*participants).close()
+    assert [participant.closed for participant in participants] == [1, 1, 1, 1]

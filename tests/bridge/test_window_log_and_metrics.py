@@ -1,0 +1,184 @@
+"""What is recorded of each window: the log for replay, the tables and the totals."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from bridge.bus import InProcessBus
+from bridge.digests import EMPTY_DIGEST
+from bridge.metrics import TableRecorder, WindowMetrics
+from bridge.rundir import RunDirectory, RunDirectoryError
+from bridge.simtime import NS_PER_MS, NS_PER_S
+from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
+from bridge.window_log import WindowLog
+from tests.bridge.phold import Phold
+
+
+def record(number: int, *, work: bool = True) -> WindowRecord:
+    return WindowRecord(
+        number=number,
+        start=10 * number,
+        end=10 * number + 10,
+        runahead=10,
+        executed=(2, 3) if work else (0, 0),
+        sent=(1, 0) if work else (0, 0),
+        crossed=1 if work else 0,
+        crossed_bytes=5 if work else 0,
+        outbound_digest=bytes([171] * 32) if work else EMPTY_DIGEST,
+        inbound_digest=EMPTY_DIGEST,
+        execute_wall_ns=(100, 200),
+        exchange_wall_ns=30,
+        deliver_wall_ns=20,
+        reduce_wall_ns=10,
+    )
+
+
+def recorded_run(path: Path, *, seed: int = 1) -> dict[str, object]:
+    participants = [
+        Phold(hosts, 10, seed=seed, latency_ns=NS_PER_MS, spread_ns=NS_PER_MS)
+        for hosts in (range(5), range(5, 10))
+    ]
+    with RunDirectory(path) as directory:
+        log = WindowLog(directory, ["hot", "cold"])
+        metrics = WindowMetrics(directory, ["hot", "cold"])
+
+        def on_window(window: WindowRecord) -> None:
+            log.append(window)
+            metrics.append(window)
+
+        result = WindowLoop(
+            participants,
+            lambda ids: ids // 5,
+            InProcessBus(),
+            runahead=Runahead(NS_PER_MS),
+            stop_time_ns=50 * NS_PER_MS,
+            on_window=on_window,
+        ).run()
+        log.close()
+        metrics.close()
+        directory.finish("complete")
+        return metrics.statistics(result)
+
+
+def test_the_log_has_a_line_per_window_with_work_and_none_for_idle_ones(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path) as directory:
+        log = WindowLog(directory, ["hot", "cold"])
+        log.append(record(0))
+        log.append(record(1, work=False))
+        log.append(record(2))
+        log.close()
+        log.close()
+    assert (tmp_path / "windows.log").read_text() == (
+        "# antumbra windows.log 1\n"
+        "# window start_ns end_ns runahead_ns executed[hot,cold] sent[hot,cold] crossed crossed_bytes "
+        "outbound_digest inbound_digest\n"
+        f"0 0 10 10 2,3 1,0 1 5 {'ab' * 32} -\n"
+        f"2 20 30 10 2,3 1,0 1 5 {'ab' * 32} -\n"
+    )
+
+
+def test_log_and_window_table_of_two_runs_are_equal_byte_for_byte(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        recorded_run(tmp_path / name, seed=seed)
+    for name in ("windows.log", "metrics/windows.parquet", "manifest.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "c" / name).read_bytes()
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert set(manifest["digests"]) == {"hosts", "windows.log", "metrics/windows.parquet"}
+
+
+def test_the_tables_hold_every_window_and_the_totals_their_sums(tmp_path: Path) -> None:
+    statistics = recorded_run(tmp_path)
+    windows = pq.read_table(tmp_path / "metrics/windows.parquet").to_pydict()
+    walltime = pq.read_table(tmp_path / "metrics/walltime.parquet").to_pydict()
+    assert windows["window"] == walltime["window"] == list(range(len(windows["window"])))
+    assert statistics["windows"] == len(windows["window"])
+    assert (
+        statistics["events_crossed"]
+        == sum(windows["crossed"])
+        == sum(windows["sent_hot"] + windows["sent_cold"])
+    )
+    assert statistics["simulated_seconds"] == 0.05
+    participants = statistics["participants"]
+    assert isinstance(participants, dict)
+    assert participants["hot"]["events_executed"] == sum(windows["executed_hot"])
+    assert participants["cold"]["execute_wall_seconds"] == sum(walltime["execute_cold_ns"]) / NS_PER_S
+    assert sorted(entry.name for entry in (tmp_path / "metrics").iterdir()) == [
+        "walltime.parquet",
+        "windows.parquet",
+    ]
+
+
+def test_totals_of_a_run_that_simulated_nothing_have_no_ratio(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path) as directory:
+        metrics = WindowMetrics(directory, [])
+        metrics.close()
+        statistics = metrics.statistics(LoopResult(windows=0, reached_ns=0, interrupted=True, wall_ns=0))
+    assert statistics["wall_seconds_per_simulated_minute"] is None
+    assert pq.read_table(tmp_path / "metrics/windows.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 4, 10])
+def test_a_table_written_in_parts_is_the_table(tmp_path: Path, rows: int) -> None:
+    with RunDirectory(tmp_path) as directory:
+        recorder = TableRecorder(directory, "numbers", ["n", "square"], rows_per_part=3)
+        for n in range(rows):
+            recorder.append((n, n * n))
+        assert recorder.totals()["square"] == sum(n * n for n in range(rows))
+        recorder.close()
+        recorder.close()
+        assert [entry.name for entry in directory.metrics.iterdir()] == ["numbers.parquet"]
+        table = pq.read_table(directory.metrics / "numbers.parquet")
+    assert table.to_pydict() == {"n": list(range(rows)), "square": [n * n for n in range(rows)]}
+    assert recorder.totals()["n"] == sum(range(rows))
+
+
+def test_a_run_that_is_killed_leaves_readable_parts(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path) as directory:
+        recorder = TableRecorder(directory, "numbers", ["n"], rows_per_part=2)
+        for n in range(5):
+            recorder.append((n,))
+        parts = sorted(directory.metrics.iterdir())
+        assert [pq.read_table(part).to_pydict()["n"] for part in parts] == [[0, 1], [2, 3]]
+
+
+def test_a_log_that_the_disk_cuts_short_ends_with_a_whole_line(tmp_path: Path) -> None:
+    # A real refusal by the kernel: files of this process may not grow beyond this many bytes.
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from tests.bridge.test_window_log_and_metrics import *\n"
+        "log = WindowLog(RunDirectory(Path(sys.argv[1])), ['hot', 'cold'])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n"
+        "    for number in range(10_000): log.append(record(number))\n"
+        "except RunDirectoryError as error: print(error)\n"
+    )
+    root = Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    log = tmp_path / "windows.log"
+    assert result.stdout == f"{log}: File too large [EFBIG]\n"
+    lines = log.read_text().splitlines(keepends=True)
+    assert 90_000 < log.stat().st_size <= 100_000
+    assert all(line.endswith(" -\n") for line in lines[2:])
+
+
+def test_a_table_that_cannot_be_written_is_a_run_directory_error(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "run") as directory:
+        recorder = TableRecorder(directory, "numbers", ["n"], rows_per_part=1)
+        recorder.append((1,))
+        recorder.append((2,))
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        with pytest.raises(RunDirectoryError, match="ENOENT"):
+            recorder.close()
