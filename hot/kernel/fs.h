@@ -1,0 +1,53 @@
+/* Files: what file.c, fs.c, pipe.c, eventfd.c, timerfd.c, epoll.c and poll.c offer to the rest of the kernel. */
+#ifndef ANTUMBRA_KERNEL_FS_H
+#define ANTUMBRA_KERNEL_FS_H
+
+#include "kernel.h"
+
+/* ---- Real and virtual files (fs.c and its siblings) ---- */
+
+#define FS_PATH_MAX 4096
+
+__attribute__((warn_unused_result)) int fs_create(struct host *host); /* host->fs; 0 or -ENOMEM */
+/* The description of a real descriptor that the process already has (standard streams). NULL: no memory. */
+__attribute__((warn_unused_result)) struct file *fs_native_file(struct host *host, uint32_t flags);
+/* The real absolute path of what a program calls `path`, for AF_UNIX names and execve. 0 or -errno. */
+__attribute__((warn_unused_result)) int64_t fs_resolve_path(struct task *task, int dirfd, const char *path, char *out,
+                                                            size_t capacity);
+/* A real path as programs see it, in place: the host's own directory is /srv/<hostname>. 0 or -ENAMETOOLONG. */
+int fs_real_to_virtual(const struct host *host, char *path, size_t capacity);
+/* Something other than write changed a native file: it shows virtual time from now on. */
+void fs_written(struct task *task, int native_fd);
+/* The virtual inode number of an open real file, for the identity of shared mappings (mm.c). */
+uint64_t fs_inode_number(struct host *host, int native_fd);
+
+/* ---- Pipes (pipe.c) ---- */
+
+int64_t pipe_get_size(const struct file *file);
+int64_t pipe_set_size(struct host *host, struct file *file, uint64_t size);
+/* The other open of a pipe's end, as /proc/self/fd gives it. 0 or -errno. */
+int64_t pipe_reopen(const struct file *file, uint32_t flags, struct file **opened);
+/* For splice and tee: room that may be written, and reading without user memory. */
+size_t pipe_room(const struct file *file);
+size_t pipe_peek(const struct file *file, void *bytes, size_t length);
+void pipe_consume(struct file *file, size_t length);
+const void *pipe_identity(const struct file *file); /* the same for both ends */
+/* A number that both ends share, for /proc/self/fd and stat. */
+uint64_t file_number(const struct host *host, const struct file *file);
+
+/* ---- Waiting (poll.c, epoll.c) ---- */
+
+/* The signal mask of ppoll, pselect and epoll_pwait: set for the call; afterwards the old one comes back, at once or
+ * (if a signal ended the call) when the handler's frame holds it. user_mask 0: no change. */
+__attribute__((warn_unused_result)) int64_t call_mask_set(struct task *task, uint64_t user_mask, uint64_t size);
+int64_t call_mask_restore(struct task *task, uint64_t user_mask, int64_t result);
+/* The moment that a relative time-out ends. 0 or -EINVAL. */
+struct __kernel_timespec;
+__attribute__((warn_unused_result)) int64_t deadline_of_timespec(const struct host *host,
+                                                                 const struct __kernel_timespec *time,
+                                                                 int64_t *deadline);
+int64_t deadline_of_milliseconds(const struct host *host, int64_t milliseconds); /* negative: never */
+
+void epoll_forget_file(struct host *host, struct file *file); /* the description goes: its items too */
+
+#endif

@@ -1,0 +1,201 @@
+/* Address spaces. Mapping is real (the process's own memory); the kernel only keeps brk, and which ranges are shared
+ * between processes, because a futex in shared memory is one futex at whatever address it is mapped.
+ *
+ * The dispatcher calls the system calls, futex.c asks for keys. Ranges of the arena and of the shim are refused.
+ */
+#include "mm.h"
+#include "fs.h"
+#include "internal.h"
+#include "syscalls.h"
+#include <asm/mman.h>
+#include <linux/mman.h>
+
+#define PAGE UINT64_C(4096)
+#define NATIVE_MMAP 9
+#define NATIVE_MPROTECT 10
+#define NATIVE_MUNMAP 11
+#define NATIVE_MREMAP 25
+#define NATIVE_MADVISE 28
+/* What belongs to the simulator in every process (shim/layout.h): arenas, the shim, its stacks. */
+#define ARENAS_END UINT64_C(0x300000000000)
+#define SHIM_START UINT64_C(0x600000000000)
+#define SHIM_END UINT64_C(0x620000000000)
+
+struct shared_map {
+    struct list node; /* in process->shared_maps */
+    uint64_t start, end;
+    uint64_t object, offset; /* offset of `start` in the object */
+};
+
+static uint64_t page_up(uint64_t value) {
+    return (value + PAGE - 1) & ~(PAGE - 1);
+}
+
+static bool reserved(uint64_t start, uint64_t length) {
+    return (start < ARENAS_END && start + length > ARENA_REGION_BASE) || (start < SHIM_END && start + length > SHIM_START);
+}
+
+static struct shared_map *shared_map_add(struct process *process, uint64_t start, uint64_t end, uint64_t object,
+                                         uint64_t offset) {
+    struct shared_map *map = kalloc(process->host, sizeof *map);
+    if (!map)
+        return NULL;
+    map->start = start;
+    map->end = end;
+    map->object = object;
+    map->offset = offset;
+    list_push_back(&process->shared_maps, &map->node);
+    return map;
+}
+
+/* [start, end) is not what it was: cut it out of every shared range. */
+static void shared_map_cut(struct process *process, uint64_t start, uint64_t end) {
+    list_for_each_safe(node, &process->shared_maps) {
+        struct shared_map *map = list_entry(node, struct shared_map, node);
+        if (map->end <= start || map->start >= end)
+            continue;
+        if (map->end > end)
+            (void)shared_map_add(process, end, map->end, map->object, map->offset + (end - map->start));
+        if (map->start < start) {
+            map->end = start;
+            continue;
+        }
+        list_remove(&map->node);
+        kfree(process->host, map);
+    }
+}
+
+int mm_copy(struct process *process, const struct process *from) {
+    list_for_each(node, &from->shared_maps) {
+        const struct shared_map *map = list_entry(node, struct shared_map, node);
+        if (!shared_map_add(process, map->start, map->end, map->object, map->offset)) {
+            mm_release(process);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+void mm_release(struct process *process) {
+    list_for_each_safe(node, &process->shared_maps) {
+        struct shared_map *map = list_entry(node, struct shared_map, node);
+        list_remove(&map->node);
+        kfree(process->host, map);
+    }
+}
+
+void mm_futex_key(const struct process *process, uint64_t address, bool private, uint64_t key[2]) {
+    key[0] = process->mm;
+    key[1] = address;
+    if (private)
+        return;
+    list_for_each(node, &process->shared_maps) {
+        const struct shared_map *map = list_entry(node, struct shared_map, node);
+        if (address >= map->start && address < map->end) {
+            key[0] = map->object;
+            key[1] = map->offset + (address - map->start);
+            return;
+        }
+    }
+}
+
+/* Objects of anonymous memory are numbered with the address spaces; those of files carry a bit that these never have. */
+#define FILE_OBJECT (UINT64_C(1) << 63)
+
+int64_t sys_mmap(struct task *task, const uint64_t *a) {
+    struct process *process = task->process;
+    uint64_t flags = a[3], length = page_up(a[1]);
+    bool anonymous = flags & MAP_ANONYMOUS, shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+    uint64_t hint = a[0];
+    if (length < a[1])
+        return -ENOMEM;
+    if (reserved(hint, length)) {
+        if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
+            return -ENOMEM;
+        hint = 0; /* only a wish: place it elsewhere */
+    }
+    uint64_t fd = UINT64_MAX, object = 0;
+    if (!anonymous) {
+        struct fd_entry *entry = fd_entry(task, (int)a[4]);
+        if (!entry)
+            return -EBADF;
+        if (entry->native_fd < 0)
+            return -ENODEV;
+        fd = (uint64_t)entry->native_fd;
+        object = FILE_OBJECT | fs_inode_number(task->host, entry->native_fd);
+    }
+    int64_t address = platform_syscall(NATIVE_MMAP, hint, a[1], a[2], flags, fd, a[5]);
+    if (address < 0)
+        return address;
+    uint64_t start = (uint64_t)address;
+    if (flags & MAP_FIXED)
+        shared_map_cut(process, start, start + length);
+    if (shared) {
+        if (anonymous)
+            object = task->host->next_mm++;
+        if (!shared_map_add(process, start, start + length, object, anonymous ? 0 : a[5])) {
+            (void)platform_syscall(NATIVE_MUNMAP, start, length, 0, 0, 0, 0);
+            return -ENOMEM;
+        }
+    }
+    return address;
+}
+
+int64_t sys_munmap(struct task *task, const uint64_t *a) {
+    uint64_t length = page_up(a[1]);
+    if (reserved(a[0], length))
+        return -EINVAL;
+    int64_t result = platform_syscall(NATIVE_MUNMAP, a[0], a[1], 0, 0, 0, 0);
+    if (result == 0)
+        shared_map_cut(task->process, a[0], a[0] + length);
+    return result;
+}
+
+int64_t sys_mremap(struct task *task, const uint64_t *a) {
+    uint64_t length = page_up(a[1]), new_length = page_up(a[2]);
+    if (reserved(a[0], length) || ((a[3] & MREMAP_FIXED) && reserved(a[4], new_length)))
+        return -EFAULT;
+    int64_t address = platform_syscall(NATIVE_MREMAP, a[0], a[1], a[2], a[3], a[4], 0);
+    if (address < 0)
+        return address;
+    uint64_t key[2], start = (uint64_t)address;
+    mm_futex_key(task->process, a[0], false, key);
+    bool shared = key[0] != task->process->mm;
+    shared_map_cut(task->process, a[0], a[0] + KMAX(length, 1));
+    if (shared && !shared_map_add(task->process, start, start + new_length, key[0], key[1]))
+        return -ENOMEM;
+    return address;
+}
+
+int64_t sys_mprotect(struct task *task, const uint64_t *a) {
+    (void)task;
+    if (reserved(a[0], page_up(a[1])))
+        return -ENOMEM;
+    return platform_syscall(NATIVE_MPROTECT, a[0], a[1], a[2], 0, 0, 0);
+}
+
+int64_t sys_madvise(struct task *task, const uint64_t *a) {
+    (void)task;
+    if (reserved(a[0], page_up(a[1])))
+        return -ENOMEM;
+    return platform_syscall(NATIVE_MADVISE, a[0], a[1], a[2], 0, 0, 0);
+}
+
+/* The heap grows behind the program, not behind the shim, whose break the real kernel keeps. */
+int64_t sys_brk(struct task *task, const uint64_t *a) {
+    struct process *process = task->process;
+    uint64_t wanted = a[0];
+    if (wanted < process->brk_start || wanted > process->brk_limit)
+        return (int64_t)process->brk;
+    uint64_t old_end = page_up(process->brk), new_end = page_up(wanted);
+    if (new_end > old_end) {
+        int64_t address = platform_syscall(NATIVE_MMAP, old_end, new_end - old_end, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, UINT64_MAX, 0);
+        if (address < 0)
+            return (int64_t)process->brk;
+    } else if (new_end < old_end) {
+        (void)platform_syscall(NATIVE_MUNMAP, new_end, old_end - new_end, 0, 0, 0, 0);
+    }
+    process->brk = wanted;
+    return (int64_t)wanted;
+}

@@ -1,0 +1,475 @@
+/* Calls that change real files by name or as a whole: directories, links, modes, owners, times, sizes.
+ *
+ * The system call table calls this. The real kernel does the work; what is kept here is which files the run has changed
+ * (inode.c), so that their times are virtual. Everything belongs to user 0, and stays so.
+ */
+#include "fs.h"
+#include "fs_internal.h"
+#include "syscalls.h"
+
+#include <asm/unistd.h>
+#include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+#include <linux/time_types.h>
+
+#define NS_NOW ((1l << 30) - 1l)  /* UTIME_NOW */
+#define NS_OMIT ((1l << 30) - 2l) /* UTIME_OMIT */
+/* What a time of a file can be in ns of Unix time. */
+#define SECONDS_MAX (INT64_MAX / NS_PER_S - 1)
+
+static void written_at(struct task *task, int directory, const char *path, int flags, bool own, bool created) {
+    struct stat status;
+    if (native_stat(directory, path, flags, &status) < 0)
+        return;
+    struct inode *inode;
+    if (created)
+        inode_created(task->host, &status, own);
+    else if ((inode = inode_get(task->host, &status, own)))
+        inode_written(task->host, inode);
+}
+
+void location_parent_written(struct task *task, const struct location *location) {
+    size_t length = strlen(location->path);
+    char *parent = kalloc_raw(task->host, length + 2);
+    if (!parent)
+        return;
+    memcpy(parent, location->path, length + 1);
+    while (length && parent[length - 1] == '/')
+        length--;
+    while (length && parent[length - 1] != '/')
+        length--;
+    memcpy(parent + length, ".", 2);
+    written_at(task, location->directory, parent, 0, location->own, false);
+    kfree(task->host, parent);
+}
+
+/* Finds a real name that is about to be changed. */
+static int64_t find_changeable(struct task *task, int directory, uint64_t user_path, bool follow,
+                               struct location **location) {
+    int64_t result = location_find(task, directory, user_path, follow, location);
+    if (result)
+        return result;
+    result = location_changeable(*location);
+    if (result)
+        location_free(task->host, *location);
+    return result;
+}
+
+static uint32_t creation_mode(const struct task *task, uint64_t mode) {
+    return (uint32_t)mode & 07777 & ~task->process->umask;
+}
+
+/* Ends a call that made an entry. */
+static int64_t finish_creation(struct task *task, struct location *location, int64_t result) {
+    if (!result) {
+        written_at(task, location->directory, location->path, AT_SYMLINK_NOFOLLOW, location->own, true);
+        location_parent_written(task, location);
+    }
+    location_free(task->host, location);
+    return result;
+}
+
+static int64_t mkdir_at(struct task *task, int directory, uint64_t user_path, uint64_t mode) {
+    struct location *location;
+    int64_t result = location_find(task, directory, user_path, false, &location);
+    if (result)
+        return result;
+    if (location->found.kind != NAME_REAL) {
+        result = location->found.kind == NAME_MISSING ? -EACCES : -EEXIST;
+        location_free(task->host, location);
+        return result;
+    }
+    result = platform_syscall(__NR_mkdirat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
+                              creation_mode(task, mode), 0, 0, 0);
+    return finish_creation(task, location, result);
+}
+
+int64_t sys_mkdir(struct task *task, const uint64_t *a) { return mkdir_at(task, AT_FDCWD, a[0], a[1]); }
+
+int64_t sys_mkdirat(struct task *task, const uint64_t *a) { return mkdir_at(task, (int)a[0], a[1], a[2]); }
+
+/* FIFOs and devices of the real kernel could block programs outside of the simulation: only plain files. */
+static int64_t mknod_at(struct task *task, int directory, uint64_t user_path, uint32_t mode) {
+    if ((mode & MODE_TYPE) != MODE_REGULAR && (mode & MODE_TYPE) != 0)
+        return -EPERM;
+    struct location *location;
+    int64_t result = find_changeable(task, directory, user_path, false, &location);
+    if (result)
+        return result;
+    result = platform_syscall(__NR_mknodat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
+                              MODE_REGULAR | creation_mode(task, mode), 0, 0, 0);
+    return finish_creation(task, location, result);
+}
+
+int64_t sys_mknod(struct task *task, const uint64_t *a) { return mknod_at(task, AT_FDCWD, a[0], (uint32_t)a[1]); }
+
+int64_t sys_mknodat(struct task *task, const uint64_t *a) { return mknod_at(task, (int)a[0], a[1], (uint32_t)a[2]); }
+
+static int64_t unlink_at(struct task *task, int directory, uint64_t user_path, uint32_t flags) {
+    if (flags & ~(uint32_t)AT_REMOVEDIR)
+        return -EINVAL;
+    struct location *location;
+    int64_t result = find_changeable(task, directory, user_path, false, &location);
+    if (result)
+        return result;
+    result = platform_syscall(__NR_unlinkat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path, flags,
+                              0, 0, 0);
+    if (!result)
+        location_parent_written(task, location);
+    location_free(task->host, location);
+    return result;
+}
+
+int64_t sys_unlink(struct task *task, const uint64_t *a) { return unlink_at(task, AT_FDCWD, a[0], 0); }
+
+int64_t sys_unlinkat(struct task *task, const uint64_t *a) { return unlink_at(task, (int)a[0], a[1], (uint32_t)a[2]); }
+
+int64_t sys_rmdir(struct task *task, const uint64_t *a) { return unlink_at(task, AT_FDCWD, a[0], AT_REMOVEDIR); }
+
+static int64_t rename_at(struct task *task, int from_directory, uint64_t from_path, int to_directory, uint64_t to_path,
+                         uint64_t flags) {
+    struct location *from, *to;
+    int64_t result = find_changeable(task, from_directory, from_path, false, &from);
+    if (result)
+        return result;
+    result = find_changeable(task, to_directory, to_path, false, &to);
+    if (!result) {
+        result = platform_syscall(__NR_renameat2, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
+                                  (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags, 0);
+        if (!result) {
+            location_parent_written(task, from);
+            location_parent_written(task, to);
+        }
+        location_free(task->host, to);
+    }
+    location_free(task->host, from);
+    return result;
+}
+
+int64_t sys_rename(struct task *task, const uint64_t *a) { return rename_at(task, AT_FDCWD, a[0], AT_FDCWD, a[1], 0); }
+
+int64_t sys_renameat(struct task *task, const uint64_t *a) {
+    return rename_at(task, (int)a[0], a[1], (int)a[2], a[3], 0);
+}
+
+int64_t sys_renameat2(struct task *task, const uint64_t *a) {
+    return rename_at(task, (int)a[0], a[1], (int)a[2], a[3], (uint32_t)a[4]);
+}
+
+/* linkat(fd, "", AT_EMPTY_PATH) and /proc/self/fd/<n> give a name to an open file, O_TMPFILE's for one. */
+static int64_t link_descriptor(const struct fd_entry *entry, const struct location *to) {
+    if (!entry || entry->native_fd < 0)
+        return entry ? -EXDEV : -EBADF;
+    char name[32];
+    kprintf(name, sizeof name, "/proc/self/fd/%d", entry->native_fd);
+    return platform_syscall(__NR_linkat, (uint64_t)AT_FDCWD, (uint64_t)(uintptr_t)name, (uint64_t)to->directory,
+                            (uint64_t)(uintptr_t)to->path, AT_SYMLINK_FOLLOW, 0);
+}
+
+static int64_t link_at(struct task *task, int from_directory, uint64_t from_path, int to_directory, uint64_t to_path,
+                       uint32_t flags) {
+    if (flags & ~(uint32_t)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+        return -EINVAL;
+    struct location *from = NULL, *to;
+    char first;
+    if (copy_from_user(&first, from_path, 1))
+        return -EFAULT;
+    int64_t result = find_changeable(task, to_directory, to_path, false, &to);
+    if (result)
+        return result;
+    if (!first && (flags & AT_EMPTY_PATH)) {
+        result = link_descriptor(fd_entry(task, from_directory), to);
+    } else {
+        result = location_find(task, from_directory, from_path, (flags & AT_SYMLINK_FOLLOW) != 0, &from);
+        if (!result && from->found.kind == NAME_DESCRIPTOR && (flags & AT_SYMLINK_FOLLOW) &&
+            from->found.process == task->process)
+            result = link_descriptor(fd_entry(task, from->found.fd), to);
+        else if (!result && from->found.kind != NAME_REAL)
+            result = from->found.kind == NAME_MISSING ? -ENOENT : -EXDEV;
+        else if (!result)
+            result =
+                platform_syscall(__NR_linkat, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
+                                 (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags & AT_SYMLINK_FOLLOW, 0);
+    }
+    if (!result)
+        location_parent_written(task, to);
+    if (from)
+        location_free(task->host, from);
+    location_free(task->host, to);
+    return result;
+}
+
+int64_t sys_link(struct task *task, const uint64_t *a) { return link_at(task, AT_FDCWD, a[0], AT_FDCWD, a[1], 0); }
+
+int64_t sys_linkat(struct task *task, const uint64_t *a) {
+    return link_at(task, (int)a[0], a[1], (int)a[2], a[3], (uint32_t)a[4]);
+}
+
+/* The real kernel will follow the link: a target below /srv/<hostname> is written as the real path. */
+static int64_t symlink_at(struct task *task, uint64_t user_target, int directory, uint64_t user_path) {
+    struct host *host = task->host;
+    char *target = kalloc_raw(host, FS_PATH_MAX), *real = kalloc_raw(host, FS_REAL_MAX);
+    struct location *location = NULL;
+    int64_t result = target && real ? string_from_user(target, user_target, FS_PATH_MAX) : -ENOMEM;
+    if (result == 0)
+        result = -ENOENT;
+    if (result > 0)
+        result = find_changeable(task, directory, user_path, false, &location);
+    if (!result && location) {
+        const char *stored = fs_virtual_to_real(host, target, real, FS_REAL_MAX) ? real : target;
+        result = platform_syscall(__NR_symlinkat, (uint64_t)(uintptr_t)stored, (uint64_t)location->directory,
+                                  (uint64_t)(uintptr_t)location->path, 0, 0, 0);
+        result = finish_creation(task, location, result);
+    }
+    kfree(host, target);
+    kfree(host, real);
+    return result;
+}
+
+int64_t sys_symlink(struct task *task, const uint64_t *a) { return symlink_at(task, a[0], AT_FDCWD, a[1]); }
+
+int64_t sys_symlinkat(struct task *task, const uint64_t *a) { return symlink_at(task, a[0], (int)a[1], a[2]); }
+
+/* ---- Modes, owners, times ---- */
+
+static int64_t chmod_at(struct task *task, int directory, uint64_t user_path, uint64_t mode, bool follow) {
+    struct location *location;
+    int64_t result = find_changeable(task, directory, user_path, follow, &location);
+    if (result)
+        return result;
+    struct stat status;
+    if (!follow && native_stat(location->directory, location->path, AT_SYMLINK_NOFOLLOW, &status) == 0 &&
+        (status.st_mode & MODE_TYPE) == MODE_LINK)
+        result = -EOPNOTSUPP;
+    else
+        result = platform_syscall(__NR_fchmodat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
+                                  mode & 07777, 0, 0, 0);
+    location_free(task->host, location);
+    return result;
+}
+
+int64_t sys_chmod(struct task *task, const uint64_t *a) { return chmod_at(task, AT_FDCWD, a[0], a[1], true); }
+
+int64_t sys_fchmodat(struct task *task, const uint64_t *a) { return chmod_at(task, (int)a[0], a[1], a[2], true); }
+
+int64_t sys_fchmodat2(struct task *task, const uint64_t *a) {
+    if ((uint32_t)a[3] & ~(uint32_t)AT_SYMLINK_NOFOLLOW)
+        return -EINVAL;
+    return chmod_at(task, (int)a[0], a[1], a[2], !((uint32_t)a[3] & AT_SYMLINK_NOFOLLOW));
+}
+
+int64_t sys_fchmod(struct task *task, const uint64_t *a) {
+    const struct fd_entry *entry = fd_entry(task, (int)a[0]);
+    if (!entry || (entry->file->flags & O_PATH))
+        return -EBADF;
+    if (entry->native_fd < 0)
+        return 0; /* modes of sockets and pipes mean nothing */
+    return platform_syscall(__NR_fchmod, (uint64_t)entry->native_fd, a[1] & 07777, 0, 0, 0, 0);
+}
+
+/* User 0 may give files away, but who runs the simulation may not: the owner that programs see is always 0. */
+static int64_t chown_at(struct task *task, int directory, uint64_t user_path, bool follow) {
+    struct location *location;
+    struct stat status;
+    int64_t result = find_changeable(task, directory, user_path, follow, &location);
+    if (result)
+        return result;
+    result = native_stat(location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, &status);
+    location_free(task->host, location);
+    return result;
+}
+
+int64_t sys_chown(struct task *task, const uint64_t *a) { return chown_at(task, AT_FDCWD, a[0], true); }
+
+int64_t sys_lchown(struct task *task, const uint64_t *a) { return chown_at(task, AT_FDCWD, a[0], false); }
+
+int64_t sys_fchown(struct task *task, const uint64_t *a) { return fd_entry(task, (int)a[0]) ? 0 : -EBADF; }
+
+int64_t sys_fchownat(struct task *task, const uint64_t *a) {
+    uint32_t flags = (uint32_t)a[4];
+    char first;
+    if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+        return -EINVAL;
+    if ((flags & AT_EMPTY_PATH) && copy_from_user(&first, a[1], 1))
+        return -EFAULT;
+    if ((flags & AT_EMPTY_PATH) && !first)
+        return fd_entry(task, (int)a[0]) ? 0 : -EBADF;
+    return chown_at(task, (int)a[0], a[1], !(flags & AT_SYMLINK_NOFOLLOW));
+}
+
+/* A time of utimensat in ns of Unix time. `old` stays under UTIME_OMIT. */
+static int64_t chosen_time(const struct host *host, const struct __kernel_timespec *wanted, int64_t old,
+                           int64_t *time) {
+    if (!wanted || wanted->tv_nsec == NS_NOW)
+        *time = clock_realtime(host);
+    else if (wanted->tv_nsec == NS_OMIT)
+        *time = old;
+    else if (wanted->tv_nsec < 0 || wanted->tv_nsec >= NS_PER_S)
+        return -EINVAL;
+    else
+        *time = KMAX(-SECONDS_MAX, KMIN(SECONDS_MAX, wanted->tv_sec)) * NS_PER_S + wanted->tv_nsec;
+    return 0;
+}
+
+static int64_t set_times(struct task *task, int directory, const char *path, int flags, bool own,
+                         const struct __kernel_timespec *times) {
+    struct stat status;
+    int64_t result = native_stat(directory, path, flags, &status);
+    if (result)
+        return result;
+    struct inode *inode = inode_get(task->host, &status, own);
+    if (!inode)
+        return -ENOMEM;
+    inode_present(inode, &status);
+    int64_t atime = (int64_t)status.st_atime * NS_PER_S + (int64_t)status.st_atime_nsec;
+    int64_t mtime = (int64_t)status.st_mtime * NS_PER_S + (int64_t)status.st_mtime_nsec;
+    result = chosen_time(task->host, times, atime, &atime);
+    if (!result)
+        result = chosen_time(task->host, times ? times + 1 : NULL, mtime, &mtime);
+    if (result)
+        return result;
+    inode_written(task->host, inode);
+    inode->atime = atime;
+    inode->mtime = mtime;
+    return 0;
+}
+
+static int64_t utimens(struct task *task, int directory, uint64_t user_path, const struct __kernel_timespec *times,
+                       uint32_t flags) {
+    if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+        return -EINVAL;
+    char first = '\0';
+    if (user_path && (flags & AT_EMPTY_PATH) && copy_from_user(&first, user_path, 1))
+        return -EFAULT;
+    if (!user_path || ((flags & AT_EMPTY_PATH) && !first)) {
+        const struct fd_entry *entry = fd_entry(task, directory);
+        if (!entry)
+            return -EBADF;
+        return entry->native_fd < 0 ? 0 : set_times(task, entry->native_fd, "", AT_EMPTY_PATH, true, times);
+    }
+    struct location *location;
+    bool follow = !(flags & AT_SYMLINK_NOFOLLOW);
+    int64_t result = find_changeable(task, directory, user_path, follow, &location);
+    if (result)
+        return result;
+    result =
+        set_times(task, location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, location->own, times);
+    location_free(task->host, location);
+    return result;
+}
+
+int64_t sys_utimensat(struct task *task, const uint64_t *a) {
+    struct __kernel_timespec times[2];
+    if (a[2] && copy_from_user(times, a[2], sizeof times))
+        return -EFAULT;
+    return utimens(task, (int)a[0], a[1], a[2] ? times : NULL, (uint32_t)a[3]);
+}
+
+/* futimesat and utimes: microseconds. */
+static int64_t utimes_at(struct task *task, int directory, uint64_t user_path, uint64_t user_times) {
+    struct __kernel_timespec times[2];
+    if (user_times && copy_from_user(times, user_times, sizeof times))
+        return -EFAULT;
+    for (size_t i = 0; user_times && i < 2; i++) {
+        if (times[i].tv_nsec < 0 || times[i].tv_nsec >= 1000000)
+            return -EINVAL;
+        times[i].tv_nsec *= NS_PER_US;
+    }
+    return utimens(task, directory, user_path, user_times ? times : NULL, 0);
+}
+
+int64_t sys_utimes(struct task *task, const uint64_t *a) { return utimes_at(task, AT_FDCWD, a[0], a[1]); }
+
+int64_t sys_futimesat(struct task *task, const uint64_t *a) { return utimes_at(task, (int)a[0], a[1], a[2]); }
+
+int64_t sys_utime(struct task *task, const uint64_t *a) {
+    int64_t seconds[2];
+    if (a[1] && copy_from_user(seconds, a[1], sizeof seconds))
+        return -EFAULT;
+    struct __kernel_timespec times[2] = {{0, 0}, {0, 0}};
+    for (size_t i = 0; a[1] && i < 2; i++)
+        times[i].tv_sec = seconds[i];
+    return utimens(task, AT_FDCWD, a[0], a[1] ? times : NULL, 0);
+}
+
+/* Both masks: the real kernel applies its own to what it creates. */
+int64_t sys_umask(struct task *task, const uint64_t *a) {
+    uint32_t old = task->process->umask;
+    task->process->umask = (uint32_t)a[0] & 0777;
+    platform_syscall(__NR_umask, task->process->umask, 0, 0, 0, 0, 0);
+    return old;
+}
+
+/* ---- Sizes ---- */
+
+int64_t sys_truncate(struct task *task, const uint64_t *a) {
+    if ((int64_t)a[1] < 0)
+        return -EINVAL;
+    struct location *location;
+    int64_t result = find_changeable(task, AT_FDCWD, a[0], true, &location);
+    if (result)
+        return result;
+    result = platform_syscall(__NR_truncate, (uint64_t)(uintptr_t)location->path, a[1], 0, 0, 0, 0);
+    if (!result)
+        written_at(task, AT_FDCWD, location->path, 0, location->own, false);
+    location_free(task->host, location);
+    return result;
+}
+
+int64_t sys_ftruncate(struct task *task, const uint64_t *a) {
+    const struct fd_entry *entry = fd_entry(task, (int)a[0]);
+    if (!entry || (entry->file->flags & O_PATH))
+        return -EBADF;
+    if (entry->native_fd < 0)
+        return -EINVAL;
+    int64_t result = platform_syscall(__NR_ftruncate, (uint64_t)entry->native_fd, a[1], 0, 0, 0, 0);
+    if (!result)
+        fs_written(task, entry->native_fd);
+    return result;
+}
+
+int64_t sys_fallocate(struct task *task, const uint64_t *a) {
+    const struct fd_entry *entry = fd_entry(task, (int)a[0]);
+    if (!entry || (entry->file->flags & O_PATH))
+        return -EBADF;
+    if (entry->native_fd < 0)
+        return entry->file->kind == FILE_PIPE ? -ESPIPE : -ENODEV;
+    int64_t result = platform_syscall(__NR_fallocate, (uint64_t)entry->native_fd, a[1], a[2], a[3], 0, 0);
+    if (!result)
+        fs_written(task, entry->native_fd);
+    return result;
+}
+
+/* ---- Hints, and what the run's directory does not need: the machine's disk is not simulated ---- */
+
+int64_t sys_fsync(struct task *task, const uint64_t *a) {
+    const struct file *file = fd_file(task, (int)a[0]);
+    if (!file || (file->flags & O_PATH))
+        return -EBADF;
+    return file->kind == FILE_NATIVE ? 0 : -EINVAL;
+}
+
+int64_t sys_fdatasync(struct task *task, const uint64_t *a) { return sys_fsync(task, a); }
+
+int64_t sys_sync(struct task *task, const uint64_t *a) {
+    (void)task;
+    (void)a;
+    return 0;
+}
+
+int64_t sys_fadvise64(struct task *task, const uint64_t *a) {
+    const struct file *file = fd_file(task, (int)a[0]);
+    if (!file)
+        return -EBADF;
+    if (file->kind == FILE_PIPE)
+        return -ESPIPE;
+    return (uint32_t)a[3] > 5 ? -EINVAL : 0;
+}
+
+/* All calls on extended attributes: no file system of the simulation has them. */
+int64_t sys_xattr_unsupported(struct task *task, const uint64_t *a) {
+    (void)task;
+    (void)a;
+    return -EOPNOTSUPP;
+}

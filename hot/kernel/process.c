@@ -1,0 +1,874 @@
+/* Processes and threads: fork, clone, exit, wait, process groups, and what execve does to kernel state.
+ *
+ * The dispatcher and the shim call these. Nobody is torn down from outside: a task that must end is marked and woken,
+ * its call unwinds, and it ends itself on the way back to user mode. Only process_abandon, for processes that the real
+ * world has ended, cleans up after them.
+ */
+#include "process.h"
+#include "fdtable.h"
+#include "fs.h"
+#include "futex.h"
+#include "internal.h"
+#include "mm.h"
+#include "pidfd.h"
+#include "signal.h"
+#include "syscalls.h"
+#include <linux/sched.h>
+#include <linux/wait.h>
+
+/* ---- Birth ---- */
+
+static struct task *task_create(struct process *process) {
+    struct host *host = process->host;
+    struct task *task = kalloc(host, sizeof *task);
+    if (!task)
+        return NULL;
+    list_init(&task->run_node);
+    list_init(&task->waits);
+    list_init(&task->futex_node);
+    list_init(&task->wait.node);
+    list_init(&task->wait.owner_node);
+    timer_init(&task->timer, TIMER_TASK, 0, task);
+    signal_queue_init(&task->signals);
+    task->host = host;
+    task->process = process;
+    task->tid = host->next_pid++;
+    task->state = TASK_RUNNABLE;
+    task->altstack_flags = 2; /* SS_DISABLE */
+    list_push_back(&process->tasks, &task->process_node);
+    return task;
+}
+
+static void task_free(struct task *task) {
+    struct host *host = task->host;
+    list_remove(&task->process_node);
+    signal_queue_clear(host, &task->signals);
+    file_drop_held(task);
+    kfree(host, task->exec);
+    kfree(host, task->scratch);
+    kfree(host, task);
+}
+
+static struct process *process_allocate(struct host *host, struct process *parent) {
+    struct process *process = kalloc(host, sizeof *process);
+    if (!process)
+        return NULL;
+    process->host = host;
+    process->parent = parent;
+    list_init(&process->host_node);
+    list_init(&process->tasks);
+    list_init(&process->children);
+    list_init(&process->sibling_node);
+    list_init(&process->posix_timers);
+    list_init(&process->shared_maps);
+    list_init(&process->pidfds);
+    wait_queue_init(&process->child_wait);
+    wait_queue_init(&process->exit_wait);
+    signal_queue_init(&process->signals);
+    timer_init(&process->itimer, TIMER_ITIMER, 0, process);
+    process->exit_signal = KSIGCHLD;
+    process->strace_fd = -1;
+    process->config_index = UINT32_MAX;
+    process->umask = 022;
+    process->dumpable = true;
+    process->start_time = host->now;
+    return process;
+}
+
+static void process_free(struct process *process) {
+    struct host *host = process->host;
+    list_remove(&process->host_node);
+    list_remove(&process->sibling_node);
+    pidfd_forget(process);
+    kfree(host, process->actions);
+    kfree(host, process->executable);
+    kfree(host, process->command_line);
+    kfree(host, process);
+}
+
+static void enter_host(struct process *process, struct task *task) {
+    process->pid = task->tid;
+    list_push_back(&process->host->processes, &process->host_node);
+    if (process->parent)
+        list_push_back(&process->parent->children, &process->sibling_node);
+}
+
+struct task *process_create(struct host *host, struct process *parent) {
+    struct process *process = process_allocate(host, parent);
+    if (!process)
+        return NULL;
+    process->files = fd_table_create(host);
+    process->actions = kalloc(host, SIGNAL_COUNT * sizeof *process->actions);
+    struct task *task = process->files && process->actions ? task_create(process) : NULL;
+    if (!task) {
+        if (process->files)
+            fd_table_put(host, process->files, false);
+        process_free(process);
+        return NULL;
+    }
+    process->mm = host->next_mm++;
+    enter_host(process, task);
+    process->process_group = process->session = process->pid;
+    for (size_t i = 0; i < ARRAY_LENGTH(process->limits); i++)
+        process->limits[i][0] = process->limits[i][1] = UINT64_MAX;
+    process->limits[3][0] = 8 << 20;                      /* RLIMIT_STACK */
+    process->limits[4][0] = 0;                            /* RLIMIT_CORE */
+    process->limits[6][0] = process->limits[6][1] = 32768; /* RLIMIT_NPROC */
+    process->limits[7][0] = 1024;                         /* RLIMIT_NOFILE */
+    process->limits[7][1] = 1 << 20;
+    return task;
+}
+
+static char *duplicate(struct host *host, const char *bytes, size_t length) {
+    if (!bytes)
+        return NULL;
+    char *copy = kalloc(host, length + 1);
+    if (copy)
+        memcpy(copy, bytes, length);
+    return copy;
+}
+
+/* The new process of fork and vfork: everything that Linux copies. */
+static struct task *process_fork(struct task *task, const struct clone_request *request) {
+    struct process *old = task->process;
+    struct host *host = old->host;
+    struct process *parent = request->flags & CLONE_PARENT ? old->parent : old;
+    struct process *process = process_allocate(host, parent);
+    if (!process)
+        return NULL;
+    process->files = request->flags & CLONE_FILES ? fd_table_share(old->files) : fd_table_copy(host, old->files);
+    process->actions = kalloc(host, SIGNAL_COUNT * sizeof *process->actions);
+    process->executable = duplicate(host, old->executable, old->executable ? strlen(old->executable) : 0);
+    process->command_line = duplicate(host, old->command_line, old->command_line_length);
+    process->command_line_length = old->command_line_length;
+    struct task *child = process->files && process->actions ? task_create(process) : NULL;
+    if (!child || mm_copy(process, old) != 0) {
+        if (child)
+            task_free(child);
+        if (process->files)
+            fd_table_put(host, process->files, false);
+        process_free(process);
+        return NULL;
+    }
+    memcpy(process->actions, old->actions, SIGNAL_COUNT * sizeof *process->actions);
+    process->mm = request->flags & CLONE_VM ? old->mm : host->next_mm++;
+    process->umask = old->umask;
+    process->brk_start = old->brk_start;
+    process->brk = old->brk;
+    process->brk_limit = old->brk_limit;
+    memcpy(process->limits, old->limits, sizeof process->limits);
+    process->dumpable = old->dumpable;
+    process->strace_fd = old->strace_fd;
+    process->exit_signal = request->exit_signal;
+    enter_host(process, child);
+    process->process_group = old->process_group;
+    process->session = old->session;
+    child->altstack_base = task->altstack_base;
+    child->altstack_size = task->altstack_size;
+    child->altstack_flags = task->altstack_flags;
+    return child;
+}
+
+static void end_vfork(struct task *task) {
+    struct task *parent = task->vfork_parent;
+    task->vfork_parent = NULL;
+    if (parent)
+        task_wake(parent);
+}
+
+static void discard_child(struct task *child, bool new_process) {
+    struct process *process = child->process;
+    task_free(child);
+    if (!new_process)
+        return;
+    fd_table_put(process->host, process->files, false);
+    mm_release(process);
+    process_free(process);
+}
+
+static int64_t do_clone(struct task *task, const struct clone_request *request) {
+    struct host *host = task->host;
+    uint64_t flags = request->flags;
+    bool thread = flags & CLONE_THREAD;
+    if ((thread && !(flags & CLONE_SIGHAND)) || ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM)))
+        return -EINVAL;
+    if (thread && !(flags & CLONE_FILES)) {
+        platform_warn(host, task, "clone: a thread with its own descriptor table is not supported");
+        return -EINVAL;
+    }
+    if (flags & (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                 CLONE_NEWNET))
+        return -EPERM;
+    if ((flags & CLONE_VM) && !thread && !(flags & CLONE_VFORK) && request->stack == 0)
+        return -EINVAL;
+    struct task *child = thread ? task_create(task->process) : process_fork(task, request);
+    if (!child)
+        return -EAGAIN;
+    memcpy(child->comm, task->comm, sizeof child->comm);
+    child->signal_mask = task->signal_mask;
+    if (flags & CLONE_CHILD_CLEARTID)
+        child->clear_child_tid = request->child_tid;
+    int32_t tid = child->tid;
+    int result = 0;
+    if (flags & CLONE_PARENT_SETTID)
+        result = copy_to_user(request->parent_tid, &tid, sizeof tid);
+    int pidfd = -1;
+    if (result == 0 && (flags & CLONE_PIDFD)) {
+        pidfd = pidfd_open(task, child->process);
+        result = pidfd < 0 ? pidfd : copy_to_user(request->pidfd, &pidfd, sizeof pidfd);
+    }
+    int64_t native = result == 0 ? platform_clone(task, child, request) : result;
+    if (native < 0) {
+        if (pidfd >= 0)
+            (void)fd_close(task, pidfd);
+        discard_child(child, !thread);
+        return native;
+    }
+    child->native_tid = (uint32_t)native;
+    if (!thread)
+        child->process->native_pid = (uint32_t)native;
+    if (thread)
+        host->counters.threads++;
+    else
+        host->counters.forks++;
+    list_push_back(&host->run_queue, &child->run_node);
+    if (flags & CLONE_VFORK) {
+        child->vfork_parent = task;
+        /* Only the child's exec or end goes on here; a fatal signal of ours waits for it, as in Linux. */
+        int32_t pid = child->process->pid;
+        for (struct process *process; (process = process_find(host, pid)) != NULL;) {
+            struct task *leader = process_task(process);
+            if (!leader || leader->vfork_parent != task)
+                break;
+            task->woken = false;
+            uint64_t mask = task->signal_mask;
+            task->signal_mask = ~UINT64_C(0);
+            int ignored = task_block(task, NEVER);
+            task->signal_mask = mask;
+            if (ignored == -ERESTARTSYS) { /* killed: the child must not wake a task that is gone */
+                leader->vfork_parent = NULL;
+                break;
+            }
+        }
+    }
+    return tid;
+}
+
+int64_t sys_clone(struct task *task, const uint64_t *a) {
+    struct clone_request request = {
+        .flags = a[0] & 0xffffff00u,
+        .exit_signal = (int)(a[0] & 0xff),
+        .stack = a[1],
+        .parent_tid = a[2],
+        .child_tid = a[3],
+        .tls = a[4],
+        .pidfd = a[2], /* shares the argument with parent_tid */
+    };
+    if ((request.flags & CLONE_PIDFD) && (request.flags & CLONE_PARENT_SETTID))
+        return -EINVAL;
+    return do_clone(task, &request);
+}
+
+int64_t sys_clone3(struct task *task, const uint64_t *a) {
+    struct clone_args args = {0};
+    if (a[1] < CLONE_ARGS_SIZE_VER0)
+        return -EINVAL;
+    if (a[1] > 4096)
+        return -E2BIG;
+    int result = copy_from_user(&args, a[0], KMIN(a[1], sizeof args));
+    if (result)
+        return result;
+    if (args.set_tid_size || (args.flags & CLONE_INTO_CGROUP))
+        return -EPERM;
+    if (args.flags & 0xff)
+        return -EINVAL;
+    struct clone_request request = {
+        .flags = args.flags & ~(uint64_t)CLONE_CLEAR_SIGHAND,
+        .exit_signal = (int)args.exit_signal,
+        .stack = args.stack ? args.stack + args.stack_size : 0,
+        .stack_size = args.stack_size,
+        .parent_tid = args.parent_tid,
+        .child_tid = args.child_tid,
+        .tls = args.tls,
+        .pidfd = args.pidfd,
+    };
+    return do_clone(task, &request);
+}
+
+int64_t sys_fork(struct task *task, const uint64_t *a) {
+    (void)a;
+    struct clone_request request = {.exit_signal = KSIGCHLD};
+    return do_clone(task, &request);
+}
+
+int64_t sys_vfork(struct task *task, const uint64_t *a) {
+    (void)a;
+    struct clone_request request = {.flags = CLONE_VM | CLONE_VFORK, .exit_signal = KSIGCHLD};
+    return do_clone(task, &request);
+}
+
+/* ---- Death ---- */
+
+struct process *process_find(struct host *host, int32_t pid) {
+    list_for_each(node, &host->processes) {
+        struct process *process = list_entry(node, struct process, host_node);
+        if (process->pid == pid)
+            return process;
+    }
+    return NULL;
+}
+
+struct task *task_find(struct host *host, int32_t tid) {
+    list_for_each(process_node, &host->processes) {
+        struct process *process = list_entry(process_node, struct process, host_node);
+        list_for_each(node, &process->tasks) {
+            struct task *task = list_entry(node, struct task, process_node);
+            if (task->tid == tid)
+                return task;
+        }
+    }
+    return NULL;
+}
+
+/* What a dead task leaves behind in kernel structures. No user memory is touched. */
+static void task_detach(struct task *task) {
+    timer_cancel(task->host, &task->timer);
+    list_remove(&task->run_node);
+    futex_forget(task);
+    list_for_each_safe(node, &task->waits)
+        wait_remove(list_entry(node, struct wait_entry, owner_node));
+    file_drop_held(task);
+    end_vfork(task);
+    /* A parent that dies in vfork is not woken by its child any more. */
+    list_for_each(process_node, &task->host->processes) {
+        struct process *process = list_entry(process_node, struct process, host_node);
+        list_for_each(node, &process->tasks) {
+            struct task *other = list_entry(node, struct task, process_node);
+            if (other->vfork_parent == task)
+                other->vfork_parent = NULL;
+        }
+    }
+    task->state = TASK_DEAD;
+}
+
+static void reap(struct process *process) {
+    process_free(process);
+}
+
+/* The last task is gone: descriptors close, children are orphaned, the parent learns of it. */
+static void process_finish(struct process *process, bool in_process) {
+    struct host *host = process->host;
+    process->zombie = true;
+    fd_table_put(host, process->files, in_process);
+    process->files = NULL;
+    mm_release(process);
+    signal_process_release(process);
+    list_for_each_safe(node, &process->children) {
+        struct process *child = list_entry(node, struct process, sibling_node);
+        list_remove(&child->sibling_node);
+        child->parent = NULL; /* init reaps at once what is or becomes a zombie */
+        if (child->zombie)
+            reap(child);
+    }
+    pidfd_wake(process);
+    if (process->config_index != UINT32_MAX)
+        return; /* the shard reads the status and reaps */
+    struct process *parent = process->parent;
+    if (!parent) {
+        reap(process);
+        return;
+    }
+    struct signal_action *action = &parent->actions[KSIGCHLD - 1];
+    bool unwanted = action->handler == KSIG_IGN || (action->flags & KSA_NOCLDWAIT);
+    if (process->exit_signal) {
+        struct signal_info info = {.signo = process->exit_signal};
+        bool killed = process->exit_status & 0x7f;
+        info.code = killed ? 2 : 1; /* CLD_KILLED, CLD_EXITED */
+        info.u.child.pid = process->pid;
+        info.u.child.status = killed ? process->exit_status & 0x7f : process->exit_status >> 8 & 0xff;
+        (void)signal_send_process(parent, process->exit_signal, &info);
+    }
+    if (unwanted && process->exit_signal == KSIGCHLD)
+        reap(process);
+    wake_up(host, &parent->child_wait, 0);
+}
+
+void process_exit_group(struct process *process, int status) {
+    if (process->dying || process->zombie)
+        return;
+    process->dying = true;
+    process->exit_status = status;
+    list_for_each(node, &process->tasks) {
+        struct task *task = list_entry(node, struct task, process_node);
+        task->dying = true;
+        task_wake(task);
+    }
+}
+
+void task_exit(struct task *task, int code) {
+    struct host *host = task->host;
+    struct process *process = task->process;
+    futex_exit(task); /* robust list and clear_child_tid, in user memory */
+    task_detach(task);
+    bool last = process->tasks.next->next == &process->tasks;
+    if (last && !process->dying)
+        process->exit_status = WAIT_STATUS_EXIT(code);
+    task_free(task);
+    if (last)
+        process_finish(process, true);
+    else if (process->tasks.next->next == &process->tasks)
+        wake_up(host, &process->exit_wait, 0); /* an execve may wait to be alone */
+    net_run_backlog(host);
+    struct task *next = task_next(host);
+    host->current = next;
+    platform_exit(host, next, last);
+}
+
+void process_abandon(struct process *process, int status) {
+    if (process->zombie)
+        return;
+    process->dying = true;
+    process->exit_status = status;
+    list_for_each_safe(node, &process->tasks) {
+        struct task *task = list_entry(node, struct task, process_node);
+        task_detach(task);
+        task_free(task);
+    }
+    process_finish(process, false);
+    net_run_backlog(process->host);
+}
+
+int64_t sys_exit(struct task *task, const uint64_t *a) {
+    task_exit(task, (int)a[0]);
+}
+
+int64_t sys_exit_group(struct task *task, const uint64_t *a) {
+    process_exit_group(task->process, WAIT_STATUS_EXIT((int)a[0]));
+    task_exit(task, (int)a[0]);
+}
+
+/* ---- Waiting ---- */
+
+static bool wait_matches(const struct process *self, const struct process *child, int64_t which) {
+    if (which > 0)
+        return child->pid == which;
+    if (which == 0)
+        return child->process_group == self->process_group;
+    return which == -1 || child->process_group == -which;
+}
+
+/* One round: the first zombie that matches; NULL with *any telling whether there is something to wait for. */
+static struct process *find_zombie(struct process *self, int64_t which, bool *any) {
+    *any = false;
+    list_for_each(node, &self->children) {
+        struct process *child = list_entry(node, struct process, sibling_node);
+        if (!wait_matches(self, child, which))
+            continue;
+        *any = true;
+        if (child->zombie)
+            return child;
+    }
+    return NULL;
+}
+
+/* Waits for a zombie; 0 with *found, 0 with NULL under WNOHANG, or -ECHILD, -ERESTARTSYS. */
+static int wait_for(struct task *task, int64_t which, bool hang, struct process **found) {
+    struct process *self = task->process;
+    for (;;) {
+        bool any;
+        *found = find_zombie(self, which, &any);
+        if (*found || !any || !hang)
+            return *found || any ? 0 : -ECHILD;
+        wait_add(&self->child_wait, &task->wait, task, 0);
+        int result = task_block(task, NEVER);
+        wait_remove(&task->wait);
+        if (result)
+            return result;
+    }
+}
+
+int64_t sys_wait4(struct task *task, const uint64_t *a) {
+    int options = (int)a[2];
+    if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | (int)__WCLONE | __WALL))
+        return -EINVAL;
+    struct process *child;
+    int result = wait_for(task, (int)a[0], !(options & WNOHANG), &child);
+    if (result || !child)
+        return result;
+    int32_t pid = child->pid, status = child->exit_status;
+    if (a[1] && (result = copy_to_user(a[1], &status, sizeof status)))
+        return result;
+    uint8_t usage[144] = {0};
+    if (a[3] && (result = copy_to_user(a[3], usage, sizeof usage)))
+        return result;
+    reap(child);
+    return pid;
+}
+
+int64_t sys_waitid(struct task *task, const uint64_t *a) {
+    int type = (int)a[0], options = (int)a[3];
+    int64_t which = (int)a[1];
+    if (!(options & (WEXITED | WSTOPPED | WCONTINUED)))
+        return -EINVAL;
+    switch (type) {
+    case P_ALL:
+        which = -1;
+        break;
+    case P_PID:
+        if (which <= 0)
+            return -EINVAL;
+        break;
+    case P_PGID:
+        if (which < 0)
+            return -EINVAL;
+        which = -(which ? which : task->process->process_group);
+        break;
+    case P_PIDFD: {
+        struct process *target = pidfd_process(task, (int)which);
+        if (!target)
+            return -EBADF;
+        which = target->pid;
+        break;
+    }
+    default:
+        return -EINVAL;
+    }
+    struct process *child = NULL;
+    int result = wait_for(task, which, !(options & WNOHANG), &child);
+    if (result)
+        return result;
+    struct signal_info info = {0};
+    if (child) {
+        bool killed = child->exit_status & 0x7f;
+        info.signo = KSIGCHLD;
+        info.code = killed ? 2 : 1;
+        info.u.child.pid = child->pid;
+        info.u.child.status = killed ? child->exit_status & 0x7f : child->exit_status >> 8 & 0xff;
+    }
+    if (a[2] && (result = copy_to_user(a[2], &info, sizeof info)))
+        return result;
+    uint8_t usage[144] = {0};
+    if (a[4] && (result = copy_to_user(a[4], usage, sizeof usage)))
+        return result;
+    if (child && !(options & WNOWAIT))
+        reap(child);
+    return 0;
+}
+
+/* ---- Program start ---- */
+
+struct exec_request *exec_request_create(struct host *host, const char *path, const char *const *arguments,
+                                         uint32_t argument_count, const char *const *environment,
+                                         uint32_t environment_count) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < argument_count; i++)
+        bytes += strlen(arguments[i]) + 1;
+    for (uint32_t i = 0; i < environment_count; i++)
+        bytes += strlen(environment[i]) + 1;
+    struct exec_request *request = kalloc(host, sizeof *request + bytes);
+    if (!request || strlen(path) >= sizeof request->path) {
+        kfree(host, request);
+        return NULL;
+    }
+    memcpy(request->path, path, strlen(path) + 1);
+    request->argument_count = argument_count;
+    request->environment_count = environment_count;
+    request->bytes = (uint32_t)bytes;
+    char *at = request->strings;
+    for (uint32_t i = 0; i < argument_count + environment_count; i++) {
+        const char *text = i < argument_count ? arguments[i] : environment[i - argument_count];
+        size_t length = strlen(text) + 1;
+        memcpy(at, text, length);
+        at += length;
+    }
+    return request;
+}
+
+static size_t strings_length(const struct exec_request *request, uint32_t count) {
+    const char *at = request->strings;
+    for (uint32_t i = 0; i < count; i++)
+        at += strlen(at) + 1;
+    return (size_t)(at - request->strings);
+}
+
+void process_set_program(struct task *task, const struct exec_request *request) {
+    struct process *process = task->process;
+    struct host *host = task->host;
+    kfree(host, process->executable);
+    kfree(host, process->command_line);
+    process->executable = duplicate(host, request->path, strlen(request->path));
+    size_t length = strings_length(request, request->argument_count);
+    process->command_line = duplicate(host, request->strings, length);
+    process->command_line_length = process->command_line ? (uint32_t)length : 0;
+    const char *name = request->path;
+    for (const char *at = name; *at; at++)
+        name = *at == '/' ? at + 1 : name;
+    memset(task->comm, 0, sizeof task->comm);
+    memcpy(task->comm, name, KMIN(strlen(name), sizeof task->comm - 1));
+}
+
+/* Copies a NULL-terminated vector of strings after what `request` holds already. */
+static int append_vector(struct exec_request *request, size_t capacity, uint64_t vector, uint32_t *count) {
+    *count = 0;
+    for (; vector; vector += 8) {
+        uint64_t text;
+        int result = copy_from_user(&text, vector, sizeof text);
+        if (result)
+            return result;
+        if (!text)
+            return 0;
+        int64_t length = string_from_user(request->strings + request->bytes, text, capacity - request->bytes);
+        if (length < 0)
+            return length == -ENAMETOOLONG ? -E2BIG : (int)length;
+        request->bytes += (uint32_t)length + 1;
+        ++*count;
+    }
+    return 0;
+}
+
+#define EXEC_STRINGS_MAX (size_t)(2u << 20) /* as a quarter of the 8 MiB stack limit */
+
+/* Puts the interpreter and its argument before the arguments, and the script's path in place of argv[0]. */
+static int insert_interpreter(struct host *host, struct exec_request **slot, size_t capacity, const char *line,
+                              const char *script) {
+    struct exec_request *old = *slot;
+    const char *start = line + 2;
+    while (*start == ' ' || *start == '\t')
+        start++;
+    const char *end = start;
+    while (*end && *end != ' ' && *end != '\t')
+        end++;
+    const char *argument = end;
+    while (*argument == ' ' || *argument == '\t')
+        argument++;
+    size_t argument_length = strlen(argument);
+    while (argument_length && (argument[argument_length - 1] == ' ' || argument[argument_length - 1] == '\t'))
+        argument_length--;
+    size_t name_length = (size_t)(end - start), script_length = strlen(script);
+    if (!name_length)
+        return -ENOEXEC;
+    size_t skip = old->argument_count ? strlen(old->strings) + 1 : 0;
+    size_t added = name_length + 1 + (argument_length ? argument_length + 1 : 0) + script_length + 1;
+    if (old->bytes - skip + added > capacity)
+        return -E2BIG;
+    struct exec_request *request = kalloc_raw(host, sizeof *request + capacity);
+    if (!request)
+        return -ENOMEM;
+    *request = *old;
+    memcpy(request->path, start, name_length);
+    request->path[name_length] = '\0';
+    char *at = request->strings;
+    memcpy(at, start, name_length);
+    at += name_length + 1;
+    if (argument_length) {
+        memcpy(at, argument, argument_length);
+        at += argument_length + 1;
+    }
+    memcpy(at, script, script_length);
+    at += script_length + 1;
+    memcpy(at, old->strings + skip, old->bytes - skip);
+    request->bytes = (uint32_t)(old->bytes - skip + added);
+    request->argument_count = old->argument_count - (old->argument_count ? 1 : 0) + 2 + (argument_length ? 1 : 0);
+    kfree(host, old);
+    *slot = request;
+    return 0;
+}
+
+/* Follows #! lines until the path is a program that the loader can map. */
+static int64_t resolve_program(struct task *task, struct exec_request **request, int directory, char *named) {
+    for (int depth = 0; depth < 5; depth++) {
+        char real[4096];
+        int64_t result = fs_resolve_path(task, directory, named, real, sizeof real);
+        if (result < 0)
+            return result;
+        char head[256];
+        result = platform_syscall(21 /* access */, (uint64_t)real, 1 /* X_OK */, 0, 0, 0, 0);
+        if (result < 0)
+            return result;
+        int64_t fd = platform_syscall(2 /* open */, (uint64_t)real, 02000000 /* O_CLOEXEC */, 0, 0, 0, 0);
+        if (fd < 0)
+            return fd;
+        int64_t length = platform_syscall(0 /* read */, (uint64_t)fd, (uint64_t)head, sizeof head - 1, 0, 0, 0);
+        (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
+        if (length < 0)
+            return length == -EISDIR ? -EACCES : length;
+        head[length] = '\0';
+        if (length >= 64 && memcmp(head, "\177ELF\2\1", 6) == 0) {
+            memcpy((*request)->path, real, strlen(real) + 1);
+            return 0;
+        }
+        if (length < 3 || head[0] != '#' || head[1] != '!')
+            return -ENOEXEC;
+        char *line_end = head;
+        while (*line_end && *line_end != '\n')
+            line_end++;
+        *line_end = '\0';
+        result = insert_interpreter(task->host, request, EXEC_STRINGS_MAX, head, named);
+        if (result < 0)
+            return result;
+        memcpy(named, (*request)->path, strlen((*request)->path) + 1);
+        directory = -100; /* AT_FDCWD */
+    }
+    return -ELOOP;
+}
+
+static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64_t arguments, uint64_t environment) {
+    struct host *host = task->host;
+    struct process *process = task->process;
+    char *named = kalloc_raw(host, 4096);
+    /* Not cleared: only the pages that the strings fill are ever touched. */
+    struct exec_request *request = kalloc_raw(host, sizeof *request + EXEC_STRINGS_MAX);
+    int64_t result = -ENOMEM;
+    if (!named || !request)
+        goto out;
+    request->argument_count = request->environment_count = request->bytes = 0;
+    result = string_from_user(named, path, 4096);
+    if (result < 0)
+        goto out;
+    result = append_vector(request, EXEC_STRINGS_MAX, arguments, &request->argument_count);
+    if (result == 0)
+        result = append_vector(request, EXEC_STRINGS_MAX, environment, &request->environment_count);
+    if (result == 0)
+        result = resolve_program(task, &request, directory, named);
+    if (result)
+        goto out;
+    /* Alone from here on: the other threads end, as in Linux' de_thread. */
+    list_for_each(node, &process->tasks) {
+        struct task *other = list_entry(node, struct task, process_node);
+        if (other != task) {
+            other->dying = true;
+            task_wake(other);
+        }
+    }
+    while (process->tasks.next->next != &process->tasks) {
+        wait_add(&process->exit_wait, &task->wait, task, 0);
+        result = task_block(task, NEVER);
+        wait_remove(&task->wait);
+        if (result == -ERESTARTSYS && task->dying)
+            goto out;
+    }
+    kfree(host, named);
+    task->tid = process->pid;
+    task->native_tid = process->native_pid; /* the real execve gives the caller the leader's id too */
+    process_set_program(task, request);
+    fd_table_exec(task);
+    signal_exec(process);
+    task->altstack_flags = 2;
+    task->altstack_base = task->altstack_size = 0;
+    task->clear_child_tid = task->robust_list = 0;
+    mm_release(process);
+    process->mm = host->next_mm++;
+    end_vfork(task);
+    host->counters.execs++;
+    task->exec = request;
+    platform_exec(task);
+out:
+    kfree(host, named);
+    kfree(host, request);
+    return result;
+}
+
+int64_t sys_execve(struct task *task, const uint64_t *a) {
+    return do_execve(task, -100 /* AT_FDCWD */, a[0], a[1], a[2]);
+}
+
+int64_t sys_execveat(struct task *task, const uint64_t *a) {
+    if (a[4])
+        return -EINVAL;
+    return do_execve(task, (int)a[0], a[1], a[2], a[3]);
+}
+
+/* ---- Identities ---- */
+
+int64_t sys_getpid(struct task *task, const uint64_t *a) {
+    (void)a;
+    return task->process->pid;
+}
+
+int64_t sys_gettid(struct task *task, const uint64_t *a) {
+    (void)a;
+    return task->tid;
+}
+
+int64_t sys_getppid(struct task *task, const uint64_t *a) {
+    (void)a;
+    return task->process->parent ? task->process->parent->pid : 1;
+}
+
+/* Everybody is root of the simulated host. */
+int64_t sys_getuid(struct task *task, const uint64_t *a) {
+    (void)task, (void)a;
+    return 0;
+}
+
+int64_t sys_getresuid(struct task *task, const uint64_t *a) {
+    (void)task;
+    uint32_t id = 0;
+    for (int i = 0; i < 3; i++)
+        if (copy_to_user(a[i], &id, sizeof id))
+            return -EFAULT;
+    return 0;
+}
+
+/* Dropping privileges succeeds and changes nothing: files stay those of the user who runs the simulation. */
+int64_t sys_setuid(struct task *task, const uint64_t *a) {
+    (void)task, (void)a;
+    return 0;
+}
+
+int64_t sys_getgroups(struct task *task, const uint64_t *a) {
+    (void)task;
+    uint32_t group = 0;
+    if ((int)a[0] < 0)
+        return -EINVAL;
+    if (a[0] && copy_to_user(a[1], &group, sizeof group))
+        return -EFAULT;
+    return 1;
+}
+
+int64_t sys_set_tid_address(struct task *task, const uint64_t *a) {
+    task->clear_child_tid = a[0];
+    return task->tid;
+}
+
+static struct process *process_or_self(struct task *task, int pid) {
+    return pid ? process_find(task->host, pid) : task->process;
+}
+
+int64_t sys_getpgid(struct task *task, const uint64_t *a) {
+    struct process *process = process_or_self(task, (int)a[0]);
+    return process ? process->process_group : -ESRCH;
+}
+
+int64_t sys_getpgrp(struct task *task, const uint64_t *a) {
+    (void)a;
+    return task->process->process_group;
+}
+
+int64_t sys_setpgid(struct task *task, const uint64_t *a) {
+    struct process *process = process_or_self(task, (int)a[0]);
+    if ((int)a[1] < 0)
+        return -EINVAL;
+    if (!process || (process != task->process && process->parent != task->process))
+        return -ESRCH;
+    if (process->session == process->pid || process->session != task->process->session)
+        return -EPERM;
+    process->process_group = a[1] ? (int32_t)a[1] : process->pid;
+    return 0;
+}
+
+int64_t sys_getsid(struct task *task, const uint64_t *a) {
+    struct process *process = process_or_self(task, (int)a[0]);
+    return process ? process->session : -ESRCH;
+}
+
+int64_t sys_setsid(struct task *task, const uint64_t *a) {
+    (void)a;
+    struct process *process = task->process;
+    list_for_each(node, &task->host->processes) {
+        if (list_entry(node, struct process, host_node)->process_group == process->pid)
+            return -EPERM;
+    }
+    process->session = process->process_group = process->pid;
+    return process->pid;
+}

@@ -1,0 +1,751 @@
+/* Signals: sending, masks, dispositions, timers that signal, and signalfd.
+ *
+ * Nothing native is involved: signals are queued here and taken when a task returns to user mode (signal_next), where
+ * the shim builds the handler's frame. Stopping (SIGSTOP and its kin) is not modelled: such signals are dropped.
+ */
+#include "signal.h"
+#include "internal.h"
+#include "process.h"
+#include "syscalls.h"
+#include <asm/poll.h>
+
+struct queued_signal {
+    struct list node;
+    struct signal_info info;
+};
+
+static bool ignored_by_default(int signo) {
+    return signo == KSIGCHLD || signo == KSIGURG || signo == KSIGWINCH || signo == KSIGCONT;
+}
+
+static bool stops_by_default(int signo) {
+    return signo == KSIGSTOP || signo == KSIGTSTP || signo == KSIGTTIN || signo == KSIGTTOU;
+}
+
+/* ---- Queues ---- */
+
+void signal_queue_init(struct signal_queue *queue) {
+    queue->set = 0;
+    list_init(&queue->entries);
+}
+
+void signal_queue_clear(struct host *host, struct signal_queue *queue) {
+    list_for_each_safe(node, &queue->entries) {
+        list_remove(node);
+        kfree(host, list_entry(node, struct queued_signal, node));
+    }
+    queue->set = 0;
+}
+
+static int queue_add(struct host *host, struct signal_queue *queue, int signo, const struct signal_info *info) {
+    if (signo < KSIGRTMIN && (queue->set & signal_bit(signo)))
+        return 0; /* standard signals are not queued twice */
+    struct queued_signal *queued = kalloc(host, sizeof *queued);
+    if (!queued)
+        return -EAGAIN;
+    if (info)
+        queued->info = *info;
+    queued->info.signo = signo;
+    list_push_back(&queue->entries, &queued->node);
+    queue->set |= signal_bit(signo);
+    return 0;
+}
+
+/* Takes the lowest signal of `set`, as Linux does: synchronous faults come through signal_force, before all of these. */
+static int queue_take(struct host *host, struct signal_queue *queue, uint64_t set, struct signal_info *info) {
+    set &= queue->set;
+    if (!set)
+        return 0;
+    int signo = __builtin_ctzll(set) + 1;
+    bool more = false;
+    struct queued_signal *found = NULL;
+    list_for_each(node, &queue->entries) {
+        struct queued_signal *queued = list_entry(node, struct queued_signal, node);
+        if (queued->info.signo != signo)
+            continue;
+        if (found) {
+            more = true;
+            break;
+        }
+        found = queued;
+    }
+    if (!more)
+        queue->set &= ~signal_bit(signo);
+    if (!found)
+        return 0;
+    *info = found->info;
+    list_remove(&found->node);
+    kfree(host, found);
+    return signo;
+}
+
+static void queue_drop(struct host *host, struct signal_queue *queue, int signo) {
+    struct signal_info info;
+    while (queue_take(host, queue, signal_bit(signo), &info))
+        continue;
+}
+
+/* ---- signalfd ---- */
+
+struct signalfd {
+    struct list node; /* in host->signalfds */
+    struct host *host;
+    struct file *file;
+    int32_t pid; /* whose signals poll looks at */
+    uint64_t mask;
+};
+
+static void signalfds_wake(struct host *host) {
+    list_for_each(node, &host->signalfds)
+        wake_up(host, &list_entry(node, struct signalfd, node)->file->wait, POLLIN);
+}
+
+static int take_for(struct task *task, uint64_t set, struct signal_info *info) {
+    int signo = queue_take(task->host, &task->signals, set, info);
+    return signo ? signo : queue_take(task->host, &task->process->signals, set, info);
+}
+
+/* struct signalfd_siginfo, include/uapi/linux/signalfd.h */
+struct signalfd_record {
+    uint32_t signo;
+    int32_t error, code;
+    uint32_t pid, uid;
+    int32_t fd;
+    uint32_t tid, band, overrun, trap;
+    int32_t status, value_int;
+    uint64_t value_pointer, utime, stime, address;
+    uint8_t padding[48];
+};
+_Static_assert(sizeof(struct signalfd_record) == 128, "as Linux lays it out");
+
+static int64_t signalfd_read(struct task *task, struct file *file, struct uio *to, const int64_t *position) {
+    (void)position;
+    const struct signalfd *signalfd = file->object;
+    int64_t total = 0;
+    if (to->remaining < sizeof(struct signalfd_record))
+        return -EINVAL;
+    while (to->remaining >= sizeof(struct signalfd_record)) {
+        struct signal_info info;
+        int signo = take_for(task, signalfd->mask, &info);
+        if (!signo)
+            break;
+        struct signalfd_record record = {.signo = (uint32_t)signo,
+                                         .code = info.code,
+                                         .pid = (uint32_t)info.u.queue.pid,
+                                         .uid = (uint32_t)info.u.queue.uid};
+        if (signo == KSIGCHLD)
+            record.status = info.u.child.status;
+        else
+            record.value_pointer = info.u.queue.value, record.value_int = (int32_t)info.u.queue.value;
+        int result = uio_copy_out(to, &record, sizeof record);
+        if (result)
+            return result;
+        total += (int64_t)sizeof record;
+    }
+    return total ? total : -EAGAIN;
+}
+
+static uint32_t signalfd_poll(struct file *file) {
+    const struct signalfd *signalfd = file->object;
+    const struct process *process = process_find(signalfd->host, signalfd->pid);
+    if (!process)
+        return 0;
+    uint64_t pending = process->signals.set;
+    list_for_each(node, &process->tasks)
+        pending |= list_entry(node, struct task, process_node)->signals.set;
+    return pending & signalfd->mask ? POLLIN | POLLRDNORM : 0;
+}
+
+static void signalfd_release(struct host *host, struct file *file) {
+    struct signalfd *signalfd = file->object;
+    list_remove(&signalfd->node);
+    kfree(host, signalfd);
+}
+
+const struct file_operations signalfd_operations = {
+    .name = "anon_inode:[signalfd]",
+    .read = signalfd_read,
+    .poll = signalfd_poll,
+    .release = signalfd_release,
+};
+
+#define SFD_CLOEXEC 02000000
+#define SFD_NONBLOCK 04000
+
+int64_t sys_signalfd4(struct task *task, const uint64_t *a) {
+    struct host *host = task->host;
+    uint64_t mask;
+    int fd = (int)a[0], flags = (int)a[3];
+    if (a[2] != sizeof mask || (flags & ~(SFD_CLOEXEC | SFD_NONBLOCK)))
+        return -EINVAL;
+    if (copy_from_user(&mask, a[1], sizeof mask))
+        return -EFAULT;
+    mask &= ~UNBLOCKABLE;
+    if (fd != -1) {
+        struct file *file = fd_file(task, fd);
+        if (!file)
+            return -EBADF;
+        if (file->kind != FILE_SIGNALFD)
+            return -EINVAL;
+        ((struct signalfd *)file->object)->mask = mask;
+        signalfds_wake(host);
+        return fd;
+    }
+    struct signalfd *signalfd = kalloc(host, sizeof *signalfd);
+    struct file *file = signalfd ? file_create(host, FILE_SIGNALFD, 2 | (uint32_t)(flags & SFD_NONBLOCK), signalfd) : NULL;
+    if (!file) {
+        kfree(host, signalfd);
+        return -ENOMEM;
+    }
+    signalfd->host = host;
+    signalfd->file = file;
+    signalfd->pid = task->process->pid;
+    signalfd->mask = mask;
+    list_push_back(&host->signalfds, &signalfd->node);
+    return fd_install(task, file, 0, flags & SFD_CLOEXEC, -1);
+}
+
+int64_t sys_signalfd(struct task *task, const uint64_t *a) {
+    return sys_signalfd4(task, (const uint64_t[6]){a[0], a[1], a[2], 0});
+}
+
+/* ---- Sending ---- */
+
+static bool is_ignored(const struct process *process, int signo) {
+    const struct signal_action *action = &process->actions[signo - 1];
+    if (signo == KSIGKILL)
+        return false;
+    if (action->handler == KSIG_IGN)
+        return true;
+    return action->handler == KSIG_DFL && (ignored_by_default(signo) || stops_by_default(signo));
+}
+
+static int check_signal(struct process *process, int signo, uint64_t mask) {
+    if (process->zombie || process->dying)
+        return 0;
+    struct signal_action *action = &process->actions[signo - 1];
+    if (stops_by_default(signo) && action->handler == KSIG_DFL) {
+        platform_warn(process->host, NULL, "signal %d would stop process %d; stopping is not modelled: dropped", signo,
+                      process->pid);
+        return 0;
+    }
+    return is_ignored(process, signo) && !(mask & signal_bit(signo)) ? 0 : 1;
+}
+
+int signal_send_task(struct task *task, int signo, const struct signal_info *info) {
+    if (!check_signal(task->process, signo, task->signal_mask))
+        return 0;
+    int result = queue_add(task->host, &task->signals, signo, info);
+    if (result)
+        return result;
+    if (task_signal_pending(task))
+        task_wake(task);
+    signalfds_wake(task->host);
+    return 0;
+}
+
+int signal_send_process(struct process *process, int signo, const struct signal_info *info) {
+    struct task *leader = process_task(process);
+    if (!leader)
+        return 0;
+    /* Blocked only if every thread blocks it. */
+    uint64_t mask = ~UINT64_C(0);
+    list_for_each(node, &process->tasks)
+        mask &= list_entry(node, struct task, process_node)->signal_mask;
+    if (!check_signal(process, signo, mask))
+        return 0;
+    int result = queue_add(process->host, &process->signals, signo, info);
+    if (result)
+        return result;
+    /* The first thread that wants it takes it; a fatal one reaches the others through process_exit_group. */
+    list_for_each(node, &process->tasks) {
+        struct task *task = list_entry(node, struct task, process_node);
+        if (signo == KSIGKILL || !(task->signal_mask & signal_bit(signo))) {
+            task_wake(task);
+            break;
+        }
+    }
+    signalfds_wake(process->host);
+    return 0;
+}
+
+bool task_signal_pending(const struct task *task) {
+    uint64_t pending = task->signals.set | task->process->signals.set;
+    return task->dying || (pending & ~(task->signal_mask & ~UNBLOCKABLE));
+}
+
+void signal_force(struct task *task, int signo, const struct signal_info *info) {
+    struct signal_action *action = &task->process->actions[signo - 1];
+    if ((task->signal_mask & signal_bit(signo)) || action->handler == KSIG_IGN) {
+        action->handler = KSIG_DFL;
+        task->signal_mask &= ~signal_bit(signo);
+    }
+    (void)queue_add(task->host, &task->signals, signo, info);
+}
+
+/* ---- Delivery ---- */
+
+static uint64_t const SYNCHRONOUS = 1u << (KSIGSEGV - 1) | 1u << (KSIGBUS - 1) | 1u << (KSIGILL - 1) |
+                                    1u << (KSIGTRAP - 1) | 1u << (KSIGFPE - 1) | 1u << (KSIGSYS - 1);
+
+bool signal_next(struct task *task, struct signal_delivery *delivery) {
+    struct process *process = task->process;
+    for (;;) {
+        if (task->dying)
+            task_exit(task, 0);
+        uint64_t deliverable = ~(task->signal_mask & ~UNBLOCKABLE);
+        struct signal_info info;
+        int signo = queue_take(task->host, &task->signals, deliverable & SYNCHRONOUS, &info);
+        if (!signo)
+            signo = take_for(task, deliverable, &info);
+        if (!signo) {
+            if (task->restore_mask) {
+                task->signal_mask = task->saved_mask;
+                task->restore_mask = false;
+                if (task_signal_pending(task))
+                    continue;
+            }
+            return false;
+        }
+        struct signal_action *action = &process->actions[signo - 1];
+        if (is_ignored(process, signo))
+            continue;
+        if (action->handler == KSIG_DFL || signo == KSIGKILL) {
+            bool core = signo == KSIGQUIT || signo == KSIGABRT || (signal_bit(signo) & SYNCHRONOUS);
+            process_exit_group(process, WAIT_STATUS_SIGNAL(signo) | (core && process->limits[4][0] ? 0x80 : 0));
+            task_exit(task, 0);
+        }
+        delivery->signo = signo;
+        delivery->info = info;
+        delivery->action = *action;
+        delivery->saved_mask = task->restore_mask ? task->saved_mask : task->signal_mask;
+        task->restore_mask = false;
+        task->signal_mask |= action->mask & ~UNBLOCKABLE;
+        if (!(action->flags & KSA_NODEFER))
+            task->signal_mask |= signal_bit(signo);
+        if (action->flags & KSA_RESETHAND)
+            action->handler = KSIG_DFL;
+        return true;
+    }
+}
+
+void signal_set_mask(struct task *task, uint64_t mask) {
+    task->signal_mask = mask & ~UNBLOCKABLE;
+    /* What this thread no longer takes, another may. */
+    uint64_t shared = task->process->signals.set & task->signal_mask;
+    if (!shared)
+        return;
+    list_for_each(node, &task->process->tasks) {
+        struct task *other = list_entry(node, struct task, process_node);
+        if (other != task && (shared & ~other->signal_mask))
+            task_wake(other);
+    }
+}
+
+void signal_exec(struct process *process) {
+    for (int i = 0; i < SIGNAL_COUNT; i++) {
+        struct signal_action *action = &process->actions[i];
+        uint64_t handler = action->handler == KSIG_IGN ? KSIG_IGN : KSIG_DFL;
+        memset(action, 0, sizeof *action);
+        action->handler = handler;
+    }
+    signal_process_release(process);
+}
+
+/* ---- System calls on dispositions and masks ---- */
+
+#define SIGSET_SIZE 8
+
+int64_t sys_rt_sigaction(struct task *task, const uint64_t *a) {
+    int signo = (int)a[0];
+    if (a[3] != SIGSET_SIZE || signo < 1 || signo > SIGNAL_COUNT)
+        return -EINVAL;
+    struct signal_action *action = &task->process->actions[signo - 1], old = *action, changed;
+    if (a[1]) {
+        if (signo == KSIGKILL || signo == KSIGSTOP)
+            return -EINVAL;
+        if (copy_from_user(&changed, a[1], sizeof changed))
+            return -EFAULT;
+        *action = changed;
+        action->mask &= ~UNBLOCKABLE;
+        if (is_ignored(task->process, signo)) {
+            queue_drop(task->host, &task->process->signals, signo);
+            list_for_each(node, &task->process->tasks)
+                queue_drop(task->host, &list_entry(node, struct task, process_node)->signals, signo);
+        }
+    }
+    return a[2] ? copy_to_user(a[2], &old, sizeof old) : 0;
+}
+
+int64_t sys_rt_sigprocmask(struct task *task, const uint64_t *a) {
+    uint64_t old = task->signal_mask, given;
+    if (a[3] != SIGSET_SIZE)
+        return -EINVAL;
+    if (a[1]) {
+        if (copy_from_user(&given, a[1], sizeof given))
+            return -EFAULT;
+        switch ((int)a[0]) {
+        case 0: /* SIG_BLOCK */
+            signal_set_mask(task, old | given);
+            break;
+        case 1: /* SIG_UNBLOCK */
+            signal_set_mask(task, old & ~given);
+            break;
+        case 2: /* SIG_SETMASK */
+            signal_set_mask(task, given);
+            break;
+        default:
+            return -EINVAL;
+        }
+    }
+    return a[2] ? copy_to_user(a[2], &old, sizeof old) : 0;
+}
+
+int64_t sys_rt_sigpending(struct task *task, const uint64_t *a) {
+    uint64_t pending = (task->signals.set | task->process->signals.set) & task->signal_mask;
+    return copy_to_user(a[0], &pending, KMIN(a[1], sizeof pending));
+}
+
+int64_t sys_rt_sigsuspend(struct task *task, const uint64_t *a) {
+    uint64_t mask;
+    if (a[1] != SIGSET_SIZE)
+        return -EINVAL;
+    if (copy_from_user(&mask, a[0], sizeof mask))
+        return -EFAULT;
+    task->saved_mask = task->signal_mask;
+    task->restore_mask = true;
+    signal_set_mask(task, mask);
+    while (task_block(task, NEVER) == 0)
+        continue;
+    return -ERESTARTNOHAND;
+}
+
+int64_t sys_pause(struct task *task, const uint64_t *a) {
+    (void)a;
+    while (task_block(task, NEVER) == 0)
+        continue;
+    return -ERESTARTNOHAND;
+}
+
+int64_t sys_rt_sigtimedwait(struct task *task, const uint64_t *a) {
+    uint64_t set;
+    int64_t deadline = NEVER, time[2];
+    if (a[3] != SIGSET_SIZE)
+        return -EINVAL;
+    if (copy_from_user(&set, a[0], sizeof set))
+        return -EFAULT;
+    set &= ~UNBLOCKABLE;
+    if (a[2]) {
+        if (copy_from_user(time, a[2], sizeof time))
+            return -EFAULT;
+        if (time[0] < 0 || time[1] < 0 || time[1] >= NS_PER_S)
+            return -EINVAL;
+        deadline = task->host->now + KMIN(time[0], NEVER / NS_PER_S / 2) * NS_PER_S + time[1];
+    }
+    uint64_t mask = task->signal_mask;
+    for (;;) {
+        struct signal_info info;
+        int signo = take_for(task, set, &info);
+        if (signo)
+            return a[1] && copy_to_user(a[1], &info, sizeof info) ? -EFAULT : signo;
+        task->signal_mask = mask & ~set; /* so that one of the set ends the sleep */
+        int result = task_block(task, deadline);
+        task->signal_mask = mask;
+        if (result == -ETIMEDOUT)
+            return -EAGAIN;
+        if (result == -ERESTARTSYS && !((task->signals.set | task->process->signals.set) & set))
+            return -EINTR;
+    }
+}
+
+int64_t sys_sigaltstack(struct task *task, const uint64_t *a) {
+    struct {
+        uint64_t base;
+        int32_t flags, padding;
+        uint64_t size;
+    } stack, old = {task->altstack_base, task->altstack_flags, 0, task->altstack_size};
+    if (a[0]) {
+        if (copy_from_user(&stack, a[0], sizeof stack))
+            return -EFAULT;
+        if (stack.flags & ~(1 | 2 | (int)0x80000000)) /* SS_ONSTACK, SS_DISABLE, SS_AUTODISARM */
+            return -EINVAL;
+        if (!(stack.flags & 2) && stack.size < 2048)
+            return -ENOMEM;
+        task->altstack_base = stack.flags & 2 ? 0 : stack.base;
+        task->altstack_size = stack.flags & 2 ? 0 : stack.size;
+        task->altstack_flags = stack.flags & 2;
+    }
+    return a[1] ? copy_to_user(a[1], &old, sizeof old) : 0;
+}
+
+/* ---- kill and its kin ---- */
+
+static struct signal_info info_from(struct task *task, int signo, int code) {
+    struct signal_info info = {.signo = signo, .code = code, .u.queue.pid = task->process->pid};
+    return info;
+}
+
+static bool bad_signal(uint64_t signo) {
+    return (int)signo < 0 || (int)signo > SIGNAL_COUNT;
+}
+
+int64_t sys_kill(struct task *task, const uint64_t *a) {
+    int pid = (int)a[0], signo = (int)a[1];
+    if (bad_signal(a[1]))
+        return -EINVAL;
+    struct signal_info info = info_from(task, signo, 0 /* SI_USER */);
+    bool found = false;
+    list_for_each_safe(node, &task->host->processes) {
+        struct process *process = list_entry(node, struct process, host_node);
+        bool match = pid > 0 ? process->pid == pid
+                     : pid == -1
+                         ? process != task->process
+                         : process->process_group == (pid ? -pid : task->process->process_group);
+        if (!match)
+            continue;
+        found = true;
+        if (signo)
+            (void)signal_send_process(process, signo, &info);
+    }
+    return found ? 0 : -ESRCH;
+}
+
+static int64_t send_thread(struct task *task, int group, int tid, int signo, const struct signal_info *info) {
+    struct task *target = task_find(task->host, tid);
+    if (!target || (group > 0 && target->process->pid != group))
+        return -ESRCH;
+    return signo ? signal_send_task(target, signo, info) : 0;
+}
+
+int64_t sys_tkill(struct task *task, const uint64_t *a) {
+    struct signal_info info = info_from(task, (int)a[1], -6 /* SI_TKILL */);
+    if ((int)a[0] <= 0 || bad_signal(a[1]))
+        return -EINVAL;
+    return send_thread(task, 0, (int)a[0], (int)a[1], &info);
+}
+
+int64_t sys_tgkill(struct task *task, const uint64_t *a) {
+    struct signal_info info = info_from(task, (int)a[2], -6 /* SI_TKILL */);
+    if ((int)a[0] <= 0 || (int)a[1] <= 0 || bad_signal(a[2]))
+        return -EINVAL;
+    return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
+}
+
+int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
+    struct signal_info info;
+    struct process *process = process_find(task->host, (int)a[0]);
+    if (bad_signal(a[1]))
+        return -EINVAL;
+    if (copy_from_user(&info, a[2], sizeof info))
+        return -EFAULT;
+    if (!process)
+        return -ESRCH;
+    return a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
+}
+
+int64_t sys_rt_tgsigqueueinfo(struct task *task, const uint64_t *a) {
+    struct signal_info info;
+    if (bad_signal(a[2]))
+        return -EINVAL;
+    if (copy_from_user(&info, a[3], sizeof info))
+        return -EFAULT;
+    return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
+}
+
+/* ---- Timers that signal: alarm, setitimer, timer_create ---- */
+
+struct posix_timer {
+    struct list node; /* in process->posix_timers */
+    struct process *process;
+    struct timer timer;
+    int64_t interval;
+    int32_t id, signo, tid, overrun;
+    uint64_t value;
+    bool silent; /* SIGEV_NONE */
+    bool realtime;
+};
+
+void signal_timer(struct timer *timer) {
+    if (timer->kind == TIMER_ITIMER) {
+        struct process *process = timer->owner;
+        struct signal_info info = {.signo = KSIGALRM, .code = 0x80 /* SI_KERNEL */};
+        if (process->itimer_interval)
+            timer_arm(process->host, timer, timer->when + process->itimer_interval);
+        (void)signal_send_process(process, KSIGALRM, &info);
+        return;
+    }
+    struct posix_timer *posix = timer->owner;
+    struct host *host = posix->process->host;
+    if (posix->interval)
+        timer_arm(host, timer, timer->when + posix->interval);
+    if (posix->silent)
+        return;
+    struct signal_info info = {.signo = posix->signo, .code = -2 /* SI_TIMER */};
+    info.u.timer.timer_id = posix->id;
+    info.u.timer.value = posix->value;
+    struct task *target = posix->tid ? task_find(host, posix->tid) : NULL;
+    if (target)
+        (void)signal_send_task(target, posix->signo, &info);
+    else if (!posix->tid)
+        (void)signal_send_process(posix->process, posix->signo, &info);
+}
+
+void signal_process_release(struct process *process) {
+    timer_cancel(process->host, &process->itimer);
+    list_for_each_safe(node, &process->posix_timers) {
+        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
+        timer_cancel(process->host, &posix->timer);
+        list_remove(&posix->node);
+        kfree(process->host, posix);
+    }
+    if (process->zombie)
+        signal_queue_clear(process->host, &process->signals);
+}
+
+struct user_timeval {
+    int64_t seconds, microseconds;
+};
+
+static void itimer_read(const struct process *process, struct user_timeval out[2]) {
+    int64_t left = timer_armed(&process->itimer) ? process->itimer.when - process->host->now : 0;
+    out[0] = (struct user_timeval){process->itimer_interval / NS_PER_S,
+                                   process->itimer_interval % NS_PER_S / NS_PER_US};
+    out[1] = (struct user_timeval){left / NS_PER_S, left % NS_PER_S / NS_PER_US};
+}
+
+int64_t sys_getitimer(struct task *task, const uint64_t *a) {
+    struct user_timeval value[2] = {{0, 0}, {0, 0}};
+    if ((int)a[0] < 0 || (int)a[0] > 2)
+        return -EINVAL;
+    if (a[0] == 0)
+        itimer_read(task->process, value);
+    return copy_to_user(a[1], value, sizeof value);
+}
+
+/* ITIMER_VIRTUAL and ITIMER_PROF count CPU time, which is free: they are accepted and never expire. */
+int64_t sys_setitimer(struct task *task, const uint64_t *a) {
+    struct process *process = task->process;
+    struct user_timeval given[2] = {{0, 0}, {0, 0}}, old[2] = {{0, 0}, {0, 0}};
+    if ((int)a[0] < 0 || (int)a[0] > 2)
+        return -EINVAL;
+    if (a[1] && copy_from_user(given, a[1], sizeof given))
+        return -EFAULT;
+    for (int i = 0; i < 2; i++)
+        if (given[i].seconds < 0 || given[i].microseconds < 0 || given[i].microseconds >= 1000000)
+            return -EINVAL;
+    if (a[0] == 0) {
+        itimer_read(process, old);
+        timer_cancel(process->host, &process->itimer);
+        process->itimer_interval = given[0].seconds * NS_PER_S + given[0].microseconds * NS_PER_US;
+        int64_t value = given[1].seconds * NS_PER_S + given[1].microseconds * NS_PER_US;
+        if (value)
+            timer_arm(process->host, &process->itimer, process->host->now + value);
+    }
+    return a[2] ? copy_to_user(a[2], old, sizeof old) : 0;
+}
+
+int64_t sys_alarm(struct task *task, const uint64_t *a) {
+    struct process *process = task->process;
+    int64_t left = timer_armed(&process->itimer) ? process->itimer.when - process->host->now : 0;
+    timer_cancel(process->host, &process->itimer);
+    process->itimer_interval = 0;
+    if ((uint32_t)a[0])
+        timer_arm(process->host, &process->itimer, process->host->now + (int64_t)(uint32_t)a[0] * NS_PER_S);
+    return left ? KMAX((left + NS_PER_S / 2) / NS_PER_S, 1) : 0;
+}
+
+static struct posix_timer *posix_timer_find(struct process *process, int id) {
+    list_for_each(node, &process->posix_timers) {
+        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
+        if (posix->id == id)
+            return posix;
+    }
+    return NULL;
+}
+
+int64_t sys_timer_create(struct task *task, const uint64_t *a) {
+    struct {
+        uint64_t value;
+        int32_t signo, notify, tid, padding[11];
+    } event = {.signo = KSIGALRM, .notify = 0};
+    struct host *host = task->host;
+    int clock = (int)a[0];
+    if (clock != 0 && clock != 1 && clock != 7)
+        return clock == 2 || clock == 3 ? -EOPNOTSUPP : -EINVAL;
+    if (a[1] && copy_from_user(&event, a[1], sizeof event))
+        return -EFAULT;
+    bool silent = event.notify == 1, thread = event.notify == 4;
+    if (!silent && (event.signo < 1 || event.signo > SIGNAL_COUNT))
+        return -EINVAL;
+    if (event.notify != 0 && !silent && !thread)
+        return -EINVAL;
+    struct posix_timer *posix = kalloc(host, sizeof *posix);
+    if (!posix)
+        return -EAGAIN;
+    posix->process = task->process;
+    posix->id = task->process->next_timer_id++;
+    posix->signo = event.signo;
+    posix->tid = thread ? event.tid : 0;
+    posix->value = a[1] ? event.value : (uint64_t)posix->id;
+    posix->silent = silent;
+    posix->realtime = clock == 0;
+    timer_init(&posix->timer, TIMER_POSIX, 0, posix);
+    list_push_back(&task->process->posix_timers, &posix->node);
+    return copy_to_user(a[2], &posix->id, sizeof posix->id);
+}
+
+static void posix_timer_read(const struct posix_timer *posix, int64_t out[4]) {
+    int64_t left = timer_armed(&posix->timer) ? KMAX(posix->timer.when - posix->process->host->now, 1) : 0;
+    out[0] = posix->interval / NS_PER_S;
+    out[1] = posix->interval % NS_PER_S;
+    out[2] = left / NS_PER_S;
+    out[3] = left % NS_PER_S;
+}
+
+int64_t sys_timer_settime(struct task *task, const uint64_t *a) {
+    struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
+    struct host *host = task->host;
+    int64_t given[4], old[4];
+    if (!posix || !a[2])
+        return -EINVAL;
+    if (copy_from_user(given, a[2], sizeof given))
+        return -EFAULT;
+    if (given[0] < 0 || given[2] < 0 || given[1] < 0 || given[1] >= NS_PER_S || given[3] < 0 || given[3] >= NS_PER_S)
+        return -EINVAL;
+    posix_timer_read(posix, old);
+    timer_cancel(host, &posix->timer);
+    posix->interval = given[0] * NS_PER_S + given[1];
+    int64_t value = given[2] * NS_PER_S + given[3];
+    if (value) {
+        if ((int)a[1] & 1) /* TIMER_ABSTIME */
+            value -= (posix->realtime ? clock_realtime(host) : clock_monotonic(host)) - host->now;
+        else
+            value += host->now;
+        timer_arm(host, &posix->timer, KMAX(value, host->now));
+    }
+    return a[3] ? copy_to_user(a[3], old, sizeof old) : 0;
+}
+
+int64_t sys_timer_gettime(struct task *task, const uint64_t *a) {
+    const struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
+    int64_t value[4];
+    if (!posix)
+        return -EINVAL;
+    posix_timer_read(posix, value);
+    return copy_to_user(a[1], value, sizeof value);
+}
+
+int64_t sys_timer_getoverrun(struct task *task, const uint64_t *a) {
+    const struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
+    return posix ? posix->overrun : -EINVAL;
+}
+
+int64_t sys_timer_delete(struct task *task, const uint64_t *a) {
+    struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
+    if (!posix)
+        return -EINVAL;
+    timer_cancel(task->host, &posix->timer);
+    list_remove(&posix->node);
+    kfree(task->host, posix);
+    return 0;
+}

@@ -1,0 +1,66 @@
+/* Signals: sending, masks, what happens when a task returns to user mode. */
+#ifndef ANTUMBRA_KERNEL_SIGNAL_H
+#define ANTUMBRA_KERNEL_SIGNAL_H
+
+#include "kernel.h"
+
+#define KSIGHUP 1
+#define KSIGINT 2
+#define KSIGQUIT 3
+#define KSIGILL 4
+#define KSIGTRAP 5
+#define KSIGABRT 6
+#define KSIGBUS 7
+#define KSIGFPE 8
+#define KSIGKILL 9
+#define KSIGSEGV 11
+#define KSIGPIPE 13
+#define KSIGALRM 14
+#define KSIGTERM 15
+#define KSIGCHLD 17
+#define KSIGCONT 18
+#define KSIGSTOP 19
+#define KSIGTSTP 20
+#define KSIGTTIN 21
+#define KSIGTTOU 22
+#define KSIGURG 23
+#define KSIGWINCH 28
+#define KSIGSYS 31
+#define KSIGRTMIN 32
+
+#define KSIG_DFL 0
+#define KSIG_IGN 1
+#define KSA_NOCLDSTOP 0x1u
+#define KSA_NOCLDWAIT 0x2u
+#define KSA_SIGINFO 0x4u
+#define KSA_ONSTACK 0x08000000u
+#define KSA_RESTART 0x10000000u
+#define KSA_NODEFER 0x40000000u
+#define KSA_RESETHAND 0x80000000u
+#define KSA_RESTORER 0x04000000u
+
+static inline uint64_t signal_bit(int signo) {
+    return UINT64_C(1) << (signo - 1);
+}
+#define UNBLOCKABLE (signal_bit(KSIGKILL) | signal_bit(KSIGSTOP))
+
+struct signal_delivery {
+    int signo;
+    struct signal_info info;
+    struct signal_action action;
+    uint64_t saved_mask; /* goes into the frame: the mask that sigreturn brings back */
+};
+
+void signal_queue_init(struct signal_queue *queue);
+void signal_queue_clear(struct host *host, struct signal_queue *queue);
+/* The next handler to run before the task goes back to user mode: true, with the mask already changed. A fatal signal
+ * ends the task here. */
+bool signal_next(struct task *task, struct signal_delivery *delivery);
+/* A fault of the task's own instruction: delivered even if blocked or ignored (then fatal), as the kernel forces it. */
+void signal_force(struct task *task, int signo, const struct signal_info *info);
+void signal_set_mask(struct task *task, uint64_t mask);
+void signal_exec(struct process *process); /* handlers become defaults */
+struct posix_timer;
+void signal_process_release(struct process *process); /* timers and queues go */
+
+#endif

@@ -1,0 +1,144 @@
+/* What the files of the socket layer share, and the constants of the socket system calls that uapi headers leave to
+ * libc. socket.c serves the calls; each family (inet.c, unix_socket.c, netlink.c) supplies the non-blocking attempts
+ * below.
+ */
+#ifndef ANTUMBRA_KERNEL_SOCKET_H
+#define ANTUMBRA_KERNEL_SOCKET_H
+
+#include "net.h"
+
+#define AF_UNSPEC 0
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_NETLINK 16
+
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+#define SOCK_SEQPACKET 5
+#define SOCK_TYPE_MASK 0xf
+#define SOCK_CLOEXEC 02000000
+#define SOCK_NONBLOCK 04000
+
+#define MSG_OOB 0x1
+#define MSG_PEEK 0x2
+#define MSG_DONTROUTE 0x4
+#define MSG_CTRUNC 0x8
+#define MSG_TRUNC 0x20
+#define MSG_DONTWAIT 0x40
+#define MSG_EOR 0x80
+#define MSG_WAITALL 0x100
+#define MSG_CONFIRM 0x800
+#define MSG_ERRQUEUE 0x2000
+#define MSG_NOSIGNAL 0x4000
+#define MSG_MORE 0x8000
+#define MSG_WAITFORONE 0x10000
+#define MSG_CMSG_CLOEXEC 0x40000000
+
+#define SHUT_RD 0
+#define SHUT_WR 1
+#define SHUT_RDWR 2
+
+#define SOL_TCP 6
+#define SOL_UDP 17
+#define SOL_NETLINK 270
+#define SCM_RIGHTS 1
+#define SCM_CREDENTIALS 2
+#define SCM_MAX_FD 253
+#define SOMAXCONN 4096
+
+#define SOCKET_NAME_MAX 128 /* sizeof(struct sockaddr_storage) */
+
+/* Files on their way through a Unix socket. Each entry holds a reference; a native file has its own descriptor in the
+ * sender's process until it was received (see unix_socket.c). */
+struct socket_rights {
+    uint32_t count;
+    int32_t pid; /* of the sender */
+    struct {
+        struct file *file;
+        int32_t native_fd; /* -1: not a native file */
+    } files[];
+};
+
+/* The parts of a message that are not data, in and out. */
+struct socket_message {
+    uint32_t name_length; /* 0: none */
+    uint8_t name[SOCKET_NAME_MAX];
+    struct socket_rights *rights; /* sent: NULL once taken; received: the caller's to deliver or drop */
+    bool has_credentials;
+    int32_t credentials[3]; /* pid, uid, gid */
+    bool has_source;        /* IP_PKTINFO sent, packet information received */
+    uint32_t local_address;
+    bool has_time;
+    int64_t time;
+    int32_t ttl, tos;  /* of a received datagram; -1: none */
+    int32_t out_flags; /* MSG_TRUNC, MSG_EOR of recvmsg */
+};
+
+/* Non-blocking attempts of the families. Sizes or -errno; -EAGAIN means: wait for POLLIN or POLLOUT and try again. */
+int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, int flags,
+                  struct socket_message *message);
+int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
+                     struct socket_message *message);
+int inet_connect(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
+/* The datagram socket that gets what comes from `remote`; NULL: nobody. */
+struct socket *inet_find_datagram(struct host *host, uint32_t local, uint16_t local_port, uint32_t remote,
+                                  uint16_t remote_port);
+/* 0, or why a packet cannot go there: -ENETUNREACH, -EINVAL. */
+int inet_route(const struct socket *socket, uint32_t source, uint32_t destination);
+void icmp_port_unreachable(struct host *host, const struct packet *cause);
+/* UDP_CORK. */
+int udp_cork(struct task *task, struct socket *socket, bool cork);
+uint32_t udp_data_length(const struct packet *packet);
+void socket_broken_pipe(struct task *task); /* SIGPIPE */
+int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
+uint32_t inet_put_name(uint8_t *name, uint32_t address, uint16_t port); /* writes a sockaddr_in, returns its length */
+uint32_t inet_name(const struct socket *socket, uint8_t *name, bool peer); /* length; 0: not connected */
+int inet_set_option(struct task *task, struct socket *socket, int level, int name, const void *value, uint32_t length);
+int inet_get_option(struct socket *socket, int level, int name, void *value, uint32_t *length);
+
+__attribute__((warn_unused_result)) int unix_create(struct socket *socket);
+void unix_close(struct socket *socket); /* frees it */
+int64_t unix_send(struct task *task, struct socket *socket, struct uio *from, int flags,
+                  struct socket_message *message);
+int64_t unix_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
+                     struct socket_message *message);
+int unix_connect(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length); /* -EAGAIN: backlog */
+int unix_bind(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
+int unix_listen(struct task *task, struct socket *socket, int backlog);
+struct socket *unix_accept(struct socket *socket); /* NULL: nobody waits */
+void unix_pair(struct task *task, struct socket *first, struct socket *second);
+int unix_shutdown(struct socket *socket, bool read, bool write);
+uint32_t unix_name(const struct socket *socket, uint8_t *name, bool peer);
+int64_t unix_unread(const struct socket *socket);
+/* Sleeps until a datagram socket, any one of the host, has room again. Results of task_block. */
+__attribute__((warn_unused_result)) int unix_wait_room(struct task *task, int64_t deadline);
+/* Adds the file of a descriptor to rights, which have room. -EBADF, -EMFILE. */
+int unix_lend(struct task *task, const struct fd_entry *entry, struct socket_rights *rights);
+/* Drops the files of a message that nobody will receive. */
+void unix_drop_rights(struct host *host, struct socket_rights *rights);
+/* Installs the files of a received message in the task's process; descriptors go to `numbers`. Returns how many fitted;
+ * frees the rights. */
+uint32_t unix_take_rights(struct task *task, struct socket_rights *rights, bool close_on_exec, int32_t *numbers,
+                          uint32_t capacity);
+
+int64_t netlink_send(struct task *task, struct socket *socket, struct uio *from, int flags,
+                     struct socket_message *message);
+int64_t netlink_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
+                        struct socket_message *message);
+int netlink_bind(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
+uint32_t netlink_name(const struct socket *socket, uint8_t *name, bool peer);
+
+/* The real file descriptor of a native file, copied from another process of this host into the one that runs this code.
+ * -errno. */
+int platform_import_fd(struct process *from, int native_fd);
+
+/* SIOC* requests about interfaces, which any socket answers; -ENOIOCTLCMD where `command` is none. */
+#define ENOIOCTLCMD 515
+int64_t interface_ioctl(struct host *host, uint32_t command, uint64_t argument);
+/* INTERFACE_* of a name, 0: no such interface. */
+uint32_t interface_of_name(const char *name);
+const char *interface_name(uint32_t interface);
+void interface_hardware_address(const struct host *host, uint32_t interface, uint8_t address[6]);
+
+#endif

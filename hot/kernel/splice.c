@@ -1,0 +1,211 @@
+/* sendfile, splice, tee, copy_file_range: moving bytes between descriptors through a buffer of the arena.
+ *
+ * The system call table calls this. No byte is taken from a source before there is room for it where it goes.
+ */
+#include "fs.h"
+#include "internal.h"
+#include "syscalls.h"
+
+#include <asm/unistd.h>
+#include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/poll.h>
+
+#define CHUNK 65536u
+#define SPLICE_F_NONBLOCK 2u
+#define SPLICE_FLAGS 0xfu
+#define MAX_TRANSFER 0x7ffff000u
+
+static bool readable(const struct file *file) {
+    return !(file->flags & O_PATH) && (file->flags & O_ACCMODE) != O_WRONLY;
+}
+
+static bool writable(const struct file *file) {
+    return !(file->flags & O_PATH) && (file->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* One read or write of kernel memory by descriptor. */
+static int64_t move(struct task *task, int fd, char *bytes, size_t length, bool writing, const int64_t *position) {
+    const struct fd_entry *entry = fd_entry(task, fd); /* a sleep since the last time may have closed it */
+    if (!entry)
+        return -EBADF;
+    struct user_iovec segment = {(uint64_t)(uintptr_t)bytes, length};
+    struct uio uio;
+    uio_init(&uio, &segment, 1);
+    task->native_fd = entry->native_fd;
+    struct file *file = entry->file;
+    return writing ? file_write(task, file, &uio, position) : file_read(task, file, &uio, position);
+}
+
+static int64_t seek(struct task *task, int fd, int64_t offset, uint64_t whence) {
+    return sys_lseek(task, (const uint64_t[]){(uint64_t)fd, (uint64_t)offset, whence});
+}
+
+static char *take_buffer(struct task *task) { return task->scratch = kalloc_raw(task->host, CHUNK); }
+
+static void return_buffer(struct task *task) {
+    kfree(task->host, task->scratch);
+    task->scratch = NULL;
+}
+
+/* The position that a call starts from: the user's, or the file's own. */
+static int64_t start_position(struct task *task, int fd, uint64_t user, int64_t *position) {
+    if (!user) {
+        *position = seek(task, fd, 0, SEEK_CUR);
+        return *position < 0 ? *position : 0;
+    }
+    if (copy_from_user(position, user, sizeof *position))
+        return -EFAULT;
+    return *position < 0 ? -EINVAL : 0;
+}
+
+static int64_t finish_position(struct task *task, int fd, uint64_t user, int64_t position, int64_t result) {
+    if (result <= 0)
+        return result;
+    if (user && copy_to_user(user, &position, sizeof position))
+        return -EFAULT;
+    if (!user)
+        (void)seek(task, fd, position, SEEK_SET);
+    return result;
+}
+
+int64_t sys_sendfile(struct task *task, const uint64_t *a) {
+    int out = (int)a[0], in = (int)a[1];
+    const struct file *source = fd_file(task, in), *sink = fd_file(task, out);
+    if (!source || !sink || !readable(source) || !writable(sink))
+        return -EBADF;
+    if ((source->kind != FILE_NATIVE && source->kind != FILE_VIRTUAL) || (sink->flags & O_APPEND))
+        return -EINVAL;
+    int64_t position, total = 0, result = start_position(task, in, a[2], &position);
+    if (result)
+        return result;
+    char *buffer = take_buffer(task);
+    if (!buffer)
+        return -ENOMEM;
+    uint64_t wanted = KMIN(a[3], MAX_TRANSFER);
+    while ((uint64_t)total < wanted) {
+        int64_t length = move(task, in, buffer, KMIN(wanted - (uint64_t)total, CHUNK), false, &position);
+        result = length > 0 ? move(task, out, buffer, (size_t)length, true, NULL) : length;
+        if (result <= 0)
+            break;
+        position += result;
+        total += result;
+        if (result < length)
+            break;
+    }
+    return_buffer(task);
+    return finish_position(task, in, a[2], position, total ? total : result);
+}
+
+/* 0 when the pipe has something to read, or its writers are gone; when it has room, or its readers are. */
+static int64_t wait_for_pipe(struct task *task, struct file *pipe, uint32_t events, uint32_t flags) {
+    return file_wait(task, pipe, events, flags & SPLICE_F_NONBLOCK, NEVER);
+}
+
+/* Moves from a pipe to what is not one, or is another. */
+static int64_t splice_from_pipe(struct task *task, struct file *pipe, int out, const int64_t *position, size_t length,
+                                uint32_t flags) {
+    int64_t result = wait_for_pipe(task, pipe, POLLIN, flags);
+    char *buffer = result ? NULL : take_buffer(task);
+    if (!buffer)
+        return result ? result : -ENOMEM;
+    length = pipe_peek(pipe, buffer, KMIN(length, CHUNK));
+    result = length ? move(task, out, buffer, length, true, position) : 0;
+    if (result > 0)
+        pipe_consume(pipe, (size_t)result);
+    return_buffer(task);
+    return result;
+}
+
+static int64_t splice_to_pipe(struct task *task, int in, const int64_t *position, int out, struct file *pipe,
+                              size_t length, uint32_t flags) {
+    int64_t result = wait_for_pipe(task, pipe, POLLOUT, flags);
+    char *buffer = result ? NULL : take_buffer(task);
+    if (!buffer)
+        return result ? result : -ENOMEM;
+    length = KMIN(KMIN(length, CHUNK), KMAX(pipe_room(pipe), (size_t)1));
+    result = move(task, in, buffer, length, false, position);
+    if (result > 0)
+        result = move(task, out, buffer, (size_t)result, true, NULL);
+    return_buffer(task);
+    return result;
+}
+
+int64_t sys_splice(struct task *task, const uint64_t *a) {
+    int in = (int)a[0], out = (int)a[2];
+    uint32_t flags = (uint32_t)a[5];
+    size_t length = KMIN(a[4], MAX_TRANSFER);
+    if (!length)
+        return 0;
+    if (flags & ~SPLICE_FLAGS)
+        return -EINVAL;
+    struct file *source = fd_file(task, in), *sink = fd_file(task, out);
+    if (!source || !sink || !readable(source) || !writable(sink))
+        return -EBADF;
+    bool from_pipe = source->kind == FILE_PIPE, to_pipe = sink->kind == FILE_PIPE;
+    if (!from_pipe && !to_pipe)
+        return -EINVAL;
+    if ((from_pipe && a[1]) || (to_pipe && a[3]))
+        return -ESPIPE;
+    if (from_pipe && to_pipe && pipe_identity(source) == pipe_identity(sink))
+        return -EINVAL;
+    uint64_t user = from_pipe ? a[3] : a[1];
+    int64_t position = 0, result = user ? start_position(task, from_pipe ? out : in, user, &position) : 0;
+    if (result)
+        return result;
+    const int64_t *at = user ? &position : NULL;
+    file_hold(task, source);
+    file_hold(task, sink);
+    if (from_pipe && to_pipe) {
+        result = wait_for_pipe(task, sink, POLLOUT, flags);
+        length = KMIN(length, KMAX(pipe_room(sink), (size_t)1));
+    }
+    if (!result && from_pipe)
+        result = splice_from_pipe(task, source, out, at, length, flags);
+    else if (!result)
+        result = splice_to_pipe(task, in, at, out, sink, length, flags);
+    return user ? finish_position(task, from_pipe ? out : in, user, position + KMAX(result, 0), result) : result;
+}
+
+int64_t sys_tee(struct task *task, const uint64_t *a) {
+    int in = (int)a[0], out = (int)a[1];
+    uint32_t flags = (uint32_t)a[3];
+    size_t length = KMIN(a[2], MAX_TRANSFER);
+    if (flags & ~SPLICE_FLAGS)
+        return -EINVAL;
+    if (!length)
+        return 0;
+    struct file *source = fd_file(task, in), *sink = fd_file(task, out);
+    if (!source || !sink || !readable(source) || !writable(sink))
+        return -EBADF;
+    if (source->kind != FILE_PIPE || sink->kind != FILE_PIPE || pipe_identity(source) == pipe_identity(sink))
+        return -EINVAL;
+    file_hold(task, source);
+    file_hold(task, sink);
+    int64_t result = wait_for_pipe(task, source, POLLIN, flags);
+    if (!result)
+        result = wait_for_pipe(task, sink, POLLOUT, flags);
+    char *buffer = result ? NULL : take_buffer(task);
+    if (!buffer)
+        return result ? result : -ENOMEM;
+    length = pipe_peek(source, buffer, KMIN(KMIN(length, CHUNK), KMAX(pipe_room(sink), (size_t)1)));
+    result = length ? move(task, out, buffer, length, true, NULL) : 0;
+    return_buffer(task);
+    return result;
+}
+
+/* Between real files, by the real kernel. */
+int64_t sys_copy_file_range(struct task *task, const uint64_t *a) {
+    const struct fd_entry *in = fd_entry(task, (int)a[0]), *out = fd_entry(task, (int)a[2]);
+    if (!in || !out || !readable(in->file) || !writable(out->file) || (out->file->flags & O_APPEND))
+        return -EBADF;
+    if ((uint32_t)a[5])
+        return -EINVAL;
+    if (in->file->kind != FILE_NATIVE || out->file->kind != FILE_NATIVE)
+        return in->file->kind == FILE_VIRTUAL ? -EXDEV : -EINVAL;
+    int64_t result =
+        platform_syscall(__NR_copy_file_range, (uint64_t)in->native_fd, a[1], (uint64_t)out->native_fd, a[3], a[4], 0);
+    if (result > 0)
+        fs_written(task, out->native_fd);
+    return result;
+}

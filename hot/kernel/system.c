@@ -1,0 +1,217 @@
+/* What a host says of itself and lets a process set: names, limits, scheduling, random bytes, prctl.
+ *
+ * Called by the dispatcher. Every answer is the same on every machine.
+ */
+#include "internal.h"
+#include "process.h"
+#include "syscalls.h"
+#include <linux/prctl.h>
+#include <linux/random.h>
+#include <linux/resource.h>
+
+int64_t sys_uname(struct task *task, const uint64_t *a) {
+    char names[6][65];
+    memset(names, 0, sizeof names);
+    kprintf(names[0], 65, "Linux");
+    kprintf(names[1], 65, "%s", task->host->name);
+    kprintf(names[2], 65, "6.1.0-antumbra");
+    kprintf(names[3], 65, "#1 SMP PREEMPT_DYNAMIC 2000-01-01");
+    kprintf(names[4], 65, "x86_64");
+    kprintf(names[5], 65, "(none)");
+    return copy_to_user(a[0], names, sizeof names);
+}
+
+int64_t sys_sysinfo(struct task *task, const uint64_t *a) {
+    struct {
+        int64_t uptime;
+        uint64_t loads[3], total, free, shared, buffer, total_swap, free_swap;
+        uint16_t processes, padding;
+        uint64_t total_high, free_high;
+        uint32_t unit;
+    } info = {0};
+    info.uptime = clock_monotonic(task->host) / NS_PER_S;
+    info.total = UINT64_C(4) << 30;
+    info.free = UINT64_C(3) << 30;
+    info.unit = 1;
+    list_for_each(node, &task->host->processes)
+        info.processes++;
+    return copy_to_user(a[0], &info, sizeof info);
+}
+
+int64_t sys_getrandom(struct task *task, const uint64_t *a) {
+    uint8_t bytes[256];
+    uint64_t length = KMIN(a[1], 33554431); /* as Linux caps it */
+    if (a[2] & ~(uint64_t)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE))
+        return -EINVAL;
+    for (uint64_t done = 0; done < length;) {
+        uint64_t part = KMIN(length - done, sizeof bytes);
+        rng_fill(task->host, RNG_HOST_RANDOM, bytes, part);
+        if (copy_to_user(a[0] + done, bytes, part))
+            return done ? (int64_t)done : -EFAULT;
+        done += part;
+    }
+    return (int64_t)length;
+}
+
+/* Limits are kept and shown; the real ones stay what the shard set. */
+int64_t sys_prlimit64(struct task *task, const uint64_t *a) {
+    struct process *process = a[0] ? process_find(task->host, (int)a[0]) : task->process;
+    uint32_t resource = (uint32_t)a[1];
+    uint64_t given[2], old[2];
+    if (!process)
+        return -ESRCH;
+    if (resource >= ARRAY_LENGTH(process->limits))
+        return -EINVAL;
+    memcpy(old, process->limits[resource], sizeof old);
+    if (a[2]) {
+        if (copy_from_user(given, a[2], sizeof given))
+            return -EFAULT;
+        if (given[0] > given[1])
+            return -EINVAL;
+        memcpy(process->limits[resource], given, sizeof given);
+    }
+    return a[3] ? copy_to_user(a[3], old, sizeof old) : 0;
+}
+
+int64_t sys_getrlimit(struct task *task, const uint64_t *a) {
+    return sys_prlimit64(task, (const uint64_t[6]){0, a[0], 0, a[1]});
+}
+
+int64_t sys_setrlimit(struct task *task, const uint64_t *a) {
+    return a[1] ? sys_prlimit64(task, (const uint64_t[6]){0, a[0], a[1], 0}) : -EFAULT;
+}
+
+/* One CPU per host, whatever the machine has. */
+int64_t sys_sched_getaffinity(struct task *task, const uint64_t *a) {
+    (void)task;
+    uint64_t mask = 1;
+    if (a[1] < sizeof mask || (a[1] & 7))
+        return -EINVAL;
+    return copy_to_user(a[2], &mask, sizeof mask) ? -EFAULT : (int64_t)sizeof mask;
+}
+
+int64_t sys_getcpu(struct task *task, const uint64_t *a) {
+    (void)task;
+    uint32_t zero = 0;
+    if ((a[0] && copy_to_user(a[0], &zero, sizeof zero)) || (a[1] && copy_to_user(a[1], &zero, sizeof zero)))
+        return -EFAULT;
+    return 0;
+}
+
+int64_t sys_sched_yield(struct task *task, const uint64_t *a) {
+    (void)a;
+    task_yield(task);
+    return 0;
+}
+
+int64_t sys_sched_getparam(struct task *task, const uint64_t *a) {
+    (void)task;
+    int32_t priority = 0;
+    return a[1] ? copy_to_user(a[1], &priority, sizeof priority) : -EINVAL;
+}
+
+int64_t sys_sched_getscheduler(struct task *task, const uint64_t *a) {
+    (void)task, (void)a;
+    return 0; /* SCHED_OTHER */
+}
+
+int64_t sys_sched_priority_bound(struct task *task, const uint64_t *a) {
+    (void)task;
+    return a[0] <= 2 || a[0] == 3 || a[0] == 5 ? 0 : -EINVAL;
+}
+
+int64_t sys_sched_rr_get_interval(struct task *task, const uint64_t *a) {
+    (void)task;
+    int64_t interval[2] = {0, 4 * NS_PER_MS};
+    return copy_to_user(a[1], interval, sizeof interval);
+}
+
+int64_t sys_getpriority(struct task *task, const uint64_t *a) {
+    (void)task, (void)a;
+    return 20; /* nice 0, as the raw call encodes it */
+}
+
+/* Advice and settings that have no meaning in a simulated host: accepted. */
+int64_t sys_accept_silently(struct task *task, const uint64_t *a) {
+    (void)task, (void)a;
+    return 0;
+}
+
+int64_t sys_refuse_permission(struct task *task, const uint64_t *a) {
+    (void)task, (void)a;
+    return -EPERM;
+}
+
+int64_t sys_not_implemented(struct task *task, const uint64_t *a) {
+    (void)task, (void)a;
+    return -ENOSYS;
+}
+
+int64_t sys_capget(struct task *task, const uint64_t *a) {
+    (void)task;
+    uint32_t header[2], data[6] = {0};
+    if (copy_from_user(header, a[0], sizeof header))
+        return -EFAULT;
+    if (header[0] != 0x20080522 && header[0] != 0x20071026) {
+        header[0] = 0x20080522;
+        return copy_to_user(a[0], header, sizeof header) ? -EFAULT : -EINVAL;
+    }
+    return a[1] ? copy_to_user(a[1], data, sizeof data) : 0;
+}
+
+/* Every command of membarrier is optional; a kernel without them answers so. */
+int64_t sys_membarrier(struct task *task, const uint64_t *a) {
+    (void)task;
+    return a[0] == 0 ? 0 : -EINVAL; /* MEMBARRIER_CMD_QUERY */
+}
+
+int64_t sys_prctl(struct task *task, const uint64_t *a) {
+    struct process *process = task->process;
+    switch ((int)a[0]) {
+    case PR_SET_NAME: {
+        char name[16];
+        int64_t length = string_from_user(name, a[1], sizeof name);
+        if (length == -EFAULT)
+            return length;
+        name[15] = '\0';
+        memcpy(task->comm, name, sizeof name);
+        return 0;
+    }
+    case PR_GET_NAME:
+        return copy_to_user(a[1], task->comm, sizeof task->comm);
+    case PR_GET_DUMPABLE:
+        return process->dumpable;
+    case PR_SET_DUMPABLE:
+        if (a[1] > 1)
+            return -EINVAL;
+        process->dumpable = a[1];
+        return 0;
+    case PR_SET_PDEATHSIG:
+    case PR_SET_KEEPCAPS:
+    case PR_SET_TIMERSLACK:
+    case PR_SET_NO_NEW_PRIVS:
+    case PR_SET_CHILD_SUBREAPER:
+    case PR_SET_THP_DISABLE:
+        return 0;
+    case PR_GET_NO_NEW_PRIVS:
+    case PR_GET_SECCOMP:
+    case PR_GET_KEEPCAPS:
+    case PR_GET_THP_DISABLE:
+        return 0;
+    case PR_GET_TIMERSLACK:
+        return 50000;
+    case PR_CAPBSET_READ:
+        return a[1] <= 40 ? 0 : -EINVAL;
+    case PR_GET_TSC: {
+        int32_t enabled = PR_TSC_ENABLE;
+        return copy_to_user(a[1], &enabled, sizeof enabled);
+    }
+    case PR_SET_SECCOMP: /* sandboxes of programs would fight with ours */
+    case PR_SET_TSC:
+        return -EPERM;
+    case PR_SET_VMA:
+        return -EINVAL; /* as kernels without CONFIG_ANON_VMA_NAME */
+    default:
+        return -EINVAL;
+    }
+}

@@ -1,0 +1,297 @@
+/* The engine without processes: order of events, bandwidth, the router's queue, paths, columns, capture files. */
+#include "harness.h"
+#include "hot/engine/engine.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define MBIT INT64_C(1000000)
+#define ADDRESS(n) (UINT32_C(0x0b000001) + (n)) /* 11.0.0.1 ... */
+#define COLD_FIRST UINT32_C(0x64400000)         /* 100.64.0.0 */
+
+static void events_of_a_host_are_popped_in_order(void) {
+    struct event_queue queue = {0};
+    uint64_t random = 7;
+    for (int i = 0; i < 5000; i++) {
+        uint64_t draw = test_random(&random);
+        struct event event = {.time = (int64_t)(draw % 50), .id = (draw >> 8) % 100};
+        event.source = (uint32_t)((draw >> 16) % 5);
+        event.kind = (draw >> 24) % 2 ? EVENT_PACKET : EVENT_UPLINK;
+        CHECK(queue_push(&queue, &event) == 0);
+    }
+    struct event before = queue_pop(&queue);
+    while (queue.count) {
+        struct event event = queue_pop(&queue);
+        CHECK(before.time <= event.time);
+        if (before.time == event.time) {
+            CHECK(before.kind <= event.kind);
+            if (before.kind == event.kind) {
+                CHECK(before.source <= event.source);
+                CHECK(before.source < event.source || before.id <= event.id);
+            }
+        }
+        before = event;
+    }
+    free(queue.heap);
+}
+
+/* Sends `count` packets as fast as the bucket allows; returns when the last one left. */
+static int64_t drain(struct token_bucket *bucket, int64_t now, int count, uint32_t length) {
+    for (int i = 0; i < count; i++) {
+        int64_t when = bucket_take(bucket, now, length);
+        if (when > now) {
+            now = when;
+            CHECK_EQUAL(bucket_take(bucket, now, length), now);
+        }
+    }
+    return now;
+}
+
+static void a_token_bucket_passes_its_rate_exactly(void) {
+    static const int64_t rates[] = {56000, 1 * MBIT, 10 * MBIT + 1, 999 * MBIT, 100000 * MBIT};
+    for (size_t i = 0; i < ARRAY_LENGTH(rates); i++) {
+        struct token_bucket bucket;
+        bucket_init(&bucket, rates[i]);
+        int64_t bits = INT64_C(100000) * 1500 * 8, burst = rates[i] / 1000 + 1500 * 8;
+        int64_t expected = (int64_t)((double)(bits - burst) / (double)rates[i] * 1e9);
+        int64_t taken = drain(&bucket, 0, 100000, 1500);
+        CHECK(taken >= expected - 100000 && taken <= expected + 100000);
+    }
+}
+
+static void a_packet_larger_than_the_bucket_waits_for_its_own_serialisation(void) {
+    struct token_bucket bucket;
+    bucket_init(&bucket, 10 * MBIT);
+    CHECK_EQUAL(bucket_take(&bucket, NS_PER_S, 60000), NS_PER_S + (60000 - 1500 - 1250) * 800);
+    CHECK_EQUAL(bucket_take(&bucket, NS_PER_S + 45800000, 60000), NS_PER_S + 45800000);
+    CHECK_EQUAL(bucket_take(&bucket, NS_PER_S + 45800000, 1500), NS_PER_S + 45800000 + 1500 * 800);
+}
+
+/* Packets come at `in` bits per second, and leave at 10 Mbit/s, for `seconds`; returns the number dropped. */
+static uint64_t overload(int64_t in, int64_t seconds, int64_t *last_delay) {
+    static uint8_t bytes[1500];
+    struct router router = {0};
+    struct packet_pool pool = {0};
+    int64_t arrival = 0, departure = 0;
+    while (departure < seconds * NS_PER_S) {
+        for (; arrival <= departure; arrival += INT64_C(12000) * NS_PER_S / in)
+            router_push(&router, &pool, pool_take(&pool, bytes, sizeof bytes), arrival);
+        struct wire_packet *packet = router_pop(&router, &pool, departure);
+        if (packet) {
+            *last_delay = departure - packet->queued_at;
+            pool_give(&pool, packet);
+        }
+        departure += 1200000;
+    }
+    uint64_t drops = router.drops_delay;
+    router_clear(&router, &pool);
+    pool_free(&pool);
+    return drops;
+}
+
+static void codel_drops_only_from_a_standing_queue(void) {
+    int64_t delay;
+    CHECK_EQUAL(overload(9 * MBIT, 10, &delay), 0);
+    CHECK(delay < 10 * NS_PER_MS);
+    CHECK(overload(11 * MBIT, 30, &delay) > 100);
+}
+
+static void codel_enters_dropping_after_one_interval_above_the_target(void) {
+    static uint8_t bytes[1500];
+    struct router router = {0};
+    struct packet_pool pool = {0};
+    for (int i = 0; i < 10; i++)
+        router_push(&router, &pool, pool_take(&pool, bytes, sizeof bytes), 0);
+    static const int64_t times[] = {9, 10, 109, 110};
+    static const uint64_t drops[] = {0, 0, 0, 1};
+    for (size_t i = 0; i < ARRAY_LENGTH(times); i++) {
+        pool_give(&pool, router_pop(&router, &pool, times[i] * NS_PER_MS));
+        CHECK_EQUAL(router.drops_delay, drops[i]);
+    }
+    router_clear(&router, &pool);
+    CHECK(router_pop(&router, &pool, NS_PER_S) == NULL);
+    pool_free(&pool);
+}
+
+/* ---- Two hosts ---- */
+
+static const uint32_t addresses[] = {ADDRESS(0), ADDRESS(1)}, ids[] = {0, 1};
+static const uint32_t range_first[] = {COLD_FIRST}, range_size[] = {1000}, range_id[] = {2};
+static int32_t nodes[1002];
+static int64_t latency[] = {1 * NS_PER_MS, 50 * NS_PER_MS, 50 * NS_PER_MS, -1};
+static double loss[4];
+static uint32_t local[1002];
+
+static void two_hosts(struct engine *engine, uint64_t seed, int64_t bps, double path_loss) {
+    *engine = (struct engine){.shim_fd = -1, .min_used_latency = NEVER};
+    engine->options.seed = seed;
+    engine->options.send_buffer = engine->options.receive_buffer = 1 << 20;
+    CHECK(engine_add_host(engine, 0, "a", ADDRESS(0), "/tmp", "/tmp", bps, bps));
+    CHECK(engine_add_host(engine, 1, "b", ADDRESS(1), "/tmp", "/tmp", bps, bps));
+    memset(local, 0xff, sizeof local);
+    local[0] = 0;
+    local[1] = 1;
+    nodes[1] = 1;
+    loss[1] = path_loss;
+    engine->local_of_host = local;
+    engine->routes = (struct route_table){
+        .address_count = 2,
+        .range_count = 1,
+        .node_count = 2,
+        .host_count = 1002,
+        .addresses = addresses,
+        .address_ids = ids,
+        .range_first = range_first,
+        .range_size = range_size,
+        .range_first_id = range_id,
+        .node_of_host = nodes,
+        .latency_ns = latency,
+        .loss = loss,
+    };
+}
+
+static void send_from_a(struct engine *engine, uint32_t destination, int count, uint32_t length) {
+    struct host *kernel = engine->hosts[0].kernel;
+    for (int i = 0; i < count; i++) {
+        struct packet *packet = packet_create(kernel, length);
+        CHECK(packet);
+        memset(packet->data, 0, length);
+        put16(packet->data + IP_HEADER, 1000);
+        put16(packet->data + IP_HEADER + 2, 2000);
+        put16(packet->data + IP_HEADER + 4, (uint16_t)(length - IP_HEADER));
+        ip_header(kernel, packet, PROTOCOL_UDP, kernel->address, destination, NULL);
+        ip_output(kernel, packet);
+    }
+    CHECK(host_schedule(engine, &engine->hosts[0], engine->window_end, EVENT_UPLINK, 0) == 0);
+}
+
+static void run_all(struct engine *engine) {
+    for (int64_t next; (next = engine_next_time(engine)) != NEVER;)
+        CHECK(engine_run_until(engine, next + NS_PER_MS) == 0);
+}
+
+static void a_packet_takes_the_latency_of_its_path(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    send_from_a(&engine, ADDRESS(1), 1, 100);
+    run_all(&engine);
+    CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 1);
+    CHECK_EQUAL(engine.hosts[1].kernel->now, 50 * NS_PER_MS);
+    CHECK_EQUAL(engine.min_used_latency, 50 * NS_PER_MS);
+    engine_close(&engine);
+}
+
+static void a_thousand_packets_take_what_the_bandwidth_says(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 10 * MBIT, 0);
+    send_from_a(&engine, ADDRESS(1), 1000, 1500);
+    run_all(&engine);
+    CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 1000);
+    /* All but the burst of 1 ms and one MTU, at 800 ns a byte. */
+    CHECK_EQUAL(engine.hosts[1].kernel->now, 50 * NS_PER_MS + (1000 * 1500 - 1500 - 1250) * 800);
+    engine_close(&engine);
+}
+
+static uint64_t lost(uint64_t seed) {
+    struct engine engine;
+    two_hosts(&engine, seed, 100000 * MBIT, 0.1);
+    send_from_a(&engine, ADDRESS(1), 10000, 100);
+    run_all(&engine);
+    uint64_t count = engine.hosts[0].drops_loss;
+    CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received + count, 10000);
+    engine_close(&engine);
+    return count;
+}
+
+static void loss_follows_its_probability_and_the_seed(void) {
+    uint64_t first = lost(1);
+    CHECK(first > 880 && first < 1120); /* four standard deviations */
+    CHECK_EQUAL(lost(1), first);
+    CHECK(lost(2) != first);
+}
+
+static void bootstrap_has_neither_loss_nor_bandwidth(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 1 * MBIT, 1.0);
+    engine.options.bootstrap_end = NS_PER_S;
+    send_from_a(&engine, ADDRESS(1), 100, 1500);
+    run_all(&engine);
+    CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 100);
+    CHECK_EQUAL(engine.hosts[1].kernel->now, 50 * NS_PER_MS);
+    engine_close(&engine);
+}
+
+static void packets_for_others_leave_as_columns_after_the_window(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    send_from_a(&engine, COLD_FIRST + 5, 3, 200);
+    CHECK(engine_run_until(&engine, 5 * NS_PER_MS) == 0);
+    CHECK_EQUAL(engine.outbound.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        CHECK_EQUAL(engine.outbound.destination[i], 7);
+        CHECK_EQUAL(engine.outbound.deliver_time[i], 5 * NS_PER_MS); /* the path takes 1 ms, the window 5 */
+        CHECK_EQUAL(engine.outbound.source_event[i], i);
+        CHECK_EQUAL(engine.outbound.payload_offset[i + 1], 200 * (int64_t)(i + 1));
+        CHECK_EQUAL(get32(engine.outbound.payload + engine.outbound.payload_offset[i] + 16), COLD_FIRST + 5);
+    }
+    engine_close(&engine);
+}
+
+static void unknown_addresses_are_counted(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    CHECK_EQUAL(route_find(&engine.routes, COLD_FIRST + 999), 1001);
+    CHECK_EQUAL(route_find(&engine.routes, COLD_FIRST + 1000), NO_HOST);
+    CHECK_EQUAL(route_find(&engine.routes, ADDRESS(1)), 1);
+    send_from_a(&engine, UINT32_C(0x01020304), 4, 100);
+    run_all(&engine);
+    CHECK_EQUAL(engine.hosts[0].drops_no_route, 4);
+    engine_close(&engine);
+}
+
+static void captures_hold_packets_with_valid_checksums(void) {
+    char path[] = "/tmp/antumbra-test-XXXXXX";
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    struct pcap *pcap = pcap_open(path, 48);
+    CHECK(pcap);
+    uint8_t packet[64] = {0x45};
+    put16(packet + 2, sizeof packet);
+    packet[9] = PROTOCOL_UDP;
+    put32(packet + 12, ADDRESS(0));
+    put32(packet + 16, ADDRESS(1));
+    put16(packet + 24, sizeof packet - IP_HEADER);
+    CHECK_EQUAL(pcap_write(pcap, 3 * NS_PER_S + 7, packet, sizeof packet), 0);
+    CHECK_EQUAL(pcap_close(pcap), 0);
+    uint8_t file[256];
+    CHECK_EQUAL(read(fd, file, sizeof file), 24 + 16 + 48);
+    uint32_t record[4];
+    memcpy(record, file + 24, sizeof record);
+    CHECK_EQUAL(record[0], EPOCH_SECONDS + 3);
+    CHECK_EQUAL(record[1], 7);
+    CHECK_EQUAL(record[2], 48);
+    CHECK_EQUAL(record[3], 64);
+    uint32_t sum = 0;
+    for (int i = 0; i < 20; i += 2)
+        sum += get16(file + 40 + i);
+    CHECK_EQUAL((sum & 0xffff) + (sum >> 16), 0xffff);
+    CHECK(get16(file + 40 + 26) != 0);
+    close(fd);
+    unlink(path);
+}
+
+int main(void) {
+    RUN(events_of_a_host_are_popped_in_order);
+    RUN(a_token_bucket_passes_its_rate_exactly);
+    RUN(a_packet_larger_than_the_bucket_waits_for_its_own_serialisation);
+    RUN(codel_drops_only_from_a_standing_queue);
+    RUN(codel_enters_dropping_after_one_interval_above_the_target);
+    RUN(a_packet_takes_the_latency_of_its_path);
+    RUN(a_thousand_packets_take_what_the_bandwidth_says);
+    RUN(loss_follows_its_probability_and_the_seed);
+    RUN(bootstrap_has_neither_loss_nor_bandwidth);
+    RUN(packets_for_others_leave_as_columns_after_the_window);
+    RUN(unknown_addresses_are_counted);
+    RUN(captures_hold_packets_with_valid_checksums);
+    return 0;
+}
