@@ -1,0 +1,105 @@
+/* What the simulated kernel asks of the process that runs it: user memory, real system calls, warnings. */
+#include "shim.h"
+#include "../hot/kernel/socket.h"
+#include <asm/unistd.h>
+
+int copy_from_user(void *destination, uint64_t source, size_t length) {
+    return (int)shim_copy(destination, (const void *)source, length);
+}
+
+int copy_to_user(uint64_t destination, const void *source, size_t length) {
+    return (int)shim_copy((void *)destination, source, length);
+}
+
+int64_t string_from_user(char *destination, uint64_t source, size_t capacity) {
+    return shim_copy_string(destination, (const char *)source, capacity);
+}
+
+int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
+    return native6(number, a, b, c, d, e, f);
+}
+
+/* A descriptor of another process of the host, for SCM_RIGHTS. The sender is alive: it waits for its turn. */
+int platform_import_fd(struct process *from, int native_fd) {
+    int64_t pidfd = native(__NR_pidfd_open, from->native_pid, 0);
+    if (pidfd < 0)
+        return (int)pidfd;
+    int64_t fd = native(__NR_pidfd_getfd, pidfd, native_fd, 0);
+    (void)native(__NR_close, pidfd);
+    if (fd >= 0) /* pidfd_getfd sets close-on-exec; what closes at exec is the simulated kernel's business */
+        (void)native(__NR_fcntl, fd, 2 /* F_SETFD */, 0);
+    return (int)fd;
+}
+
+/* "libc.so.6+0x1234" for an address, from the real maps. */
+static void describe_address(uint64_t address, char *out, size_t capacity) {
+    static char text[65536]; /* too large for the shim's stack; one thread runs at a time */
+    kprintf(out, capacity, "0x%lx", (unsigned long)address);
+    int64_t fd = native(__NR_open, "/proc/self/maps", 02000000, 0);
+    if (fd < 0)
+        return;
+    size_t length = 0;
+    for (int64_t n; length < sizeof text - 1; length += (size_t)n) {
+        n = native(__NR_read, fd, text + length, sizeof text - 1 - length);
+        if (n <= 0)
+            break;
+    }
+    (void)native(__NR_close, fd);
+    text[length] = '\0';
+    uint64_t module_start = 0;
+    const char *module = "";
+    size_t module_length = 0;
+    for (char *at = text; *at;) {
+        uint64_t bounds[2] = {0, 0};
+        for (int i = 0; i < 2; i++, at++)
+            for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
+                bounds[i] = bounds[i] * 16 + (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+        const char *name = NULL, *base = NULL;
+        for (; *at && *at != '\n'; at++)
+            if (*at == '/') {
+                name = name ? name : at;
+                base = at + 1;
+            }
+        size_t name_length = base ? (size_t)(at - base) : 0;
+        if (!name || name_length != module_length || memcmp(base, module, name_length) != 0)
+            module_start = bounds[0];
+        module = base ? base : "";
+        module_length = name_length;
+        if (address >= bounds[0] && address < bounds[1]) {
+            if (base)
+                kprintf(out, capacity, "%.*s+0x%lx", (int)name_length, base, (unsigned long)(address - module_start));
+            return;
+        }
+        if (*at)
+            at++;
+    }
+}
+
+void platform_warn(struct host *host, struct task *task, const char *format, ...) {
+    char text[768];
+    __builtin_va_list arguments;
+    __builtin_va_start(arguments, format);
+    int length = kvprintf(text, sizeof text, format, arguments);
+    __builtin_va_end(arguments);
+    if (task && length > 0 && (size_t)length < sizeof text) {
+        char caller[160];
+        describe_address(task->call_site, caller, sizeof caller);
+        kprintf(text + length, sizeof text - (size_t)length, " [%s pid %d tid %d at %s]", task->comm,
+                task->process->pid, task->tid, caller);
+    }
+    warning_add(host, text);
+}
+
+void shim_panic(const char *format, ...) {
+    char text[512];
+    __builtin_va_list arguments;
+    __builtin_va_start(arguments, format);
+    int length = kvprintf(text, sizeof text - 1, format, arguments);
+    __builtin_va_end(arguments);
+    length = KMIN(length, (int)sizeof text - 2);
+    text[length] = '\n';
+    (void)native(__NR_write, 2, "antumbra-shim: ", 15);
+    (void)native(__NR_write, 2, text, length + 1);
+    for (;;)
+        shim_leave(__NR_exit_group, 127);
+}
