@@ -1,0 +1,85 @@
+"""What hot/engine/binding.c offers."""
+
+from typing_extensions import Buffer
+from typing import final
+
+class EngineError(RuntimeError): ...
+
+@final
+class Engine:
+    def __init__(
+        self,
+        *,
+        shim: str,
+        seed: int,
+        bootstrap_end: int,
+        turn_limit: int,
+        strace_mode: int,
+        model_cpu: bool,
+        call_cost: int,
+        max_unapplied_cpu: int,
+        send_buffer: int,
+        receive_buffer: int,
+        send_autotune: bool,
+        receive_autotune: bool,
+    ) -> None: ...
+    @property
+    def events_executed(self) -> int: ...
+    @property
+    def min_used_latency(self) -> int: ...
+    def add_host(
+        self,
+        *,
+        host_id: int,
+        name: str,
+        address: int,
+        directory: bytes,
+        etc_directory: bytes,
+        uplink_bps: int,
+        downlink_bps: int,
+        capture_path: bytes,
+        capture_size: int,
+    ) -> int: ...
+    def add_process(
+        self,
+        *,
+        host: int,
+        path: bytes,
+        name: bytes,
+        arguments: list[bytes],
+        environment: list[bytes],
+        start_time: int,
+        shutdown_time: int,
+        shutdown_signal: int,
+    ) -> None: ...
+    def set_routes(
+        self,
+        *,
+        addresses: Buffer,
+        address_ids: Buffer,
+        range_first: Buffer,
+        range_size: Buffer,
+        range_first_id: Buffer,
+        node_of_host: Buffer,
+        latency_ns: Buffer,
+        loss: Buffer,
+        node_count: int,
+    ) -> None: ...
+    def next_event_time(self) -> int: ...
+    def run_until(
+        self, window_end: int, /
+    ) -> tuple[bytearray, bytearray, bytearray, bytearray, bytearray, bytearray] | None: ...
+    def deliver(
+        self,
+        deliver_time: Buffer,
+        source: Buffer,
+        source_event: Buffer,
+        destination: Buffer,
+        payload_offset: Buffer,
+        payload: Buffer,
+        /,
+    ) -> None: ...
+    def process_states(self) -> list[tuple[int, int, int, tuple[str, int]]]: ...
+    def counters(self, host: int, /) -> dict[str, int]: ...
+    def take_warnings(self) -> list[tuple[int, int, str]]: ...
+    def close(self) -> None: ...

@@ -1,0 +1,235 @@
+/* The engine: a shard's side of direct execution. It owns the hosts' arenas, carries packets between them through
+ * relays, paths and router queues, runs due events in order, and hands the turn to managed processes.
+ *
+ *   queue.c    events of one host in order; packets in flight and their pool
+ *   relay.c    token buckets: access-link bandwidth            router.c   the queue before the downlink (CoDel)
+ *   route.c    addresses to hosts, loss and latency, what leaves the shard
+ *   pcap.c     capture files
+ *   run.c      one window                                       turn.c     processes that hold the turn; their death
+ *   spawn.c    arenas, the start and the end of processes       platform.c what the kernel asks of the shard
+ *   binding.c  the Python extension module
+ *
+ * Engine state is ordinary memory of the shard: only the kernel's state is shared with processes. Functions that can
+ * fail return 0, or -1 after engine_fail said why; a failed engine can only be closed.
+ */
+#ifndef ANTUMBRA_ENGINE_H
+#define ANTUMBRA_ENGINE_H
+
+#include "hot/kernel/kernel.h"
+
+#include <stdio.h>
+#include <sys/types.h>
+
+#define NO_HOST UINT32_MAX
+
+/* ---- Packets in flight ---- */
+
+struct wire_packet {
+    struct wire_packet *next;
+    int64_t queued_at;  /* when it entered the router's queue */
+    uint32_t length;
+    uint32_t size_class;
+    uint8_t bytes[];
+};
+#define PACKET_CLASSES 4u
+struct packet_pool {
+    struct wire_packet *free[PACKET_CLASSES];
+};
+/* NULL: no memory. */
+__attribute__((warn_unused_result)) struct wire_packet *pool_take(struct packet_pool *pool, const uint8_t *bytes,
+                                                                  uint32_t length);
+void pool_give(struct packet_pool *pool, struct wire_packet *packet);
+void pool_free(struct packet_pool *pool);
+
+/* ---- Events of one host ---- */
+
+enum event_kind { EVENT_PACKET, EVENT_UPLINK, EVENT_DOWNLINK, EVENT_START, EVENT_SHUTDOWN };
+
+/* Ordered by (time, packets first, source, id): the same on every shard, since a packet's names are its source's. */
+struct event {
+    int64_t time;
+    uint64_t id;
+    uint32_t source;  /* HostId of the sender; 0 for local events */
+    uint32_t kind;
+    union {
+        struct wire_packet *packet;
+        uint32_t process;
+    } u;
+};
+struct event_queue {
+    struct event *heap;
+    size_t count, capacity;
+};
+__attribute__((warn_unused_result)) int queue_push(struct event_queue *queue, const struct event *event);
+struct event queue_pop(struct event_queue *queue); /* not of an empty queue */
+static inline int64_t queue_next(const struct event_queue *queue) {
+    return queue->count ? queue->heap[0].time : NEVER;
+}
+
+/* ---- Bandwidth (relay.c) ---- */
+
+struct token_bucket {
+    int64_t rate;     /* bits per second = tokens per nanosecond: a token is a bit divided by 10^9 */
+    int64_t capacity; /* tokens */
+    int64_t tokens;
+    int64_t updated;
+    bool waiting;     /* a packet waits for its tokens: they may gather beyond the capacity */
+};
+void bucket_init(struct token_bucket *bucket, int64_t rate_bps);
+/* Takes the tokens of a packet of `length` bytes and returns `now`, or returns when to try again. */
+int64_t bucket_take(struct token_bucket *bucket, int64_t now, uint32_t length);
+
+/* ---- The router's queue (router.c) ---- */
+
+struct router {
+    struct wire_packet *head, *tail;
+    uint64_t bytes;
+    int64_t interval_end; /* 0: the standing delay is below the target */
+    int64_t drop_next;
+    uint64_t drop_count, previous_drop_count;
+    bool dropping, ever_dropped;
+    uint64_t drops_delay, drops_full;
+};
+void router_push(struct router *router, struct packet_pool *pool, struct wire_packet *packet, int64_t now);
+struct wire_packet *router_pop(struct router *router, struct packet_pool *pool, int64_t now); /* NULL: empty */
+void router_clear(struct router *router, struct packet_pool *pool);
+
+/* ---- Capture files (pcap.c) ---- */
+
+struct pcap;
+struct pcap *pcap_open(const char *path, uint32_t capture_size); /* NULL: errno says why */
+int pcap_write(struct pcap *pcap, int64_t time, const uint8_t *packet, uint32_t length); /* 0 or -errno */
+int pcap_close(struct pcap *pcap);                                                      /* 0 or -errno */
+
+/* ---- Hosts, processes, the engine ---- */
+
+struct managed {
+    char *path, *name; /* the program that is loaded; what its output files are named after */
+    char **arguments, **environment; /* NULL-terminated */
+    uint32_t argument_count, environment_count;
+    int64_t start_time, shutdown_time; /* NEVER: none */
+    int shutdown_signal;
+    bool started;
+    int32_t pid;   /* simulated */
+    pid_t group;   /* real process group of the whole tree; 0: not started, or all of it is gone */
+};
+
+struct death {
+    pid_t pid;
+    int status;
+};
+
+struct engine_host {
+    struct host *kernel;
+    uint32_t id;
+    int arena_fd;
+    struct event_queue queue;
+    uint64_t packet_events, local_events; /* counters that name events */
+    struct token_bucket uplink, downlink;
+    bool uplink_scheduled, downlink_scheduled;
+    struct router router;
+    struct wire_packet *arriving; /* left the router's queue and waits for the downlink */
+    uint32_t last_address, last_destination; /* one remembered look-up */
+    struct pcap *pcap;
+    char *pcap_path;
+    struct managed *processes;
+    uint32_t process_count;
+    struct death *deaths; /* of real processes, to be told to the kernel once the turn is back */
+    size_t death_count, death_capacity;
+    uint64_t drops_loss, drops_no_route;
+};
+
+struct route_table {
+    size_t address_count, range_count, node_count, host_count;
+    const uint32_t *addresses, *address_ids;                      /* sorted by address */
+    const uint32_t *range_first, *range_size, *range_first_id;    /* sorted by first address */
+    const int32_t *node_of_host;
+    const int64_t *latency_ns; /* [node][node], negative: no path */
+    const double *loss;
+};
+
+/* Events for hosts of others, as columns. */
+struct outbound {
+    size_t count, capacity;
+    int64_t *deliver_time;
+    uint32_t *source, *destination;
+    uint64_t *source_event;
+    int64_t *payload_offset; /* capacity + 1 */
+    uint8_t *payload;
+    size_t payload_capacity;
+};
+
+enum engine_error { ENGINE_WORKS, ENGINE_INTERRUPTED, ENGINE_OS_ERROR, ENGINE_BROKEN };
+
+struct engine_options {
+    uint64_t seed;
+    int64_t bootstrap_end;
+    int64_t turn_limit_ns;
+    uint32_t strace_mode;
+    bool model_cpu, send_autotune, receive_autotune;
+    int64_t call_cost_ns, max_unapplied_cpu_ns;
+    uint32_t send_buffer, receive_buffer;
+};
+
+struct engine {
+    struct engine_options options;
+    int shim_fd;
+    struct engine_host *hosts;   /* by HostId, ascending */
+    int64_t *next_time;          /* of each host */
+    uint32_t host_count, host_capacity;
+    uint32_t *local_of_host;     /* [routes.host_count], place in `hosts` or NO_HOST */
+    struct route_table routes;
+    struct packet_pool pool;
+    struct outbound outbound;
+    int64_t window_end;
+    int64_t min_used_latency;
+    uint64_t events_executed;
+    int64_t last_reap; /* wall clock */
+    bool warnings;     /* some host has lines for the log */
+    bool (*interrupted)(struct engine *engine); /* asked while a process keeps the turn */
+    void *context;
+    enum engine_error error;
+    int error_number;
+    char message[1024], where[600];
+};
+
+/* Remembers the first failure; returns -1. */
+int engine_fail(struct engine *engine, enum engine_error error, int number, const char *where, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* spawn.c */
+__attribute__((warn_unused_result)) int engine_init(struct engine *engine, const char *shim_path);
+struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const char *name, uint32_t address,
+                                    const char *directory, const char *etc_directory, int64_t uplink_bps,
+                                    int64_t downlink_bps); /* NULL: failed */
+/* Takes a copy of everything. */
+__attribute__((warn_unused_result)) int engine_add_process(struct engine *engine, struct engine_host *host,
+                                                           const struct managed *process);
+__attribute__((warn_unused_result)) int process_spawn(struct engine *engine, struct engine_host *host,
+                                                      uint32_t index); /* returns with the turn back */
+void engine_close(struct engine *engine); /* again: harmless. Capture files that could not be written: engine_fail */
+
+/* turn.c */
+__attribute__((warn_unused_result)) int turn_give(struct engine *engine, struct engine_host *host, struct task *task);
+__attribute__((warn_unused_result)) int turn_wait_back(struct engine *engine, struct engine_host *host);
+void reap_dead(struct engine *engine, struct engine_host *host); /* the shard has the turn */
+int64_t wall_clock(void);
+
+/* route.c */
+uint32_t route_find(const struct route_table *table, uint32_t address); /* HostId or NO_HOST */
+/* Sends one packet that left the host's uplink at host->kernel->now. */
+__attribute__((warn_unused_result)) int route_packet(struct engine *engine, struct engine_host *host,
+                                                     const uint8_t *bytes, uint32_t length);
+__attribute__((warn_unused_result)) int route_arrival(struct engine *engine, struct engine_host *destination,
+                                                      int64_t time, uint32_t source, uint64_t source_event,
+                                                      const uint8_t *bytes, uint32_t length);
+void outbound_free(struct outbound *outbound);
+
+/* run.c */
+__attribute__((warn_unused_result)) int engine_run_until(struct engine *engine, int64_t window_end);
+__attribute__((warn_unused_result)) int host_run_tasks(struct engine *engine, struct engine_host *host);
+int64_t engine_next_time(const struct engine *engine);
+__attribute__((warn_unused_result)) int host_schedule(struct engine *engine, struct engine_host *host, int64_t time,
+                                                      enum event_kind kind, uint32_t process);
+
+#endif

@@ -1,0 +1,141 @@
+/* From an address to a host, over a path: loss and latency are applied at the source, with the source's random numbers.
+ *
+ * Called by run.c for packets that left an uplink, and by the binding for those that other participants sent. What is
+ * for a host of this shard goes into that host's queue; the rest is gathered as columns.
+ */
+#include "engine.h"
+#include "hot/kernel/net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t last_not_after(const uint32_t *sorted, size_t count, uint32_t value) {
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (sorted[middle] <= value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low; /* one past it; 0: none */
+}
+
+uint32_t route_find(const struct route_table *table, uint32_t address) {
+    size_t place = last_not_after(table->addresses, table->address_count, address);
+    if (place && table->addresses[place - 1] == address)
+        return table->address_ids[place - 1];
+    place = last_not_after(table->range_first, table->range_count, address);
+    if (place && address - table->range_first[place - 1] < table->range_size[place - 1])
+        return table->range_first_id[place - 1] + (address - table->range_first[place - 1]);
+    return NO_HOST;
+}
+
+static int grow(void **column, size_t count, size_t size) {
+    void *grown = realloc(*column, count * size);
+    if (!grown)
+        return -1;
+    *column = grown;
+    return 0;
+}
+
+static int outbound_reserve(struct outbound *out, uint32_t length) {
+    if (out->count == out->capacity) {
+        size_t capacity = out->capacity ? 2 * out->capacity : 1024;
+        if (grow((void **)&out->deliver_time, capacity, sizeof *out->deliver_time) ||
+            grow((void **)&out->source, capacity, sizeof *out->source) ||
+            grow((void **)&out->destination, capacity, sizeof *out->destination) ||
+            grow((void **)&out->source_event, capacity, sizeof *out->source_event) ||
+            grow((void **)&out->payload_offset, capacity + 1, sizeof *out->payload_offset))
+            return -1;
+        out->capacity = capacity;
+    }
+    size_t used = out->count ? (size_t)out->payload_offset[out->count] : 0;
+    if (used + length > out->payload_capacity) {
+        size_t capacity = 2 * out->payload_capacity + length + 65536;
+        if (grow((void **)&out->payload, capacity, 1))
+            return -1;
+        out->payload_capacity = capacity;
+    }
+    return 0;
+}
+
+void outbound_free(struct outbound *out) {
+    free(out->deliver_time);
+    free(out->source);
+    free(out->destination);
+    free(out->source_event);
+    free(out->payload_offset);
+    free(out->payload);
+    memset(out, 0, sizeof *out);
+}
+
+static int no_memory(struct engine *engine) {
+    return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, "", "no memory for packets in flight");
+}
+
+int route_arrival(struct engine *engine, struct engine_host *destination, int64_t time, uint32_t source,
+                  uint64_t source_event, const uint8_t *bytes, uint32_t length) {
+    struct event event = {.time = time, .id = source_event, .source = source, .kind = EVENT_PACKET};
+    event.u.packet = pool_take(&engine->pool, bytes, length);
+    if (!event.u.packet)
+        return no_memory(engine);
+    if (queue_push(&destination->queue, &event)) {
+        pool_give(&engine->pool, event.u.packet);
+        return no_memory(engine);
+    }
+    int64_t *next = &engine->next_time[destination - engine->hosts];
+    *next = KMIN(*next, time);
+    return 0;
+}
+
+static int route_elsewhere(struct engine *engine, struct engine_host *host, uint32_t destination, int64_t time,
+                           const uint8_t *bytes, uint32_t length) {
+    struct outbound *out = &engine->outbound;
+    if (outbound_reserve(out, length))
+        return no_memory(engine);
+    if (out->count == 0)
+        out->payload_offset[0] = 0;
+    size_t place = out->count++;
+    out->deliver_time[place] = time;
+    out->source[place] = host->id;
+    out->source_event[place] = host->packet_events++;
+    out->destination[place] = destination;
+    memcpy(out->payload + out->payload_offset[place], bytes, length);
+    out->payload_offset[place + 1] = out->payload_offset[place] + length;
+    return 0;
+}
+
+int route_packet(struct engine *engine, struct engine_host *host, const uint8_t *bytes, uint32_t length) {
+    struct host *kernel = host->kernel;
+    const struct route_table *routes = &engine->routes;
+    uint32_t address = get32(bytes + 16);
+    if (address != host->last_address) {
+        host->last_address = address;
+        host->last_destination = route_find(routes, address);
+    }
+    uint32_t destination = host->last_destination;
+    int64_t latency = -1;
+    size_t path = 0;
+    if (destination != NO_HOST) {
+        path = (size_t)routes->node_of_host[host->id] * routes->node_count +
+               (size_t)routes->node_of_host[destination];
+        latency = routes->latency_ns[path];
+    }
+    if (latency < 0) {
+        host->drops_no_route++;
+        return 0;
+    }
+    if (routes->loss[path] > 0 && kernel->now >= engine->options.bootstrap_end &&
+        (double)(rng_next(kernel, RNG_PACKET_LOSS) >> 11) * 0x1p-53 < routes->loss[path]) {
+        host->drops_loss++;
+        return 0;
+    }
+    engine->min_used_latency = KMIN(engine->min_used_latency, latency);
+    /* A configured window may be longer than this path: what is sent inside a window never arrives inside it. */
+    int64_t time = KMAX(kernel->now + latency, engine->window_end);
+    uint32_t local = engine->local_of_host[destination];
+    if (local == NO_HOST)
+        return route_elsewhere(engine, host, destination, time, bytes, length);
+    return route_arrival(engine, &engine->hosts[local], time, host->id, host->packet_events++, bytes, length);
+}

@@ -1,0 +1,71 @@
+"""The files below /etc that every simulated host sees instead of the machine's own.
+
+They lie outside of the hosts' own directories, because programs must not find or change them there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Final
+
+from bridge.simtime import EPOCH
+
+_SAME_EVERYWHERE: Final = {
+    # Names come from /etc/hosts alone. A resolver that asks the network anyway is refused at once by the host
+    # itself, and does not wait.
+    "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
+    "host.conf": "multi on\n",
+}
+
+
+def hosts_file(hosts: Sequence[tuple[str, int]]) -> str:
+    """Return /etc/hosts for an experiment; `hosts` are names and addresses."""
+    lines = ["127.0.0.1 localhost", *(f"{IPv4Address(address)} {name}" for name, address in hosts)]
+    return "\n".join(lines) + "\n"
+
+
+def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, seed: int) -> list[Path]:
+    """Write the files of every host and return the hosts' directories, in order.
+
+    Parameters
+    ----------
+    root
+        Made if it is not there. Files that all hosts share exist once, under several names.
+    hosts
+        Names and addresses, as /etc/hosts will list them.
+    seed
+        Of the run: machine ids depend on it and on the name.
+    """
+    root.mkdir(exist_ok=True)
+    shared = {"hosts": hosts_file(hosts), **_SAME_EVERYWHERE}
+    for name, text in shared.items():
+        _write(root / name, text)
+    directories = []
+    for hostname, _ in hosts:
+        directory = root / f"host-{hostname}"
+        directory.mkdir(exist_ok=True)
+        for name, text in shared.items():
+            target = directory / name
+            target.unlink(missing_ok=True)
+            try:
+                target.hardlink_to(root / name)
+            except OSError:
+                # Some file systems know no hard links.
+                _write(target, text)
+        _write(directory / "hostname", hostname + "\n")
+        identity = hashlib.sha256(f"{seed} {hostname}".encode()).hexdigest()[:32]
+        _write(directory / "machine-id", identity + "\n")
+        directories.append(directory)
+    return directories
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="ascii")
+    path.chmod(0o644)
+    # Programs see these times; two runs must show the same.
+    os.utime(path, (EPOCH, EPOCH))

@@ -1,0 +1,308 @@
+"""The hot participant of a shard: hosts with managed processes, run by the C engine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bridge.batch import EventBatch, EventKind
+from bridge.directory import HostDirectory
+from bridge.errors import InternalError, UserError
+from bridge.graph import PathTable
+from bridge.rundir import RunDirectory, disk_errors_reported
+from bridge.section import GeneralSection
+from bridge.simtime import EPOCH, NEVER, NS_PER_S
+from hot._engine import Engine, EngineError
+from hot.etc import write_etc
+from hot.scripts import resolve_program
+from hot.section import ExperimentalSection, FinalState, HostPlan, ProcessOutcome, ProcessPlan
+
+CAPTURE_FILE: Final = "eth0.pcap"
+"""Name of a host's packet capture in its directory."""
+
+_ETC: Final = ".etc"
+"""Where generated files lie in the run's directory, while it runs."""
+
+_STRACE_MODES: Final = {"off": 0, "standard": 1, "deterministic": 2}
+
+_log = logging.getLogger("hot")
+
+
+class HotShard:
+    """Hosts with managed processes, as a participant of the window protocol.
+
+    Parameters
+    ----------
+    hosts : sequence of HostPlan
+        The hosts of this shard.
+    directory : HostDirectory
+        All hosts of the experiment.
+    paths : PathTable
+        Latency and loss between the nodes in use.
+    run_directory : RunDirectory
+        Gets a folder per host.
+    seed : int
+    general, experimental
+        Sections of the configuration.
+
+    Raises
+    ------
+    UserError
+        A directory or a program cannot be used, or the machine has too little of something.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[HostPlan],
+        *,
+        directory: HostDirectory,
+        paths: PathTable,
+        run_directory: RunDirectory,
+        seed: int,
+        general: GeneralSection,
+        experimental: ExperimentalSection,
+    ) -> None:
+        self._hosts = tuple(sorted(hosts, key=lambda host: host.host_id))
+        self._warnings = 0
+        etc = run_directory.path.resolve() / _ETC
+        with _failures_explained():
+            self._engine = Engine(
+                shim=str(shim_path()),
+                seed=seed,
+                bootstrap_end=general.bootstrap_end_time,
+                turn_limit=experimental.turn_limit,
+                strace_mode=_STRACE_MODES[experimental.strace_logging_mode],
+                model_cpu=general.model_unblocked_syscall_latency,
+                call_cost=experimental.unblocked_syscall_latency,
+                max_unapplied_cpu=experimental.max_unapplied_cpu_latency,
+                send_buffer=experimental.socket_send_buffer,
+                receive_buffer=experimental.socket_recv_buffer,
+                send_autotune=experimental.socket_send_autotune,
+                receive_autotune=experimental.socket_recv_autotune,
+            )
+        affinity = os.sched_getaffinity(0) if experimental.use_cpu_pinning else None
+        # Also when nobody calls close: at the latest when the interpreter ends.
+        self._release = weakref.finalize(self, _release, self._engine, etc, affinity)
+        try:
+            if affinity is not None:
+                _pin(affinity)
+            with disk_errors_reported(etc):
+                etc_directories = write_etc(
+                    etc,
+                    [(name, int(directory.address[i])) for i, name in enumerate(directory.hostnames)],
+                    seed=seed,
+                )
+            for host in self._hosts:
+                self._add_host(host, directory, run_directory, etc_directories[host.host_id])
+            self._set_routes(directory, paths)
+        except BaseException:
+            with suppress(Exception):
+                self.close()
+            raise
+
+    def next_event_time(self) -> int:
+        """Return the time of the earliest event of any host [ns], or ``NEVER``."""
+        with _failures_explained():
+            return self._engine.next_event_time()
+
+    def run_until(self, window_end: int) -> EventBatch:
+        """Run every host up to `window_end`; see `bridge.participant.Participant`."""
+        with _failures_explained():
+            columns = self._engine.run_until(window_end)
+            self._log_warnings()
+        if columns is None:
+            return EventBatch.empty()
+        deliver_time, source, source_event, destination, payload_offset, payload = columns
+        return EventBatch.build(
+            np.frombuffer(deliver_time, np.int64),
+            np.frombuffer(source, np.uint32),
+            np.frombuffer(source_event, np.uint64),
+            np.frombuffer(destination, np.uint32),
+            EventKind.PACKET,
+            np.frombuffer(payload_offset, np.int64),
+            np.frombuffer(payload, np.uint8),
+        )
+
+    def deliver(self, batch: EventBatch) -> None:
+        """Take packets for hosts of this shard."""
+        if bool(np.any(batch.kind != EventKind.PACKET)):
+            raise InternalError("an event that is no packet was sent to a hot host")
+        with _failures_explained():
+            self._engine.deliver(
+                batch.deliver_time,
+                batch.source,
+                batch.source_event,
+                batch.destination,
+                batch.payload_offset,
+                batch.payload,
+            )
+
+    def close(self) -> None:
+        """End every process, release all memory, remove the generated files."""
+        with _failures_explained():
+            self._release()
+
+    def events_executed(self) -> int:
+        """Return the number of events that the engine has executed."""
+        return self._engine.events_executed
+
+    def min_used_latency_ns(self) -> int:
+        """Return the smallest latency that a packet has met so far [ns], or ``NEVER``."""
+        return self._engine.min_used_latency
+
+    def process_outcomes(self) -> tuple[ProcessOutcome, ...]:
+        """Return how every configured process stands now, by HostId and then as configured."""
+        with _failures_explained():
+            states = self._engine.process_states()
+        outcomes = []
+        for place, number, pid, (kind, code) in states:
+            host = self._hosts[place]
+            process = host.processes[number]
+            outcomes.append(
+                ProcessOutcome(
+                    host.name,
+                    process.executable.name,
+                    pid,
+                    process.expected_final_state,
+                    _final_state(kind, code),
+                )
+            )
+        return tuple(outcomes)
+
+    def statistics(self) -> dict[str, object]:
+        """Return the hosts' counters, added up."""
+        total: Counter[str] = Counter()
+        with _failures_explained():
+            for place in range(len(self._hosts)):
+                total.update(self._engine.counters(place))
+        return {
+            "hosts": len(self._hosts),
+            "events": self.events_executed(),
+            "warnings": self._warnings,
+            **dict(sorted(total.items())),
+        }
+
+    def counters(self, hostname: str) -> dict[str, int]:
+        """Return the counters of one host."""
+        place = [host.name for host in self._hosts].index(hostname)
+        return self._engine.counters(place)
+
+    def _add_host(self, host: HostPlan, directory: HostDirectory, run_directory: RunDirectory, etc: Path) -> None:
+        own = run_directory.host_directory(host.name).resolve()
+        with disk_errors_reported(own):
+            # The folder's own times are what a program sees; see hot/kernel/inode.c.
+            os.utime(own, (EPOCH, EPOCH))
+        with _failures_explained():
+            place = self._engine.add_host(
+                host_id=host.host_id,
+                name=host.name,
+                address=int(directory.address[host.host_id]),
+                directory=os.fsencode(own),
+                etc_directory=os.fsencode(etc),
+                uplink_bps=int(directory.uplink_bps[host.host_id]),
+                downlink_bps=int(directory.downlink_bps[host.host_id]),
+                capture_path=os.fsencode(own / CAPTURE_FILE),
+                capture_size=host.pcap_capture_size if host.pcap_enabled else 0,
+            )
+            for process in host.processes:
+                self._add_process(place, process)
+
+    def _add_process(self, place: int, process: ProcessPlan) -> None:
+        program, arguments = resolve_program(process.executable, process.arguments)
+        shutdown = process.shutdown_time_ns
+        self._engine.add_process(
+            host=place,
+            path=os.fsencode(program),
+            name=os.fsencode(process.executable.name),
+            arguments=[os.fsencode(argument) for argument in arguments],
+            environment=[os.fsencode(f"{name}={value}") for name, value in process.environment],
+            start_time=process.start_time_ns,
+            shutdown_time=NEVER if shutdown is None else shutdown,
+            shutdown_signal=process.shutdown_signal,
+        )
+
+    def _set_routes(self, directory: HostDirectory, paths: PathTable) -> None:
+        addresses = directory.address[: directory.hot_count]
+        order = np.argsort(addresses, kind="stable").astype(np.uint32)
+        ranges = sorted(directory.populations, key=lambda cold: cold.first_address)
+        with _failures_explained():
+            self._engine.set_routes(
+                addresses=np.ascontiguousarray(addresses[order], np.uint32),
+                address_ids=order,
+                range_first=np.array([cold.first_address for cold in ranges], np.uint32),
+                range_size=np.array([cold.count for cold in ranges], np.uint32),
+                range_first_id=np.array([cold.first_id for cold in ranges], np.uint32),
+                node_of_host=np.ascontiguousarray(directory.node, np.int32),
+                latency_ns=np.ascontiguousarray(paths.latency_ns, np.int64),
+                loss=np.ascontiguousarray(paths.loss, np.float64),
+                node_count=len(paths.node_ids),
+            )
+
+    def _log_warnings(self) -> None:
+        for time, place, text in self._engine.take_warnings():
+            self._warnings += 1
+            seconds, nanoseconds = divmod(time, NS_PER_S)
+            _log.warning("%d.%09d %s: %s", seconds, nanoseconds, self._hosts[place].name, text)
+
+
+def shim_path() -> Path:
+    """Return the path of the executable that becomes every managed process.
+
+    Raises
+    ------
+    InternalError
+        It is not installed.
+    """
+    candidate = resources.files("shim") / "bin" / "antumbra-shim"
+    # Not a path: what an editable installation answers for a file that it does not know.
+    if isinstance(candidate, Path) and candidate.is_file():
+        return candidate
+    raise InternalError("antumbra-shim is not installed", hint="install the package again, with a C compiler")
+
+
+def _pin(allowed: set[int]) -> None:
+    """Stay on one of the allowed cores, which processes started from here inherit.
+
+    A hand-over between cores costs many times one on the same core. Which core it is has no influence on
+    results; simultaneous runs choose different ones.
+    """
+    cores = sorted(allowed)
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+
+
+def _release(engine: Engine, etc: Path, affinity: set[int] | None) -> None:
+    try:
+        engine.close()
+    finally:
+        shutil.rmtree(etc, ignore_errors=True)
+        if affinity is not None:
+            os.sched_setaffinity(0, affinity)
+
+
+def _final_state(kind: str, code: int) -> FinalState:
+    if kind == "exited":
+        return FinalState("exited", code)
+    if kind == "signaled":
+        return FinalState("signaled", code)
+    # One that was never started has not ended either; only an interrupted run has such.
+    return FinalState("running")
+
+
+@contextmanager
+def _failures_explained() -> Iterator[None]:
+    try:
+        yield
+    except EngineError as error:
+        raise InternalError(str(error)) from error
+    except OSError as error:
+        raise UserError(str(error.strerror), where=str(error.filename or "") or None) from error
