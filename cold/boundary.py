@@ -1,0 +1,205 @@
+"""The packet-level boundary: datagrams of hot hosts become events of identities, and the other way round.
+
+A hot program cannot tell an identity from a peer that runs the datagram protocol: addresses, ports, headers, ids,
+publish times, hops and payloads are what such a peer would send. One gossip socket per hot host is known: the port of
+its first datagram. Payload bytes are kept once per message, and only where they are not those that the id stands for.
+"""
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.batch import EventBatch, EventKind
+from bridge.directory import HostDirectory
+from bridge.simtime import EPOCH, NS_PER_S
+from cold.boundary_kernels import (
+    ACCEPTED,
+    MESSAGE_HEADER,
+    VERDICTS,
+    follows_formula,
+    packet_sizes,
+    parse,
+    write_packets,
+)
+from cold.jit import uint64
+from cold.messages import MessageTable
+from cold.state_kernels import IHAVE, IHAVE_ID, IWANT, MESSAGE, OUT_COUNT, PRUNE, State
+
+_EPOCH_NS = EPOCH * NS_PER_S
+_COUNTER_MASK = 0x7FFFFFFF
+
+
+class Boundary:
+    """Reads and writes the packets between hot hosts and identities.
+
+    Parameters
+    ----------
+    directory
+        Who has which address.
+    port
+        uint16[identities]: UDP port of each.
+    topics
+        Topic numbers, by topic index.
+    seen_ttl_ns
+        A message older than this is refused.
+    """
+
+    def __init__(
+        self,
+        directory: HostDirectory,
+        port: npt.NDArray[np.uint16],
+        topics: list[int],
+        seen_ttl_ns: int,
+    ) -> None:
+        self._directory = directory
+        self._address = directory.address.copy()
+        self._port = port
+        self._hot_port = np.zeros(directory.hot_count, dtype=np.uint16)
+        self._topic_number = np.array(topics, dtype=np.int64)
+        self._topic_index = {number: index for index, number in enumerate(topics)}
+        self._seen_ttl_ns = seen_ttl_ns
+        self.received = 0
+        self.sent = 0
+        self.dropped: Counter[str] = Counter()
+
+    def decode(
+        self, batch: EventBatch, messages: MessageTable, state: State, now: int
+    ) -> tuple[State, npt.NDArray[np.int64]]:
+        """Turn packets into records for the calendar, int64[n, 4]; messages get their slots."""
+        self.received += len(batch)
+        # To numba an array that is read-only has another type, for which it would compile another kernel.
+        payload = batch.payload if batch.payload.flags.writeable else batch.payload.copy()
+        verdicts = parse(
+            batch.payload_offset,
+            payload,
+            batch.source,
+            batch.destination,
+            self._address,
+            self._port,
+            self._directory.hot_count,
+        )
+        records: list[tuple[int, int, int, int]] = []
+        for row, (verdict, port, kind, number, count, body) in enumerate(verdicts.tolist()):
+            source = int(batch.source[row])
+            topic = self._topic_index.get(number)
+            if batch.kind[row] != EventKind.PACKET or verdict != ACCEPTED:
+                self.dropped[VERDICTS[verdict] if verdict != ACCEPTED else "bad_packet"] += 1
+                continue
+            if topic is None:
+                self.dropped["unknown_topic"] += 1
+                continue
+            if self._hot_port[source] not in (0, port):
+                self.dropped["second_port"] += 1
+                continue
+            self._hot_port[source] = port
+            time = int(batch.deliver_time[row])
+            ends = int(batch.destination[row]) << 32 | source
+            marks = (int(batch.source_event[row]) & _COUNTER_MASK) << 32
+            if kind in (IHAVE, IWANT):
+                ids = np.frombuffer(payload[body : body + 8 * count].tobytes(), dtype=">u8").tolist()
+                for message_id in dict.fromkeys(ids):
+                    if kind == IHAVE:
+                        state, slot = messages.reserve(state, message_id, topic, now, time)
+                    elif message_id in messages.slot_of:
+                        slot = messages.slot_of[message_id]
+                    else:
+                        self.dropped["iwant_of_unknown_id"] += 1
+                        continue
+                    state.last_reference[slot] = max(int(state.last_reference[slot]), time)
+                    records.append((time, ends, marks, slot << 8 | (IHAVE_ID if kind == IHAVE else IWANT)))
+            elif kind == MESSAGE:
+                state, slot = self._take_message(payload, body, topic, time, messages, state, now)
+                if slot >= 0:
+                    hops = min(int.from_bytes(payload[body + 20 : body + 22].tobytes()), 255)
+                    records.append((time, ends, marks, hops << 40 | slot << 8 | MESSAGE))
+            else:
+                backoff_ms = int.from_bytes(payload[body : body + 4].tobytes()) if kind == PRUNE else 0
+                records.append((time, ends, marks | backoff_ms, topic << 8 | kind))
+        return state, np.array(records, dtype=np.int64).reshape(-1, 4)
+
+    def _take_message(
+        self,
+        payload: npt.NDArray[np.uint8],
+        body: int,
+        topic: int,
+        time: int,
+        messages: MessageTable,
+        state: State,
+        now: int,
+    ) -> tuple[State, int]:
+        """Slot of the message in a datagram, or -1 if it is refused."""
+        head = payload[body : body + MESSAGE_HEADER].tobytes()
+        message_id = int.from_bytes(head[0:8])
+        origin_address = int.from_bytes(head[8:12])
+        publish_time = int.from_bytes(head[12:20]) - _EPOCH_NS
+        size = int.from_bytes(head[22:26])
+        if not time - self._seen_ttl_ns < publish_time <= time:
+            self.dropped["stale_message"] += 1
+            return state, -1
+        state, slot = messages.reserve(state, message_id, topic, now, time)
+        if not messages.is_published(slot):
+            origin = self._directory.id_of_address(origin_address)
+            messages.describe(state, slot, publish_time, origin, origin_address, size)
+            state.topic_slots[:, slot >> 6] &= np.uint64(~(1 << (slot & 63)) & 0xFFFFFFFFFFFFFFFF)
+            state.topic_slots[topic, slot >> 6] |= np.uint64(1 << (slot & 63))
+            state.message_topic[slot] = topic
+            carried = payload[body + MESSAGE_HEADER : body + MESSAGE_HEADER + size]
+            if not follows_formula(uint64(message_id), carried):
+                messages.payload[slot] = carried.tobytes()
+        elif not messages.agrees(state, slot, publish_time, origin_address, topic, size):
+            self.dropped["conflicting_message"] += 1
+            return state, -1
+        state.last_reference[slot] = max(int(state.last_reference[slot]), time)
+        return state, slot
+
+    def encode(self, messages: MessageTable, state: State, window_end: int) -> EventBatch:
+        """Turn the records for hot hosts into packets, delivered at `window_end` at the earliest."""
+        count = int(state.cursor[OUT_COUNT])
+        if count == 0:
+            return EventBatch.empty()
+        self.sent += count
+        out = state.out[:count]
+        offset = np.zeros(count + 1, dtype=np.int64)
+        np.cumsum(packet_sizes(out, state.message_size), out=offset[1:])
+        data = np.zeros(int(offset[-1]), dtype=np.uint8)
+        write_packets(
+            out,
+            state.out_ids,
+            offset,
+            self._address,
+            self._port,
+            self._hot_port,
+            self._directory.hot_count,
+            self._topic_number,
+            state.message_id,
+            state.message_topic,
+            messages.origin_address,
+            messages.publish_time + _EPOCH_NS,
+            state.message_size,
+            data,
+        )
+        if messages.payload:
+            self._put_payloads(out, offset, messages, data)
+        return EventBatch.build(
+            np.maximum(out[:, 0], window_end),
+            out[:, 1] & 0xFFFFFFFF,
+            out[:, 2] >> 32,
+            out[:, 1] >> 32,
+            EventKind.PACKET,
+            offset,
+            data,
+        )
+
+    @staticmethod
+    def _put_payloads(
+        out: npt.NDArray[np.int64],
+        offset: npt.NDArray[np.int64],
+        messages: MessageTable,
+        data: npt.NDArray[np.uint8],
+    ) -> None:
+        for row in np.flatnonzero(out[:, 3] & 255 == MESSAGE).tolist():
+            payload = messages.payload.get(int(out[row, 3] >> 8) & 0xFFFFFFFF)
+            if payload is not None:
+                end = int(offset[row + 1])
+                data[end - len(payload) : end] = np.frombuffer(payload, dtype=np.uint8)

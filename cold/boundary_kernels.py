@@ -1,0 +1,241 @@
+"""Kernels of `cold.boundary`: gossip datagrams in IPv4 packets, as ``docs/gossip-datagram.md`` has them."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cold.jit import int64, kernel, uint64
+from cold.state_kernels import (
+    HELLO,
+    IHAVE,
+    IWANT,
+    MESSAGE,
+    PRUNE,
+    WORD,
+    Int64Array,
+    UInt8Array,
+    UInt32Array,
+    UInt64Array,
+)
+
+IP_HEADER: Final = 20
+UDP_HEADER: Final = 8
+HEADER: Final = 8
+#: Id, origin, publish time, hops and size of a message, before its payload.
+MESSAGE_HEADER: Final = 26
+MAGIC: Final = 0x4147
+VERSION: Final = 1
+PROTOCOL_UDP: Final = 17
+TIME_TO_LIVE: Final = 64
+DO_NOT_FRAGMENT: Final = 0x4000
+LARGEST_PAYLOAD: Final = 60_000
+MOST_IDS: Final = 128
+#: Payload byte i of message m is bits 32 to 39 of m * GOLDEN + i.
+GOLDEN: Final = uint64(0x9E3779B97F4A7C15)
+
+#: Verdicts of `parse`, in the order of the checks. The first means that the datagram is good.
+VERDICTS: Final = (
+    "accepted",
+    "bad_packet",
+    "wrong_address",
+    "wrong_port",
+    "bad_header",
+    "bad_length",
+)
+ACCEPTED, BAD_PACKET, WRONG_ADDRESS, WRONG_PORT, BAD_HEADER, BAD_LENGTH = range(len(VERDICTS))
+
+
+@kernel
+def _get(data: UInt8Array, at: int, size: int) -> int:
+    value = int64(0)
+    for index in range(size):
+        value = value << 8 | int64(data[at + index])
+    return value
+
+
+@kernel
+def _put(data: UInt8Array, at: int, size: int, value: int) -> None:
+    for index in range(size):
+        data[at + index] = np.uint8(value >> (8 * (size - 1 - index)) & 255)
+
+
+@kernel
+def parse(
+    offset: Int64Array,
+    payload: UInt8Array,
+    source: UInt32Array,
+    destination: UInt32Array,
+    address: UInt32Array,
+    port: npt.NDArray[np.uint16],
+    hot_count: int,
+) -> Int64Array:
+    """Check packets for cold identities and find the datagrams in them.
+
+    Parameters
+    ----------
+    offset, payload
+        int64[n + 1] and uint8: the packets.
+    source, destination
+        uint32[n]: HostIds.
+    address
+        uint32[hosts].
+    port
+        uint16[identities].
+    hot_count
+        HostId of identity 0.
+
+    Returns
+    -------
+    int64[n, 6]
+        Verdict, source port, type, topic, count, and where the body begins in `payload`.
+    """
+    result = np.zeros((len(source), 6), dtype=np.int64)
+    for index in range(len(source)):
+        at, size = offset[index], offset[index + 1] - offset[index]
+        if size < IP_HEADER + UDP_HEADER or payload[at] != 0x45 or _get(payload, at + 2, 2) != size:
+            result[index, 0] = BAD_PACKET
+            continue
+        udp = at + IP_HEADER
+        if payload[at + 9] != PROTOCOL_UDP or _get(payload, udp + 4, 2) != size - IP_HEADER:
+            result[index, 0] = BAD_PACKET
+            continue
+        if (
+            _get(payload, at + 12, 4) != address[source[index]]
+            or _get(payload, at + 16, 4) != address[destination[index]]
+        ):
+            result[index, 0] = WRONG_ADDRESS
+            continue
+        result[index, 1] = _get(payload, udp, 2)
+        if _get(payload, udp + 2, 2) != port[int64(destination[index]) - hot_count]:
+            result[index, 0] = WRONG_PORT
+            continue
+        head = udp + UDP_HEADER
+        length = size - IP_HEADER - UDP_HEADER
+        if length < HEADER or _get(payload, head, 2) != MAGIC or payload[head + 2] != VERSION:
+            result[index, 0] = BAD_HEADER
+            continue
+        kind, count = int64(payload[head + 3]), _get(payload, head + 6, 2)
+        body = length - HEADER
+        if kind < HELLO or kind > MESSAGE:
+            result[index, 0] = BAD_HEADER
+        elif kind in (IHAVE, IWANT):
+            if count < 1 or count > MOST_IDS or body != 8 * count:
+                result[index, 0] = BAD_LENGTH
+        elif kind == MESSAGE:
+            if count != 1 or body < MESSAGE_HEADER:
+                result[index, 0] = BAD_LENGTH
+            else:
+                carried = _get(payload, head + HEADER + 22, 4)
+                if carried > LARGEST_PAYLOAD or body != MESSAGE_HEADER + carried:
+                    result[index, 0] = BAD_LENGTH
+        elif count != 0 or body != (4 if kind == PRUNE else 0):
+            result[index, 0] = BAD_LENGTH
+        result[index, 2] = kind
+        result[index, 3] = _get(payload, head + 4, 2)
+        result[index, 4] = count
+        result[index, 5] = head + HEADER
+    return result
+
+
+@kernel
+def follows_formula(message_id: int, payload: UInt8Array) -> bool:
+    """Whether a message's payload is the one that its id stands for."""
+    value = uint64(message_id) * GOLDEN
+    for index in range(len(payload)):
+        if payload[index] != np.uint8(value >> uint64(32) & uint64(255)):
+            return False
+        value += uint64(1)
+    return True
+
+
+@kernel
+def packet_sizes(out: Int64Array, message_size: Int64Array) -> Int64Array:
+    """Bytes of the packet that each record for a hot host becomes, int64[n]."""
+    sizes = np.empty(len(out), dtype=np.int64)
+    for index in range(len(out)):
+        kind, slot = out[index, 3] & 255, (out[index, 3] >> 8) & WORD
+        size = IP_HEADER + UDP_HEADER + HEADER
+        if kind == PRUNE:
+            size += 4
+        elif kind in (IHAVE, IWANT):
+            size += 8 * out[index, 5]
+        elif kind == MESSAGE:
+            size += MESSAGE_HEADER + message_size[slot]
+        sizes[index] = size
+    return sizes
+
+
+@kernel
+def write_packets(
+    out: Int64Array,
+    out_ids: UInt64Array,
+    offset: Int64Array,
+    address: UInt32Array,
+    port: npt.NDArray[np.uint16],
+    hot_port: npt.NDArray[np.uint16],
+    hot_count: int,
+    topic_number: Int64Array,
+    message_id: UInt64Array,
+    message_topic: npt.NDArray[np.int32],
+    message_origin_address: UInt32Array,
+    message_publish_time: Int64Array,
+    message_size: Int64Array,
+    data: UInt8Array,
+) -> None:
+    """Write the packets of the records `out` into `data`, packet i from ``offset[i]`` on.
+
+    `message_publish_time` is in Unix nanoseconds. Payloads are those that the ids stand for; the caller puts others in
+    their place. The UDP checksum is 0: not computed (RFC 768).
+    """
+    for index in range(len(out)):
+        at, size = offset[index], offset[index + 1] - offset[index]
+        peer, source = out[index, 1] >> 32, out[index, 1] & WORD
+        auxiliary, what = out[index, 2] & WORD, out[index, 3]
+        kind, slot, hops = what & 255, (what >> 8) & WORD, what >> 40
+
+        _put(data, at, 2, 0x4500)
+        _put(data, at + 2, 2, size)
+        _put(data, at + 4, 2, out[index, 2] >> 32 & 0xFFFF)
+        _put(data, at + 6, 2, DO_NOT_FRAGMENT)
+        _put(data, at + 8, 2, TIME_TO_LIVE << 8 | PROTOCOL_UDP)
+        _put(data, at + 10, 2, 0)
+        _put(data, at + 12, 4, int64(address[source]))
+        _put(data, at + 16, 4, int64(address[peer]))
+        total = int64(0)
+        for word in range(IP_HEADER // 2):
+            total += _get(data, at + 2 * word, 2)
+        total = (total & 0xFFFF) + (total >> 16)
+        total = (total & 0xFFFF) + (total >> 16)
+        _put(data, at + 10, 2, ~total & 0xFFFF)
+
+        udp = at + IP_HEADER
+        _put(data, udp, 2, int64(port[source - hot_count]))
+        _put(data, udp + 2, 2, int64(hot_port[peer]))
+        _put(data, udp + 4, 2, size - IP_HEADER)
+        _put(data, udp + 6, 2, 0)
+
+        head = udp + UDP_HEADER
+        topic = int64(message_topic[slot]) if kind == MESSAGE else slot
+        count = 1 if kind == MESSAGE else out[index, 5]
+        _put(data, head, 2, MAGIC)
+        _put(data, head + 2, 1, VERSION)
+        _put(data, head + 3, 1, kind)
+        _put(data, head + 4, 2, topic_number[topic])
+        _put(data, head + 6, 2, count)
+        body = head + HEADER
+        if kind == PRUNE:
+            _put(data, body, 4, auxiliary)
+        elif kind in (IHAVE, IWANT):
+            for position in range(count):
+                _put(data, body + 8 * position, 8, int64(out_ids[out[index, 4] + position]))
+        elif kind == MESSAGE:
+            _put(data, body, 8, int64(message_id[slot]))
+            _put(data, body + 8, 4, int64(message_origin_address[slot]))
+            _put(data, body + 12, 8, message_publish_time[slot])
+            _put(data, body + 20, 2, hops)
+            _put(data, body + 22, 4, message_size[slot])
+            value = message_id[slot] * GOLDEN
+            for position in range(message_size[slot]):
+                data[body + MESSAGE_HEADER + position] = np.uint8(value >> uint64(32) & uint64(255))
+                value += uint64(1)

@@ -1,0 +1,44 @@
+"""Compile all kernels into the cache: ``python -m cold.compile``, so that the first experiment need not."""
+
+import struct
+
+import numpy as np
+
+from bridge.batch import EventBatch, pack_payloads
+from bridge.directory import ColdPlacement, HotPlacement, build_directory
+from bridge.graph import PathTable
+from bridge.simtime import NS_PER_MS, NS_PER_S
+from cold.engine import ColdEngine
+from cold.section import ColdSection
+
+_BANDWIDTH = 10**9
+_PORT = 9000
+
+
+def compile_kernels() -> None:
+    """Run an experiment of a few identities that uses every kernel."""
+    directory = build_directory(
+        [HotPlacement("hot", 0, _BANDWIDTH, _BANDWIDTH)],
+        [ColdPlacement("tail", 8, ((0, 1.0),))],
+        [(_BANDWIDTH, _BANDWIDTH)],
+    )
+    paths = PathTable((0,), np.array([[NS_PER_MS]]), np.zeros((1, 1)), NS_PER_MS)
+    section = ColdSection.model_validate(
+        {
+            "populations": {"tail": {"count": 8, "port": _PORT}},
+            "publications": [{"topic": 1, "time": "1 s", "size": 100, "origin": 0}],
+        }
+    )
+    engine = ColdEngine(section, directory, paths, 1, 5 * NS_PER_S)
+    source, destination = (int(address) for address in directory.address[:2])
+    message = struct.pack(">HBBHHQIQHI", 0x4147, 1, 7, 1, 1, source << 32 | 1, source, 0, 0, 0)
+    for datagram in (struct.pack(">HBBHH", 0x4147, 1, 1, 1, 0), message):
+        udp = struct.pack(">HHHH", _PORT, _PORT, 8 + len(datagram), 0)
+        header = struct.pack(">BBHHHBBHII", 0x45, 0, 28 + len(datagram), 0, 0, 64, 17, 0, source, destination)
+        offset, payload = pack_payloads([header + udp + datagram])
+        engine.deliver(EventBatch.build([NS_PER_MS], [0], [1], [1], payload_offset=offset, payload=payload))
+    engine.run_until(5 * NS_PER_S)
+
+
+if __name__ == "__main__":
+    compile_kernels()

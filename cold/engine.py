@@ -1,0 +1,355 @@
+"""The cold participant at exact resolution: every message on every edge of the overlay, by windows.
+
+The engine owns the arrays, lets kernels run over them, and makes them longer when a kernel says that they are too
+short.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.batch import EventBatch
+from bridge.directory import HostDirectory
+from bridge.errors import InternalError
+from bridge.graph import PathTable
+from bridge.simtime import NEVER
+from cold.boundary import Boundary
+from cold.gossip_kernels import execute, note_needs, room_for
+from cold.jit import uint64
+from cold.messages import MessageTable
+from cold.overlay import build_overlay
+from cold.population import heartbeat_phases, link_rates, ports
+from cold.publications import PlannedMessage, plan_publications
+from cold.reference import by_reference
+from cold.section import ColdSection
+from cold.state_kernels import (
+    ACTIVE_COUNT,
+    BACKOFF_COUNT,
+    CHUNK,
+    COUNTER_NAMES,
+    CURSORS,
+    FREE_COUNT,
+    FREE_HEAD,
+    LINK_COUNT,
+    NEEDED,
+    OUT_COUNT,
+    OUT_IDS_COUNT,
+    POSITION,
+    PUBLISH,
+    Parameters,
+    State,
+    collect,
+    insert,
+    next_time,
+)
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_CHUNKS_AT_FIRST = 4096
+_DUE_AT_FIRST = 4096
+_OUT_AT_FIRST = 1024
+_LINKS_AT_FIRST = 256
+#: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
+_RING_SLACK_NS = 500_000_000
+_MOST_BUCKETS = 4096
+_EVENT_ARRAYS = ("pool", "chunk_next", "staged", "due", "queue", "out", "out_ids")
+
+
+class ColdEngine:
+    """A participant that stands for all identities of the cold populations.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    paths
+        Latency and loss between the nodes in use.
+    seed
+        Seed of the run.
+    stop_time_ns
+        Nothing is published at this time or later.
+    """
+
+    def __init__(
+        self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
+    ) -> None:
+        if paths.min_latency_ns < 1:
+            raise InternalError(f"the smallest latency is {paths.min_latency_ns} ns", where="cold engine")
+        gossip = section.gossip
+        self._hot_count = directory.hot_count
+        self._identities = directory.total_count - directory.hot_count
+        self._plan: list[PlannedMessage] = plan_publications(section, directory, seed, stop_time_ns)
+        self._planned = 0
+        self._now = 0
+        self._step = min(paths.min_latency_ns, gossip.heartbeat)
+        self._topics = list(section.topics)
+        self._messages = MessageTable(self._topics, gossip.seen_ttl)
+        self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl)
+
+        bucket_shift, buckets = _calendar_shape(paths)
+        overlay = build_overlay(
+            seed,
+            self._hot_count,
+            self._identities,
+            min(section.overlay.degree, self._identities - 1),
+            len(self._topics),
+            gossip.d,
+            gossip.d_high,
+        )
+        row_lengths = np.diff(overlay.row_start)
+        self._parameters = Parameters(
+            key_0=uint64(seed & 0xFFFFFFFF),
+            key_1=uint64(seed >> 32),
+            hot_count=self._hot_count,
+            topics=len(self._topics),
+            d=gossip.d,
+            d_low=gossip.d_low,
+            d_high=gossip.d_high,
+            d_lazy=gossip.d_lazy,
+            heartbeat_ns=gossip.heartbeat,
+            mcache_length=gossip.mcache_length,
+            mcache_gossip=gossip.mcache_gossip,
+            prune_backoff_ms=gossip.prune_backoff // 1_000_000,
+            flood_publish=gossip.flood_publish,
+            bucket_shift=bucket_shift,
+            bucket_mask=buckets - 1,
+            largest_row=int(row_lengths.max()) + self._hot_count,
+        )
+        n = self._identities
+        phase = heartbeat_phases(seed, self._hot_count, n, gossip.heartbeat)
+        identity_of_rank = np.argsort(phase, kind="stable").astype(np.int32)
+        phase_rank = np.empty(n, dtype=np.int32)
+        phase_rank[identity_of_rank] = np.arange(n, dtype=np.int32)
+        cursor = np.zeros(CURSORS, dtype=np.int64)
+        cursor[FREE_HEAD] = 0
+        cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
+        arrays: dict[str, npt.NDArray[np.generic]] = {
+            "node": directory.node.astype(np.uint16),
+            "latency": paths.latency_ns.astype(np.int64),
+            "loss": paths.loss.astype(np.float64),
+            "uplink_rate": link_rates(directory.uplink_bps[self._hot_count :]),
+            "downlink_rate": link_rates(directory.downlink_bps[self._hot_count :]),
+            "delay_quantiles": np.array(gossip.validation_delay, dtype=np.int64),
+            "uplink_free": np.zeros(n, dtype=np.int64),
+            "downlink_free": np.zeros(n, dtype=np.int64),
+            "packet_counter": np.zeros(n, dtype=np.int64),
+            "asked_heartbeat": np.full(n, -1, dtype=np.int32),
+            "phase": phase,
+            "phase_rank": phase_rank,
+            "identity_of_rank": identity_of_rank,
+            "sorted_phase": phase[identity_of_rank],
+            "heartbeat_needed": np.zeros(n, dtype=np.uint8),
+            **overlay._asdict(),
+            "link_head": np.full(n, -1, dtype=np.int32),
+            "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
+            "backoff_head": np.full(n, -1, dtype=np.int32),
+            "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
+            **MessageTable.arrays(n, len(self._topics)),
+            "pool": np.zeros((_CHUNKS_AT_FIRST, CHUNK, 4), dtype=np.int64),
+            "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
+            "bucket_head": np.full(buckets, -1, dtype=np.int32),
+            "bucket_fill": np.full(buckets, CHUNK, dtype=np.int32),
+            "bucket_first": np.full(buckets, NEVER, dtype=np.int64),
+            "staged": np.zeros((_DUE_AT_FIRST, 4), dtype=np.int64),
+            "due": np.zeros((_DUE_AT_FIRST, 4), dtype=np.int64),
+            "due_place": np.zeros(n, dtype=np.int32),
+            "active": np.zeros(n, dtype=np.int32),
+            "active_start": np.zeros(n + 1, dtype=np.int32),
+            "queue": np.zeros((2 * _DUE_AT_FIRST + 2, 4), dtype=np.int64),
+            "scratch": np.zeros(int(row_lengths.max()) + self._hot_count + gossip.d_lazy, dtype=np.uint32),
+            "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
+            "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
+            "cursor": cursor,
+            "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
+        }
+        self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
+        self._reference = by_reference(self._state)
+        note_needs(self._reference, self._parameters)
+        self._next = self._find_next(0)
+
+    def next_event_time(self) -> int:
+        """Time of the earliest event, or of the earliest heartbeat that has something to do [ns]; NEVER if none."""
+        return self._next
+
+    def run_until(self, window_end: int) -> EventBatch:
+        """Execute the events before `window_end`; return the packets for hot hosts."""
+        if self._next >= window_end:
+            self._now = max(self._now, window_end)
+            return EventBatch.empty()
+        while self._next < window_end:
+            start = self._next
+            end = min(window_end, start + self._step)
+            self._admit_publications(end)
+            self._run_window(start, end)
+            self._now = end
+            self._next = self._find_next(end)
+        self._now = window_end
+        batch = self._boundary.encode(self._messages, self._state, window_end)
+        self._state.cursor[OUT_COUNT] = 0
+        self._state.cursor[OUT_IDS_COUNT] = 0
+        return batch
+
+    def deliver(self, batch: EventBatch) -> None:
+        """Take packets that hot hosts sent to identities."""
+        if not len(batch):
+            return
+        state, records = self._boundary.decode(batch, self._messages, self._state, self._now)
+        self._replace_state(state)
+        self._insert(records)
+
+    def close(self) -> None:
+        """Nothing to release but memory."""
+
+    def events_executed(self) -> int:
+        """Packets that identities received, and heartbeats and publications that they executed."""
+        counters = self.counters()
+        return counters["edge_events"] + counters["heartbeats"] + counters["published"] + counters["forwards"]
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start, by the names in `cold.state_kernels.COUNTER_NAMES`."""
+        return {name: int(value) for name, value in zip(COUNTER_NAMES, self._state.counters.tolist(), strict=True)}
+
+    def message_table(self) -> npt.NDArray[np.void]:
+        """How far each message has spread: one row per message, see `cold.messages.TABLE_TYPE`.
+
+        Quantiles are of the delay from publication to the first receipt, over the identities that got the message;
+        the publisher itself does not count.
+        """
+        return self._messages.table(self._state)
+
+    def arrival_digest(self) -> bytes:
+        """SHA-256 over the first arrival of every message at every identity."""
+        return self._messages.digest(self._state)
+
+    def mesh_degrees(self) -> npt.NDArray[np.uint8]:
+        """Size of each identity's mesh, hot members included: uint8[topics, identities]."""
+        return self._state.mesh_count.copy()
+
+    def meshes(self, topic: int = 0) -> list[list[int]]:
+        """HostIds in each identity's mesh of a topic's index, in the order in which they joined it."""
+        counts, members = self._state.mesh_count[topic], self._state.mesh[topic]
+        return [row[:count].tolist() for row, count in zip(members, counts, strict=True)]
+
+    def statistics(self) -> dict[str, object]:
+        """Counters, sizes, and memory.
+
+        ``bytes_per_identity`` is of what exists once per identity, with the rows of as many messages as were alive at
+        once so far; ``event_bytes`` is what events in flight took at their most.
+        """
+        state = self._state
+        event_bytes = sum(getattr(state, name).nbytes for name in _EVENT_ARRAYS)
+        unused = (len(state.message_id) - self._messages.most_alive) * (self._identities * 9)
+        identity_bytes = sum(array.nbytes for array in state) - event_bytes - unused
+        return {
+            "identities": self._identities,
+            "counters": self.counters(),
+            "boundary": {
+                "packets_from_hot": self._boundary.received,
+                "packets_to_hot": self._boundary.sent,
+                "dropped": dict(sorted(self._boundary.dropped.items())),
+            },
+            "messages": len(self.message_table()),
+            "bytes_per_identity": round(identity_bytes / self._identities, 1),
+            "event_bytes": event_bytes,
+        }
+
+    def _find_next(self, now: int) -> int:
+        planned = self._plan[self._planned].time if self._planned < len(self._plan) else NEVER
+        return min(planned, next_time(self._reference, self._parameters, now))
+
+    def _admit_publications(self, end: int) -> None:
+        records = []
+        while self._planned < len(self._plan) and self._plan[self._planned].time < end:
+            message = self._plan[self._planned]
+            self._planned += 1
+            state, slot = self._messages.reserve(
+                self._state, message.message_id, message.topic, self._now, message.time
+            )
+            self._replace_state(state)
+            address = message.message_id >> 32
+            self._messages.describe(self._state, slot, message.time, message.origin, address, message.size)
+            records.append((message.time, message.origin << 32 | message.origin, 0, slot << 8 | PUBLISH))
+        if records:
+            self._insert(np.array(records, dtype=np.int64))
+
+    def _insert(self, records: npt.NDArray[np.int64]) -> None:
+        if not len(records):
+            return
+        self._ensure_chunks(len(records))
+        insert(self._reference, self._parameters, records)
+        self._next = min(self._next, int(records[:, 0].min()))
+
+    def _run_window(self, start: int, end: int) -> None:
+        if not collect(self._reference, self._parameters, start, end):
+            self._ensure_due(int(self._state.cursor[NEEDED]))
+            collect(self._reference, self._parameters, start, end)
+        while self._state.cursor[POSITION] < self._state.cursor[ACTIVE_COUNT]:
+            events = execute(self._reference, self._parameters, start, end)
+            if events:
+                self._make_room(events)
+
+    def _ensure_chunks(self, count: int) -> None:
+        state = self._state
+        free = int(state.cursor[FREE_COUNT])
+        if free >= count:
+            return
+        chunks = len(state.pool)
+        more = max(chunks, count - free)
+        pool = np.zeros((chunks + more, CHUNK, 4), dtype=np.int64)
+        pool[:chunks] = state.pool
+        chunk_next = np.concatenate([state.chunk_next, np.arange(chunks + 1, chunks + more + 1, dtype=np.int32)])
+        chunk_next[-1] = state.cursor[FREE_HEAD]
+        state.cursor[FREE_HEAD] = chunks
+        state.cursor[FREE_COUNT] = free + more
+        self._replace_state(state._replace(pool=pool, chunk_next=chunk_next))
+
+    def _ensure_due(self, count: int) -> None:
+        capacity = max(2 * len(self._state.due), count)
+        self._replace_state(
+            self._state._replace(
+                staged=np.zeros((capacity, 4), dtype=np.int64),
+                due=np.zeros((capacity, 4), dtype=np.int64),
+                queue=np.zeros((2 * capacity + 2, 4), dtype=np.int64),
+            )
+        )
+
+    def _make_room(self, events: int) -> None:
+        """Lengthen what `has_room` measures, for the most that `events` of one identity can cause."""
+        state, parameters = self._state, self._parameters
+        records, chunks, ids = room_for(self._reference, parameters, events)
+        self._ensure_chunks(chunks)
+        state = self._state
+        self._replace_state(
+            state._replace(
+                out=_with_room(state.out, int(state.cursor[OUT_COUNT]), records),
+                out_ids=_with_room(state.out_ids, int(state.cursor[OUT_IDS_COUNT]), ids),
+                link=_with_room(state.link, int(state.cursor[LINK_COUNT]), events),
+                backoff=_with_room(state.backoff, int(state.cursor[BACKOFF_COUNT]), events),
+            )
+        )
+
+    def _replace_state(self, state: State) -> None:
+        if state is not self._state:
+            self._state = state
+            self._reference = by_reference(state)
+
+
+def _with_room(array: npt.NDArray[Scalar], used: int, more: int) -> npt.NDArray[Scalar]:
+    """The array itself if `more` rows are free behind those in `used`, else a copy at least twice as long."""
+    if used + more <= len(array):
+        return array
+    longer = np.zeros((max(2 * len(array), used + more), *array.shape[1:]), dtype=array.dtype)
+    longer[:used] = array[:used]
+    return longer
+
+
+def _calendar_shape(paths: PathTable) -> tuple[int, int]:
+    """Shift of the time that gives a bucket, and the number of buckets, a power of two."""
+    reachable = paths.latency_ns[paths.loss < 1.0]
+    horizon = int(reachable.max(initial=paths.min_latency_ns)) + _RING_SLACK_NS
+    bucket_shift = max(paths.min_latency_ns.bit_length() - 1, (horizon // _MOST_BUCKETS).bit_length())
+    buckets = 1 << max((horizon >> bucket_shift).bit_length(), 6)
+    return bucket_shift, buckets

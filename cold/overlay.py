@@ -1,0 +1,81 @@
+"""Who knows whom in the tail, and the meshes that it starts with.
+
+The overlay is a union of random Hamiltonian cycles: symmetric, connected by construction, nearly regular, and an
+expander with high probability. The n-th
+cycle visits the identities in the order of a keyed random draw each, so that it depends on the seed alone. The first
+mesh of a topic is made of some of those cycles: it has degree D (a little less where two cycles share an edge).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.rng import draw_u64_array
+from cold.overlay_kernels import add_to_mesh, rows_of_edges
+from cold.purposes import ColdPurpose
+
+
+class Overlay(NamedTuple):
+    """Peers of every identity. Peers are HostIds; rows are identity indices."""
+
+    row_start: npt.NDArray[np.int64]
+    """int64[identities + 1]."""
+    neighbours: npt.NDArray[np.uint32]
+    """uint32[row_start[-1]]: HostIds, ascending in each row."""
+    mesh: npt.NDArray[np.uint32]
+    """uint32[topics, identities, D_high]: HostIds, the first mesh_count of each row valid."""
+    mesh_count: npt.NDArray[np.uint8]
+    """uint8[topics, identities]."""
+
+
+def _cycle(seed: int, first_id: int, count: int, number: int) -> npt.NDArray[np.uint32]:
+    draws = draw_u64_array(seed, np.arange(first_id, first_id + count), ColdPurpose.OVERLAY, number)
+    return np.argsort(draws, kind="stable").astype(np.uint32)
+
+
+def build_overlay(
+    seed: int, first_id: int, count: int, degree: int, topics: int, mesh_degree: int, mesh_room: int
+) -> Overlay:
+    """Build the peer graph of `count` identities, with mean `degree`, and the first mesh of each topic.
+
+    Parameters
+    ----------
+    seed
+        Seed of the run.
+    first_id
+        HostId of identity 0.
+    count
+        Number of identities, at least 1.
+    degree
+        Wanted number of peers of each; all others where there are not more.
+    topics
+        Number of topics.
+    mesh_degree, mesh_room
+        D and D_high of gossipsub.
+    """
+    mesh = np.zeros((topics, count, mesh_room), dtype=np.uint32)
+    mesh_count = np.zeros((topics, count), dtype=np.uint8)
+    lefts: list[npt.NDArray[np.uint32]] = []
+    rights: list[npt.NDArray[np.uint32]] = []
+    cycles = max(degree // 2, 1) if count > 1 else 0
+    mesh_cycles = min(max(mesh_degree // 2, 1), cycles)
+    for number in range(cycles):
+        order = _cycle(seed, first_id, count, number)
+        following = np.roll(order, -1)
+        lefts.append(order)
+        rights.append(following)
+        for topic in range(topics):
+            if (number - topic * mesh_cycles) % cycles < mesh_cycles:
+                add_to_mesh(mesh[topic], mesh_count[topic], order, following, first_id)
+    if degree % 2 and degree > 1 and count > 1:
+        order = _cycle(seed, first_id, count, cycles)
+        lefts.append(order[0 : count - 1 : 2])
+        rights.append(order[1:count:2])
+    if 1 < count <= degree + 1:
+        rows, columns = np.triu_indices(count, 1)
+        lefts.append(rows.astype(np.uint32))
+        rights.append(columns.astype(np.uint32))
+    empty = np.empty(0, dtype=np.uint32)
+    row_start, neighbours = rows_of_edges(count, np.concatenate([empty, *lefts]), np.concatenate([empty, *rights]))
+    return Overlay(row_start, neighbours + np.uint32(first_id), mesh, mesh_count)

@@ -1,0 +1,32 @@
+"""What identities are: where they live, how fast their links are, when their heart beats."""
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import HostDirectory
+from bridge.rng import draw_u64_array
+from bridge.simtime import NS_PER_S
+from cold.purposes import ColdPurpose
+from cold.section import ColdSection
+from cold.state_kernels import RATE_SHIFT
+
+
+def link_rates(bits_per_second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Nanoseconds per byte in fixed point with RATE_SHIFT bits, rounded up."""
+    scaled = 8 * NS_PER_S << RATE_SHIFT
+    return -(-scaled // bits_per_second.astype(np.int64))
+
+
+def heartbeat_phases(seed: int, first_id: int, count: int, heartbeat_ns: int) -> npt.NDArray[np.int64]:
+    """Time of each identity's first heartbeat: int64[count], in [0, heartbeat_ns)."""
+    draws = draw_u64_array(seed, np.arange(first_id, first_id + count), ColdPurpose.PHASE, 0)
+    return (draws % np.uint64(heartbeat_ns)).astype(np.int64)
+
+
+def ports(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.uint16]:
+    """UDP port of each identity, uint16[identities]."""
+    result = np.zeros(directory.total_count - directory.hot_count, dtype=np.uint16)
+    for population in directory.populations:
+        first = population.first_id - directory.hot_count
+        result[first : first + population.count] = section.populations[population.name].port
+    return result

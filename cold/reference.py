@@ -1,0 +1,123 @@
+"""A named tuple of arrays, passed to kernels as one pointer.
+
+Numba passes a tuple by value: a call with forty arrays copies three hundred words, and LLVM takes minutes to compile a
+program of such calls. And numba leaves out the atomic counting of references only in functions whose arguments own
+nothing, or are plain arrays. So kernels get the address of a table with the address and shape of each array, and see it
+as a type of its own, whose attributes are arrays that own nothing. The `Reference` owns them.
+
+Kernels are written, and type-checked, as if they got the tuple itself, which is what they get without a compiler.
+"""
+
+# Numba's extension interface has no types.
+# mypy: disable-error-code="no-untyped-call, untyped-decorator, misc, override, attr-defined, import-untyped"
+
+import hashlib
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.imputils import lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    models,
+    register_model,
+    typeof_impl,
+    unbox,
+)
+from numba.np.arrayobj import populate_array
+
+Fields = TypeVar("Fields", bound=tuple[Any, ...])
+
+_WORD = ir.IntType(64)
+
+
+class ReferenceType(types.Type):
+    """Numba's type of a reference: what fields there are, and where in the table each one's words begin."""
+
+    def __init__(self, fields: tuple[tuple[str, Any], ...]) -> None:
+        self.kind = dict(fields)
+        self.place: dict[str, int] = {}
+        words = 0
+        for name, kind in fields:
+            self.place[name] = words
+            words += 1 + kind.ndim
+        digest = hashlib.sha256(repr(fields).encode()).hexdigest()[:16]
+        super().__init__(name=f"Reference{digest}")
+
+
+class Reference:
+    """Python's side: the table, and the arrays that it points to."""
+
+    def __init__(self, fields: tuple[Any, ...]) -> None:
+        names: tuple[str, ...] = fields._fields
+        self._fields = fields
+        self._table = np.array([word for array in fields for word in (array.ctypes.data, *array.shape)], dtype=np.int64)
+        self.address = self._table.ctypes.data
+        self.type = ReferenceType(tuple((name, numba.typeof(array)) for name, array in zip(names, fields, strict=True)))
+
+
+def by_reference(fields: Fields) -> Fields:
+    """A reference to the C-contiguous arrays of a named tuple, for kernels only."""
+    if numba.config.DISABLE_JIT:
+        return fields
+    return cast(Fields, Reference(fields))
+
+
+@typeof_impl.register(Reference)
+def _type_of(value: Reference, _context: object) -> ReferenceType:
+    return value.type
+
+
+@register_model(ReferenceType)
+class _ReferenceModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, front_end_type: Any) -> None:
+        super().__init__(manager, front_end_type, _WORD)
+
+
+@unbox(ReferenceType)
+def _unbox(_type: Any, value: Any, context: Any) -> Any:
+    address = context.pyapi.object_getattr_string(value, "address")
+    native = context.pyapi.long_as_longlong(address)
+    context.pyapi.decref(address)
+    return NativeValue(native)
+
+
+@infer_getattr
+class _ReferenceAttributes(AttributeTemplate):
+    key = ReferenceType
+
+    def generic_resolve(self, reference: ReferenceType, name: str) -> Any:
+        """Type of a field, or None."""
+        return reference.kind.get(name)
+
+
+@lower_getattr_generic(ReferenceType)
+def _load_field(context: Any, builder: Any, reference: ReferenceType, value: Any, name: str) -> Any:
+    table = builder.inttoptr(value, _WORD.as_pointer())
+
+    def word(index: int) -> Any:
+        loaded = builder.load(builder.gep(table, [ir.Constant(_WORD, index)]))
+        # The table is never written to while a kernel runs, so LLVM may load its words once.
+        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return loaded
+
+    kind, first = reference.kind[name], reference.place[name]
+    shape = [word(first + 1 + axis) for axis in range(kind.ndim)]
+    item_size = ir.Constant(_WORD, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides = [item_size]
+    for length in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], length))
+    array = context.make_array(kind)(context, builder)
+    populate_array(
+        array,
+        data=builder.inttoptr(word(first), array.data.type),
+        shape=shape,
+        strides=strides,
+        itemsize=item_size,
+        meminfo=None,
+    )
+    return array._getvalue()

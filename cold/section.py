@@ -1,0 +1,164 @@
+"""The configuration section of the cold tail: `cold`.
+
+Durations are kept as nanoseconds, bandwidths as bits per second, sizes as bytes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from bridge.section import Section
+from bridge.units import Bandwidth, Duration, Size
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _parse_range(value: object) -> tuple[int, int]:
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        network = ipaddress.IPv4Network(value)
+    except ValueError:
+        raise PydanticCustomError(
+            "range",
+            "{value} is not a range of IPv4 addresses; write it as '100.64.0.0/10'",
+            {"value": repr(value)},
+        ) from None
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _parse_origin(value: object) -> int | Literal["random"]:
+    if value == "random":
+        return "random"
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise PydanticCustomError(
+        "origin",
+        "{value} is not an origin; write random, or the number of an identity",
+        {"value": repr(value)},
+    )
+
+
+class BandwidthClass(Section):
+    """`cold.populations.<name>.bandwidth[i]`: access links of one kind, and their share of the population."""
+
+    share: float = Field(gt=0, allow_inf_nan=False)
+    up: Annotated[Bandwidth, Field(ge=1)]
+    down: Annotated[Bandwidth, Field(ge=1)]
+
+
+class ColdPopulation(Section):
+    """`cold.populations.<name>`: how many identities, and where they live."""
+
+    count: int = Field(ge=1, le=16_000_000)
+    regions: dict[int, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = Field(default=None, min_length=1)
+    bandwidth: list[BandwidthClass] | None = Field(default=None, min_length=1)
+    addresses: Annotated[tuple[int, int], BeforeValidator(_parse_range)] | None = None
+    port: int = Field(default=9000, ge=1, le=65535)
+
+
+class OverlaySection(Section):
+    """`cold.overlay`: the graph of who knows whom."""
+
+    degree: int = Field(default=50, ge=2, le=512)
+
+
+class GossipSection(Section):
+    """`cold.gossip`: the parameters of gossipsub v1.1, under the names of its specification."""
+
+    d: int = 8
+    d_low: int = Field(default=6, ge=1)
+    d_high: int = Field(default=12, le=64)
+    d_lazy: int = Field(default=6, ge=0, le=64)
+    heartbeat: Duration = Field(default=10**9, gt=0)
+    mcache_length: int = Field(default=6, ge=1)
+    mcache_gossip: int = Field(default=3, ge=1)
+    seen_ttl: Duration = 120 * 10**9
+    prune_backoff: Duration = 60 * 10**9
+    flood_publish: bool = True
+    validation_delay: Annotated[list[Duration], BeforeValidator(_listed)] = Field(
+        default=[0], min_length=1, max_length=64
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.d_low <= self.d <= self.d_high:
+            raise PydanticCustomError(
+                "gossip",
+                "the mesh degrees must be d_low <= d <= d_high, and are {low}, {d}, {high}",
+                {"low": self.d_low, "d": self.d, "high": self.d_high},
+            )
+        if self.mcache_gossip > self.mcache_length:
+            raise PydanticCustomError("gossip", "mcache_gossip must not be larger than mcache_length")
+        if self.seen_ttl < self.mcache_length * self.heartbeat:
+            raise PydanticCustomError("gossip", "seen_ttl must be at least mcache_length heartbeats")
+        if self.validation_delay != sorted(self.validation_delay):
+            raise PydanticCustomError("gossip", "validation_delay lists quantiles, and they must ascend")
+        return self
+
+
+class Publication(Section):
+    """`cold.publications[i]`: messages that cold identities publish."""
+
+    topic: int = Field(ge=0, le=65535)
+    time: Duration
+    count: int = Field(default=1, ge=1)
+    interval: Duration = 10**9
+    size: Annotated[Size, Field(le=60_000)]
+    origin: Annotated[int | Literal["random"], BeforeValidator(_parse_origin)] = "random"
+
+
+class ColdSection(Section):
+    """`cold`: the tail of surrogate peers."""
+
+    populations: dict[str, ColdPopulation] = Field(min_length=1)
+    overlay: OverlaySection = OverlaySection()
+    gossip: GossipSection = GossipSection()
+    topics: list[Annotated[int, Field(ge=0, le=65535)]] = Field(default=[1], min_length=1, max_length=64)
+    publications: list[Publication] = Field(default_factory=list)
+
+    @property
+    def identity_count(self) -> int:
+        """Return the number of identities of all populations."""
+        return sum(population.count for population in self.populations.values())
+
+    @field_validator("topics")
+    @classmethod
+    def _unique(cls, topics: list[int]) -> list[int]:
+        if len(set(topics)) != len(topics):
+            raise PydanticCustomError("topics", "a topic is listed twice")
+        return topics
+
+    @model_validator(mode="after")
+    def _publications_fit(self) -> Self:
+        for place, publication in enumerate(self.publications):
+            if publication.topic not in self.topics:
+                raise PydanticCustomError(
+                    "publication",
+                    "publications[{place}]: topic {topic} is not one of topics",
+                    {"place": place, "topic": publication.topic},
+                )
+            if publication.origin != "random" and publication.origin >= self.identity_count:
+                raise PydanticCustomError(
+                    "publication",
+                    "publications[{place}]: there is no identity {origin}; the last is {last}",
+                    {"place": place, "origin": publication.origin, "last": self.identity_count - 1},
+                )
+        return self
+
+
+def estimate_memory(section: ColdSection) -> int:
+    """Return the bytes that the tail is expected to need, with every publication alive at once.
+
+    The constant covers the events in flight while a message spreads; `sim-stats.json` tells what a run took.
+    """
+    messages = sum(publication.count for publication in section.publications)
+    degree = min(section.overlay.degree, section.identity_count - 1)
+    per_identity = 1000 + 4 * degree + 60 * len(section.topics) + 9 * messages
+    return section.identity_count * per_identity

@@ -1,0 +1,50 @@
+"""Small experiments for tests of the cold engine."""
+
+from typing import Any
+
+import numpy as np
+
+from bridge.directory import BandwidthShare, ColdPlacement, HostDirectory, HotPlacement, build_directory
+from bridge.graph import PathTable
+from bridge.simtime import NS_PER_MS, NS_PER_S
+from cold.engine import ColdEngine
+from cold.section import ColdSection
+
+MBIT = 1_000_000
+STOP = 60 * NS_PER_S
+
+
+def three_nodes(loss: float = 0.0) -> PathTable:
+    """Three places, 2 to 61 ms apart."""
+    latency = np.array([[2, 20, 61], [20, 3, 35], [60, 35, 4]], dtype=np.int64) * NS_PER_MS
+    return PathTable((0, 1, 2), latency, np.full((3, 3), loss), 2 * NS_PER_MS)
+
+
+def directory_of(count: int, hot: int = 0) -> HostDirectory:
+    """`count` identities over the three places, a fifth of them fast, and `hot` hosts."""
+    return build_directory(
+        [HotPlacement(f"hot{number}", number % 3, 1000 * MBIT, 1000 * MBIT) for number in range(hot)],
+        [
+            ColdPlacement(
+                "tail",
+                count,
+                ((0, 5.0), (1, 2.0), (2, 1.0)),
+                (BandwidthShare(0.2, 1024 * MBIT, 1024 * MBIT), BandwidthShare(0.8, 20 * MBIT, 20 * MBIT)),
+            )
+        ],
+    )
+
+
+def section_of(count: int, **keys: Any) -> ColdSection:
+    """A `cold` section with one population."""
+    return ColdSection.model_validate({"populations": {"tail": {"count": count}}, **keys})
+
+
+def engine_of(count: int, seed: int = 1, loss: float = 0.0, hot: int = 0, **keys: Any) -> ColdEngine:
+    """An engine over `three_nodes`."""
+    return ColdEngine(section_of(count, **keys), directory_of(count, hot), three_nodes(loss), seed, STOP)
+
+
+def publication(**keys: Any) -> dict[str, Any]:
+    """One entry of `publications`."""
+    return {"topic": 1, "time": "1 s", "size": 1000, **keys}

@@ -1,0 +1,87 @@
+"""The kernels and the slow twin agree bit for bit."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridge.simtime import NS_PER_S
+from cold.engine import ColdEngine
+from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.twin import Twin
+
+CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
+    "plain": (60, 0.0, {"overlay": {"degree": 20}, "publications": [publication(count=3)]}),
+    "loss": (80, 0.2, {"overlay": {"degree": 24}, "publications": [publication(count=6, interval="300 ms")]}),
+    "heavy loss, short memory": (
+        40,
+        0.6,
+        {
+            "overlay": {"degree": 14},
+            "gossip": {"heartbeat": "200 ms", "mcache_length": 2, "mcache_gossip": 2, "seen_ttl": "400 ms"},
+            "publications": [publication(count=20, interval="70 ms", size=60000)],
+        },
+    ),
+    "validation takes time": (
+        60,
+        0.05,
+        {
+            "overlay": {"degree": 20},
+            "gossip": {"validation_delay": ["1 ms", "2 ms", "80 ms"], "flood_publish": False},
+            "publications": [publication(count=5, interval="10 ms")],
+        },
+    ),
+    "two topics and a burst of one publisher": (
+        50,
+        0.1,
+        {
+            "topics": [1, 7],
+            "overlay": {"degree": 20},
+            "publications": [
+                publication(count=40, interval="0 ms", origin=3, size=3000),
+                publication(count=40, interval="1 ms", topic=7),
+            ],
+        },
+    ),
+    "meshes that must be filled": (
+        70,
+        0.02,
+        {
+            "overlay": {"degree": 20},
+            "gossip": {"d": 9, "d_low": 9, "d_high": 9, "prune_backoff": "2 s"},
+            "publications": [publication(count=3)],
+        },
+    ),
+    "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),
+    "two identities": (2, 0.0, {"publications": [publication()]}),
+    "one identity": (1, 0.0, {"publications": [publication()]}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_kernels_agree_with_the_twin(case: str) -> None:
+    count, loss, keys = CASES[case]
+    arguments = (section_of(count, **keys), directory_of(count), three_nodes(loss), 11, STOP)
+    twin, engine = Twin(*arguments), ColdEngine(*arguments)
+    end = 9 * NS_PER_S
+    twin.run(end)
+    engine.run_until(end)
+
+    assert {name: twin.counters[name] for name in engine.counters()} == engine.counters()
+    assert np.array_equal(twin.mesh_degrees(), engine.mesh_degrees())
+    whole = hashlib.sha256()
+    table = engine.message_table()
+    assert len(table) == sum(message.time < end for message in twin.message.values())
+    for row in table:
+        arrivals = np.array(twin.arrivals(int(row["id"])), dtype=np.int64)
+        got = [
+            arrival - int(row["publish_time_ns"])
+            for identity, arrival in enumerate(arrivals.tolist())
+            if arrival >= 0 and identity != row["origin"]
+        ]
+        assert row["delivered"] == len(got)
+        assert row["max_ns"] == max(got, default=-1)
+        whole.update(f"{row['id']} {row['publish_time_ns']} {row['delivered']}\n".encode())
+        whole.update(hashlib.sha256(arrivals.astype(">i8").tobytes()).digest())
+    assert engine.arrival_digest() == whole.digest()

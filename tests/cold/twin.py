@@ -1,0 +1,272 @@
+"""A slow, obvious gossip simulator: the reference that the kernels must agree with, bit for bit.
+
+One heap of events, dictionaries and sets, Python integers. It shares with the engine what is built before the first
+event (overlay, phases, link rates, publications) and the random numbers, nothing else.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bridge.directory import HostDirectory
+from bridge.graph import PathTable
+from bridge.rng import Purpose, draw_uniform, philox4x32
+from cold.overlay import build_overlay
+from cold.population import heartbeat_phases, link_rates
+from cold.publications import plan_publications
+from cold.purposes import ColdPurpose
+from cold.section import ColdSection
+
+NETWORK, FORWARD, PUBLISH, HEARTBEAT = range(4)
+
+
+class Twin:
+    """Gossip among the identities of an experiment without hot hosts."""
+
+    def __init__(
+        self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
+    ) -> None:
+        self.gossip = section.gossip
+        self.seed = seed
+        self.count = directory.total_count
+        self.node = directory.node.tolist()
+        self.latency = paths.latency_ns.tolist()
+        self.loss = paths.loss.tolist()
+        self.up = link_rates(directory.uplink_bps).tolist()
+        self.down = link_rates(directory.downlink_bps).tolist()
+        self.phase = heartbeat_phases(seed, 0, self.count, self.gossip.heartbeat).tolist()
+        topics = range(len(section.topics))
+        overlay = build_overlay(
+            seed,
+            0,
+            self.count,
+            min(section.overlay.degree, self.count - 1),
+            len(section.topics),
+            self.gossip.d,
+            self.gossip.d_high,
+        )
+        self.peers = [
+            overlay.neighbours[overlay.row_start[v] : overlay.row_start[v + 1]].tolist() for v in range(self.count)
+        ]
+        self.mesh = [
+            [overlay.mesh[t, v, : overlay.mesh_count[t, v]].tolist() for v in range(self.count)] for t in topics
+        ]
+        self.backoff: dict[tuple[int, int, int], int] = {}
+        self.uplink_free = [0] * self.count
+        self.downlink_free = [0] * self.count
+        self.packets = [0] * self.count
+        self.seen: list[dict[int, tuple[int, int]]] = [{} for _ in range(self.count)]
+        self.cached: list[dict[int, int]] = [{} for _ in range(self.count)]
+        self.asked: list[set[tuple[int, int]]] = [set() for _ in range(self.count)]
+        self.counters: Counter[str] = Counter()
+        self.heap: list[tuple[tuple[int, ...], str, tuple[object, ...]]] = []
+        self.message = {}
+        for planned in plan_publications(section, directory, seed, stop_time_ns):
+            self.message[planned.message_id] = planned
+            key = (planned.time, planned.origin, PUBLISH, 0, 0, planned.message_id)
+            heapq.heappush(self.heap, (key, "publish", (planned.message_id,)))
+        for identity in range(self.count):
+            self.schedule_heartbeat(identity, 0)
+
+    def run(self, end: int) -> None:
+        """Execute every event before `end`."""
+        while self.heap and self.heap[0][0][0] < end:
+            key, name, data = heapq.heappop(self.heap)
+            getattr(self, name)(key[0], key[1], *data)
+
+    def arrivals(self, message_id: int) -> list[int]:
+        """First arrival of a message at each identity, -1 where it did not come."""
+        return [self.seen[v].get(message_id, (-1, 0))[0] for v in range(self.count)]
+
+    def words(self, entity: int, purpose: int, counter: int) -> list[int]:
+        words = philox4x32(
+            counter & 0xFFFFFFFF, counter >> 32, entity, purpose, self.seed & 0xFFFFFFFF, self.seed >> 32
+        )
+        return [int(word) for word in words]
+
+    def send(self, time: int, source: int, peer: int, size: int, name: str, items: Sequence[tuple[Any, ...]]) -> None:
+        self.uplink_free[source] = max(self.uplink_free[source], time) + (size * self.up[source] >> 20)
+        counter = self.packets[source]
+        self.packets[source] += 1
+        self.counters["bytes_sent"] += size
+        probability = self.loss[self.node[source]][self.node[peer]]
+        if probability > 0 and draw_uniform(self.seed, source, int(Purpose.PACKET_LOSS), counter) < probability:
+            self.counters["packets_lost"] += 1
+            return
+        arrival = self.uplink_free[source] + self.latency[self.node[source]][self.node[peer]]
+        for item in items:
+            key = (arrival, peer, NETWORK, source, counter, item[0] if isinstance(item[0], int) else 0)
+            heapq.heappush(self.heap, (key, name, (source, *item)))
+
+    def size_of(self, message_id: int) -> int:
+        return 62 + self.message[message_id].size
+
+    def expired(self, time: int, message_id: int) -> bool:
+        return time >= self.message[message_id].time + self.gossip.seen_ttl
+
+    def schedule_heartbeat(self, identity: int, number: int) -> None:
+        time = self.phase[identity] + number * self.gossip.heartbeat
+        heapq.heappush(self.heap, ((time, identity, HEARTBEAT, 0, 0, 0), "heartbeat", (number,)))
+
+    def interval(self, identity: int, time: int) -> int:
+        return int(max(0, -((self.phase[identity] - time) // self.gossip.heartbeat)))
+
+    def publish(self, time: int, identity: int, message_id: int) -> None:
+        self.counters["published"] += 1
+        topic = self.message[message_id].topic
+        self.seen[identity][message_id] = (time, 0)
+        self.cached[identity][message_id] = self.interval(identity, time)
+        if not self.gossip.flood_publish:
+            self.push(time, identity, message_id, -1, 0)
+            return
+        peers = self.peers[identity]
+        assert set(self.mesh[topic][identity]) <= set(peers)
+        first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(peers) >> 32
+        for peer in peers[first:] + peers[:first]:
+            self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, 0)])
+            self.counters["messages_sent"] += 1
+
+    def receive(self, time: int, identity: int, source: int, message_id: int, hops: int) -> None:
+        self.counters["edge_events"] += 1
+        if self.expired(time, message_id):
+            self.counters["expired"] += 1
+            return
+        self.counters["messages_received"] += 1
+        duration = self.size_of(message_id) * self.down[identity] >> 20
+        self.downlink_free[identity] = received = max(time, self.downlink_free[identity]) + duration
+        if message_id in self.seen[identity]:
+            self.counters["duplicates"] += 1
+            return
+        self.seen[identity][message_id] = (received, hops)
+        quantiles = self.gossip.validation_delay
+        delay = quantiles[0]
+        if len(quantiles) > 1:
+            word = self.words(identity, ColdPurpose.VALIDATION, message_id)[0]
+            segment, part = divmod(word * (len(quantiles) - 1), 2**32)
+            low, high = quantiles[segment : segment + 2]
+            delay = low + ((high - low) * (part >> 12) >> 20)
+        key = (received + delay, identity, FORWARD, 0, 0, message_id)
+        heapq.heappush(self.heap, (key, "forward", (message_id, source, hops + 1)))
+
+    def forward(self, time: int, identity: int, message_id: int, source: int, hops: int) -> None:
+        self.counters["forwards"] += 1
+        self.cached[identity][message_id] = self.interval(identity, time)
+        self.push(time, identity, message_id, source, hops)
+
+    def push(self, time: int, identity: int, message_id: int, source: int, hops: int) -> None:
+        message = self.message[message_id]
+        mesh = self.mesh[message.topic][identity]
+        first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(mesh) >> 32
+        for peer in mesh[first:] + mesh[:first]:
+            if peer not in (source, message.origin):
+                self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, hops)])
+                self.counters["messages_sent"] += 1
+
+    def heartbeat(self, time: int, identity: int, number: int) -> None:
+        self.schedule_heartbeat(identity, number + 1)
+        needed = False
+        for topic, meshes in enumerate(self.mesh):
+            mesh, peers = meshes[identity], self.peers[identity]
+            if len(mesh) < self.gossip.d_low and len(peers) > len(mesh):
+                needed = True
+                self.graft_some(time, identity, topic, number)
+            ids = sorted(
+                m
+                for m, cached in self.cached[identity].items()
+                if number - cached < self.gossip.mcache_gossip and self.message[m].topic == topic
+            )
+            if not ids:
+                continue
+            needed = True
+            chosen = self.gossip_peers(identity, topic, number)
+            size = 36 * -(-len(ids) // 128) + 8 * len(ids)
+            for peer in chosen:
+                self.send(time, identity, peer, size, "ihave", [(tuple(ids),)])
+            self.counters["ihave_sent"] += len(chosen)
+        self.counters["heartbeats"] += needed
+
+    def graft_some(self, time: int, identity: int, topic: int, number: int) -> None:
+        mesh = self.mesh[topic][identity]
+        candidates = [
+            peer
+            for peer in self.peers[identity]
+            if peer not in mesh and self.backoff.get((identity, peer, topic), 0) <= time
+        ]
+        for turn in range(min(self.gossip.d - len(mesh), len(candidates))):
+            word = self.words(identity, ColdPurpose.GRAFT_PEERS, number << 24 | topic << 16 | turn)[0]
+            pick = turn + (word * (len(candidates) - turn) >> 32)
+            candidates[turn], candidates[pick] = candidates[pick], candidates[turn]
+            mesh.append(candidates[turn])
+            self.send(time, identity, candidates[turn], 36, "graft", [(topic,)])
+            self.counters["control_sent"] += 1
+
+    def gossip_peers(self, identity: int, topic: int, number: int) -> list[int]:
+        peers, mesh = self.peers[identity], self.mesh[topic][identity]
+        outside = [peer for peer in peers if peer not in mesh]
+        if len(outside) <= self.gossip.d_lazy:
+            return outside
+        chosen: list[int] = []
+        block = 0
+        while len(chosen) < self.gossip.d_lazy:
+            for word in self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 24 | topic << 16 | block):
+                peer = peers[word * len(peers) >> 32]
+                if len(chosen) < self.gossip.d_lazy and peer not in mesh and peer not in chosen:
+                    chosen.append(peer)
+            block += 1
+        return chosen
+
+    def ihave(self, time: int, identity: int, source: int, ids: tuple[int, ...]) -> None:
+        self.counters["edge_events"] += 1
+        self.counters["ihave_received"] += 1
+        interval = self.interval(identity, time)
+        wanted = [
+            m
+            for m in ids
+            if m not in self.seen[identity] and not self.expired(time, m) and (interval, m) not in self.asked[identity]
+        ]
+        self.asked[identity].update((interval, m) for m in wanted)
+        self.counters["iwant_sent"] += len(wanted)
+        for first in range(0, len(wanted), 128):
+            part = wanted[first : first + 128]
+            self.send(time, identity, source, 36 + 8 * len(part), "iwant", [(m,) for m in part])
+
+    def iwant(self, time: int, identity: int, source: int, message_id: int) -> None:
+        self.counters["edge_events"] += 1
+        self.counters["iwant_received"] += 1
+        cached = self.cached[identity].get(message_id)
+        if (
+            cached is None
+            or self.expired(time, message_id)
+            or self.interval(identity, time) - cached >= self.gossip.mcache_length
+        ):
+            self.counters["iwant_unserved"] += 1
+            return
+        hops = self.seen[identity][message_id][1] + (self.message[message_id].origin != identity)
+        self.send(time, identity, source, self.size_of(message_id), "receive", [(message_id, hops)])
+        self.counters["messages_sent"] += 1
+
+    def graft(self, time: int, identity: int, source: int, topic: int) -> None:
+        self.counters["edge_events"] += 1
+        self.counters["control_received"] += 1
+        mesh = self.mesh[topic][identity]
+        if source in mesh:
+            return
+        if len(mesh) < self.gossip.d_high and self.backoff.get((identity, source, topic), 0) <= time:
+            mesh.append(source)
+            return
+        backoff_ms = self.gossip.prune_backoff // 1_000_000
+        self.send(time, identity, source, 40, "prune", [(topic, backoff_ms)])
+        self.counters["control_sent"] += 1
+
+    def prune(self, time: int, identity: int, source: int, topic: int, backoff_ms: int) -> None:
+        self.counters["edge_events"] += 1
+        self.counters["control_received"] += 1
+        if source in self.mesh[topic][identity]:
+            self.mesh[topic][identity].remove(source)
+        self.backoff[identity, source, topic] = time + backoff_ms * 1_000_000
+
+    def mesh_degrees(self) -> np.ndarray:
+        return np.array([[len(mesh) for mesh in meshes] for meshes in self.mesh])
