@@ -1,0 +1,362 @@
+/* See options.h. */
+#include "options.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "wire.h"
+
+#define MAX_DEGREE 1000
+#define MAX_SECONDS 1e9
+
+static const char USAGE[] =
+    "usage: gossip-node [options]\n"
+    "A gossipsub peer over UDP datagrams. Writes one JSON object a line to stdout.\n"
+    "\n"
+    "  --name NAME                 name in the output (default: the host's name)\n"
+    "  --listen ADDR:PORT          own socket (default 0.0.0.0:9000)\n"
+    "  --advertise ADDR            IPv4 address in the ids of own messages (default: the listening address,\n"
+    "                              or what the host's name resolves to)\n"
+    "  --peer HOST[:PORT][,...]    peers to begin with; may be repeated\n"
+    "  --peers-file FILE           the same, one a line; '#' begins a comment\n"
+    "  --topic N                   subscribe to a topic; may be repeated (default 1)\n"
+    "  --publish TOPIC,START_S,INTERVAL_S,COUNT,SIZE\n"
+    "                              publish COUNT messages of SIZE bytes, the first START_S seconds after "
+    "the\n"
+    "                              start, the others INTERVAL_S apart; may be repeated\n"
+    "  --run-for SECONDS           leave and exit afterwards (default: run until SIGTERM or SIGINT)\n"
+    "  --heartbeat-ms N            heartbeat interval (default 1000)\n"
+    "  --d N, --d-low N, --d-high N, --d-lazy N\n"
+    "                              degrees of the mesh (default 8, 6, 12, 6)\n"
+    "  --validation-delay-ms N     time from the arrival of a message to its delivery (default 0)\n"
+    "  --seed N                    seed of the node's random choices (default: getrandom)\n";
+
+__attribute__((noreturn, format(printf, 1, 2))) static void refuse(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("gossip-node: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputs("\nTry gossip-node --help.\n", stderr);
+    va_end(arguments);
+    exit(2);
+}
+
+static uint64_t parse_integer(const char *text, const char *option, uint64_t least, uint64_t most) {
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    /* strtoull takes a sign and leading blanks; a count has neither. */
+    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || value < least || value > most) {
+        refuse("%s: '%s' is not a whole number from %llu to %llu", option, text, (unsigned long long)least,
+               (unsigned long long)most);
+    }
+    return value;
+}
+
+static int64_t parse_seconds(const char *text, const char *option) {
+    char *end;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= MAX_SECONDS)) {
+        refuse("%s: '%s' is not a number of seconds from 0 to %g", option, text, MAX_SECONDS);
+    }
+    return (int64_t)(seconds * (double)NS_PER_S + 0.5);
+}
+
+static uint32_t parse_address(const char *text, const char *option) {
+    struct in_addr address;
+    if (inet_pton(AF_INET, text, &address) != 1) {
+        refuse("%s: '%s' is not an IPv4 address", option, text);
+    }
+    return ntohl(address.s_addr);
+}
+
+/* Cuts the port off `text`; without one it is the default port. */
+static uint16_t cut_port(char *text, const char *option) {
+    char *colon = strrchr(text, ':');
+    if (colon == NULL) {
+        return WIRE_DEFAULT_PORT;
+    }
+    *colon = '\0';
+    return (uint16_t)parse_integer(colon + 1, option, 1, UINT16_MAX);
+}
+
+/* 0, or a getaddrinfo error. */
+static int resolve(const char *host, uint32_t *address) {
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM};
+    struct addrinfo *found = NULL;
+    int error = getaddrinfo(host, NULL, &hints, &found);
+    if (error != 0) {
+        return error;
+    }
+    struct sockaddr_in socket_address;
+    memcpy(&socket_address, found->ai_addr, sizeof socket_address);
+    *address = ntohl(socket_address.sin_addr.s_addr);
+    freeaddrinfo(found);
+    return 0;
+}
+
+static void add_peer(struct options *options, char *text, const char *option) {
+    struct endpoint peer = {.port = cut_port(text, option)};
+    int error = *text == '\0' ? EAI_NONAME : resolve(text, &peer.address);
+    if (error != 0) {
+        refuse("%s: cannot resolve the peer '%s': %s", option, text, gai_strerror(error));
+    }
+    options->peers =
+        memory_grow(options->peers, &options->peer_capacity, options->peer_count + 1, sizeof peer);
+    options->peers[options->peer_count++] = peer;
+}
+
+static void add_peer_list(struct options *options, const char *list) {
+    char *copy = strdup(list);
+    char *rest = copy;
+    for (char *peer = strsep(&rest, ","); peer != NULL; peer = strsep(&rest, ",")) {
+        add_peer(options, peer, "--peer");
+    }
+    free(copy);
+}
+
+static void add_peers_file(struct options *options, const char *path) {
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        refuse("--peers-file: cannot open '%s': %s", path, strerror(errno));
+    }
+    char *line = NULL;
+    size_t line_capacity = 0;
+    while (getline(&line, &line_capacity, file) >= 0) {
+        line[strcspn(line, "#\r\n")] = '\0';
+        char *rest = line;
+        for (char *peer = strsep(&rest, " \t"); peer != NULL; peer = strsep(&rest, " \t")) {
+            if (*peer != '\0') {
+                add_peer(options, peer, "--peers-file");
+            }
+        }
+    }
+    if (ferror(file)) {
+        refuse("--peers-file: cannot read '%s': %s", path, strerror(errno));
+    }
+    free(line);
+    fclose(file);
+}
+
+static bool subscribes(const struct options *options, uint16_t topic) {
+    for (size_t i = 0; i < options->topic_count; i++) {
+        if (options->topics[i] == topic) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_topic(struct options *options, uint16_t topic) {
+    if (subscribes(options, topic)) {
+        return;
+    }
+    options->topics =
+        memory_grow(options->topics, &options->topic_capacity, options->topic_count + 1, sizeof topic);
+    options->topics[options->topic_count++] = topic;
+}
+
+static void add_publication(struct options *options, const char *text) {
+    char *copy = strdup(text);
+    char *rest = copy;
+    char *fields[5];
+    for (size_t i = 0; i < 5; i++) {
+        fields[i] = strsep(&rest, ",");
+    }
+    if (fields[4] == NULL || rest != NULL) {
+        refuse("--publish: '%s' is not TOPIC,START_S,INTERVAL_S,COUNT,SIZE", text);
+    }
+    struct publication publication = {
+        .topic = (uint16_t)parse_integer(fields[0], "--publish TOPIC", 0, UINT16_MAX),
+        .start_ns = parse_seconds(fields[1], "--publish START_S"),
+        .interval_ns = parse_seconds(fields[2], "--publish INTERVAL_S"),
+        .count = (uint32_t)parse_integer(fields[3], "--publish COUNT", 1, UINT32_MAX),
+        .size = (uint32_t)parse_integer(fields[4], "--publish SIZE", 0, WIRE_MAX_PAYLOAD),
+    };
+    free(copy);
+    options->publications = memory_grow(options->publications, &options->publication_capacity,
+                                        options->publication_count + 1, sizeof publication);
+    options->publications[options->publication_count++] = publication;
+}
+
+static uint32_t parse_degree(const char *text, const char *option) {
+    return (uint32_t)parse_integer(text, option, 0, MAX_DEGREE);
+}
+
+static int64_t parse_milliseconds(const char *text, const char *option, uint64_t least) {
+    return (int64_t)parse_integer(text, option, least, 86400000) * NS_PER_MS;
+}
+
+static void parse_listen(struct options *options, const char *text) {
+    char *copy = strdup(text);
+    options->listen.port = cut_port(copy, "--listen");
+    options->listen.address = parse_address(copy, "--listen");
+    free(copy);
+}
+
+enum option_id {
+    OPTION_NAME = 1,
+    OPTION_LISTEN,
+    OPTION_ADVERTISE,
+    OPTION_PEER,
+    OPTION_PEERS_FILE,
+    OPTION_TOPIC,
+    OPTION_PUBLISH,
+    OPTION_RUN_FOR,
+    OPTION_HEARTBEAT_MS,
+    OPTION_D,
+    OPTION_D_LOW,
+    OPTION_D_HIGH,
+    OPTION_D_LAZY,
+    OPTION_VALIDATION_DELAY_MS,
+    OPTION_SEED,
+    OPTION_HELP,
+};
+
+static const struct option OPTIONS[] = {
+    {"name", required_argument, NULL, OPTION_NAME},
+    {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"advertise", required_argument, NULL, OPTION_ADVERTISE},
+    {"peer", required_argument, NULL, OPTION_PEER},
+    {"peers-file", required_argument, NULL, OPTION_PEERS_FILE},
+    {"topic", required_argument, NULL, OPTION_TOPIC},
+    {"publish", required_argument, NULL, OPTION_PUBLISH},
+    {"run-for", required_argument, NULL, OPTION_RUN_FOR},
+    {"heartbeat-ms", required_argument, NULL, OPTION_HEARTBEAT_MS},
+    {"d", required_argument, NULL, OPTION_D},
+    {"d-low", required_argument, NULL, OPTION_D_LOW},
+    {"d-high", required_argument, NULL, OPTION_D_HIGH},
+    {"d-lazy", required_argument, NULL, OPTION_D_LAZY},
+    {"validation-delay-ms", required_argument, NULL, OPTION_VALIDATION_DELAY_MS},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static void take_option(struct options *options, int option, const char *value) {
+    switch ((enum option_id)option) {
+    case OPTION_NAME:
+        options->name = value;
+        return;
+    case OPTION_LISTEN:
+        parse_listen(options, value);
+        return;
+    case OPTION_ADVERTISE:
+        options->advertise = parse_address(value, "--advertise");
+        return;
+    case OPTION_PEER:
+        add_peer_list(options, value);
+        return;
+    case OPTION_PEERS_FILE:
+        add_peers_file(options, value);
+        return;
+    case OPTION_TOPIC:
+        add_topic(options, (uint16_t)parse_integer(value, "--topic", 0, UINT16_MAX));
+        return;
+    case OPTION_PUBLISH:
+        add_publication(options, value);
+        return;
+    case OPTION_RUN_FOR:
+        options->run_for_ns = parse_seconds(value, "--run-for");
+        if (options->run_for_ns == 0) {
+            refuse("--run-for: '%s' leaves no time to run", value);
+        }
+        return;
+    case OPTION_HEARTBEAT_MS:
+        options->heartbeat_ns = parse_milliseconds(value, "--heartbeat-ms", 1);
+        return;
+    case OPTION_D:
+        options->mesh.degree = parse_degree(value, "--d");
+        return;
+    case OPTION_D_LOW:
+        options->mesh.degree_low = parse_degree(value, "--d-low");
+        return;
+    case OPTION_D_HIGH:
+        options->mesh.degree_high = parse_degree(value, "--d-high");
+        return;
+    case OPTION_D_LAZY:
+        options->mesh.degree_lazy = parse_degree(value, "--d-lazy");
+        return;
+    case OPTION_VALIDATION_DELAY_MS:
+        options->validation_delay_ns = parse_milliseconds(value, "--validation-delay-ms", 0);
+        return;
+    case OPTION_SEED:
+        options->seed = parse_integer(value, "--seed", 0, UINT64_MAX);
+        return;
+    case OPTION_HELP:
+        fputs(USAGE, stdout);
+        exit(0);
+    }
+    /* getopt_long has named the mistake. */
+    fputs("Try gossip-node --help.\n", stderr);
+    exit(2);
+}
+
+static void resolve_own_names(struct options *options) {
+    static char host_name[256];
+    if (gethostname(host_name, sizeof host_name - 1) != 0) {
+        refuse("gethostname: %s", strerror(errno));
+    }
+    if (options->name == NULL) {
+        options->name = host_name;
+    }
+    if (options->advertise == 0) {
+        options->advertise = options->listen.address;
+    }
+    if (options->advertise == 0 && resolve(host_name, &options->advertise) != 0) {
+        refuse("the host's name '%s' does not resolve to an IPv4 address: use --advertise", host_name);
+    }
+}
+
+static void check(const struct options *options) {
+    const struct mesh_parameters *mesh = &options->mesh;
+    if (mesh->degree_low > mesh->degree || mesh->degree > mesh->degree_high) {
+        refuse("the degrees must satisfy d-low <= d <= d-high, not %u, %u, %u", mesh->degree_low,
+               mesh->degree, mesh->degree_high);
+    }
+    for (size_t i = 0; i < options->publication_count; i++) {
+        if (!subscribes(options, options->publications[i].topic)) {
+            refuse("--publish: topic %u is not subscribed to: add --topic %u", options->publications[i].topic,
+                   options->publications[i].topic);
+        }
+    }
+}
+
+void options_parse(struct options *options, int argument_count, char **arguments) {
+    *options = (struct options){
+        .listen = {.address = 0, .port = WIRE_DEFAULT_PORT},
+        .heartbeat_ns = NS_PER_S,
+        .mesh = {.degree = 8, .degree_low = 6, .degree_high = 12, .degree_lazy = 6},
+    };
+    if (getrandom(&options->seed, sizeof options->seed, 0) != (ssize_t)sizeof options->seed) {
+        refuse("getrandom: %s", strerror(errno));
+    }
+    int option;
+    while ((option = getopt_long(argument_count, arguments, "", OPTIONS, NULL)) != -1) {
+        take_option(options, option, optarg);
+    }
+    if (optind < argument_count) {
+        refuse("unexpected argument '%s'", arguments[optind]);
+    }
+    if (options->topic_count == 0) {
+        add_topic(options, 1);
+    }
+    resolve_own_names(options);
+    check(options);
+}
+
+void options_free(struct options *options) {
+    free(options->topics);
+    free(options->peers);
+    free(options->publications);
+}

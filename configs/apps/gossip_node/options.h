@@ -1,0 +1,50 @@
+/*
+ * The command line of gossip-node: parsed, checked and resolved before anything is sent. A mistake in it ends
+ * the program with a message on stderr and exit code 2.
+ */
+#ifndef GOSSIP_OPTIONS_H
+#define GOSSIP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "endpoint.h"
+#include "mesh.h"
+
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S INT64_C(1000000000)
+
+struct publication {
+    uint16_t topic;
+    int64_t start_ns; /* since the start of the program */
+    int64_t interval_ns;
+    uint32_t count;
+    uint32_t size;
+};
+
+struct options {
+    const char *name;
+    struct endpoint listen;
+    uint32_t advertise; /* the origin in the ids of our messages */
+    uint16_t *topics;
+    size_t topic_count;
+    size_t topic_capacity;
+    struct endpoint *peers;
+    size_t peer_count;
+    size_t peer_capacity;
+    struct publication *publications;
+    size_t publication_count;
+    size_t publication_capacity;
+    int64_t run_for_ns; /* 0: until a signal ends it */
+    int64_t heartbeat_ns;
+    int64_t validation_delay_ns;
+    struct mesh_parameters mesh;
+    uint64_t seed;
+};
+
+/* Exits by itself: with 2 when the arguments are wrong, with 0 after --help. */
+void options_parse(struct options *options, int argument_count, char **arguments);
+void options_free(struct options *options);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * What the node tells its user: JSON objects, one a line, on stdout. Called by node.c and main.c.
+ */
+#ifndef GOSSIP_REPORT_H
+#define GOSSIP_REPORT_H
+
+#include "cache.h"
+#include "node.h"
+
+/* CLOCK_REALTIME in ns, the clock of every time that leaves the node. */
+uint64_t report_time_ns(void);
+
+void report_start(const struct options *options);
+void report_publish(const struct stored_message *message);
+void report_deliver(const struct stored_message *message, struct endpoint from, bool ok);
+void report_summary(const struct node *node);
+
+#endif

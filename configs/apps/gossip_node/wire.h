@@ -1,0 +1,79 @@
+/*
+ * The gossip datagram, version 1: bytes to fields and back (docs/gossip-datagram.md). node.c calls it for
+ * every datagram; it calls nothing, allocates nothing and trusts no byte that it reads.
+ */
+#ifndef GOSSIP_WIRE_H
+#define GOSSIP_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_MAGIC 0x4147
+#define WIRE_VERSION 1
+#define WIRE_DEFAULT_PORT 9000
+#define WIRE_HEADER_SIZE 8
+#define WIRE_MESSAGE_HEADER_SIZE 26
+#define WIRE_MAX_IDS 128
+#define WIRE_MAX_PAYLOAD 60000
+#define WIRE_MAX_DATAGRAM (WIRE_HEADER_SIZE + WIRE_MESSAGE_HEADER_SIZE + WIRE_MAX_PAYLOAD)
+
+enum wire_type {
+    WIRE_HELLO = 1,
+    WIRE_LEAVE = 2,
+    WIRE_GRAFT = 3,
+    WIRE_PRUNE = 4,
+    WIRE_IHAVE = 5,
+    WIRE_IWANT = 6,
+    WIRE_MESSAGE = 7,
+};
+#define WIRE_TYPE_LIMIT 8
+
+enum wire_error {
+    WIRE_OK = 0,
+    WIRE_ERROR_SHORT = -1,
+    WIRE_ERROR_MAGIC = -2,
+    WIRE_ERROR_VERSION = -3,
+    WIRE_ERROR_TYPE = -4,
+    WIRE_ERROR_COUNT = -5,
+    WIRE_ERROR_LENGTH = -6,
+};
+
+struct wire_message {
+    uint64_t id;
+    uint32_t origin;
+    uint64_t publish_time_ns;
+    uint16_t hops;
+    uint32_t size;
+    const uint8_t *payload;
+};
+
+/* A decoded datagram. The pointers lead into the decoded bytes. */
+struct wire_datagram {
+    enum wire_type type;
+    uint16_t topic;
+    uint16_t count;
+    uint32_t backoff_ms;         /* PRUNE */
+    const uint8_t *ids;          /* IHAVE, IWANT: read with wire_id */
+    struct wire_message message; /* MESSAGE */
+};
+
+__attribute__((warn_unused_result)) enum wire_error wire_decode(const uint8_t *bytes, size_t length,
+                                                                struct wire_datagram *datagram);
+uint64_t wire_id(const struct wire_datagram *datagram, size_t index);
+
+/*
+ * Each writes one datagram to `out`, which has room for WIRE_MAX_DATAGRAM bytes, and returns its length.
+ * wire_encode_plain is for the types that consist of their header: HELLO, LEAVE and GRAFT.
+ */
+size_t wire_encode_plain(uint8_t *out, enum wire_type type, uint16_t topic);
+size_t wire_encode_prune(uint8_t *out, uint16_t topic, uint32_t backoff_ms);
+size_t wire_encode_ids(uint8_t *out, enum wire_type type, uint16_t topic, const uint64_t *ids,
+                       uint16_t count);
+size_t wire_encode_message(uint8_t *out, uint16_t topic, const struct wire_message *message);
+
+/* The payload that every publisher sends under an id, so that every receiver can check what it got. */
+void wire_fill_payload(uint8_t *payload, uint64_t id, uint32_t size);
+bool wire_payload_matches(const struct wire_message *message);
+
+#endif

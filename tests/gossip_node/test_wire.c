@@ -1,0 +1,163 @@
+/* The datagram codec: every type there and back, the documented examples, and what must be refused. */
+#include "wire.h"
+
+#include <string.h>
+
+#include "check.h"
+
+static uint8_t bytes[WIRE_MAX_DATAGRAM + 1];
+
+static void expect_bytes(const uint8_t *expected, size_t expected_length, size_t length) {
+    CHECK(length == expected_length);
+    CHECK(memcmp(bytes, expected, length) == 0);
+}
+
+/* These are the examples of docs/gossip-datagram.md. */
+static void documented_examples(void) {
+    static const uint8_t hello[] = {0x41, 0x47, 1, 1, 0, 1, 0, 0};
+    expect_bytes(hello, sizeof hello, wire_encode_plain(bytes, WIRE_HELLO, 1));
+    static const uint8_t leave[] = {0x41, 0x47, 1, 2, 0, 1, 0, 0};
+    expect_bytes(leave, sizeof leave, wire_encode_plain(bytes, WIRE_LEAVE, 1));
+    static const uint8_t graft[] = {0x41, 0x47, 1, 3, 0, 1, 0, 0};
+    expect_bytes(graft, sizeof graft, wire_encode_plain(bytes, WIRE_GRAFT, 1));
+    static const uint8_t prune[] = {0x41, 0x47, 1, 4, 0, 1, 0, 0, 0, 0, 0xea, 0x60};
+    expect_bytes(prune, sizeof prune, wire_encode_prune(bytes, 1, 60000));
+    static const uint64_t ids[] = {0x0b00000100000001u, 0x0b00000100000002u};
+    static const uint8_t ihave[] = {0x41, 0x47, 1, 5, 0,    1, 0, 2, 0x0b, 0, 0, 1,
+                                    0,    0,    0, 1, 0x0b, 0, 0, 1, 0,    0, 0, 2};
+    expect_bytes(ihave, sizeof ihave, wire_encode_ids(bytes, WIRE_IHAVE, 1, ids, 2));
+    static const uint8_t iwant[] = {0x41, 0x47, 1, 6, 0, 1, 0, 1, 0x0b, 0, 0, 1, 0, 0, 0, 2};
+    expect_bytes(iwant, sizeof iwant, wire_encode_ids(bytes, WIRE_IWANT, 1, ids + 1, 1));
+    static const uint8_t message[] = {
+        // clang-format off
+        0x41, 0x47, 1, 7, 0, 1, 0, 1,                   /* header */
+        0x0b, 0, 0, 1, 0, 0, 0, 1,                      /* id */
+        0x0b, 0, 0, 1,                                  /* origin */
+        0x0d, 0x23, 0x4c, 0xd0, 0x7c, 0x48, 0xf2, 0x00, /* publish time */
+        0, 3,                                           /* hops */
+        0, 0, 0, 4,                                     /* size */
+        0xce, 0xce, 0xce, 0xce,                         /* payload */
+        // clang-format on
+    };
+    uint8_t payload[4];
+    wire_fill_payload(payload, ids[0], sizeof payload);
+    struct wire_message fields = {
+        .id = ids[0],
+        .origin = 0x0b000001,
+        .publish_time_ns = 946684805000000000u,
+        .hops = 3,
+        .size = sizeof payload,
+        .payload = payload,
+    };
+    size_t length = wire_encode_message(bytes, 1, &fields);
+    expect_bytes(message, sizeof message, length);
+}
+
+static void everything_comes_back(void) {
+    struct wire_datagram datagram;
+    size_t length = wire_encode_prune(bytes, 0xfffe, 0xfedcba98);
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+    CHECK(datagram.type == WIRE_PRUNE && datagram.topic == 0xfffe && datagram.backoff_ms == 0xfedcba98);
+
+    uint64_t ids[WIRE_MAX_IDS];
+    for (size_t i = 0; i < WIRE_MAX_IDS; i++) {
+        ids[i] = UINT64_MAX - i * 0x0123456789abcdefu;
+    }
+    length = wire_encode_ids(bytes, WIRE_IWANT, 7, ids, WIRE_MAX_IDS);
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+    CHECK(datagram.type == WIRE_IWANT && datagram.count == WIRE_MAX_IDS);
+    for (size_t i = 0; i < WIRE_MAX_IDS; i++) {
+        CHECK(wire_id(&datagram, i) == ids[i]);
+    }
+
+    static uint8_t payload[WIRE_MAX_PAYLOAD];
+    static const uint32_t sizes[] = {0, 1, 255, 1400, WIRE_MAX_PAYLOAD};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct wire_message sent = {
+            .id = ids[i],
+            .origin = 0xfffefdfc,
+            .publish_time_ns = UINT64_MAX - 1,
+            .hops = 0xfffe,
+            .size = sizes[i],
+            .payload = payload,
+        };
+        wire_fill_payload(payload, sent.id, sent.size);
+        length = wire_encode_message(bytes, 9, &sent);
+        CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+        const struct wire_message *received = &datagram.message;
+        CHECK(received->id == sent.id && received->origin == sent.origin && received->hops == sent.hops);
+        CHECK(received->publish_time_ns == sent.publish_time_ns && received->size == sent.size);
+        CHECK(wire_payload_matches(received));
+        if (sent.size > 0) {
+            bytes[length - 1] ^= 1;
+            CHECK(!wire_payload_matches(received));
+        }
+    }
+}
+
+static void every_other_length_is_refused(void) {
+    static const uint64_t ids[] = {1, 2, 3};
+    struct wire_message message = {.id = 5, .size = 3, .payload = (const uint8_t *)"abc"};
+    struct wire_datagram datagram;
+    for (int kind = 0; kind < 4; kind++) {
+        memset(bytes, 0, 256);
+        size_t length = kind == 0   ? wire_encode_plain(bytes, WIRE_GRAFT, 1)
+                        : kind == 1 ? wire_encode_prune(bytes, 1, 9)
+                        : kind == 2 ? wire_encode_ids(bytes, WIRE_IHAVE, 1, ids, 3)
+                                    : wire_encode_message(bytes, 1, &message);
+        for (size_t other = 0; other < 256; other++) {
+            CHECK((wire_decode(bytes, other, &datagram) == WIRE_OK) == (other == length));
+        }
+    }
+}
+
+static void expect_refused(size_t at, uint8_t value, size_t length, enum wire_error error) {
+    struct wire_datagram datagram;
+    uint8_t before = bytes[at];
+    bytes[at] = value;
+    CHECK(wire_decode(bytes, length, &datagram) == error);
+    bytes[at] = before;
+}
+
+static void wrong_headers_are_refused(void) {
+    size_t length = wire_encode_plain(bytes, WIRE_HELLO, 1);
+    expect_refused(0, 0x40, length, WIRE_ERROR_MAGIC);
+    expect_refused(1, 0x48, length, WIRE_ERROR_MAGIC);
+    expect_refused(2, 0, length, WIRE_ERROR_VERSION);
+    expect_refused(2, 2, length, WIRE_ERROR_VERSION);
+    expect_refused(3, 0, length, WIRE_ERROR_TYPE);
+    expect_refused(3, 8, length, WIRE_ERROR_TYPE);
+    expect_refused(3, 255, length, WIRE_ERROR_TYPE);
+    expect_refused(7, 1, length, WIRE_ERROR_COUNT);
+    length = wire_encode_prune(bytes, 1, 1);
+    expect_refused(7, 1, length, WIRE_ERROR_COUNT);
+    uint64_t ids[WIRE_MAX_IDS] = {0};
+    length = wire_encode_ids(bytes, WIRE_IHAVE, 1, ids, WIRE_MAX_IDS);
+    expect_refused(7, 0, length, WIRE_ERROR_COUNT);
+    expect_refused(7, WIRE_MAX_IDS + 1, length + 8, WIRE_ERROR_COUNT);
+    struct wire_message message = {.id = 5, .size = 0, .payload = bytes};
+    length = wire_encode_message(bytes, 1, &message);
+    expect_refused(7, 0, length, WIRE_ERROR_COUNT);
+    expect_refused(7, 2, length, WIRE_ERROR_COUNT);
+    expect_refused(WIRE_HEADER_SIZE + 22, 0xff, length, WIRE_ERROR_LENGTH);
+}
+
+static void a_payload_above_the_limit_is_refused(void) {
+    static uint8_t payload[WIRE_MAX_PAYLOAD];
+    struct wire_message message = {.id = 5, .size = WIRE_MAX_PAYLOAD, .payload = payload};
+    struct wire_datagram datagram;
+    size_t length = wire_encode_message(bytes, 1, &message);
+    CHECK(length == WIRE_MAX_DATAGRAM);
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+    bytes[WIRE_HEADER_SIZE + 25]++; /* the size's last byte, and one more byte of payload to match */
+    CHECK(wire_decode(bytes, length + 1, &datagram) == WIRE_ERROR_LENGTH);
+}
+
+int main(void) {
+    documented_examples();
+    everything_comes_back();
+    every_other_length_is_refused();
+    wrong_headers_are_refused();
+    a_payload_above_the_limit_is_refused();
+    return 0;
+}
