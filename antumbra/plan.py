@@ -1,0 +1,359 @@
+"""From a configuration to a plan that can run: the checks that need the graph, files or the machine.
+
+All problems are collected before any is told, as far as one does not make the next check meaningless.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from antumbra.binaries import BinaryError, find_binary
+from antumbra.configuration import Configuration, Sections
+from antumbra.problems import Problems
+from antumbra.resources import Estimate, estimate, shortages, this_machine
+from antumbra.source import Path as KeyPath
+from bridge.directory import (
+    BandwidthShare,
+    ColdPlacement,
+    DirectoryError,
+    HostDirectory,
+    HotPlacement,
+    build_directory,
+)
+from bridge.graph import (
+    SWITCH_1_GBIT,
+    UNREACHABLE,
+    GraphError,
+    GraphNode,
+    NetworkGraph,
+    PathTable,
+    compute_paths,
+    parse_gml,
+)
+from bridge.section import GraphFile
+from bridge.units import format_time
+from cold.section import ColdPopulation
+from cold.section import estimate_memory as estimate_cold_memory
+from hot.section import WITHOUT_EFFECT, HostPlan, HostSection, ProcessPlan, ProcessSection
+
+_MOST_PAIRS_TOLD = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment that passed every check, and can be assembled.
+
+    Attributes
+    ----------
+    configuration : Configuration
+    graph : NetworkGraph
+        As written; `paths.node_ids` are the nodes in use.
+    directory : HostDirectory
+    paths : PathTable
+    hosts : tuple of HostPlan
+        By HostId.
+    runahead_ns : int
+        The length of a window.
+    estimate : Estimate
+        What it needs of the machine.
+    notes : tuple of str
+        What the user should know, and what need not stop the run.
+    """
+
+    configuration: Configuration
+    graph: NetworkGraph
+    directory: HostDirectory
+    paths: PathTable
+    hosts: tuple[HostPlan, ...]
+    runahead_ns: int
+    estimate: Estimate
+    notes: tuple[str, ...]
+
+    @property
+    def sections(self) -> Sections:
+        """Return the configuration's sections."""
+        return self.configuration.sections
+
+    @property
+    def dynamic_runahead(self) -> bool:
+        """Return whether windows may grow with the latencies in use: never beside a cold tail."""
+        return self.sections.experimental.use_dynamic_runahead and self.sections.cold is None
+
+
+def make_plan(configuration: Configuration) -> Plan:
+    """Check a configuration against its graph, the programs it names and this machine.
+
+    Raises
+    ------
+    ConfigurationError
+        Every problem found.
+    """
+    sections = configuration.sections
+    problems = Problems(configuration.file, configuration.source)
+    _check_times(sections, problems)
+    binaries = _find_binaries(sections, problems)
+    graph = _read_graph(configuration, problems)
+    if graph is not None:
+        in_use = _nodes_in_use(sections, graph, problems)
+    problems.stop()
+    assert graph is not None, "a graph that cannot be read is a problem, and has stopped us"
+
+    paths = compute_paths(graph, in_use, sections.network.use_shortest_path)
+    process_count = sum(len(host.processes) for host in sections.hosts.values())
+    needed = estimate(
+        hosts=len(sections.hosts),
+        processes=process_count,
+        identities=sections.cold.identity_count if sections.cold else 0,
+        cold_bytes=estimate_cold_memory(sections.cold) if sections.cold else 0,
+        nodes=len(paths.node_ids),
+    )
+    for shortage in shortages(needed, this_machine()):
+        problems.add_machine(shortage)
+    # Before the directory, which for a tail that does not fit would not fit either.
+    problems.stop()
+    directory = _build_directory(sections, graph, paths, problems)
+    _check_paths(sections, paths, directory, problems)
+    problems.stop()
+    runahead_ns, notes = _runahead(sections, paths)
+    return Plan(
+        configuration,
+        graph,
+        directory,
+        paths,
+        tuple(_host_plan(number, name, sections, binaries) for number, name in enumerate(directory.hostnames)),
+        runahead_ns,
+        needed,
+        (*notes, *_without_effect(sections)),
+    )
+
+
+def _check_times(sections: Sections, problems: Problems) -> None:
+    stop = sections.general.stop_time
+    for key, process in _processes(sections):
+        if process.start_time >= stop:
+            problems.add((*key, "start_time"), f"must be before general.stop_time, which is {format_time(stop)}")
+        if process.shutdown_time is None:
+            continue
+        if process.shutdown_time >= stop:
+            problems.add((*key, "shutdown_time"), f"must be before general.stop_time, which is {format_time(stop)}")
+        if process.shutdown_time <= process.start_time:
+            start = format_time(process.start_time)
+            problems.add((*key, "shutdown_time"), f"must be after the process's start_time, which is {start}")
+
+
+def _find_binaries(sections: Sections, problems: Problems) -> dict[str, Path]:
+    """Return the program behind each `path`; a thousand hosts that run one program look once."""
+    found: dict[str, Path] = {}
+    failed: dict[str, str] = {}
+    for key, process in _processes(sections):
+        if process.path not in found and process.path not in failed:
+            try:
+                found[process.path] = find_binary(process.path)
+            except BinaryError as error:
+                failed[process.path] = str(error)
+        if process.path in failed:
+            problems.add((*key, "path"), failed[process.path])
+    return found
+
+
+def _processes(sections: Sections) -> Iterator[tuple[KeyPath, ProcessSection]]:
+    for name, host in sections.hosts.items():
+        for place, process in enumerate(host.processes):
+            yield ("hosts", name, "processes", place), process
+
+
+def _read_graph(configuration: Configuration, problems: Problems) -> NetworkGraph | None:
+    section = configuration.sections.network.graph
+    if section.type == "1_gbit_switch":
+        return parse_gml(SWITCH_1_GBIT)
+    key: KeyPath = ("network", "graph", "inline")
+    try:
+        if section.file is None:
+            return parse_gml(section.inline or "")
+        key = ("network", "graph", "file", "path")
+        return parse_gml(_read_graph_file(section.file, configuration.folder))
+    except GraphError as error:
+        if section.file is not None:
+            place = section.file.path if error.line is None else f"{section.file.path}:{error.line}"
+            problems.add(key, f"{place}: {error}")
+        else:
+            first = configuration.source.text_lines.get(key)
+            line = first + error.line - 1 if first is not None and error.line is not None else None
+            problems.add(key, str(error), line)
+    except (OSError, UnicodeDecodeError, lzma.LZMAError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        problems.add(key, f"the graph cannot be read: {reason}")
+    return None
+
+
+def _read_graph_file(file: GraphFile, folder: Path) -> str:
+    """Read a graph: from the working directory as in Shadow, or else from beside the configuration."""
+    path = Path(file.path).expanduser() if file.path.startswith("~/") else Path(file.path)
+    if not path.exists() and (folder / path).exists():
+        path = folder / path
+    content = path.read_bytes()
+    if file.compression == "xz":
+        content = lzma.decompress(content)
+    return content.decode("utf-8")
+
+
+def _nodes_in_use(sections: Sections, graph: NetworkGraph, problems: Problems) -> list[int]:
+    """Return the ids of the nodes that hosts and identities are attached to; all of them exist."""
+    in_use: set[int] = set()
+    for name, host in sections.hosts.items():
+        key = ("hosts", name, "network_node_id")
+        if host.network_node_id not in graph.nodes:
+            problems.add(key, f"there is no node {host.network_node_id} in the graph; {_known_nodes(graph)}")
+            continue
+        in_use.add(host.network_node_id)
+        node = graph.nodes[host.network_node_id]
+        for field, own, default in (
+            ("bandwidth_up", host.bandwidth_up, node.uplink_bps),
+            ("bandwidth_down", host.bandwidth_down, node.downlink_bps),
+        ):
+            if own is None and default is None:
+                message = f"is required, because node {node.id} of the graph has no host_{field}"
+                problems.add(("hosts", name, field), message)
+    for name, population in sections.cold.populations.items() if sections.cold else ():
+        for node_id in population.regions or graph.nodes:
+            if node_id not in graph.nodes:
+                path: KeyPath = ("cold", "populations", name, "regions", node_id)
+                problems.add(path, f"there is no node {node_id} in the graph; {_known_nodes(graph)}")
+                continue
+            in_use.add(node_id)
+            node = graph.nodes[node_id]
+            if population.bandwidth is None and (node.uplink_bps is None or node.downlink_bps is None):
+                message = f"is required, because node {node.id} of the graph has no host_bandwidth_up and _down"
+                problems.add(("cold", "populations", name, "bandwidth"), message)
+    return sorted(in_use)
+
+
+def _known_nodes(graph: NetworkGraph) -> str:
+    ids = list(graph.nodes)
+    shown = ", ".join(str(number) for number in ids[:12])
+    return f"it has {shown}" + (f" and {len(ids) - 12} more" if len(ids) > 12 else "")
+
+
+def _build_directory(sections: Sections, graph: NetworkGraph, paths: PathTable, problems: Problems) -> HostDirectory:
+    index = {number: place for place, number in enumerate(paths.node_ids)}
+    hot = [
+        _hot_placement(name, host, graph.nodes[host.network_node_id], index) for name, host in sections.hosts.items()
+    ]
+    cold = [
+        _cold_placement(name, population, graph, index)
+        for name, population in (sections.cold.populations.items() if sections.cold else ())
+    ]
+    bandwidth = [(graph.nodes[n].uplink_bps or 0, graph.nodes[n].downlink_bps or 0) for n in paths.node_ids]
+    try:
+        return build_directory(hot, cold, bandwidth)
+    except DirectoryError as error:
+        is_host = error.name in sections.hosts
+        key = ("hosts", error.name, "ip_addr") if is_host else ("cold", "populations", error.name, "addresses")
+        problems.add(key, str(error))
+        problems.stop()
+        raise
+
+
+def _hot_placement(name: str, host: HostSection, node: GraphNode, index: dict[int, int]) -> HotPlacement:
+    return HotPlacement(
+        name,
+        index[node.id],
+        host.bandwidth_up or node.uplink_bps or 0,
+        host.bandwidth_down or node.downlink_bps or 0,
+        host.ip_addr,
+    )
+
+
+def _cold_placement(name: str, population: ColdPopulation, graph: NetworkGraph, index: dict[int, int]) -> ColdPlacement:
+    weights = population.regions or dict.fromkeys(graph.nodes, 1.0)
+    return ColdPlacement(
+        name,
+        population.count,
+        tuple((index[node_id], weights[node_id]) for node_id in sorted(weights)),
+        tuple(BandwidthShare(link.share, link.up, link.down) for link in population.bandwidth or ()),
+        population.addresses,
+    )
+
+
+def _check_paths(sections: Sections, paths: PathTable, directory: HostDirectory, problems: Problems) -> None:
+    """Find the pairs of hosts that cannot reach each other, and the places that lack a path to themselves."""
+    residents = np.bincount(directory.node, minlength=len(paths.node_ids))
+    first_of = {int(node): int(host) for node, host in reversed(_first_residents(directory))}
+    holes = (paths.latency_ns == UNREACHABLE) & (residents > 0)[:, None] & (residents > 0)[None, :]
+    pairs = [(int(a), int(b)) for a, b in np.argwhere(holes) if a != b or residents[a] > 1]
+    kind = "path" if sections.network.use_shortest_path else "edge (use_shortest_path is false)"
+    for a, b in islice(pairs, _MOST_PAIRS_TOLD):
+        one, other = directory.name_of(first_of[a]), directory.name_of(first_of[b])
+        if a == b:
+            node = paths.node_ids[a]
+            message = (
+                f"{residents[a]} hosts share node {node} ({one}, ...), which has no edge to itself; "
+                f"add edge [ source {node} target {node} latency ... ] to the graph"
+            )
+        else:
+            message = f"no {kind} from node {paths.node_ids[a]} ({one}) to node {paths.node_ids[b]} ({other})"
+        problems.add(_attachment_key(one, sections), message)
+    if len(pairs) > _MOST_PAIRS_TOLD:
+        problems.add(("network", "graph"), f"{len(pairs)} pairs of nodes in use have no {kind} in all")
+
+
+def _first_residents(directory: HostDirectory) -> list[tuple[int, int]]:
+    nodes, hosts = np.unique(directory.node, return_index=True)
+    return list(zip(nodes.tolist(), hosts.tolist(), strict=True))
+
+
+def _attachment_key(name: str, sections: Sections) -> KeyPath:
+    if name in sections.hosts:
+        return ("hosts", name, "network_node_id")
+    return ("cold", "populations", name.partition("[")[0], "regions")
+
+
+def _host_plan(number: int, name: str, sections: Sections, binaries: dict[str, Path]) -> HostPlan:
+    host = sections.hosts[name]
+    options = sections.host_option_defaults.overridden_by(host.host_options)
+    processes = tuple(
+        ProcessPlan(
+            executable=binaries[process.path],
+            arguments=(str(binaries[process.path]), *process.args),
+            environment=tuple(sorted(process.environment.items())),
+            start_time_ns=process.start_time,
+            shutdown_time_ns=process.shutdown_time,
+            shutdown_signal=process.shutdown_signal,
+            expected_final_state=process.expected_final_state,
+        )
+        for process in host.processes
+    )
+    return HostPlan(number, name, processes, options.log_level, options.pcap_enabled, options.pcap_capture_size)
+
+
+def _runahead(sections: Sections, paths: PathTable) -> tuple[int, list[str]]:
+    """Return the length of a window: the smallest latency, or less where the configuration says so."""
+    safe = paths.min_latency_ns or sections.general.stop_time
+    asked = sections.experimental.runahead
+    notes = []
+    if asked is not None and asked > safe:
+        notes.append(
+            f"experimental.runahead is {format_time(asked)}, longer than the smallest latency; windows are "
+            f"{format_time(safe)} long, so that no packet comes late"
+        )
+    if sections.experimental.use_dynamic_runahead and sections.cold:
+        notes.append("experimental.use_dynamic_runahead: without effect beside a cold tail")
+    return min(asked or safe, safe), notes
+
+
+def _without_effect(sections: Sections) -> Iterator[str]:
+    keys = [f"experimental.{name}" for name in sorted(sections.experimental.model_fields_set & WITHOUT_EFFECT)]
+    if sections.general.parallelism > 1:
+        keys.append("general.parallelism")
+    if "heartbeat_interval" in sections.general.model_fields_set:
+        keys.append("general.heartbeat_interval")
+    if sections.distributed.partition_file is not None:
+        keys.append("distributed.partition_file")
+    if keys:
+        yield "accepted, without effect here: " + ", ".join(keys)
