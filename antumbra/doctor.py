@@ -128,9 +128,7 @@ def run_doctor(console: Console) -> int:
 def required_features_missing() -> list[str]:
     """Say what this machine lacks that no experiment runs without, in one sentence each; quick."""
     return [
-        f"{check.name}: {check.found}; {check.remedy}"
-        for check in _required_checks()
-        if check.level is Level.MISSING
+        f"{check.name}: {check.found}; {check.remedy}" for check in _required_checks() if check.level is Level.MISSING
     ]
 
 

@@ -134,9 +134,7 @@ class EventBatch:
         count = times.shape[0]
         if count == 0:
             return _EMPTY
-        offsets = (
-            np.zeros(count + 1, np.int64) if payload_offset is None else _column(payload_offset, np.int64)
-        )
+        offsets = np.zeros(count + 1, np.int64) if payload_offset is None else _column(payload_offset, np.int64)
         data = np.zeros(0, np.uint8) if payload is None else _column(payload, np.uint8)
         kinds = np.asarray(kind, dtype=np.uint16)
         batch = EventBatch(
@@ -279,9 +277,7 @@ class EventBatch:
             if length != (count,):
                 raise ValueError(f"{name} has shape {length}, deliver_time has ({count},)")
         if self.payload_offset.shape != (count + 1,):
-            raise ValueError(
-                f"payload_offset has shape {self.payload_offset.shape}, should have ({count + 1},)"
-            )
+            raise ValueError(f"payload_offset has shape {self.payload_offset.shape}, should have ({count + 1},)")
         if self.payload_offset[0] != 0 or self.payload_offset[-1] != self.payload.shape[0]:
             raise ValueError("payload_offset must start at 0 and end at the length of payload")
         if bool(np.any(self.payload_offset[1:] < self.payload_offset[:-1])):

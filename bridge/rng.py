@@ -133,9 +133,7 @@ def philox4x32_array(counter: npt.ArrayLike, key: npt.ArrayLike) -> UInt64Array:
     return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1)
 
 
-def draw_u64_array(
-    seed: int, entity: npt.ArrayLike, purpose: npt.ArrayLike, counter: npt.ArrayLike
-) -> UInt64Array:
+def draw_u64_array(seed: int, entity: npt.ArrayLike, purpose: npt.ArrayLike, counter: npt.ArrayLike) -> UInt64Array:
     """Numpy twin of `draw_u64`; entity, purpose and counter broadcast against each other."""
     wide_counter, entities, purposes = np.broadcast_arrays(
         np.asarray(counter, dtype=np.uint64),

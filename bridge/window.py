@@ -110,13 +110,9 @@ class Runahead:
         Follow the smallest latency that was used so far instead of the smallest that is possible.
     """
 
-    def __init__(
-        self, min_path_latency_ns: int, *, configured_minimum_ns: int = 0, dynamic: bool = False
-    ) -> None:
+    def __init__(self, min_path_latency_ns: int, *, configured_minimum_ns: int = 0, dynamic: bool = False) -> None:
         if min_path_latency_ns <= 0 and configured_minimum_ns <= 0:
-            raise ValueError(
-                "a window needs a length: the smallest latency and the configured minimum are both 0"
-            )
+            raise ValueError("a window needs a length: the smallest latency and the configured minimum are both 0")
         self.dynamic = dynamic
         self._configured_minimum = configured_minimum_ns
         self.current_ns = max(min_path_latency_ns, configured_minimum_ns)
@@ -325,9 +321,7 @@ class WindowLoop:
                 participant.deliver(inbound if len(positions) == len(inbound) else inbound.select(positions))
                 delivered += len(positions)
         if delivered != len(inbound):
-            raise InternalError(
-                f"{len(inbound) - delivered} events are for hosts that no participant here owns"
-            )
+            raise InternalError(f"{len(inbound) - delivered} events are for hosts that no participant here owns")
 
 
 def _check_outbound(participant: Participant, batch: EventBatch, end: int) -> None:

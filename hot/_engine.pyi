@@ -1,7 +1,8 @@
 """What hot/engine/binding.c offers."""
 
-from typing_extensions import Buffer
-from typing import final
+from typing import Any, final
+
+import numpy.typing as npt
 
 class EngineError(RuntimeError): ...
 
@@ -55,14 +56,14 @@ class Engine:
     def set_routes(
         self,
         *,
-        addresses: Buffer,
-        address_ids: Buffer,
-        range_first: Buffer,
-        range_size: Buffer,
-        range_first_id: Buffer,
-        node_of_host: Buffer,
-        latency_ns: Buffer,
-        loss: Buffer,
+        addresses: npt.NDArray[Any],
+        address_ids: npt.NDArray[Any],
+        range_first: npt.NDArray[Any],
+        range_size: npt.NDArray[Any],
+        range_first_id: npt.NDArray[Any],
+        node_of_host: npt.NDArray[Any],
+        latency_ns: npt.NDArray[Any],
+        loss: npt.NDArray[Any],
         node_count: int,
     ) -> None: ...
     def next_event_time(self) -> int: ...
@@ -71,12 +72,12 @@ class Engine:
     ) -> tuple[bytearray, bytearray, bytearray, bytearray, bytearray, bytearray] | None: ...
     def deliver(
         self,
-        deliver_time: Buffer,
-        source: Buffer,
-        source_event: Buffer,
-        destination: Buffer,
-        payload_offset: Buffer,
-        payload: Buffer,
+        deliver_time: npt.NDArray[Any],
+        source: npt.NDArray[Any],
+        source_event: npt.NDArray[Any],
+        destination: npt.NDArray[Any],
+        payload_offset: npt.NDArray[Any],
+        payload: npt.NDArray[Any],
         /,
     ) -> None: ...
     def process_states(self) -> list[tuple[int, int, int, tuple[str, int]]]: ...

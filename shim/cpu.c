@@ -3,8 +3,8 @@
  * Both instructions fault (PR_SET_TSC, ARCH_CPUID); trap.c asks here what to make of the fault. The model has no
  * RDRAND, RDSEED and RDPID, which could not be made deterministic, and no AVX, whose presence differs between machines.
  */
-#include "shim.h"
 #include "../hot/kernel/syscall.h"
+#include "shim.h"
 
 struct leaf {
     uint32_t leaf, subleaf;
@@ -24,12 +24,12 @@ static const struct leaf leaves[] = {
     {0x4, 3, 0x00000163, 0x03c0003f, 0x00001fff, 0x00000006}, /* L3, 8 MiB, 16 ways */
     {0x7, 0, 0, 0x00000200, 0, 0},                            /* ERMS */
     {0x80000000, ANY, 0x80000008, 0, 0, 0},
-    {0x80000001, ANY, 0, 0, 0x00000001, 0x28100800},          /* LAHF; SYSCALL NX RDTSCP LM */
+    {0x80000001, ANY, 0, 0, 0x00000001, 0x28100800},                   /* LAHF; SYSCALL NX RDTSCP LM */
     {0x80000002, ANY, 0x75746e41, 0x6172626d, 0x72695620, 0x6c617574}, /* "Antumbra Virtual" */
     {0x80000003, ANY, 0x55504320, 0, 0, 0},                            /* " CPU" */
     {0x80000006, ANY, 0, 0, 0x01006040, 0},
-    {0x80000007, ANY, 0, 0, 0, 0x00000100},                            /* invariant TSC */
-    {0x80000008, ANY, 0x00003028, 0, 0, 0},                            /* 40 physical, 48 virtual address bits */
+    {0x80000007, ANY, 0, 0, 0, 0x00000100}, /* invariant TSC */
+    {0x80000008, ANY, 0x00003028, 0, 0, 0}, /* 40 physical, 48 virtual address bits */
 };
 
 static void emulate_cpuid(struct sigcontext *registers) {

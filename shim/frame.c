@@ -3,8 +3,8 @@
  * trap.c calls these. The floating-point part is the 512-byte FXSAVE image: the baseline CPU has nothing beyond SSE, so
  * frames have one size on every machine.
  */
-#include "shim.h"
 #include "../hot/kernel/signal.h"
+#include "shim.h"
 
 #define FXSAVE_SIZE 512u
 #define FX_SOFTWARE_BYTES 464u /* struct _fpx_sw_bytes in the FXSAVE image */
@@ -110,8 +110,7 @@ void frame_restore(struct user_context *context) {
         task->altstack_flags = given.stack.ss_flags & 2;
     }
     uint8_t image[FX_SOFTWARE_BYTES];
-    if (!fp_state || !given.registers.fpstate ||
-        copy_from_user(image, (uint64_t)given.registers.fpstate, sizeof image))
+    if (!fp_state || !given.registers.fpstate || copy_from_user(image, (uint64_t)given.registers.fpstate, sizeof image))
         return;
     memcpy(fp_state, image, 416); /* x87, MXCSR and the sixteen XMM registers */
     uint32_t magic;

@@ -5,12 +5,12 @@
 #ifndef ANTUMBRA_SHIM_LAYOUT_H
 #define ANTUMBRA_SHIM_LAYOUT_H
 
-#define SHIM_BASE 0x600000000000          /* the shim's own image, by its linker options */
-#define SHIM_THREADS 0x610000000000       /* per-thread stacks and state */
-#define SHIM_THREAD_SIZE 0x20000          /* 128 KiB each: an unmapped page, the stack, struct shim_thread */
+#define SHIM_BASE 0x600000000000    /* the shim's own image, by its linker options */
+#define SHIM_THREADS 0x610000000000 /* per-thread stacks and state */
+#define SHIM_THREAD_SIZE 0x20000    /* 128 KiB each: an unmapped page, the stack, struct shim_thread */
 #define SHIM_THREAD_LIMIT 8192
-#define PROGRAM_BASE 0x555555554000       /* of position-independent programs, as Linux without randomisation */
-#define SHIM_FD_ARENA 900                 /* real descriptors that every managed process keeps */
+#define PROGRAM_BASE 0x555555554000 /* of position-independent programs, as Linux without randomisation */
+#define SHIM_FD_ARENA 900           /* real descriptors that every managed process keeps */
 #define SHIM_FD_SHIM 901
 #define SHIM_FD_STRACE 902
 

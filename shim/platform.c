@@ -1,6 +1,6 @@
 /* What the simulated kernel asks of the process that runs it: user memory, real system calls, warnings. */
-#include "shim.h"
 #include "../hot/kernel/socket.h"
+#include "shim.h"
 #include <asm/unistd.h>
 
 int copy_from_user(void *destination, uint64_t source, size_t length) {

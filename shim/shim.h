@@ -33,7 +33,7 @@ struct shim_thread { /* offsets: layout.h */
     struct shim_thread *self;
     uint64_t stack_top;
     uint64_t user_stack;
-    uint64_t resume_ip;      /* where a rewritten call site goes on */
+    uint64_t resume_ip; /* where a rewritten call site goes on */
     int64_t resume_result;
     uint64_t resume_number;
     uint64_t resume_kind;
@@ -61,12 +61,12 @@ static inline int64_t native6(long number, uint64_t a, uint64_t b, uint64_t c, u
     return result;
 }
 #define native(number, ...) native_(number, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
-#define native_(number, a, b, c, d, e, f, ...)                                                                        \
+#define native_(number, a, b, c, d, e, f, ...)                                                                         \
     native6(number, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), (uint64_t)(e), (uint64_t)(f))
 
 /* entry.S */
-int64_t shim_copy(void *destination, const void *source, size_t length);            /* 0 or -EFAULT */
-int64_t shim_copy_string(char *destination, const char *source, size_t capacity);   /* length, or as string_from_user */
+int64_t shim_copy(void *destination, const void *source, size_t length);          /* 0 or -EFAULT */
+int64_t shim_copy_string(char *destination, const char *source, size_t capacity); /* length, or as string_from_user */
 extern char shim_copy_begin[], shim_copy_end[], shim_copy_fault[];
 extern char shim_trap_site_end[];
 void shim_fast_entry(void);

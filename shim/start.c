@@ -1,12 +1,12 @@
 /* The first code of every managed process: becomes the program that the simulated kernel names.
  *
  * The shard, or an execve, starts the shim's image with the arena's address as its argument. The program and its
- * interpreter are mapped as the kernel would map them (fs/binfmt_elf.c), on the real stack, but with an auxiliary vector
- * of ours: no vDSO, fixed random bytes, a fixed CPU. Nothing of the program runs before the trap is in place.
+ * interpreter are mapped as the kernel would map them (fs/binfmt_elf.c), on the real stack, but with an auxiliary
+ * vector of ours: no vDSO, fixed random bytes, a fixed CPU. Nothing of the program runs before the trap is in place.
  */
-#include "shim.h"
 #include "../hot/kernel/process.h"
 #include "../hot/kernel/signal.h"
+#include "shim.h"
 #include <asm/mman.h>
 #include <asm/prctl.h>
 #include <asm/unistd.h>
@@ -44,7 +44,8 @@ static int protection(uint32_t flags) {
 
 static const char *map_segment(int64_t fd, const Elf64_Phdr *header, uint64_t base) {
     uint64_t start = (base + header->p_vaddr) & ~(PAGE - 1), skew = header->p_vaddr & (PAGE - 1);
-    uint64_t file_end = base + header->p_vaddr + header->p_filesz, memory_end = base + header->p_vaddr + header->p_memsz;
+    uint64_t file_end = base + header->p_vaddr + header->p_filesz,
+             memory_end = base + header->p_vaddr + header->p_memsz;
     uint64_t mapped_end = (file_end + PAGE - 1) & ~(PAGE - 1);
     if (header->p_filesz) {
         int64_t result = native(__NR_mmap, start, header->p_filesz + skew, protection(header->p_flags),

@@ -103,8 +103,7 @@ void shim_child_start(struct shim_thread *thread) {
 }
 
 /* The child's way back: a copy of the caller's trap frame on the child's own stack. */
-static struct user_context *prepare_frame(struct shim_thread *thread, const struct user_context *from,
-                                          uint64_t stack) {
+static struct user_context *prepare_frame(struct shim_thread *thread, const struct user_context *from, uint64_t stack) {
     uint64_t top = thread->stack_top - 4096;
     uint64_t fp_state = (top - frame_fp_size(from)) & ~UINT64_C(63);
     struct user_context *context = (struct user_context *)((fp_state - sizeof *context - 64) & ~UINT64_C(15));

@@ -1,28 +1,26 @@
 /* Traps: SIGSYS for system calls, the fault signals, and the way back to the program.
  *
- * The real kernel calls the handlers on the thread's shim stack; they call the simulated kernel, which may pass the turn
- * and come back much later. Whatever the program's own handlers are for these signals, ours stay installed.
+ * The real kernel calls the handlers on the thread's shim stack; they call the simulated kernel, which may pass the
+ * turn and come back much later. Whatever the program's own handlers are for these signals, ours stay installed.
  */
-#include "shim.h"
 #include "../hot/kernel/process.h"
 #include "../hot/kernel/signal.h"
 #include "../hot/kernel/syscall.h"
 #include "../hot/kernel/syscalls.h"
+#include "shim.h"
 #include <asm/prctl.h>
 #include <asm/unistd.h>
 
 #define SHIM_IMAGE_SIZE 0x1000000u
 
-static bool in_shim(uint64_t ip) {
-    return ip - SHIM_BASE < SHIM_IMAGE_SIZE;
-}
+static bool in_shim(uint64_t ip) { return ip - SHIM_BASE < SHIM_IMAGE_SIZE; }
 
 void return_to_program(struct user_context *context, uint64_t number, int64_t result, uint64_t restart_ip) {
     struct task *task = thread_self()->task;
     struct sigcontext *registers = &context->registers;
     struct signal_delivery delivery;
-    bool restartable = restart_ip && (result == -ERESTARTSYS || result == -ERESTARTNOHAND ||
-                                      result == -ERESTART_RESTARTBLOCK);
+    bool restartable =
+        restart_ip && (result == -ERESTARTSYS || result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK);
     bool handled = false;
     if (restart_ip && !restartable)
         registers->rax = (uint64_t)result;

@@ -18,8 +18,7 @@ static PyObject *engine_error;
 enum { ROUTE_BUFFERS = 8 };
 
 struct engine_object {
-    PyObject_HEAD
-    struct engine engine;
+    PyObject_HEAD struct engine engine;
     Py_buffer routes[ROUTE_BUFFERS]; /* kept as long as the engine looks into them */
     bool has_routes, running, closed;
     PyThreadState *thread;
@@ -71,9 +70,10 @@ static bool ready(struct engine_object *self) {
 
 static int engine_object_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
-    static char *names[] = {"shim",         "seed",        "bootstrap_end",  "turn_limit",    "strace_mode",
-                            "model_cpu",    "call_cost",   "max_unapplied_cpu", "send_buffer", "receive_buffer",
-                            "send_autotune", "receive_autotune", NULL};
+    static char *names[] = {"shim",        "seed",           "bootstrap_end", "turn_limit",
+                            "strace_mode", "model_cpu",      "call_cost",     "max_unapplied_cpu",
+                            "send_buffer", "receive_buffer", "send_autotune", "receive_autotune",
+                            NULL};
     PyObject *shim;
     unsigned long long seed;
     long long bootstrap_end, turn_limit, call_cost, max_unapplied_cpu;
@@ -160,7 +160,7 @@ static struct engine_host *host_at(struct engine_object *self, unsigned int plac
 
 static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
-    static char *names[] = {"host_id",    "name",         "address",     "directory", "etc_directory",
+    static char *names[] = {"host_id",    "name",         "address",      "directory",    "etc_directory",
                             "uplink_bps", "downlink_bps", "capture_path", "capture_size", NULL};
     unsigned int id, address, capture_size;
     const char *name;
@@ -181,9 +181,8 @@ static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject
         PyErr_Format(PyExc_ValueError, "the name or the directory of host %s is too long", name);
         return NULL;
     }
-    struct engine_host *host =
-        engine_add_host(&self->engine, id, name, address, PyBytes_AS_STRING(directory),
-                        PyBytes_AS_STRING(etc_directory), uplink_bps, downlink_bps);
+    struct engine_host *host = engine_add_host(&self->engine, id, name, address, PyBytes_AS_STRING(directory),
+                                               PyBytes_AS_STRING(etc_directory), uplink_bps, downlink_bps);
     if (!host)
         return raise_failure(&self->engine);
     if (capture_size) {
@@ -219,8 +218,8 @@ static char **strings_of(PyObject *list, uint32_t *count) {
 
 static PyObject *method_add_process(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
-    static char *names[] = {"host",       "path",          "name",            "arguments", "environment",
-                            "start_time", "shutdown_time", "shutdown_signal", NULL};
+    static char *names[] = {
+        "host", "path", "name", "arguments", "environment", "start_time", "shutdown_time", "shutdown_signal", NULL};
     unsigned int place;
     PyObject *path, *name, *argument_list, *environment_list;
     long long start_time, shutdown_time;
@@ -531,7 +530,8 @@ static PyMethodDef methods[] = {
     {"next_event_time", method_next_event_time, METH_NOARGS, "Return the time of the earliest event [ns]."},
     {"run_until", method_run_until, METH_O, "Run a window; return columns of what is for others, or None."},
     {"deliver", method_deliver, METH_VARARGS, "Take packets for hosts of this shard, as columns."},
-    {"process_states", method_process_states, METH_NOARGS, "Return (host, process, pid, (state, code)) of each process."},
+    {"process_states", method_process_states, METH_NOARGS,
+     "Return (host, process, pid, (state, code)) of each process."},
     {"counters", method_counters, METH_O, "Return the counters of the host at a place."},
     {"take_warnings", method_take_warnings, METH_NOARGS, "Return and forget (time, host, text) of each warning."},
     {"close", method_close, METH_NOARGS, "End every process and free everything."},

@@ -26,7 +26,7 @@
 
 struct wire_packet {
     struct wire_packet *next;
-    int64_t queued_at;  /* when it entered the router's queue */
+    int64_t queued_at; /* when it entered the router's queue */
     uint32_t length;
     uint32_t size_class;
     uint8_t bytes[];
@@ -49,7 +49,7 @@ enum event_kind { EVENT_PACKET, EVENT_UPLINK, EVENT_DOWNLINK, EVENT_START, EVENT
 struct event {
     int64_t time;
     uint64_t id;
-    uint32_t source;  /* HostId of the sender; 0 for local events */
+    uint32_t source; /* HostId of the sender; 0 for local events */
     uint32_t kind;
     union {
         struct wire_packet *packet;
@@ -62,9 +62,7 @@ struct event_queue {
 };
 __attribute__((warn_unused_result)) int queue_push(struct event_queue *queue, const struct event *event);
 struct event queue_pop(struct event_queue *queue); /* not of an empty queue */
-static inline int64_t queue_next(const struct event_queue *queue) {
-    return queue->count ? queue->heap[0].time : NEVER;
-}
+static inline int64_t queue_next(const struct event_queue *queue) { return queue->count ? queue->heap[0].time : NEVER; }
 
 /* ---- Bandwidth (relay.c) ---- */
 
@@ -73,7 +71,7 @@ struct token_bucket {
     int64_t capacity; /* tokens */
     int64_t tokens;
     int64_t updated;
-    bool waiting;     /* a packet waits for its tokens: they may gather beyond the capacity */
+    bool waiting; /* a packet waits for its tokens: they may gather beyond the capacity */
 };
 void bucket_init(struct token_bucket *bucket, int64_t rate_bps);
 /* Takes the tokens of a packet of `length` bytes and returns `now`, or returns when to try again. */
@@ -97,21 +95,21 @@ void router_clear(struct router *router, struct packet_pool *pool);
 /* ---- Capture files (pcap.c) ---- */
 
 struct pcap;
-struct pcap *pcap_open(const char *path, uint32_t capture_size); /* NULL: errno says why */
+struct pcap *pcap_open(const char *path, uint32_t capture_size);                         /* NULL: errno says why */
 int pcap_write(struct pcap *pcap, int64_t time, const uint8_t *packet, uint32_t length); /* 0 or -errno */
-int pcap_close(struct pcap *pcap);                                                      /* 0 or -errno */
+int pcap_close(struct pcap *pcap);                                                       /* 0 or -errno */
 
 /* ---- Hosts, processes, the engine ---- */
 
 struct managed {
-    char *path, *name; /* the program that is loaded; what its output files are named after */
+    char *path, *name;               /* the program that is loaded; what its output files are named after */
     char **arguments, **environment; /* NULL-terminated */
     uint32_t argument_count, environment_count;
     int64_t start_time, shutdown_time; /* NEVER: none */
     int shutdown_signal;
     bool started;
-    int32_t pid;   /* simulated */
-    pid_t group;   /* real process group of the whole tree; 0: not started, or all of it is gone */
+    int32_t pid; /* simulated */
+    pid_t group; /* real process group of the whole tree; 0: not started, or all of it is gone */
 };
 
 struct death {
@@ -128,7 +126,7 @@ struct engine_host {
     struct token_bucket uplink, downlink;
     bool uplink_scheduled, downlink_scheduled;
     struct router router;
-    struct wire_packet *arriving; /* left the router's queue and waits for the downlink */
+    struct wire_packet *arriving;            /* left the router's queue and waits for the downlink */
     uint32_t last_address, last_destination; /* one remembered look-up */
     struct pcap *pcap;
     char *pcap_path;
@@ -141,8 +139,8 @@ struct engine_host {
 
 struct route_table {
     size_t address_count, range_count, node_count, host_count;
-    const uint32_t *addresses, *address_ids;                      /* sorted by address */
-    const uint32_t *range_first, *range_size, *range_first_id;    /* sorted by first address */
+    const uint32_t *addresses, *address_ids;                   /* sorted by address */
+    const uint32_t *range_first, *range_size, *range_first_id; /* sorted by first address */
     const int32_t *node_of_host;
     const int64_t *latency_ns; /* [node][node], negative: no path */
     const double *loss;
@@ -174,18 +172,18 @@ struct engine_options {
 struct engine {
     struct engine_options options;
     int shim_fd;
-    struct engine_host *hosts;   /* by HostId, ascending */
-    int64_t *next_time;          /* of each host */
+    struct engine_host *hosts; /* by HostId, ascending */
+    int64_t *next_time;        /* of each host */
     uint32_t host_count, host_capacity;
-    uint32_t *local_of_host;     /* [routes.host_count], place in `hosts` or NO_HOST */
+    uint32_t *local_of_host; /* [routes.host_count], place in `hosts` or NO_HOST */
     struct route_table routes;
     struct packet_pool pool;
     struct outbound outbound;
     int64_t window_end;
     int64_t min_used_latency;
     uint64_t events_executed;
-    int64_t last_reap; /* wall clock */
-    bool warnings;     /* some host has lines for the log */
+    int64_t last_reap;                          /* wall clock */
+    bool warnings;                              /* some host has lines for the log */
     bool (*interrupted)(struct engine *engine); /* asked while a process keeps the turn */
     void *context;
     enum engine_error error;

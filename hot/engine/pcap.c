@@ -89,8 +89,7 @@ int pcap_write(struct pcap *pcap, int64_t time, const uint8_t *packet, uint32_t 
     fill_checksums(pcap->packet, kept);
     const struct pcap_record record = {(uint32_t)(EPOCH_SECONDS + time / NS_PER_S), (uint32_t)(time % NS_PER_S),
                                        captured, length};
-    if (fwrite(&record, sizeof record, 1, pcap->file) != 1 ||
-        fwrite(pcap->packet, 1, captured, pcap->file) != captured)
+    if (fwrite(&record, sizeof record, 1, pcap->file) != 1 || fwrite(pcap->packet, 1, captured, pcap->file) != captured)
         return -errno;
     return 0;
 }

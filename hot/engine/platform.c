@@ -51,9 +51,7 @@ int64_t platform_clone(struct task *parent, struct task *child, const struct clo
     impossible(parent->host, "clone");
 }
 
-void platform_exec(struct task *task) {
-    impossible(task->host, "exec");
-}
+void platform_exec(struct task *task) { impossible(task->host, "exec"); }
 
 void platform_exit(struct host *host, struct task *next, bool whole_process) {
     (void)next, (void)whole_process;

@@ -1,8 +1,8 @@
 /* The bandwidth of access links: token buckets with exact, continuous refill.
  *
- * As in Shadow's relays a bucket holds what the link carries in one millisecond and one MTU more, so that a packet never
- * waits on an idle link. A packet larger than the bucket waits until its own tokens have gathered, which is the time
- * that a link of this rate needs for it. Integer arithmetic in bit-nanoseconds: no rounding adds up.
+ * As in Shadow's relays a bucket holds what the link carries in one millisecond and one MTU more, so that a packet
+ * never waits on an idle link. A packet larger than the bucket waits until its own tokens have gathered, which is the
+ * time that a link of this rate needs for it. Integer arithmetic in bit-nanoseconds: no rounding adds up.
  */
 #include "engine.h"
 #include "hot/kernel/net.h"

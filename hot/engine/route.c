@@ -118,8 +118,7 @@ int route_packet(struct engine *engine, struct engine_host *host, const uint8_t 
     int64_t latency = -1;
     size_t path = 0;
     if (destination != NO_HOST) {
-        path = (size_t)routes->node_of_host[host->id] * routes->node_count +
-               (size_t)routes->node_of_host[destination];
+        path = (size_t)routes->node_of_host[host->id] * routes->node_count + (size_t)routes->node_of_host[destination];
         latency = routes->latency_ns[path];
     }
     if (latency < 0) {

@@ -60,7 +60,8 @@ static int run_downlink(struct engine *engine, struct engine_host *host) {
     if (host->downlink_scheduled)
         return 0;
     for (;;) {
-        struct wire_packet *packet = host->arriving ? host->arriving : router_pop(&host->router, &engine->pool, kernel->now);
+        struct wire_packet *packet =
+            host->arriving ? host->arriving : router_pop(&host->router, &engine->pool, kernel->now);
         host->arriving = NULL;
         if (!packet)
             return 0;

@@ -1,7 +1,7 @@
 /* Arenas, and the birth and end of real processes.
  *
- * A configured process is started by vfork, so that its cost does not depend on how large the shard is. It leads its own
- * real session and process group, which its whole tree stays in: that is how everything is found and ended later.
+ * A configured process is started by vfork, so that its cost does not depend on how large the shard is. It leads its
+ * own real session and process group, which its whole tree stays in: that is how everything is found and ended later.
  */
 #include "engine.h"
 #include "hot/kernel/internal.h"
@@ -81,14 +81,15 @@ struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const ch
         engine_fail(engine, ENGINE_OS_ERROR, errno, name, "no memory for the host");
         goto no_arena;
     }
-    void *arena = mmap(base, ARENA_STRIDE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE,
-                       fd, 0);
+    void *arena =
+        mmap(base, ARENA_STRIDE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE, fd, 0);
     if (arena != base) {
         bool taken = arena != MAP_FAILED || errno == EEXIST;
         if (arena != MAP_FAILED)
             munmap(arena, ARENA_STRIDE);
         if (taken)
-            engine_fail(engine, ENGINE_BROKEN, 0, name, "another shard lives in this process: its hosts are at %p", base);
+            engine_fail(engine, ENGINE_BROKEN, 0, name, "another shard lives in this process: its hosts are at %p",
+                        base);
         else
             engine_fail(engine, ENGINE_OS_ERROR, errno, name, "the host's memory cannot be mapped");
         goto no_arena;

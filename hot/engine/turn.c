@@ -136,8 +136,8 @@ static void describe_thread(pid_t pid, pid_t tid, char *out, size_t capacity) {
         return;
     int status;
     struct user_regs_struct registers;
-    bool stopped = ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 && waitpid(tid, &status, __WALL) == tid &&
-                   WIFSTOPPED(status);
+    bool stopped =
+        ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 && waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status);
     if (stopped && ptrace(PTRACE_GETREGS, tid, NULL, &registers) == 0) {
         char place[300];
         describe_address(pid, registers.rip, place, sizeof place);

@@ -5,6 +5,14 @@
  */
 #include "kernel.h"
 
+#ifdef __SANITIZE_ADDRESS__
+void __asan_poison_memory_region(void const volatile *address, size_t size);
+void __asan_unpoison_memory_region(void const volatile *address, size_t size);
+#else
+#define __asan_poison_memory_region(address, size) ((void)(address), (void)(size))
+#define __asan_unpoison_memory_region(address, size) ((void)(address), (void)(size))
+#endif
+
 #define BLOCK_MAGIC 0xA27EAB10u
 #define FREED_MAGIC 0xF2EEB10Cu
 #define SMALL_CLASSES 21u /* 32, 48, 64, 96, ... 32768; then 64 KiB << k */
@@ -43,12 +51,14 @@ static void *allocate(struct host *host, size_t size, bool clear) {
     size_t total = class_size(class);
     struct block *block = arena->free_list[class];
     if (block) {
+        __asan_unpoison_memory_region(block, total);
         arena->free_list[class] = block->next;
         if (clear)
             memset(block + 1, 0, total - sizeof *block);
     } else {
         if (arena->end - arena->unused < total)
             return NULL;
+        __asan_unpoison_memory_region((void *)arena->unused, total);
         block = (struct block *)arena->unused; /* never touched: already zero */
         arena->unused += total;
         block->class = class;
@@ -56,16 +66,13 @@ static void *allocate(struct host *host, size_t size, bool clear) {
     block->magic = BLOCK_MAGIC;
     block->next = NULL;
     arena->bytes_in_use += total;
+    __asan_poison_memory_region((char *)(block + 1) + size, total - sizeof *block - size);
     return block + 1;
 }
 
-void *kalloc(struct host *host, size_t size) {
-    return allocate(host, size, true);
-}
+void *kalloc(struct host *host, size_t size) { return allocate(host, size, true); }
 
-void *kalloc_raw(struct host *host, size_t size) {
-    return allocate(host, size, false);
-}
+void *kalloc_raw(struct host *host, size_t size) { return allocate(host, size, false); }
 
 void kfree(struct host *host, void *memory) {
     if (!memory)
@@ -79,4 +86,5 @@ void kfree(struct host *host, void *memory) {
     block->next = host->arena.free_list[block->class];
     host->arena.free_list[block->class] = block;
     host->arena.bytes_in_use -= class_size(block->class);
+    __asan_poison_memory_region(block + 1, class_size(block->class) - sizeof *block);
 }

@@ -41,9 +41,7 @@ static void enqueue(struct task *task, const uint64_t key[2]) {
     list_push_back(bucket_of(task->host, key), &task->futex_node);
 }
 
-void futex_forget(struct task *task) {
-    list_remove(&task->futex_node);
-}
+void futex_forget(struct task *task) { list_remove(&task->futex_node); }
 
 static int64_t wake(struct host *host, const uint64_t key[2], int count, uint32_t bitset) {
     int64_t woken = 0;
@@ -181,8 +179,8 @@ int64_t sys_futex(struct task *task, const uint64_t *a) {
         if (command == FUTEX_WAIT)
             deadline = host->now + ns;
         else
-            deadline = ns - (operation & FUTEX_CLOCK_REALTIME ? clock_realtime(host) : clock_monotonic(host)) +
-                       host->now;
+            deadline =
+                ns - (operation & FUTEX_CLOCK_REALTIME ? clock_realtime(host) : clock_monotonic(host)) + host->now;
     }
     switch (command) {
     case FUTEX_WAIT:
@@ -231,7 +229,8 @@ int64_t sys_get_robust_list(struct task *task, const uint64_t *a) {
     return 0;
 }
 
-/* One lock of a thread that dies holding it: the owner is marked dead and one waiter may take it (robust_futexes.rst). */
+/* One lock of a thread that dies holding it: the owner is marked dead and one waiter may take it (robust_futexes.rst).
+ */
 static void release_robust(struct task *task, uint64_t word_address) {
     uint32_t word;
     if (load(word_address, &word) || (word & FUTEX_TID_MASK) != (uint32_t)task->tid)

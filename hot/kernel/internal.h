@@ -7,18 +7,14 @@
 
 /* Time as programs see it (time.c). CLOCK_MONOTONIC starts at an uptime, for 0 means "unset" to some programs. */
 #define BOOT_UPTIME (1000 * NS_PER_S)
-static inline int64_t clock_realtime(const struct host *host) {
-    return EPOCH_SECONDS * NS_PER_S + host->now;
-}
-static inline int64_t clock_monotonic(const struct host *host) {
-    return BOOT_UPTIME + host->now;
-}
+static inline int64_t clock_realtime(const struct host *host) { return EPOCH_SECONDS * NS_PER_S + host->now; }
+static inline int64_t clock_monotonic(const struct host *host) { return BOOT_UPTIME + host->now; }
 
 struct task *task_next(struct host *host); /* takes the first runnable task off the queue; NULL if none */
 void timer_fire(struct host *host, struct timer *timer);
-void task_timer(struct timer *timer);                          /* task.c */
-void timerfd_fire(struct host *host, struct timer *timer);     /* timerfd.c */
-void signal_timer(struct timer *timer);                        /* signal.c: ITIMER_REAL and POSIX timers */
+void task_timer(struct timer *timer);                      /* task.c */
+void timerfd_fire(struct host *host, struct timer *timer); /* timerfd.c */
+void signal_timer(struct timer *timer);                    /* signal.c: ITIMER_REAL and POSIX timers */
 void epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events); /* epoll.c */
 
 #endif

@@ -19,8 +19,8 @@ struct process;
 struct task;
 struct file;
 struct socket;
-struct net;   /* net.h: interfaces, ports, connections */
-struct fs;    /* fs.h: virtual inodes and files */
+struct net; /* net.h: interfaces, ports, connections */
+struct fs;  /* fs.h: virtual inodes and files */
 struct futexes;
 
 /* ---- Arena (arena.c): every host has one, a memfd mapped at the same address wherever it is mapped. ---- */
@@ -30,10 +30,10 @@ struct futexes;
 #define ARENA_CLASSES 32
 
 struct arena {
-    uint64_t end;                     /* first address past the arena */
-    uint64_t unused;                  /* first address never handed out */
-    void *free_list[ARENA_CLASSES];   /* of each size class, most recently freed first */
-    uint64_t bytes_in_use;            /* by size class, headers included */
+    uint64_t end;                   /* first address past the arena */
+    uint64_t unused;                /* first address never handed out */
+    void *free_list[ARENA_CLASSES]; /* of each size class, most recently freed first */
+    uint64_t bytes_in_use;          /* by size class, headers included */
 };
 
 /* Zeroed memory of at least `size` bytes, 16-byte aligned; NULL when the arena is full (callers answer -ENOMEM or
@@ -54,11 +54,11 @@ void rng_fill(struct host *host, enum rng_purpose purpose, void *bytes, size_t l
 
 enum timer_kind {
     TIMER_NONE,
-    TIMER_TASK,       /* owner: struct task, ends its task_block */
-    TIMER_TIMERFD,    /* owner: struct timerfd */
-    TIMER_ITIMER,     /* owner: struct process, ITIMER_REAL and alarm */
-    TIMER_POSIX,      /* owner: struct posix_timer */
-    TIMER_TCP,        /* owner: struct tcp (the timer's `detail` says which) */
+    TIMER_TASK,    /* owner: struct task, ends its task_block */
+    TIMER_TIMERFD, /* owner: struct timerfd */
+    TIMER_ITIMER,  /* owner: struct process, ITIMER_REAL and alarm */
+    TIMER_POSIX,   /* owner: struct posix_timer */
+    TIMER_TCP,     /* owner: struct tcp (the timer's `detail` says which) */
     TIMER_KINDS
 };
 struct timer {
@@ -73,9 +73,7 @@ void timer_init(struct timer *timer, enum timer_kind kind, uint8_t detail, void 
 /* Arms or re-arms. The heap grows in the arena; when that is full the timer fires at once rather than never. */
 void timer_arm(struct host *host, struct timer *timer, int64_t when);
 void timer_cancel(struct host *host, struct timer *timer);
-static inline bool timer_armed(const struct timer *timer) {
-    return timer->heap_index != 0;
-}
+static inline bool timer_armed(const struct timer *timer) { return timer->heap_index != 0; }
 int64_t timer_next(const struct host *host); /* NEVER if none */
 void timers_run(struct host *host);          /* fires everything due at host->now */
 
@@ -92,11 +90,9 @@ struct wait_entry {
     void *owner;            /* struct task, or struct epoll_item */
     uint32_t events;        /* POLL* bits that wake it; 0 = any */
     uint8_t kind;
-    bool exclusive;         /* at most one exclusive task is woken by wake_up */
+    bool exclusive; /* at most one exclusive task is woken by wake_up */
 };
-static inline void wait_queue_init(struct wait_queue *queue) {
-    list_init(&queue->waiters);
-}
+static inline void wait_queue_init(struct wait_queue *queue) { list_init(&queue->waiters); }
 void wait_add(struct wait_queue *queue, struct wait_entry *entry, struct task *task, uint32_t events);
 void wait_remove(struct wait_entry *entry);
 /* Tells every interested waiter that `events` (POLL* bits) may hold now. */
@@ -106,8 +102,8 @@ void wake_up(struct host *host, struct wait_queue *queue, uint32_t events);
  * block). The turn goes to the next runnable task of the host or back to the shard.
  * Returns 0 (woken, perhaps for nothing: check again), -ETIMEDOUT or -ERESTARTSYS. */
 __attribute__((warn_unused_result)) int task_block(struct task *task, int64_t deadline);
-void task_wake(struct task *task);       /* makes a blocked task runnable; harmless otherwise */
-void task_yield(struct task *task);      /* to the back of the run queue */
+void task_wake(struct task *task);                 /* makes a blocked task runnable; harmless otherwise */
+void task_yield(struct task *task);                /* to the back of the run queue */
 bool task_signal_pending(const struct task *task); /* something unblocked is pending: go back to user mode */
 
 /* ---- Tasks, processes, hosts ---- */
@@ -139,31 +135,31 @@ struct signal_info { /* the first 128 bytes of siginfo_t as Linux lays it out */
     } u;
 };
 struct signal_queue {
-    uint64_t set;           /* bit signo-1 */
-    struct list entries;    /* struct queued_signal, in order of arrival */
+    uint64_t set;        /* bit signo-1 */
+    struct list entries; /* struct queued_signal, in order of arrival */
 };
 struct signal_action { /* struct kernel_sigaction */
     uint64_t handler, flags, restorer, mask;
 };
 
 struct task {
-    struct list run_node;      /* in host->run_queue while runnable and not running */
-    struct list process_node;  /* in process->tasks */
-    struct list waits;         /* of wait_entry.owner_node */
+    struct list run_node;     /* in host->run_queue while runnable and not running */
+    struct list process_node; /* in process->tasks */
+    struct list waits;        /* of wait_entry.owner_node */
     struct host *host;
     struct process *process;
     int32_t tid;
     uint32_t state;
-    uint32_t turn;             /* futex word: 1 = run. Non-private futex, the shard wakes it too */
+    uint32_t turn; /* futex word: 1 = run. Non-private futex, the shard wakes it too */
     bool woken, timed_out;
-    struct timer timer;        /* TIMER_TASK: the deadline of task_block */
-    struct wait_entry wait;    /* for waits on a single queue */
-    void *scratch;             /* kalloc'ed memory of a call in progress, freed if the task dies */
-    struct file *held[2];      /* kept open by a call that sleeps on them: file_drop_held at its end, or if the task dies */
-    int32_t native_fd;         /* behind the descriptor that read, write, ioctl ... were called with; else -1 */
+    struct timer timer;     /* TIMER_TASK: the deadline of task_block */
+    struct wait_entry wait; /* for waits on a single queue */
+    void *scratch;          /* kalloc'ed memory of a call in progress, freed if the task dies */
+    struct file *held[2]; /* kept open by a call that sleeps on them: file_drop_held at its end, or if the task dies */
+    int32_t native_fd;    /* behind the descriptor that read, write, ioctl ... were called with; else -1 */
     /* signals */
     uint64_t signal_mask, saved_mask;
-    bool restore_mask;         /* sigsuspend, ppoll, ...: saved_mask comes back after the handler's frame is built */
+    bool restore_mask; /* sigsuspend, ppoll, ...: saved_mask comes back after the handler's frame is built */
     struct signal_queue signals;
     uint64_t altstack_base, altstack_size;
     int32_t altstack_flags;
@@ -179,21 +175,21 @@ struct task {
     char comm[16];
     uint32_t native_tid;
     /* accounting */
-    uint32_t idle_calls;       /* calls that only looked, in a row: spin detection */
-    uint32_t turn_calls;       /* calls since it last slept or yielded */
-    int64_t cpu_ns;            /* modelled CPU time not yet applied */
+    uint32_t idle_calls; /* calls that only looked, in a row: spin detection */
+    uint32_t turn_calls; /* calls since it last slept or yielded */
+    int64_t cpu_ns;      /* modelled CPU time not yet applied */
     int64_t cpu_total_ns;
     uint64_t calls;
-    uint32_t in_call;          /* the system call being served, for messages about hangs */
-    uint64_t call_site;        /* address after the calling instruction */
+    uint32_t in_call;   /* the system call being served, for messages about hangs */
+    uint64_t call_site; /* address after the calling instruction */
 };
 
 /* A program that is about to be started: kalloc'ed, taken over and freed by the new program's shim. */
 struct exec_request {
-    char path[4096];           /* real absolute path of the program that is to be run, after #! lines */
+    char path[4096]; /* real absolute path of the program that is to be run, after #! lines */
     uint32_t argument_count, environment_count;
-    uint32_t bytes;            /* of `strings` */
-    char strings[];            /* argument_count + environment_count NUL-terminated strings */
+    uint32_t bytes; /* of `strings` */
+    char strings[]; /* argument_count + environment_count NUL-terminated strings */
 };
 
 struct fd_entry {
@@ -209,38 +205,38 @@ struct fd_table {
 };
 
 struct process {
-    struct list host_node;     /* in host->processes */
+    struct list host_node; /* in host->processes */
     struct list tasks;
-    struct list children;      /* of sibling_node: live and zombie */
+    struct list children; /* of sibling_node: live and zombie */
     struct list sibling_node;
-    struct process *parent;    /* NULL: the shard started it, or its parent is gone */
+    struct process *parent; /* NULL: the shard started it, or its parent is gone */
     struct host *host;
     int32_t pid, process_group, session;
     uint32_t native_pid;
-    uint32_t config_index;     /* which configured process started this tree; UINT32_MAX = none (a descendant) */
+    uint32_t config_index; /* which configured process started this tree; UINT32_MAX = none (a descendant) */
     struct fd_table *files;
-    uint64_t mm;               /* identity of the address space, for private futexes */
+    uint64_t mm; /* identity of the address space, for private futexes */
     uint32_t umask;
     uint64_t brk_start, brk, brk_limit;
     struct signal_action *actions; /* [SIGNAL_COUNT], shared with CLONE_SIGHAND */
     struct signal_queue signals;
-    struct wait_queue child_wait;  /* wait4 sleeps here */
-    struct wait_queue exit_wait;   /* an execve that waits to be the only thread */
-    struct list pidfds;            /* struct pidfd: woken when it ends */
+    struct wait_queue child_wait; /* wait4 sleeps here */
+    struct wait_queue exit_wait;  /* an execve that waits to be the only thread */
+    struct list pidfds;           /* struct pidfd: woken when it ends */
     struct timer itimer;
     int64_t itimer_interval;
     struct list posix_timers;
     int32_t next_timer_id;
-    struct list shared_maps;   /* struct shared_map (mm.c) */
+    struct list shared_maps; /* struct shared_map (mm.c) */
     uint64_t limits[16][2];
     bool zombie;
-    bool dying;                /* exit_status is set; the tasks that are left end when they next run */
+    bool dying; /* exit_status is set; the tasks that are left end when they next run */
     bool dumpable;
-    int32_t exit_status;       /* as wait4 gives it */
-    int32_t exit_signal;       /* to the parent, SIGCHLD usually */
-    int32_t strace_fd;         /* native descriptor in the process, -1 = off */
-    char *executable;          /* kalloc'ed path, for /proc/self/exe */
-    char *command_line;        /* kalloc'ed, NUL separated, command_line_length bytes */
+    int32_t exit_status; /* as wait4 gives it */
+    int32_t exit_signal; /* to the parent, SIGCHLD usually */
+    int32_t strace_fd;   /* native descriptor in the process, -1 = off */
+    char *executable;    /* kalloc'ed path, for /proc/self/exe */
+    char *command_line;  /* kalloc'ed, NUL separated, command_line_length bytes */
     uint32_t command_line_length;
     int64_t start_time;
 };
@@ -258,21 +254,21 @@ struct host_counters {
 #define HOST_PATH_MAX 512
 struct host {
     uint32_t abi_version;
-    uint32_t id;               /* HostId */
+    uint32_t id; /* HostId */
     uint64_t seed;
-    int64_t now;               /* ns since the start of the simulation */
+    int64_t now; /* ns since the start of the simulation */
     uint64_t rng_counter[RNG_PURPOSES];
     struct arena arena;
-    uint32_t address;          /* IPv4, host byte order */
+    uint32_t address; /* IPv4, host byte order */
     char name[HOST_NAME_MAX];
-    char directory[HOST_PATH_MAX];    /* real path of the host's own directory */
-    char hosts_file[HOST_PATH_MAX];   /* real path of the generated /etc/hosts and its siblings' directory */
+    char directory[HOST_PATH_MAX];  /* real path of the host's own directory */
+    char hosts_file[HOST_PATH_MAX]; /* real path of the generated /etc/hosts and its siblings' directory */
     /* scheduler */
     struct list run_queue;
-    struct task *current;      /* holds the turn; NULL = the shard */
-    uint32_t shard_turn;       /* futex word */
+    struct task *current; /* holds the turn; NULL = the shard */
+    uint32_t shard_turn;  /* futex word */
     struct list processes;
-    struct list signalfds;     /* struct signalfd: woken when a signal arrives */
+    struct list signalfds; /* struct signalfd: woken when a signal arrives */
     int32_t next_pid;
     uint64_t next_mm;
     /* timers */
@@ -285,13 +281,13 @@ struct host {
     struct futexes *futexes;
     /* options */
     uint32_t strace_mode;
-    bool model_cpu;            /* deterministic CPU-cost model */
+    bool model_cpu; /* deterministic CPU-cost model */
     int64_t call_cost_ns, max_unapplied_cpu_ns;
-    uint32_t send_buffer, receive_buffer;   /* defaults for sockets, bytes */
+    uint32_t send_buffer, receive_buffer; /* defaults for sockets, bytes */
     bool send_autotune, receive_autotune;
     struct host_counters counters;
-    uint64_t warned_calls[8];  /* unsupported calls that the log has heard of, by number */
-    struct list warnings;      /* struct warning, taken by the shard */
+    uint64_t warned_calls[8]; /* unsupported calls that the log has heard of, by number */
+    struct list warnings;     /* struct warning, taken by the shard */
 };
 
 /* A line for the run's log, kept in the arena until the shard takes it. */
@@ -302,8 +298,8 @@ struct warning {
 };
 void warning_add(struct host *host, const char *text);
 
-/* Builds the table entry of a program that the shard starts: descriptors 0, 1, 2 are native, its number is `config_index`.
- * The task is runnable but in no queue. NULL: no memory. */
+/* Builds the table entry of a program that the shard starts: descriptors 0, 1, 2 are native, its number is
+ * `config_index`. The task is runnable but in no queue. NULL: no memory. */
 __attribute__((warn_unused_result)) struct task *host_start_process(struct host *host, uint32_t config_index,
                                                                     struct exec_request *request);
 
@@ -313,14 +309,14 @@ struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, 
 /* ---- Files (file.c): open file descriptions of every kind ---- */
 
 enum file_kind {
-    FILE_NATIVE,   /* a real file below the host's directory or elsewhere: fs.c */
-    FILE_VIRTUAL,  /* generated bytes: /proc, /sys, /dev/urandom: fs.c */
+    FILE_NATIVE,  /* a real file below the host's directory or elsewhere: fs.c */
+    FILE_VIRTUAL, /* generated bytes: /proc, /sys, /dev/urandom: fs.c */
     FILE_PIPE,
     FILE_EVENTFD,
     FILE_TIMERFD,
     FILE_SIGNALFD,
     FILE_EPOLL,
-    FILE_SOCKET_INET,    /* UDP and TCP: socket.c */
+    FILE_SOCKET_INET, /* UDP and TCP: socket.c */
     FILE_SOCKET_UNIX,
     FILE_SOCKET_NETLINK,
     FILE_PIDFD,
@@ -329,11 +325,11 @@ enum file_kind {
 struct file {
     uint32_t references;
     uint8_t kind;
-    uint32_t flags;          /* O_ACCMODE and the status flags O_NONBLOCK, O_APPEND, ... */
-    struct wait_queue wait;  /* who polls or sleeps on it */
-    struct list watches;     /* struct epoll_item.file_node: dropped when the description goes */
-    void *object;            /* what `kind` says */
-    int64_t position;        /* of FILE_VIRTUAL */
+    uint32_t flags;         /* O_ACCMODE and the status flags O_NONBLOCK, O_APPEND, ... */
+    struct wait_queue wait; /* who polls or sleeps on it */
+    struct list watches;    /* struct epoll_item.file_node: dropped when the description goes */
+    void *object;           /* what `kind` says */
+    int64_t position;       /* of FILE_VIRTUAL */
 };
 
 /* User memory as readv and writev name it. */
@@ -343,7 +339,7 @@ struct user_iovec {
 struct uio {
     const struct user_iovec *segments; /* in kernel or user-copied memory */
     size_t count;
-    size_t index, offset;   /* next byte: segment, offset inside */
+    size_t index, offset; /* next byte: segment, offset inside */
     size_t remaining;
 };
 void uio_init(struct uio *uio, const struct user_iovec *segments, size_t count);
@@ -355,8 +351,8 @@ void uio_advance(struct uio *uio, size_t length);
 /* What a kind of file can do. All of these are non-blocking: they answer -EAGAIN and the generic layer (file.c)
  * sleeps on file->wait until poll() says that trying again makes sense. NULL: -EINVAL (poll: always ready). */
 struct file_operations {
-    const char *name;    /* as /proc/self/fd shows it: "socket", "pipe", "anon_inode:[eventpoll]" */
-    bool stream;         /* a blocking write goes on until everything is taken */
+    const char *name; /* as /proc/self/fd shows it: "socket", "pipe", "anon_inode:[eventpoll]" */
+    bool stream;      /* a blocking write goes on until everything is taken */
     int64_t (*read)(struct task *task, struct file *file, struct uio *to, const int64_t *position);
     int64_t (*write)(struct task *task, struct file *file, struct uio *from, const int64_t *position);
     uint32_t (*poll)(struct file *file); /* POLL* bits that hold now; no user memory, the shard may ask */
@@ -388,8 +384,8 @@ int64_t file_read(struct task *task, struct file *file, struct uio *to, const in
 int64_t file_write(struct task *task, struct file *file, struct uio *from, const int64_t *position);
 
 /* Descriptors of the task's process. */
-struct file *fd_file(struct task *task, int fd);       /* borrowed; NULL: EBADF */
-struct fd_entry *fd_entry(struct task *task, int fd);  /* NULL: EBADF */
+struct file *fd_file(struct task *task, int fd);      /* borrowed; NULL: EBADF */
+struct fd_entry *fd_entry(struct task *task, int fd); /* NULL: EBADF */
 /* Lowest free number >= minimum; takes over the caller's reference, also on failure. -EMFILE, -ENOMEM. */
 __attribute__((warn_unused_result)) int fd_install(struct task *task, struct file *file, int minimum,
                                                    bool close_on_exec, int native_fd);
@@ -418,11 +414,11 @@ __attribute__((warn_unused_result)) int64_t platform_clone(struct task *parent, 
                                                            const struct clone_request *request);
 /* Replaces the program by the one that task->exec names. Does not return. */
 __attribute__((noreturn)) void platform_exec(struct task *task);
-/* Ends the real thread, or with `whole_process` the real process, after handing the turn to `next` (NULL: the shard). */
+/* Ends the real thread, or with `whole_process` the real process, after handing the turn to `next` (NULL: the shard).
+ */
 __attribute__((noreturn)) void platform_exit(struct host *host, struct task *next, bool whole_process);
 /* A line for the run's log: something the kernel could not do, with the caller where `task` is not NULL. */
-void platform_warn(struct host *host, struct task *task, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void platform_warn(struct host *host, struct task *task, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* printf for %s %c %d %u %x %p with l and ll, width and zero padding; returns the length it would have. */
 int kprintf(char *buffer, size_t capacity, const char *format, ...) __attribute__((format(printf, 3, 4)));

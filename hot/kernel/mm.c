@@ -27,12 +27,11 @@ struct shared_map {
     uint64_t object, offset; /* offset of `start` in the object */
 };
 
-static uint64_t page_up(uint64_t value) {
-    return (value + PAGE - 1) & ~(PAGE - 1);
-}
+static uint64_t page_up(uint64_t value) { return (value + PAGE - 1) & ~(PAGE - 1); }
 
 static bool reserved(uint64_t start, uint64_t length) {
-    return (start < ARENAS_END && start + length > ARENA_REGION_BASE) || (start < SHIM_END && start + length > SHIM_START);
+    return (start < ARENAS_END && start + length > ARENA_REGION_BASE) ||
+           (start < SHIM_END && start + length > SHIM_START);
 }
 
 static struct shared_map *shared_map_add(struct process *process, uint64_t start, uint64_t end, uint64_t object,
@@ -99,7 +98,8 @@ void mm_futex_key(const struct process *process, uint64_t address, bool private,
     }
 }
 
-/* Objects of anonymous memory are numbered with the address spaces; those of files carry a bit that these never have. */
+/* Objects of anonymous memory are numbered with the address spaces; those of files carry a bit that these never have.
+ */
 #define FILE_OBJECT (UINT64_C(1) << 63)
 
 int64_t sys_mmap(struct task *task, const uint64_t *a) {

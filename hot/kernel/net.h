@@ -51,17 +51,17 @@ struct socket_table {
 struct unix_domain; /* unix_socket.c */
 
 struct net {
-    struct packet_queue egress;   /* waiting for the uplink relay of the engine */
-    struct packet_queue backlog;  /* loopback packets, delivered by net_run_backlog */
+    struct packet_queue egress;  /* waiting for the uplink relay of the engine */
+    struct packet_queue backlog; /* loopback packets, delivered by net_run_backlog */
     bool in_backlog;
     struct socket_table ports;       /* by port (struct socket.port_node); unconnected ones first in a bucket */
     struct socket_table connections; /* connected sockets, by their four names (struct socket.connection_node) */
     struct unix_domain *unix_domain;
     uint64_t next_cookie;
-    int64_t icmp_time;            /* token bucket of the errors we send (Linux: icmp_msgs_per_sec) */
+    int64_t icmp_time; /* token bucket of the errors we send (Linux: icmp_msgs_per_sec) */
     uint32_t icmp_tokens;
-    uint32_t next_listener;       /* turns among listeners that share a port by SO_REUSEPORT */
-    uint16_t next_ephemeral;      /* starts at a place drawn from RNG_KERNEL, 32768..60999 */
+    uint32_t next_listener;  /* turns among listeners that share a port by SO_REUSEPORT */
+    uint16_t next_ephemeral; /* starts at a place drawn from RNG_KERNEL, 32768..60999 */
     uint16_t ip_id;
 };
 
@@ -71,49 +71,47 @@ struct tcp; /* tcp.h */
 
 struct socket {
     struct host *host;
-    struct file *file;         /* NULL after close (TCP goes on closing) and before accept */
+    struct file *file; /* NULL after close (TCP goes on closing) and before accept */
     int family, type, protocol;
     uint32_t state;
     /* names: IPv4 in host byte order; ports too */
     uint32_t local_address, remote_address; /* 0 = any / not connected */
     uint16_t local_port, remote_port;
-    bool bound_by_user;          /* the program asked for the port */
-    uint32_t bound_address;      /* what the program bound: what local_address goes back to when not connected */
+    bool bound_by_user;     /* the program asked for the port */
+    uint32_t bound_address; /* what the program bound: what local_address goes back to when not connected */
     struct list port_node, connection_node;
     /* options */
-    uint32_t send_buffer, receive_buffer;   /* bytes */
+    uint32_t send_buffer, receive_buffer;     /* bytes */
     bool send_buffer_set, receive_buffer_set; /* by the program: no autotuning */
-    uint32_t send_used, receive_used;       /* bytes charged: TCP's send queue; what waits to be read */
-    uint32_t queued_bytes, queued_packets;  /* handed to ip_output and still in this host (UDP's send buffer, TSQ) */
-    bool dead;                              /* socket_free was called; the memory goes with its last queued packet */
-    int64_t send_timeout, receive_timeout;  /* ns, NEVER = none */
-    int error;                              /* SO_ERROR: positive errno, cleared by reading */
+    uint32_t send_used, receive_used;         /* bytes charged: TCP's send queue; what waits to be read */
+    uint32_t queued_bytes, queued_packets;    /* handed to ip_output and still in this host (UDP's send buffer, TSQ) */
+    bool dead;                                /* socket_free was called; the memory goes with its last queued packet */
+    int64_t send_timeout, receive_timeout;    /* ns, NEVER = none */
+    int error;                                /* SO_ERROR: positive errno, cleared by reading */
     bool reuse_address, reuse_port, keepalive, broadcast, no_delay, cork, packet_info, timestamp, receive_errors;
     bool linger;
     int32_t linger_seconds;
     bool timestamp_ns, packet_ttl, packet_tos, pass_credentials, bind_late, free_bind;
-    bool connect_pending;                   /* a non-blocking connect's outcome was not reported yet */
-    uint8_t mtu_discover;                   /* IP_PMTUDISC_* */
+    bool connect_pending; /* a non-blocking connect's outcome was not reported yet */
+    uint8_t mtu_discover; /* IP_PMTUDISC_* */
     bool multicast_loop;
     int32_t multicast_ttl;
     uint32_t multicast_address;
-    uint32_t bound_interface;               /* SO_BINDTODEVICE: 0, INTERFACE_LO or INTERFACE_ETH */
+    uint32_t bound_interface; /* SO_BINDTODEVICE: 0, INTERFACE_LO or INTERFACE_ETH */
     uint64_t cookie;
-    int32_t peer_pid;                       /* SO_PEERCRED; 0 = none */
+    int32_t peer_pid; /* SO_PEERCRED; 0 = none */
     int32_t priority, mark, tos, ttl, low_water;
     bool read_shutdown, write_shutdown;
-    struct packet_queue receive;            /* UDP datagrams, netlink answers; TCP keeps its own */
-    struct packet *pending;                 /* UDP: what MSG_MORE and UDP_CORK gathered so far */
+    struct packet_queue receive; /* UDP datagrams, netlink answers; TCP keeps its own */
+    struct packet *pending;      /* UDP: what MSG_MORE and UDP_CORK gathered so far */
     uint32_t pending_capacity;
     bool pending_cork;
-    uint64_t drops;                         /* datagrams that found the receive buffer full */
+    uint64_t drops; /* datagrams that found the receive buffer full */
     struct tcp *tcp;
-    void *family_data;                      /* other families */
+    void *family_data; /* other families */
 };
 
-static inline uint16_t get16(const uint8_t *p) {
-    return (uint16_t)((p[0] << 8) | p[1]);
-}
+static inline uint16_t get16(const uint8_t *p) { return (uint16_t)((p[0] << 8) | p[1]); }
 static inline uint32_t get32(const uint8_t *p) {
     return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | (uint32_t)p[3];
 }
@@ -130,7 +128,8 @@ static inline void put32(uint8_t *p, uint32_t v) {
 
 /* ---- inet.c ---- */
 __attribute__((warn_unused_result)) int net_create(struct host *host); /* host->net; 0 or -ENOMEM */
-__attribute__((warn_unused_result)) struct packet *packet_create(struct host *host, uint32_t length); /* data is not cleared */
+__attribute__((warn_unused_result)) struct packet *packet_create(struct host *host,
+                                                                 uint32_t length); /* data is not cleared */
 void packet_free(struct host *host, struct packet *packet); /* no longer counted in its owner's queued_bytes */
 /* Memory that a packet of `length` bytes costs in Linux (skb truesize): what buffers are charged. */
 uint32_t packet_charge(uint32_t length);
@@ -140,7 +139,8 @@ struct packet *packet_queue_pop(struct packet_queue *queue);
 void ip_header(struct host *host, struct packet *packet, uint8_t protocol, uint32_t source, uint32_t destination,
                const struct socket *options);
 /* Sends: loopback and the host's own address go to the backlog, the rest to the egress queue. Takes the packet. Where
- * it has an owner, its charge is added to queued_bytes until it left the host; then socket_write_space(owner) is called. */
+ * it has an owner, its charge is added to queued_bytes until it left the host; then socket_write_space(owner) is
+ * called. */
 void ip_output(struct host *host, struct packet *packet);
 /* What arrives from the wire, in the shard. Copies. Malformed bytes are dropped and counted. */
 void net_receive(struct host *host, const uint8_t *bytes, uint32_t length);
@@ -152,13 +152,14 @@ void net_egress_pop(struct host *host); /* removes the head without freeing */
 void net_sent(struct host *host, struct packet *packet);
 
 /* Ports and connections. Addresses and ports in host byte order. */
-__attribute__((warn_unused_result)) int inet_bind(struct socket *socket, uint32_t address, uint16_t port); /* port 0: ephemeral; -EADDRINUSE, -EADDRNOTAVAIL */
+__attribute__((warn_unused_result)) int inet_bind(struct socket *socket, uint32_t address,
+                                                  uint16_t port); /* port 0: ephemeral; -EADDRINUSE, -EADDRNOTAVAIL */
 /* Before connect or send, where no port is bound yet. With its remote names set it may share a port with connections to
  * other places. -EADDRNOTAVAIL when ports have run out. */
 __attribute__((warn_unused_result)) int inet_autobind(struct socket *socket);
 void inet_unbind(struct socket *socket); /* leaves both tables */
-/* Enters the connection table with its four names, and the port table where it is not there yet (accepted sockets). Called
- * again after a name changed. -EADDRNOTAVAIL: another socket has these names. */
+/* Enters the connection table with its four names, and the port table where it is not there yet (accepted sockets).
+ * Called again after a name changed. -EADDRNOTAVAIL: another socket has these names. */
 __attribute__((warn_unused_result)) int inet_connected(struct socket *socket);
 /* Leaves the connection table and forgets the remote name; keeps the local one only where the program bound it. */
 void inet_disconnected(struct socket *socket);
@@ -172,22 +173,23 @@ uint32_t inet_source_address(const struct host *host, uint32_t destination); /* 
 bool inet_is_local(const struct host *host, uint32_t address);
 
 /* ---- socket.c ---- */
-__attribute__((warn_unused_result)) struct socket *socket_create(struct host *host, int family, int type, int protocol); /* no file yet */
+__attribute__((warn_unused_result)) struct socket *socket_create(struct host *host, int family, int type,
+                                                                 int protocol); /* no file yet */
 void socket_free(struct socket *socket); /* leaves the tables, drops receive and pending; TCP's own queues are empty */
-void socket_write_space(struct socket *socket); /* a charged packet left: UDP wakes writers, TCP sends more */
+void socket_write_space(struct socket *socket);           /* a charged packet left: UDP wakes writers, TCP sends more */
 void socket_wake(struct socket *socket, uint32_t events); /* wakes socket->file's waiters, if it has a file */
 void socket_set_error(struct socket *socket, int error);  /* and wakes with POLLERR */
 
 /* ---- udp.c ---- non-blocking; flags are MSG_* */
 struct udp_message {
-    uint32_t address;       /* the other end */
+    uint32_t address; /* the other end */
     uint16_t port;
     bool has_address;       /* sendto named one */
     bool has_local_address; /* IP_PKTINFO named the source to send from */
     uint32_t local_address; /* received on, or to send from (IP_PKTINFO) */
     uint8_t ttl, tos;       /* received with */
     int64_t time;
-    size_t full_length;     /* of the datagram, for MSG_TRUNC */
+    size_t full_length; /* of the datagram, for MSG_TRUNC */
 };
 int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int flags, const struct udp_message *to);
 int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, int flags, struct udp_message *from);
@@ -196,23 +198,25 @@ uint32_t udp_poll(const struct socket *socket);
 void udp_close(struct socket *socket);
 
 /* ---- tcp.c: what socket.c and inet.c need of TCP. All non-blocking. ---- */
-__attribute__((warn_unused_result)) int tcp_create(struct socket *socket);                 /* 0 or -ENOMEM */
-int tcp_connect(struct socket *socket);                /* names are set; sends SYN; -EINPROGRESS, or an error */
+__attribute__((warn_unused_result)) int tcp_create(struct socket *socket); /* 0 or -ENOMEM */
+int tcp_connect(struct socket *socket); /* names are set; sends SYN; -EINPROGRESS, or an error */
 int tcp_listen(struct socket *socket, int backlog);
-struct socket *tcp_accept(struct socket *socket);      /* NULL: nothing established waits */
-int64_t tcp_send(struct task *task, struct socket *socket, struct uio *from, int flags); /* bytes taken, -EAGAIN, -EPIPE, ... */
-int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to, int flags); /* MSG_PEEK, MSG_TRUNC; 0 = end */
+struct socket *tcp_accept(struct socket *socket); /* NULL: nothing established waits */
+int64_t tcp_send(struct task *task, struct socket *socket, struct uio *from,
+                 int flags); /* bytes taken, -EAGAIN, -EPIPE, ... */
+int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to,
+                    int flags); /* MSG_PEEK, MSG_TRUNC; 0 = end */
 int tcp_shutdown(struct socket *socket, bool read, bool write);
-void tcp_close(struct socket *socket);                 /* the file is gone; frees the socket now or when TCP is done */
+void tcp_close(struct socket *socket); /* the file is gone; frees the socket now or when TCP is done */
 uint32_t tcp_poll(const struct socket *socket);
-int64_t tcp_unread(const struct socket *socket);       /* FIONREAD */
-int64_t tcp_unsent(const struct socket *socket);       /* SIOCOUTQ */
-int tcp_keepalive_changed(struct socket *socket);      /* SO_KEEPALIVE was set */
+int64_t tcp_unread(const struct socket *socket);  /* FIONREAD */
+int64_t tcp_unsent(const struct socket *socket);  /* SIOCOUTQ */
+int tcp_keepalive_changed(struct socket *socket); /* SO_KEEPALIVE was set */
 /* level IPPROTO_TCP; values in kernel memory. -ENOPROTOOPT if unknown. */
 int tcp_set_option(struct socket *socket, int name, const void *value, uint32_t length);
 int tcp_get_option(struct socket *socket, int name, void *value, uint32_t *length);
 void tcp_input(struct host *host, struct packet *packet); /* takes the packet; answers RST where nobody listens */
 void tcp_timer(struct host *host, struct timer *timer);
-void tcp_write_space(struct socket *socket);           /* part of what it sent has left the host: send more (TSQ) */
+void tcp_write_space(struct socket *socket); /* part of what it sent has left the host: send more (TSQ) */
 
 #endif

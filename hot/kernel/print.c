@@ -96,8 +96,7 @@ int kvprintf(char *buffer, size_t capacity, const char *format, __builtin_va_lis
         }
         case 'd': {
             int64_t value = longs ? __builtin_va_arg(arguments, int64_t) : __builtin_va_arg(arguments, int);
-            put_number(&out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, value < 0, 10, width, left, pad,
-                       false);
+            put_number(&out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, value < 0, 10, width, left, pad, false);
             break;
         }
         case 'u':

@@ -111,10 +111,10 @@ struct task *process_create(struct host *host, struct process *parent) {
     process->process_group = process->session = process->pid;
     for (size_t i = 0; i < ARRAY_LENGTH(process->limits); i++)
         process->limits[i][0] = process->limits[i][1] = UINT64_MAX;
-    process->limits[3][0] = 8 << 20;                      /* RLIMIT_STACK */
-    process->limits[4][0] = 0;                            /* RLIMIT_CORE */
+    process->limits[3][0] = 8 << 20;                       /* RLIMIT_STACK */
+    process->limits[4][0] = 0;                             /* RLIMIT_CORE */
     process->limits[6][0] = process->limits[6][1] = 32768; /* RLIMIT_NPROC */
-    process->limits[7][0] = 1024;                         /* RLIMIT_NOFILE */
+    process->limits[7][0] = 1024;                          /* RLIMIT_NOFILE */
     process->limits[7][1] = 1 << 20;
     return task;
 }
@@ -196,8 +196,8 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
         platform_warn(host, task, "clone: a thread with its own descriptor table is not supported");
         return -EINVAL;
     }
-    if (flags & (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
-                 CLONE_NEWNET))
+    if (flags &
+        (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET))
         return -EPERM;
     if ((flags & CLONE_VM) && !thread && !(flags & CLONE_VFORK) && request->stack == 0)
         return -EINVAL;
@@ -335,8 +335,7 @@ static void task_detach(struct task *task) {
     timer_cancel(task->host, &task->timer);
     list_remove(&task->run_node);
     futex_forget(task);
-    list_for_each_safe(node, &task->waits)
-        wait_remove(list_entry(node, struct wait_entry, owner_node));
+    list_for_each_safe(node, &task->waits) wait_remove(list_entry(node, struct wait_entry, owner_node));
     file_drop_held(task);
     end_vfork(task);
     /* A parent that dies in vfork is not woken by its child any more. */
@@ -351,9 +350,7 @@ static void task_detach(struct task *task) {
     task->state = TASK_DEAD;
 }
 
-static void reap(struct process *process) {
-    process_free(process);
-}
+static void reap(struct process *process) { process_free(process); }
 
 /* The last task is gone: descriptors close, children are orphaned, the parent learns of it. */
 static void process_finish(struct process *process, bool in_process) {
@@ -438,9 +435,7 @@ void process_abandon(struct process *process, int status) {
     net_run_backlog(process->host);
 }
 
-int64_t sys_exit(struct task *task, const uint64_t *a) {
-    task_exit(task, (int)a[0]);
-}
+int64_t sys_exit(struct task *task, const uint64_t *a) { task_exit(task, (int)a[0]); }
 
 int64_t sys_exit_group(struct task *task, const uint64_t *a) {
     process_exit_group(task->process, WAIT_STATUS_EXIT((int)a[0]));

@@ -20,11 +20,9 @@ static inline struct task *process_task(struct process *process) {
     return list_empty(&process->tasks) ? NULL : list_entry(process->tasks.next, struct task, process_node);
 }
 /* Whether code, arguments and environment fit; loads the names into a new exec_request. */
-__attribute__((warn_unused_result)) struct exec_request *exec_request_create(struct host *host, const char *path,
-                                                                             const char *const *arguments,
-                                                                             uint32_t argument_count,
-                                                                             const char *const *environment,
-                                                                             uint32_t environment_count);
+__attribute__((warn_unused_result)) struct exec_request *
+exec_request_create(struct host *host, const char *path, const char *const *arguments, uint32_t argument_count,
+                    const char *const *environment, uint32_t environment_count);
 void process_set_program(struct task *task, const struct exec_request *request);
 
 #define WAIT_STATUS_EXIT(code) (((code) & 0xff) << 8)

@@ -51,7 +51,8 @@ static int queue_add(struct host *host, struct signal_queue *queue, int signo, c
     return 0;
 }
 
-/* Takes the lowest signal of `set`, as Linux does: synchronous faults come through signal_force, before all of these. */
+/* Takes the lowest signal of `set`, as Linux does: synchronous faults come through signal_force, before all of these.
+ */
 static int queue_take(struct host *host, struct signal_queue *queue, uint64_t set, struct signal_info *info) {
     set &= queue->set;
     if (!set)
@@ -96,8 +97,7 @@ struct signalfd {
 };
 
 static void signalfds_wake(struct host *host) {
-    list_for_each(node, &host->signalfds)
-        wake_up(host, &list_entry(node, struct signalfd, node)->file->wait, POLLIN);
+    list_for_each(node, &host->signalfds) wake_up(host, &list_entry(node, struct signalfd, node)->file->wait, POLLIN);
 }
 
 static int take_for(struct task *task, uint64_t set, struct signal_info *info) {
@@ -151,8 +151,7 @@ static uint32_t signalfd_poll(struct file *file) {
     if (!process)
         return 0;
     uint64_t pending = process->signals.set;
-    list_for_each(node, &process->tasks)
-        pending |= list_entry(node, struct task, process_node)->signals.set;
+    list_for_each(node, &process->tasks) pending |= list_entry(node, struct task, process_node)->signals.set;
     return pending & signalfd->mask ? POLLIN | POLLRDNORM : 0;
 }
 
@@ -192,7 +191,8 @@ int64_t sys_signalfd4(struct task *task, const uint64_t *a) {
         return fd;
     }
     struct signalfd *signalfd = kalloc(host, sizeof *signalfd);
-    struct file *file = signalfd ? file_create(host, FILE_SIGNALFD, 2 | (uint32_t)(flags & SFD_NONBLOCK), signalfd) : NULL;
+    struct file *file =
+        signalfd ? file_create(host, FILE_SIGNALFD, 2 | (uint32_t)(flags & SFD_NONBLOCK), signalfd) : NULL;
     if (!file) {
         kfree(host, signalfd);
         return -ENOMEM;
@@ -250,8 +250,7 @@ int signal_send_process(struct process *process, int signo, const struct signal_
         return 0;
     /* Blocked only if every thread blocks it. */
     uint64_t mask = ~UINT64_C(0);
-    list_for_each(node, &process->tasks)
-        mask &= list_entry(node, struct task, process_node)->signal_mask;
+    list_for_each(node, &process->tasks) mask &= list_entry(node, struct task, process_node)->signal_mask;
     if (!check_signal(process, signo, mask))
         return 0;
     int result = queue_add(process->host, &process->signals, signo, info);
@@ -485,9 +484,7 @@ static struct signal_info info_from(struct task *task, int signo, int code) {
     return info;
 }
 
-static bool bad_signal(uint64_t signo) {
-    return (int)signo < 0 || (int)signo > SIGNAL_COUNT;
-}
+static bool bad_signal(uint64_t signo) { return (int)signo < 0 || (int)signo > SIGNAL_COUNT; }
 
 int64_t sys_kill(struct task *task, const uint64_t *a) {
     int pid = (int)a[0], signo = (int)a[1];
@@ -497,10 +494,9 @@ int64_t sys_kill(struct task *task, const uint64_t *a) {
     bool found = false;
     list_for_each_safe(node, &task->host->processes) {
         struct process *process = list_entry(node, struct process, host_node);
-        bool match = pid > 0 ? process->pid == pid
-                     : pid == -1
-                         ? process != task->process
-                         : process->process_group == (pid ? -pid : task->process->process_group);
+        bool match = pid > 0     ? process->pid == pid
+                     : pid == -1 ? process != task->process
+                                 : process->process_group == (pid ? -pid : task->process->process_group);
         if (!match)
             continue;
         found = true;
@@ -608,8 +604,8 @@ struct user_timeval {
 
 static void itimer_read(const struct process *process, struct user_timeval out[2]) {
     int64_t left = timer_armed(&process->itimer) ? process->itimer.when - process->host->now : 0;
-    out[0] = (struct user_timeval){process->itimer_interval / NS_PER_S,
-                                   process->itimer_interval % NS_PER_S / NS_PER_US};
+    out[0] =
+        (struct user_timeval){process->itimer_interval / NS_PER_S, process->itimer_interval % NS_PER_S / NS_PER_US};
     out[1] = (struct user_timeval){left / NS_PER_S, left % NS_PER_S / NS_PER_US};
 }
 

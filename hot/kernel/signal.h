@@ -39,9 +39,7 @@
 #define KSA_RESETHAND 0x80000000u
 #define KSA_RESTORER 0x04000000u
 
-static inline uint64_t signal_bit(int signo) {
-    return UINT64_C(1) << (signo - 1);
-}
+static inline uint64_t signal_bit(int signo) { return UINT64_C(1) << (signo - 1); }
 #define UNBLOCKABLE (signal_bit(KSIGKILL) | signal_bit(KSIGSTOP))
 
 struct signal_delivery {

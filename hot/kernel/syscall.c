@@ -39,9 +39,7 @@ static const struct description {
 #undef CALL
 };
 
-const char *syscall_name(uint64_t number) {
-    return number < SYSCALL_LIMIT ? descriptions[number].name : NULL;
-}
+const char *syscall_name(uint64_t number) { return number < SYSCALL_LIMIT ? descriptions[number].name : NULL; }
 
 bool syscall_needs_frame(uint64_t number) {
     return number >= SYSCALL_LIMIT || !functions[number] || (descriptions[number].flags & FRAME);

@@ -33,8 +33,7 @@ int64_t sys_sysinfo(struct task *task, const uint64_t *a) {
     info.total = UINT64_C(4) << 30;
     info.free = UINT64_C(3) << 30;
     info.unit = 1;
-    list_for_each(node, &task->host->processes)
-        info.processes++;
+    list_for_each(node, &task->host->processes) info.processes++;
     return copy_to_user(a[0], &info, sizeof info);
 }
 

@@ -265,7 +265,6 @@ void tcp_established(struct tcp *tcp) {
     grow_send_buffer(tcp);
     tcp->space_bytes = KMIN(tcp->rcv_wnd, TCP_INITIAL_WINDOW * tcp->advertised_mss);
     tcp->space_time = tcp_now(tcp);
-    tcp->cwnd_time = tcp_now(tcp);
     tcp->cwnd_sequence = tcp->snd_nxt;
     tcp->last_heard = tcp_now(tcp);
     tcp->backoff = tcp->retransmits = 0;

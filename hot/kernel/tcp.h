@@ -39,6 +39,15 @@ enum tcp_state {
 #define TCP_PSH 0x08u
 #define TCP_ACK 0x10u
 
+/* Options: RFC 9293, 3.1; RFC 7323, 2.2 and 3.2; RFC 2018, 2 and 3. */
+#define TCP_OPTION_END 0
+#define TCP_OPTION_NOP 1
+#define TCP_OPTION_MSS 2
+#define TCP_OPTION_WINDOW_SCALE 3
+#define TCP_OPTION_SACK_PERMITTED 4
+#define TCP_OPTION_SACK 5
+#define TCP_OPTION_TIMESTAMPS 8
+
 #define TCP_RTO_INITIAL (1 * NS_PER_S) /* RFC 6298, 2.1 */
 #define TCP_RTO_MIN (200 * NS_PER_MS)  /* Linux; RFC 6298, 2.4 would have 1 s */
 #define TCP_RTO_MAX (120 * NS_PER_S)
@@ -151,13 +160,13 @@ struct tcp {
     struct tcp_segment *unsent; /* first of the queue that was never sent; NULL: none */
     uint32_t packets_out;       /* sent and not cumulatively acknowledged */
     uint32_t sacked_out, lost_out;
-    uint32_t duplicate_acks;             /* only where the peer has no SACK */
-    uint32_t pushed_sequence, small_end; /* last PSH; end of the last small segment (Minshall's Nagle) */
-    bool throttled;                      /* stopped by the limit on the egress queue */
-    bool no_space;                       /* a writer or poller found no room: tell it when there is */
-    bool done;                           /* was connected once and is over (Linux: SOCK_DONE) */
-    bool orphan;                         /* the program has closed it */
-    bool fin_queued;                     /* a FIN stands at the end of the queue, or was sent and acknowledged */
+    uint32_t duplicate_acks; /* only where the peer has no SACK */
+    uint32_t small_end;      /* end of the last small segment sent (Minshall's Nagle) */
+    bool throttled;          /* stopped by the limit on the egress queue */
+    bool no_space;           /* a writer or poller found no room: tell it when there is */
+    bool done;               /* was connected once and is over (Linux: SOCK_DONE) */
+    bool orphan;             /* the program has closed it */
+    bool fin_queued;         /* a FIN stands at the end of the queue, or was sent and acknowledged */
 
     /* Round-trip time (RFC 6298 with Linux's variance); ns */
     int64_t srtt_8, mdev_4, rttvar, mdev_max, rto, min_rtt, min_rtt_time;
@@ -186,8 +195,7 @@ struct tcp {
     uint32_t prr_delivered, prr_out, prior_cwnd;
 
     /* Congestion control; windows in segments */
-    uint32_t cwnd, ssthresh, cwnd_count, cwnd_used;
-    int64_t cwnd_time;
+    uint32_t cwnd, ssthresh, cwnd_count;
     bool cwnd_limited;
     uint32_t cwnd_sequence, max_packets_out;
     uint64_t delivered;
@@ -197,7 +205,7 @@ struct tcp {
         uint64_t w_est_16;            /* 4.3, 16 fraction bits */
         int64_t epoch;                /* -1: not begun */
         uint32_t prior_cwnd;
-        int64_t delay_min, round_min, last_round_min;
+        int64_t round_min, last_round_min;
         uint32_t round_end, round_samples;
     } cubic;
 
@@ -212,16 +220,15 @@ struct tcp {
     struct packet *collector; /* ready_tail, if small segments may be copied into it */
     uint32_t sack_count;
     struct tcp_sack_block sack_blocks[TCP_SACK_BLOCKS]; /* newest first */
-    struct tcp_sack_block dsack;                        /* empty: start == end */
+    struct tcp_sack_block dsack;                        /* to be told next (RFC 2883), if has_dsack */
     bool has_dsack;
     bool fin_received;
-    uint32_t fin_sequence;
     bool ack_scheduled, ack_now, interactive;
     bool small_arrived; /* since the last ACK: less than a full segment */
     uint8_t quick_acks;
     int64_t ack_delay, last_received, last_heard, last_challenge; /* last_heard: any ACK; last_received: data */
     int64_t receive_rtt_8, space_time;
-    uint32_t receive_rtt_echo, space_bytes, read_bytes, space_start;
+    uint32_t receive_rtt_echo, space_bytes, read_bytes;
 
     /* Listening, and waiting to be accepted */
     struct tcp *listener;
@@ -333,7 +340,6 @@ void tcp_congestion_acked(struct tcp *tcp, uint32_t segments); /* grows the wind
 void tcp_congestion_rtt(struct tcp *tcp, int64_t rtt);         /* each sample: HyStart */
 void tcp_congestion_timeout(struct tcp *tcp);                  /* an RTO: forget the epoch */
 void tcp_congestion_idle(struct tcp *tcp);                     /* sending begins after a pause */
-uint32_t tcp_congestion_window_of(const struct tcp *tcp, uint32_t cwnd);
 const char *tcp_congestion_name(enum tcp_congestion_kind kind);
 int tcp_congestion_of(const char *name, size_t length); /* kind or -ENOENT */
 

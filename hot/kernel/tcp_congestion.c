@@ -48,7 +48,6 @@ void tcp_congestion_timeout(struct tcp *tcp) {
     tcp->cubic.epoch = -1;
     tcp->cubic.round_samples = 0;
     tcp->cubic.round_min = tcp->cubic.last_round_min = 0;
-    tcp->cubic.delay_min = 0;
     tcp->cwnd_count = 0;
 }
 

@@ -8,13 +8,6 @@
 
 #include <asm/poll.h>
 
-#define OPTION_END 0
-#define OPTION_NOP 1
-#define OPTION_MSS 2
-#define OPTION_WINDOW_SCALE 3
-#define OPTION_SACK_PERMITTED 4
-#define OPTION_SACK 5
-#define OPTION_TIMESTAMPS 8
 #define WINDOW_SCALE_MAX 14 /* RFC 7323, 2.3 */
 #define QUICK_ACKS_MAX 16u  /* Linux TCP_MAX_QUICKACKS */
 #define RACK_STEPS_MAX 255u
@@ -25,25 +18,25 @@
 /* ---- Reading a segment ---- */
 
 static void parse_options(const uint8_t *p, const uint8_t *end, struct tcp_header *header) {
-    while (p < end && *p != OPTION_END) {
-        if (*p == OPTION_NOP) {
+    while (p < end && *p != TCP_OPTION_END) {
+        if (*p == TCP_OPTION_NOP) {
             p++;
             continue;
         }
         if (end - p < 2 || p[1] < 2 || p[1] > end - p)
             return;
         uint8_t kind = p[0], length = p[1];
-        if (kind == OPTION_MSS && length == 4) {
+        if (kind == TCP_OPTION_MSS && length == 4) {
             header->mss = get16(p + 2);
-        } else if (kind == OPTION_WINDOW_SCALE && length == 3) {
+        } else if (kind == TCP_OPTION_WINDOW_SCALE && length == 3) {
             header->window_scale = (int8_t)KMIN(p[2], WINDOW_SCALE_MAX);
-        } else if (kind == OPTION_SACK_PERMITTED && length == 2) {
+        } else if (kind == TCP_OPTION_SACK_PERMITTED && length == 2) {
             header->sack_permitted = true;
-        } else if (kind == OPTION_TIMESTAMPS && length == 10) {
+        } else if (kind == TCP_OPTION_TIMESTAMPS && length == 10) {
             header->has_timestamp = true;
             header->timestamp = get32(p + 2);
             header->timestamp_echo = get32(p + 6);
-        } else if (kind == OPTION_SACK && (length - 2) % 8 == 0) {
+        } else if (kind == TCP_OPTION_SACK && (length - 2) % 8 == 0) {
             header->sack_count = KMIN((uint32_t)(length - 2) / 8, TCP_SACK_BLOCKS);
             for (uint32_t i = 0; i < header->sack_count; i++) {
                 header->sack[i].start = get32(p + 2 + 8 * i);
@@ -193,7 +186,6 @@ static void undo(struct tcp *tcp, bool unmark) {
             unmark_lost(tcp, list_entry(tcp->lost.next, struct tcp_segment, order));
     tcp->cwnd = KMAX(tcp->cwnd, tcp->undo_cwnd);
     tcp->ssthresh = KMAX(tcp->ssthresh, tcp->undo_ssthresh);
-    tcp->cwnd_time = tcp_now(tcp);
     tcp->undo_possible = false;
     tcp->rack_advanced = true;
 }
@@ -223,7 +215,6 @@ static void begin_reduction(struct tcp *tcp) {
 static void end_reduction(struct tcp *tcp) {
     if (tcp->ssthresh < TCP_SSTHRESH_INFINITE && (tcp->recovery == TCP_CWR || tcp->undo_possible))
         tcp->cwnd = tcp->ssthresh;
-    tcp->cwnd_time = tcp_now(tcp);
 }
 
 /* RFC 6937, 3: the window shrinks in step with what leaves the network. */
@@ -282,7 +273,6 @@ void tcp_enter_loss(struct tcp *tcp) {
     }
     tcp->cwnd = tcp_in_flight(tcp) + 1;
     tcp->cwnd_count = 0;
-    tcp->cwnd_time = tcp_now(tcp);
     tcp->recovery = TCP_LOSS;
     tcp->high_sequence = tcp->snd_nxt;
     tcp->loss_probe_out = false;

@@ -6,13 +6,6 @@
  */
 #include "tcp.h"
 
-#define OPTION_END 0
-#define OPTION_NOP 1
-#define OPTION_MSS 2            /* RFC 9293, 3.7.1 */
-#define OPTION_WINDOW_SCALE 3   /* RFC 7323, 2.2 */
-#define OPTION_SACK_PERMITTED 4 /* RFC 2018, 2 */
-#define OPTION_SACK 5           /* RFC 2018, 3 */
-#define OPTION_TIMESTAMPS 8     /* RFC 7323, 3.2 */
 #define OPTIONS_MAX 40u
 #define CHALLENGE_INTERVAL (500 * NS_PER_MS) /* net.ipv4.tcp_invalid_ratelimit */
 
@@ -68,9 +61,9 @@ static int64_t queue_limit(const struct tcp *tcp) {
 /* ---- Building ---- */
 
 static uint8_t *put_timestamps(const struct tcp *tcp, uint8_t *p) {
-    *p++ = OPTION_NOP;
-    *p++ = OPTION_NOP;
-    *p++ = OPTION_TIMESTAMPS;
+    *p++ = TCP_OPTION_NOP;
+    *p++ = TCP_OPTION_NOP;
+    *p++ = TCP_OPTION_TIMESTAMPS;
     *p++ = 10;
     put32(p, tcp_clock(tcp));
     put32(p + 4, tcp->timestamp_recent);
@@ -78,21 +71,21 @@ static uint8_t *put_timestamps(const struct tcp *tcp, uint8_t *p) {
 }
 
 static uint8_t *put_syn_options(const struct tcp *tcp, uint8_t *p, bool answer) {
-    *p++ = OPTION_MSS;
+    *p++ = TCP_OPTION_MSS;
     *p++ = 4;
     put16(p, (uint16_t)tcp->advertised_mss);
     p += 2;
     if (!answer || tcp->sack) {
-        *p++ = OPTION_NOP;
-        *p++ = OPTION_NOP;
-        *p++ = OPTION_SACK_PERMITTED;
+        *p++ = TCP_OPTION_NOP;
+        *p++ = TCP_OPTION_NOP;
+        *p++ = TCP_OPTION_SACK_PERMITTED;
         *p++ = 2;
     }
     if (!answer || tcp->timestamps)
         p = put_timestamps(tcp, p);
     if (!answer || tcp->rcv_scale) {
-        *p++ = OPTION_NOP;
-        *p++ = OPTION_WINDOW_SCALE;
+        *p++ = TCP_OPTION_NOP;
+        *p++ = TCP_OPTION_WINDOW_SCALE;
         *p++ = 3;
         *p++ = TCP_WINDOW_SCALE;
     }
@@ -105,9 +98,9 @@ static uint8_t *put_sack(struct tcp *tcp, uint8_t *p, uint32_t space) {
     blocks = KMIN(blocks, space >= 4 ? (space - 4) / 8 : 0);
     if (!tcp->sack || !blocks)
         return p;
-    *p++ = OPTION_NOP;
-    *p++ = OPTION_NOP;
-    *p++ = OPTION_SACK;
+    *p++ = TCP_OPTION_NOP;
+    *p++ = TCP_OPTION_NOP;
+    *p++ = TCP_OPTION_SACK;
     *p++ = (uint8_t)(2 + 8 * blocks);
     if (tcp->has_dsack) {
         put32(p, tcp->dsack.start);
@@ -251,8 +244,6 @@ static void restart_after_idle(struct tcp *tcp) {
         for (; idle > tcp->rto && cwnd > restart; idle -= tcp->rto)
             cwnd /= 2;
         tcp->cwnd = KMAX(cwnd, restart);
-        tcp->cwnd_time = tcp_now(tcp);
-        tcp->cwnd_used = 0;
     }
 }
 

@@ -13,8 +13,7 @@ struct user_timespec {
 
 static int64_t process_cpu(const struct process *process) {
     int64_t total = 0;
-    list_for_each(node, &process->tasks)
-        total += list_entry(node, struct task, process_node)->cpu_total_ns;
+    list_for_each(node, &process->tasks) total += list_entry(node, struct task, process_node)->cpu_total_ns;
     return total;
 }
 

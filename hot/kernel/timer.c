@@ -81,9 +81,7 @@ void timer_cancel(struct host *host, struct timer *timer) {
         sift_down(host, last, index);
 }
 
-int64_t timer_next(const struct host *host) {
-    return host->timer_count ? host->timer_heap[1]->when : NEVER;
-}
+int64_t timer_next(const struct host *host) { return host->timer_count ? host->timer_heap[1]->when : NEVER; }
 
 void timers_run(struct host *host) {
     while (host->timer_count && host->timer_heap[1]->when <= host->now) {

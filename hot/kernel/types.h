@@ -29,7 +29,7 @@
 #define KMIN(a, b) ((a) < (b) ? (a) : (b))
 #define KMAX(a, b) ((a) > (b) ? (a) : (b))
 #define ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
 /* Supplied by libc in the engine and the tests, by shim/string.c in a managed process. */
 void *memcpy(void *restrict destination, const void *restrict source, size_t length);
@@ -45,16 +45,10 @@ struct list {
     struct list *next, *prev;
 };
 
-static inline void list_init(struct list *head) {
-    head->next = head->prev = head;
-}
-static inline bool list_empty(const struct list *head) {
-    return head->next == head;
-}
+static inline void list_init(struct list *head) { head->next = head->prev = head; }
+static inline bool list_empty(const struct list *head) { return head->next == head; }
 /* A node that was list_init'ed or removed answers false. */
-static inline bool list_linked(const struct list *node) {
-    return node->next != node;
-}
+static inline bool list_linked(const struct list *node) { return node->next != node; }
 static inline void list_push_back(struct list *head, struct list *node) {
     node->prev = head->prev;
     node->next = head;
@@ -76,7 +70,7 @@ static inline void list_remove(struct list *node) {
 #define list_for_each(cursor, head) for (struct list *cursor = (head)->next; cursor != (head); cursor = cursor->next)
 /* The current node may be removed inside the loop. */
 #define list_for_each_safe(cursor, head)                                                                               \
-    for (struct list *cursor = (head)->next, *cursor##_next = cursor->next; cursor != (head);                        \
+    for (struct list *cursor = (head)->next, *cursor##_next = cursor->next; cursor != (head);                          \
          cursor = cursor##_next, cursor##_next = cursor->next)
 
 #endif

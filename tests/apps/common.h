@@ -20,15 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            int error_ = errno;                                                                              \
-            fflush(stdout);                                                                                  \
-            fprintf(stderr, "%s:%d: not true: %s (errno %d, %s)\n", __FILE__, __LINE__, #condition, error_,  \
-                    strerror(error_));                                                                       \
-            _exit(1);                                                                                        \
-        }                                                                                                    \
+#define REQUIRE(condition)                                                                                             \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            int error_ = errno;                                                                                        \
+            fflush(stdout);                                                                                            \
+            fprintf(stderr, "%s:%d: not true: %s (errno %d, %s)\n", __FILE__, __LINE__, #condition, error_,            \
+                    strerror(error_));                                                                                 \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
     } while (0)
 
 __attribute__((unused, noreturn)) static void usage(const char *text) {

@@ -88,8 +88,7 @@ static void identity(void) {
     REQUIRE(gethostname(text, sizeof text) == 0);
     printf("hostname %s\n", text);
     REQUIRE(uname(&system) == 0);
-    printf("uname %s %s %s %s %s\n", system.sysname, system.nodename, system.release, system.version,
-           system.machine);
+    printf("uname %s %s %s %s %s\n", system.sysname, system.nodename, system.release, system.version, system.machine);
     REQUIRE(getcwd(text, sizeof text) != NULL);
     printf("cwd %s\n", text);
 }
@@ -113,8 +112,8 @@ static void times_and_use(void) {
     struct rusage usage_now;
     struct tms processor_times;
     REQUIRE(getrusage(RUSAGE_SELF, &usage_now) == 0);
-    printf("rusage user_us %ld system_us %ld maxrss %ld minor_faults %ld switches %ld\n",
-           usage_now.ru_utime.tv_usec, usage_now.ru_stime.tv_usec, usage_now.ru_maxrss, usage_now.ru_minflt,
+    printf("rusage user_us %ld system_us %ld maxrss %ld minor_faults %ld switches %ld\n", usage_now.ru_utime.tv_usec,
+           usage_now.ru_stime.tv_usec, usage_now.ru_maxrss, usage_now.ru_minflt,
            usage_now.ru_nvcsw + usage_now.ru_nivcsw);
     printf("times %ld\n", (long)times(&processor_times));
 }
@@ -124,9 +123,8 @@ static void files(void) {
     char name[] = "randomness_XXXXXX";
     int fd = mkstemp(name);
     REQUIRE(fd >= 0 && fstat(fd, &state) == 0 && unlink(name) == 0);
-    printf("temporary_file %s inode %llu device %llu mtime %lld.%09ld\n", name,
-           (unsigned long long)state.st_ino, (unsigned long long)state.st_dev,
-           (long long)state.st_mtim.tv_sec, state.st_mtim.tv_nsec);
+    printf("temporary_file %s inode %llu device %llu mtime %lld.%09ld\n", name, (unsigned long long)state.st_ino,
+           (unsigned long long)state.st_dev, (long long)state.st_mtim.tv_sec, state.st_mtim.tv_nsec);
     close(fd);
 }
 

@@ -22,9 +22,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("apps")
     for source in sorted(FOLDER.glob("*.c")):
         flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-        subprocess.run(
-            [compiler, *flags, str(source), "-o", str(folder / source.stem)], check=True, timeout=120
-        )
+        subprocess.run([compiler, *flags, str(source), "-o", str(folder / source.stem)], check=True, timeout=120)
     return folder
 
 

@@ -14,8 +14,7 @@ int main(int argc, char **argv) {
             now = clock_ns(CLOCK_MONOTONIC);
             readings++;
         } while (now - start < 1000000);
-        printf("clock elapsed_ns %lld readings %llu\n", (long long)(now - start),
-               (unsigned long long)readings);
+        printf("clock elapsed_ns %lld readings %llu\n", (long long)(now - start), (unsigned long long)readings);
     } else if (strcmp(argv[1], "rdtsc") == 0) {
         uint64_t cycles = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000000;
         uint64_t start = __rdtsc(), now;

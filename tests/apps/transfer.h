@@ -27,8 +27,7 @@ struct transfer {
 };
 
 /* Reads --chunk N and --epoll; returns the index of the first other argument, or 0 if one is wrong. */
-__attribute__((unused)) static int transfer_parse(struct transfer_options *options, int argc, char **argv,
-                                                  int at) {
+__attribute__((unused)) static int transfer_parse(struct transfer_options *options, int argc, char **argv, int at) {
     *options = (struct transfer_options){.chunk = 16384};
     for (; at < argc; at++) {
         if (strcmp(argv[at], "--epoll") == 0) {

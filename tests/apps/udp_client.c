@@ -64,8 +64,7 @@ int main(int argc, char **argv) {
             start = clock_ns(CLOCK_MONOTONIC);
             REQUIRE(send(fd, sent, size, 0) == (ssize_t)size);
         } while (!receive_echo(fd, size));
-        printf("datagram %u size %zu rtt_ns %lld\n", number, size,
-               (long long)(clock_ns(CLOCK_MONOTONIC) - start));
+        printf("datagram %u size %zu rtt_ns %lld\n", number, size, (long long)(clock_ns(CLOCK_MONOTONIC) - start));
     }
     printf("ok %u datagrams, %u sent again\n", count, resent);
     return 0;

@@ -91,8 +91,7 @@ static void named_streams(void) {
 
     struct sockaddr_un abstract = {.sun_family = AF_UNIX};
     int length = snprintf(abstract.sun_path + 1, sizeof abstract.sun_path - 1, "unixpair-%d", getpid());
-    serve_child(abstract, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length),
-                "abstract");
+    serve_child(abstract, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length), "abstract");
 }
 
 static void named_datagrams(void) {

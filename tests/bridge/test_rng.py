@@ -51,18 +51,14 @@ def test_known_answers_of_random123(
 
 
 @given(st.tuples(u32, u32, u32, u32), st.tuples(u32, u32))
-def test_compiled_and_array_forms_are_the_definition(
-    counter: tuple[int, int, int, int], key: tuple[int, int]
-) -> None:
+def test_compiled_and_array_forms_are_the_definition(counter: tuple[int, int, int, int], key: tuple[int, int]) -> None:
     expected = philox_in_plain_python(counter, key)
     assert list(philox4x32(*counter, *key)) == list(expected)
     assert tuple(philox4x32_array(counter, key)) == expected
 
 
 @given(u64, u32, st.sampled_from(Purpose), u64)
-def test_a_draw_places_its_arguments_in_key_and_counter(
-    seed: int, entity: int, purpose: Purpose, counter: int
-) -> None:
+def test_a_draw_places_its_arguments_in_key_and_counter(seed: int, entity: int, purpose: Purpose, counter: int) -> None:
     w0, w1, _, _ = philox_in_plain_python(
         (counter & 0xFFFFFFFF, counter >> 32, entity, purpose), (seed & 0xFFFFFFFF, seed >> 32)
     )

@@ -69,9 +69,7 @@ def test_an_empty_directory_is_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", [None, "not json", '{"name": "a web app"}', "[]"])
-def test_a_directory_that_is_not_a_run_is_refused_and_left_alone(
-    tmp_path: Path, manifest: str | None
-) -> None:
+def test_a_directory_that_is_not_a_run_is_refused_and_left_alone(tmp_path: Path, manifest: str | None) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     if manifest is not None:
         (tmp_path / "manifest.json").write_text(manifest)

@@ -32,9 +32,7 @@ class ThreadBus:
         self._slots = slots
 
     def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(
-            min(column) for column in zip(*self._all_to_all([values] * self.shard_count), strict=True)
-        )
+        return tuple(min(column) for column in zip(*self._all_to_all([values] * self.shard_count), strict=True))
 
     def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
         # Over the wire format, and in an order that no shard may rely on.
@@ -265,9 +263,7 @@ def test_a_run_without_events_ends_at_once() -> None:
 def test_an_event_is_executed_in_a_window_after_its_delivery() -> None:
     sender = Scripted([0], EventBatch.build([10], [9], [1], [0]))
     receiver = Scripted([])
-    WindowLoop(
-        [receiver, sender], everyone_is_first, InProcessBus(), runahead=Runahead(10), stop_time_ns=100
-    ).run()
+    WindowLoop([receiver, sender], everyone_is_first, InProcessBus(), runahead=Runahead(10), stop_time_ns=100).run()
     assert len(receiver.delivered) == 1
     assert receiver.ends == [10, 20]
 
@@ -295,9 +291,7 @@ def test_a_bus_that_delivers_into_the_past_is_a_causality_error() -> None:
             return EventBatch.build([4], [8], [6], [3])
 
     loop = WindowLoop([Scripted([0])], everyone_is_first, LateBus(), runahead=Runahead(5), stop_time_ns=50)
-    with pytest.raises(
-        CausalityError, match=r"event 6 of host 8 is for 4 ns.*host 3, has already reached 5 ns"
-    ):
+    with pytest.raises(CausalityError, match=r"event 6 of host 8 is for 4 ns.*host 3, has already reached 5 ns"):
         loop.run()
 
 

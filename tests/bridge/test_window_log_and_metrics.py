@@ -40,8 +40,7 @@ def record(number: int, *, work: bool = True) -> WindowRecord:
 
 def recorded_run(path: Path, *, seed: int = 1) -> dict[str, object]:
     participants = [
-        Phold(hosts, 10, seed=seed, latency_ns=NS_PER_MS, spread_ns=NS_PER_MS)
-        for hosts in (range(5), range(5, 10))
+        Phold(hosts, 10, seed=seed, latency_ns=NS_PER_MS, spread_ns=NS_PER_MS) for hosts in (range(5), range(5, 10))
     ]
     with RunDirectory(path) as directory:
         log = WindowLog(directory, ["hot", "cold"])
@@ -98,11 +97,7 @@ def test_the_tables_hold_every_window_and_the_totals_their_sums(tmp_path: Path) 
     walltime = pq.read_table(tmp_path / "metrics/walltime.parquet").to_pydict()
     assert windows["window"] == walltime["window"] == list(range(len(windows["window"])))
     assert statistics["windows"] == len(windows["window"])
-    assert (
-        statistics["events_crossed"]
-        == sum(windows["crossed"])
-        == sum(windows["sent_hot"] + windows["sent_cold"])
-    )
+    assert statistics["events_crossed"] == sum(windows["crossed"]) == sum(windows["sent_hot"] + windows["sent_cold"])
     assert statistics["simulated_seconds"] == 0.05
     participants = statistics["participants"]
     assert isinstance(participants, dict)

@@ -233,9 +233,7 @@ struct task *task_start(struct host *host, void (*body)(struct task *task, void 
     return coroutine->task;
 }
 
-bool task_finished(const struct task *task) {
-    return task->state == TASK_DEAD;
-}
+bool task_finished(const struct task *task) { return task->state == TASK_DEAD; }
 
 static void run_tasks(struct host *host) {
     for (struct task *task; (task = task_next(host));) {
@@ -331,8 +329,8 @@ static void trace(const struct network *network, const uint8_t *p, uint32_t leng
     if (p[9] == PROTOCOL_TCP && length >= IP_HEADER + TCP_HEADER) {
         const uint8_t *t = p + IP_HEADER;
         uint32_t header = (uint32_t)(t[12] >> 4) * 4;
-        fprintf(stderr, "%u>%u %s%s%s%s seq %u +%u ack %u win %u options %u", get16(t), get16(t + 2), t[13] & 2 ? "S" : "",
-                t[13] & 1 ? "F" : "", t[13] & 4 ? "R" : "", t[13] & 16 ? "." : "", get32(t + 4),
+        fprintf(stderr, "%u>%u %s%s%s%s seq %u +%u ack %u win %u options %u", get16(t), get16(t + 2),
+                t[13] & 2 ? "S" : "", t[13] & 1 ? "F" : "", t[13] & 4 ? "R" : "", t[13] & 16 ? "." : "", get32(t + 4),
                 length - IP_HEADER - header, get32(t + 8), get16(t + 14), header - TCP_HEADER);
     } else {
         fprintf(stderr, "protocol %u", p[9]);
@@ -437,9 +435,7 @@ void network_run_until(struct network *network, int64_t time) {
     set_time(network, time);
 }
 
-void network_run_for(struct network *network, int64_t duration) {
-    network_run_until(network, network->now + duration);
-}
+void network_run_for(struct network *network, int64_t duration) { network_run_until(network, network->now + duration); }
 
 void network_run(struct network *network) {
     while (network_step(network, NEVER))

@@ -41,9 +41,9 @@ __attribute__((noreturn)) void harness_differ(const char *file, int line, const 
  * back-pressure) and at a bottleneck in the network (a drop-tail queue, whose losses congestion control sees). */
 struct wire {
     int64_t latency_ns;
-    uint64_t uplink_bps;            /* 0 = no limit */
-    uint64_t bottleneck_bps;        /* 0 = none */
-    uint64_t bottleneck_queue;      /* bytes that may wait at the bottleneck */
+    uint64_t uplink_bps;       /* 0 = no limit */
+    uint64_t bottleneck_bps;   /* 0 = none */
+    uint64_t bottleneck_queue; /* bytes that may wait at the bottleneck */
     /* Decide about packet number `index` (from 0) of this host: whether it is lost, how much later it comes. */
     bool (*lose)(void *context, uint64_t index, const uint8_t *bytes, uint32_t length);
     int64_t (*delay)(void *context, uint64_t index, const uint8_t *bytes, uint32_t length);
@@ -65,8 +65,8 @@ struct network {
     int64_t now;
     uint32_t host_count;
     struct host *hosts[NETWORK_HOSTS];
-    struct wire wires[NETWORK_HOSTS];     /* by source host */
-    struct flying_packet **flying;        /* binary heap by (when, sequence), from index 1 */
+    struct wire wires[NETWORK_HOSTS]; /* by source host */
+    struct flying_packet **flying;    /* binary heap by (when, sequence), from index 1 */
     size_t flying_count, flying_capacity;
     uint64_t flying_sequence;
     uint64_t events;

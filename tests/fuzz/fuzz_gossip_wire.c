@@ -73,8 +73,7 @@ static size_t make_valid(uint8_t *bytes) {
     case 1:
         return wire_encode_prune(bytes, (uint16_t)below(3), (uint32_t)below(70000));
     case 2:
-        return wire_encode_ids(bytes, (enum wire_type)(5 + below(2)), 1, ids,
-                               (uint16_t)(1 + below(WIRE_MAX_IDS)));
+        return wire_encode_ids(bytes, (enum wire_type)(5 + below(2)), 1, ids, (uint16_t)(1 + below(WIRE_MAX_IDS)));
     default:
         wire_fill_payload(payload, message.id, message.size);
         return wire_encode_message(bytes, 1, &message);

@@ -3,8 +3,7 @@
 
 #include "check.h"
 
-static const struct mesh_parameters DEFAULTS = {
-    .degree = 8, .degree_low = 6, .degree_high = 12, .degree_lazy = 6};
+static const struct mesh_parameters DEFAULTS = {.degree = 8, .degree_low = 6, .degree_high = 12, .degree_lazy = 6};
 
 static struct endpoint endpoint(uint32_t number) {
     return (struct endpoint){.address = 0x0b000000 + number, .port = 9000};
@@ -104,8 +103,7 @@ static void lazy_peers_are_known_peers_outside_the_mesh(void) {
             times[mesh.chosen[i]]++;
         }
     }
-    for (size_t i = 0; i < 13;
-         i++) { /* each of four is expected 2000 times: the bound is ten deviations off */
+    for (size_t i = 0; i < 13; i++) { /* each of four is expected 2000 times: the bound is ten deviations off */
         CHECK(times[i] == 0 || (times[i] > 1680 && times[i] < 2320));
     }
     mesh_close(&mesh);

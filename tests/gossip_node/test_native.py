@@ -337,12 +337,8 @@ def test_peers_are_read_from_a_file_and_the_node_itself_is_passed_over(
         (["--seed", "-1"], "--seed"),
     ],
 )
-def test_wrong_arguments_end_with_2_and_a_message(
-    gossip_node: Path, arguments: list[str], complaint: str
-) -> None:
-    result = subprocess.run(
-        [gossip_node, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
+def test_wrong_arguments_end_with_2_and_a_message(gossip_node: Path, arguments: list[str], complaint: str) -> None:
+    result = subprocess.run([gossip_node, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert result.returncode == 2
     assert complaint in result.stderr
     assert result.stdout == ""

@@ -30,8 +30,6 @@ def test_the_c_unit_tests_pass(compile_c: Callable[..., Path], test: str, parts:
 def test_the_decoder_survives_mutated_datagrams(compile_c: Callable[..., Path], seed: int) -> None:
     sources = [ROOT / "tests" / "fuzz" / "fuzz_gossip_wire.c", SOURCES / "wire.c"]
     program = compile_c(f"fuzz_gossip_wire_{seed}", *sources, flags=("-DSTANDALONE", *SANITIZERS))
-    result = subprocess.run(
-        [program, "100000", str(seed)], capture_output=True, text=True, timeout=120, check=False
-    )
+    result = subprocess.run([program, "100000", str(seed)], capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "100000 inputs\n"

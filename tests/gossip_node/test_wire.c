@@ -23,8 +23,7 @@ static void documented_examples(void) {
     static const uint8_t prune[] = {0x41, 0x47, 1, 4, 0, 1, 0, 0, 0, 0, 0xea, 0x60};
     expect_bytes(prune, sizeof prune, wire_encode_prune(bytes, 1, 60000));
     static const uint64_t ids[] = {0x0b00000100000001u, 0x0b00000100000002u};
-    static const uint8_t ihave[] = {0x41, 0x47, 1, 5, 0,    1, 0, 2, 0x0b, 0, 0, 1,
-                                    0,    0,    0, 1, 0x0b, 0, 0, 1, 0,    0, 0, 2};
+    static const uint8_t ihave[] = {0x41, 0x47, 1, 5, 0, 1, 0, 2, 0x0b, 0, 0, 1, 0, 0, 0, 1, 0x0b, 0, 0, 1, 0, 0, 0, 2};
     expect_bytes(ihave, sizeof ihave, wire_encode_ids(bytes, WIRE_IHAVE, 1, ids, 2));
     static const uint8_t iwant[] = {0x41, 0x47, 1, 6, 0, 1, 0, 1, 0x0b, 0, 0, 1, 0, 0, 0, 2};
     expect_bytes(iwant, sizeof iwant, wire_encode_ids(bytes, WIRE_IWANT, 1, ids + 1, 1));

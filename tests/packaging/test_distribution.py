@@ -81,9 +81,7 @@ def installed_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_python_files_of_the_tree_and_no_sources(
-    wheel: Path, unpacked_sdist: Path
-) -> None:
+def test_the_wheel_holds_the_python_files_of_the_tree_and_no_sources(wheel: Path, unpacked_sdist: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     in_tree = [path for package in PACKAGES for path in (unpacked_sdist / package).rglob("*.py")]
     expected = {str(path.relative_to(unpacked_sdist)) for path in in_tree}

@@ -84,9 +84,7 @@ void seen_cache_close(struct seen_cache *seen) {
     memset(seen, 0, sizeof *seen);
 }
 
-bool seen_cache_contains(const struct seen_cache *seen, uint64_t id) {
-    return id_set_contains(&seen->ids, id);
-}
+bool seen_cache_contains(const struct seen_cache *seen, uint64_t id) { return id_set_contains(&seen->ids, id); }
 
 bool seen_cache_add(struct seen_cache *seen, uint64_t id, int64_t now_ns) {
     if (!id_set_add(&seen->ids, id)) {
@@ -130,8 +128,7 @@ void message_cache_close(struct message_cache *cache) {
 
 void message_cache_put(struct message_cache *cache, struct stored_message *message) {
     struct message_window *window = &cache->windows[0];
-    window->messages =
-        memory_grow(window->messages, &window->capacity, window->count + 1, sizeof *window->messages);
+    window->messages = memory_grow(window->messages, &window->capacity, window->count + 1, sizeof *window->messages);
     window->messages[window->count++] = message;
 }
 
@@ -153,8 +150,7 @@ void message_cache_shift(struct message_cache *cache) {
     memset(&cache->windows[0], 0, sizeof cache->windows[0]);
 }
 
-size_t message_cache_gossip_ids(const struct message_cache *cache, uint16_t topic, uint64_t *ids,
-                                size_t room) {
+size_t message_cache_gossip_ids(const struct message_cache *cache, uint16_t topic, uint64_t *ids, size_t room) {
     size_t found = 0;
     for (size_t w = 0; w < MESSAGE_CACHE_GOSSIP_WINDOWS; w++) {
         const struct message_window *window = &cache->windows[w];

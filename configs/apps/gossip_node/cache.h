@@ -84,8 +84,7 @@ const struct stored_message *message_cache_find(const struct message_cache *cach
 void message_cache_shift(struct message_cache *cache);
 /* Ids of the topic in the windows that are announced, newest window first; returns how many, at most `room`.
  */
-size_t message_cache_gossip_ids(const struct message_cache *cache, uint16_t topic, uint64_t *ids,
-                                size_t room);
+size_t message_cache_gossip_ids(const struct message_cache *cache, uint16_t topic, uint64_t *ids, size_t room);
 /* How many messages the announced windows hold, whatever their topic. */
 size_t message_cache_gossip_count(const struct message_cache *cache);
 

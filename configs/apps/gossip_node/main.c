@@ -46,8 +46,7 @@ static int64_t monotonic_ns(void) {
 static int open_socket(struct endpoint listen_at) {
     int fd = checked(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
     int buffer_bytes = RECEIVE_BUFFER_BYTES; /* the kernel gives what it allows */
-    checked(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes),
-            "setsockopt(SO_RCVBUF)");
+    checked(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes), "setsockopt(SO_RCVBUF)");
     struct sockaddr_in address = {.sin_family = AF_INET};
     address.sin_port = htons(listen_at.port);
     address.sin_addr.s_addr = htonl(listen_at.address);
@@ -80,8 +79,7 @@ static void receive_datagrams(struct node *node) {
     for (int i = 0; i < DATAGRAMS_PER_TURN; i++) {
         struct sockaddr_in address;
         socklen_t address_length = sizeof address;
-        ssize_t length =
-            recvfrom(node->socket, bytes, sizeof bytes, 0, (struct sockaddr *)&address, &address_length);
+        ssize_t length = recvfrom(node->socket, bytes, sizeof bytes, 0, (struct sockaddr *)&address, &address_length);
         if (length < 0) {
             if (errno != EAGAIN && errno != EINTR) {
                 fail("recvfrom");

@@ -49,8 +49,8 @@ static void send_hello(struct node *node, uint16_t topic, struct peer *peer, int
     send_plain(node, WIRE_HELLO, topic, peer->endpoint);
 }
 
-static void send_ids(struct node *node, enum wire_type type, uint16_t topic, const uint64_t *ids,
-                     size_t count, struct endpoint to) {
+static void send_ids(struct node *node, enum wire_type type, uint16_t topic, const uint64_t *ids, size_t count,
+                     struct endpoint to) {
     uint8_t bytes[WIRE_HEADER_SIZE + WIRE_MAX_IDS * 8];
     for (size_t sent = 0; sent < count; sent += WIRE_MAX_IDS) {
         size_t part = count - sent < WIRE_MAX_IDS ? count - sent : WIRE_MAX_IDS;
@@ -109,8 +109,7 @@ static void forward(struct node *node, const struct stored_message *stored, stru
     const struct mesh *mesh = find_mesh(node, stored->topic);
     for (size_t i = 0; i < mesh->count; i++) {
         const struct peer *peer = &mesh->peers[i];
-        if (peer->in_mesh && peer->endpoint.address != stored->origin &&
-            !endpoint_equal(peer->endpoint, from)) {
+        if (peer->in_mesh && peer->endpoint.address != stored->origin && !endpoint_equal(peer->endpoint, from)) {
             send_bytes(node, bytes, length, peer->endpoint);
         }
     }
@@ -127,22 +126,18 @@ static void deliver(struct node *node, struct stored_message *stored, struct end
     message_cache_put(&node->messages, stored);
 }
 
-static void deliver_later(struct node *node, struct stored_message *stored, struct endpoint from,
-                          int64_t due_ns) {
+static void deliver_later(struct node *node, struct stored_message *stored, struct endpoint from, int64_t due_ns) {
     if (node->pending_end == node->pending_capacity && node->pending_first > node->pending_end / 2) {
         node->pending_end -= node->pending_first;
-        memmove(node->pending, node->pending + node->pending_first,
-                node->pending_end * sizeof *node->pending);
+        memmove(node->pending, node->pending + node->pending_first, node->pending_end * sizeof *node->pending);
         node->pending_first = 0;
     }
-    node->pending =
-        memory_grow(node->pending, &node->pending_capacity, node->pending_end + 1, sizeof *node->pending);
-    node->pending[node->pending_end++] =
-        (struct pending_message){.due_ns = due_ns, .from = from, .message = stored};
+    node->pending = memory_grow(node->pending, &node->pending_capacity, node->pending_end + 1, sizeof *node->pending);
+    node->pending[node->pending_end++] = (struct pending_message){.due_ns = due_ns, .from = from, .message = stored};
 }
 
-static void receive_message(struct node *node, uint16_t topic, const struct wire_message *message,
-                            struct endpoint from, int64_t now_ns) {
+static void receive_message(struct node *node, uint16_t topic, const struct wire_message *message, struct endpoint from,
+                            int64_t now_ns) {
     if (seen_cache_contains(&node->seen, message->id)) {
         node->counters.duplicates++;
         return;
@@ -219,8 +214,7 @@ static void receive_iwant(struct node *node, const struct wire_datagram *datagra
     }
 }
 
-void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct endpoint from,
-                  int64_t now_ns) {
+void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct endpoint from, int64_t now_ns) {
     struct wire_datagram datagram;
     node->counters.bytes_received += length;
     if (wire_decode(bytes, length, &datagram) != WIRE_OK) {
@@ -291,8 +285,7 @@ static void announce(struct node *node, struct mesh *mesh) {
     }
     size_t chosen = mesh_choose_lazy(mesh, node->options->mesh.degree_lazy, &node->random);
     for (size_t i = 0; i < chosen; i++) {
-        send_ids(node, WIRE_IHAVE, mesh->topic, node->gossip_ids, count,
-                 mesh->peers[mesh->chosen[i]].endpoint);
+        send_ids(node, WIRE_IHAVE, mesh->topic, node->gossip_ids, count, mesh->peers[mesh->chosen[i]].endpoint);
     }
 }
 

@@ -66,8 +66,7 @@ struct node {
 void node_open(struct node *node, const struct options *options, int socket, int64_t now_ns);
 void node_close(struct node *node);
 
-void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct endpoint from,
-                  int64_t now_ns);
+void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct endpoint from, int64_t now_ns);
 
 /* When node_advance has something to do. */
 int64_t node_next_time(const struct node *node);

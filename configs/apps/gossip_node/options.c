@@ -111,8 +111,7 @@ static void add_peer(struct options *options, char *text, const char *option) {
     if (error != 0) {
         refuse("%s: cannot resolve the peer '%s': %s", option, text, gai_strerror(error));
     }
-    options->peers =
-        memory_grow(options->peers, &options->peer_capacity, options->peer_count + 1, sizeof peer);
+    options->peers = memory_grow(options->peers, &options->peer_capacity, options->peer_count + 1, sizeof peer);
     options->peers[options->peer_count++] = peer;
 }
 
@@ -161,8 +160,7 @@ static void add_topic(struct options *options, uint16_t topic) {
     if (subscribes(options, topic)) {
         return;
     }
-    options->topics =
-        memory_grow(options->topics, &options->topic_capacity, options->topic_count + 1, sizeof topic);
+    options->topics = memory_grow(options->topics, &options->topic_capacity, options->topic_count + 1, sizeof topic);
     options->topics[options->topic_count++] = topic;
 }
 
@@ -321,8 +319,8 @@ static void resolve_own_names(struct options *options) {
 static void check(const struct options *options) {
     const struct mesh_parameters *mesh = &options->mesh;
     if (mesh->degree_low > mesh->degree || mesh->degree > mesh->degree_high) {
-        refuse("the degrees must satisfy d-low <= d <= d-high, not %u, %u, %u", mesh->degree_low,
-               mesh->degree, mesh->degree_high);
+        refuse("the degrees must satisfy d-low <= d <= d-high, not %u, %u, %u", mesh->degree_low, mesh->degree,
+               mesh->degree_high);
     }
     for (size_t i = 0; i < options->publication_count; i++) {
         if (!subscribes(options, options->publications[i].topic)) {

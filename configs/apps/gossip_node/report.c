@@ -6,8 +6,7 @@
 #include <time.h>
 
 #define ADDRESS_FORMAT "%u.%u.%u.%u"
-#define ADDRESS_PARTS(address)                                                                               \
-    (address) >> 24, (address) >> 16 & 0xff, (address) >> 8 & 0xff, (address) & 0xff
+#define ADDRESS_PARTS(address) (address) >> 24, (address) >> 16 & 0xff, (address) >> 8 & 0xff, (address) & 0xff
 
 static const char *const TYPE_NAMES[WIRE_TYPE_LIMIT] = {NULL,    "hello", "leave", "graft",
                                                         "prune", "ihave", "iwant", "message"};
@@ -34,9 +33,7 @@ static void put_string(const char *text) {
     putchar('"');
 }
 
-static void begin_line(const char *event) {
-    printf("{\"event\":\"%s\",\"time_ns\":%" PRIu64, event, report_time_ns());
-}
+static void begin_line(const char *event) { printf("{\"event\":\"%s\",\"time_ns\":%" PRIu64, event, report_time_ns()); }
 
 static void end_line(void) {
     puts("}");
@@ -47,8 +44,7 @@ void report_start(const struct options *options) {
     begin_line("start");
     fputs(",\"name\":", stdout);
     put_string(options->name);
-    printf(",\"listen\":\"" ADDRESS_FORMAT ":%u\"", ADDRESS_PARTS(options->listen.address),
-           options->listen.port);
+    printf(",\"listen\":\"" ADDRESS_FORMAT ":%u\"", ADDRESS_PARTS(options->listen.address), options->listen.port);
     printf(",\"advertise\":\"" ADDRESS_FORMAT "\",\"topics\":[", ADDRESS_PARTS(options->advertise));
     for (size_t i = 0; i < options->topic_count; i++) {
         printf("%s%u", i > 0 ? "," : "", options->topics[i]);
@@ -62,8 +58,7 @@ void report_start(const struct options *options) {
 
 void report_publish(const struct stored_message *message) {
     /* The same reading of the clock as in the message, so that delays can be computed from either. */
-    printf("{\"event\":\"publish\",\"time_ns\":%" PRIu64 ",\"topic\":%u,\"id\":\"0x%016" PRIx64
-           "\",\"size\":%u",
+    printf("{\"event\":\"publish\",\"time_ns\":%" PRIu64 ",\"topic\":%u,\"id\":\"0x%016" PRIx64 "\",\"size\":%u",
            message->publish_time_ns, message->topic, message->id, message->size);
     end_line();
 }
@@ -72,8 +67,7 @@ void report_deliver(const struct stored_message *message, struct endpoint from, 
     uint64_t now_ns = report_time_ns();
     printf("{\"event\":\"deliver\",\"time_ns\":%" PRIu64 ",\"topic\":%u,\"id\":\"0x%016" PRIx64 "\"", now_ns,
            message->topic, message->id);
-    printf(",\"from\":\"" ADDRESS_FORMAT ":%u\",\"hops\":%u", ADDRESS_PARTS(from.address), from.port,
-           message->hops);
+    printf(",\"from\":\"" ADDRESS_FORMAT ":%u\",\"hops\":%u", ADDRESS_PARTS(from.address), from.port, message->hops);
     /* Signed: the publisher's clock may be ahead of ours. */
     printf(",\"delay_ns\":%" PRId64 ",\"size\":%u,\"ok\":%s", (int64_t)(now_ns - message->publish_time_ns),
            message->size, ok ? "true" : "false");
@@ -117,8 +111,8 @@ void report_summary(const struct node *node) {
     fputs(",\"topics\":[", stdout);
     for (size_t i = 0; i < node->options->topic_count; i++) {
         const struct mesh *mesh = &node->meshes[i];
-        printf("%s{\"topic\":%u,\"peers\":%zu,\"mesh\":%zu}", i > 0 ? "," : "", mesh->topic,
-               mesh->known_count, mesh->mesh_count);
+        printf("%s{\"topic\":%u,\"peers\":%zu,\"mesh\":%zu}", i > 0 ? "," : "", mesh->topic, mesh->known_count,
+               mesh->mesh_count);
     }
     putchar(']');
     end_line();

@@ -59,8 +59,7 @@ static enum wire_error decode_ids(const uint8_t *body, size_t body_length, struc
     return WIRE_OK;
 }
 
-static enum wire_error decode_message(const uint8_t *body, size_t body_length,
-                                      struct wire_datagram *datagram) {
+static enum wire_error decode_message(const uint8_t *body, size_t body_length, struct wire_datagram *datagram) {
     if (datagram->count != 1) {
         return WIRE_ERROR_COUNT;
     }
@@ -110,9 +109,7 @@ enum wire_error wire_decode(const uint8_t *bytes, size_t length, struct wire_dat
     return WIRE_ERROR_TYPE;
 }
 
-uint64_t wire_id(const struct wire_datagram *datagram, size_t index) {
-    return get64(datagram->ids + index * 8);
-}
+uint64_t wire_id(const struct wire_datagram *datagram, size_t index) { return get64(datagram->ids + index * 8); }
 
 size_t wire_encode_plain(uint8_t *out, enum wire_type type, uint16_t topic) {
     return (size_t)(put_header(out, type, topic, 0) - out);
@@ -122,8 +119,7 @@ size_t wire_encode_prune(uint8_t *out, uint16_t topic, uint32_t backoff_ms) {
     return (size_t)(put32(put_header(out, WIRE_PRUNE, topic, 0), backoff_ms) - out);
 }
 
-size_t wire_encode_ids(uint8_t *out, enum wire_type type, uint16_t topic, const uint64_t *ids,
-                       uint16_t count) {
+size_t wire_encode_ids(uint8_t *out, enum wire_type type, uint16_t topic, const uint64_t *ids, uint16_t count) {
     uint8_t *at = put_header(out, type, topic, count);
     for (uint16_t i = 0; i < count; i++) {
         at = put64(at, ids[i]);
@@ -142,9 +138,7 @@ size_t wire_encode_message(uint8_t *out, uint16_t topic, const struct wire_messa
     return (size_t)(at + message->size - out);
 }
 
-static uint8_t payload_byte(uint64_t id, uint32_t index) {
-    return (uint8_t)((id * 0x9E3779B97F4A7C15u + index) >> 32);
-}
+static uint8_t payload_byte(uint64_t id, uint32_t index) { return (uint8_t)((id * 0x9E3779B97F4A7C15u + index) >> 32); }
 
 void wire_fill_payload(uint8_t *payload, uint64_t id, uint32_t size) {
     for (uint32_t i = 0; i < size; i++) {

@@ -68,8 +68,7 @@ uint64_t wire_id(const struct wire_datagram *datagram, size_t index);
  */
 size_t wire_encode_plain(uint8_t *out, enum wire_type type, uint16_t topic);
 size_t wire_encode_prune(uint8_t *out, uint16_t topic, uint32_t backoff_ms);
-size_t wire_encode_ids(uint8_t *out, enum wire_type type, uint16_t topic, const uint64_t *ids,
-                       uint16_t count);
+size_t wire_encode_ids(uint8_t *out, enum wire_type type, uint16_t topic, const uint64_t *ids, uint16_t count);
 size_t wire_encode_message(uint8_t *out, uint16_t topic, const struct wire_message *message);
 
 /* The payload that every publisher sends under an id, so that every receiver can check what it got. */

@@ -1,0 +1,153 @@
+"""The shard with real programs: start, end, death, hangs, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bridge.digests import tree_digest
+from bridge.errors import InternalError, UserError
+from hot.etc import write_etc
+from hot.scripts import resolve_program
+from tests.hot.experiment import Experiment, process
+
+Build = Callable[..., Experiment]
+App = Callable[[str], Path]
+
+ECHO = "/bin/echo"
+SLEEP = "/bin/sleep"
+SH = "/bin/sh"
+
+
+def live_children() -> list[str]:
+    """Return the command lines of this process's children."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            found.append(status.parent.name)
+    return found
+
+
+def test_a_program_runs_and_its_output_is_kept(experiment: Build) -> None:
+    run = experiment([process(ECHO, "hello", "world")])
+    run.run()
+    assert run.output("a") == "hello world\n"
+    assert run.states() == ["{exited: 0}"]
+
+
+def test_an_hour_of_sleep_takes_no_time_and_the_clock_shows_it(experiment: Build) -> None:
+    run = experiment([process(SH, "-c", "sleep 3600; date -u +%s", start=1)], stop=4000)
+    run.run()
+    assert run.output("a") == f"{946684800 + 3601}\n"
+
+
+def test_the_round_trip_is_twice_the_latency(experiment: Build, app: App) -> None:
+    server = [process(app("udp_echo_server"), "9000")]
+    run = experiment(server, [process(app("udp_client"), "11.0.0.1", "9000", "5", start=1)])
+    run.run()
+    lines = run.output("b").splitlines()
+    assert [line.split()[-1] for line in lines[:-1]] == ["100000000"] * 5
+    assert run.states() == ["running", "{exited: 0}"]
+
+
+def test_names_of_hosts_resolve(experiment: Build, app: App) -> None:
+    server = [process(app("udp_echo_server"), "9000")]
+    run = experiment(server, [process(app("udp_client"), "a", "9000", "1", start=1)])
+    run.run()
+    assert "ok 1 datagrams" in run.output("b")
+
+
+def test_ends_of_processes_are_told_apart(experiment: Build, app: App) -> None:
+    ways = (("exit", "7"), ("segv",), ("abort",), ("kill",), ("term",))
+    run = experiment([process(app("crash"), *way, start=i + 1) for i, way in enumerate(ways)])
+    run.run()
+    assert run.states() == [
+        "{exited: 7}",
+        "{signaled: SIGSEGV}",
+        "{signaled: SIGABRT}",
+        "{signaled: SIGKILL}",
+        "{signaled: SIGTERM}",
+    ]
+
+
+def test_a_process_is_sent_its_shutdown_signal(experiment: Build) -> None:
+    run = experiment([process(SLEEP, "1000", shutdown=5)])
+    run.run()
+    assert run.states() == ["{signaled: SIGTERM}"]
+
+
+def test_a_process_that_spins_is_named_and_ended(experiment: Build, app: App, caplog: pytest.LogCaptureFixture) -> None:
+    run = experiment([process(app("spinner"), start=1), process(ECHO, "still here", start=2)], turn_limit="200 ms")
+    run.run()
+    assert run.states() == ["{signaled: SIGKILL}", "{exited: 0}"]
+    assert "process spinner (pid 1000" in caplog.text
+    assert "rip 0x" in caplog.text
+    assert "(spinner+0x" in caplog.text
+
+
+def test_nothing_is_left_when_the_shard_is_closed(experiment: Build) -> None:
+    before = set(live_children())
+    affinity = os.sched_getaffinity(0)
+    run = experiment([process(SH, "-c", "sleep 1000 & sleep 2000 & sleep 3000"), process(SLEEP, "1000")])
+    run.run()
+    assert run.states() == ["running", "running"]
+    assert set(live_children()) > before
+    run.shard.close()
+    assert set(live_children()) == before
+    assert os.sched_getaffinity(0) == affinity
+    assert not (run.path / ".etc").exists()
+    maps = Path("/proc/self/maps").read_text()
+    assert "antumbra-host" not in maps
+
+
+def test_two_runs_leave_the_same_bytes_and_another_seed_does_not(experiment: Build, app: App) -> None:
+    random = "import os, random; print(os.urandom(8).hex(), random.random(), id(random), hash('x'))"
+    hosts = (
+        [process(app("udp_echo_server"), "9000"), process(sys.executable, "-c", random, start=1)],
+        [process(app("udp_client"), "a", "9000", "20", start=1)],
+    )
+    digests = []
+    for seed in (1, 1, 2):
+        run = experiment(*hosts, seed=seed, pcap=True, strace_logging_mode="deterministic")
+        run.run()
+        run.close()
+        digests.append(tree_digest(run.path / "hosts"))
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+
+
+def test_two_shards_do_not_fit_one_process(experiment: Build) -> None:
+    experiment([process(ECHO)])
+    with pytest.raises(InternalError, match="another shard"):
+        experiment([process(ECHO)])
+
+
+def test_a_program_that_cannot_be_run_is_the_users_error(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!\n")
+    with pytest.raises(UserError, match="names no program"):
+        resolve_program(script, [str(script)])
+
+
+def test_a_script_becomes_its_interpreter(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#! /bin/sh -e\necho $0\n")
+    program, arguments = resolve_program(script, ["name", "argument"])
+    assert program == Path("/bin/sh").resolve()
+    assert arguments == ("/bin/sh", "-e", str(script), "argument")
+
+
+def test_generated_files_do_not_depend_on_when_they_are_written(tmp_path: Path) -> None:
+    (directory,) = write_etc(tmp_path / "etc", [("alone", 0x0B000001)], seed=1)
+    assert (directory / "hosts").read_text() == "127.0.0.1 localhost\n11.0.0.1 alone\n"
+    assert (directory / "hostname").read_text() == "alone\n"
+    assert len((directory / "machine-id").read_text()) == 33
+    assert {file.stat().st_mtime for file in directory.iterdir()} == {946684800.0}
