@@ -44,6 +44,8 @@ $(VENV)/installed: $(VENV)/python pyproject.toml
 	@echo "installing into $(VENV) (the first time takes a minute or two)"
 	$(PIP) install 'meson-python>=0.18' 'meson>=1.3' 'ninja>=1.11'
 	$(PIP) install --no-build-isolation --config-settings=build-dir=$(BUILD) --editable '.[dev]'
+	@echo "compiling the kernels of the cold tail (once; about a minute)"
+	python -m cold.compile
 	touch $@
 
 $(VENV)/programs: tests/install-programs.sh tools/apt-install.sh | $(VENV)/installed

@@ -117,6 +117,40 @@ def check(config: ConfigurationFile) -> None:
     print_plan(_console(), make_plan(load_configuration(config)))
 
 
+RunDirectories = list[Path]
+
+
+@app.command()
+def compare(
+    reference: Annotated[RunDirectories, typer.Option("--reference", "-r", help="A run to compare with; repeatable.")],
+    candidate: Annotated[RunDirectories, typer.Option("--candidate", "-c", help="A run in question; repeatable.")],
+    noise: Annotated[
+        RunDirectories | None,
+        typer.Option("--noise", "-n", help="Another reference run with its own seed, for the noise floor; repeatable."),
+    ] = None,
+    observable: Annotated[
+        list[str] | None, typer.Option("--observable", help="What to compare; repeatable. All by default.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option("--peers", help="Names of the hosts to compare, with * and ?; repeatable.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the table is written as files.")] = None,
+) -> None:
+    """Compare finished runs: distances with confidence intervals, beside the noise floor."""
+    from calibration.compare import compare_command
+
+    code = compare_command(
+        reference,
+        candidate,
+        noise or (),
+        console=_console(),
+        observables=observable or (),
+        peers=peers or ("*",),
+        output=output,
+    )
+    raise typer.Exit(code)
+
+
 @app.command()
 def doctor() -> None:
     """Try out whether this machine has what Antumbra needs."""

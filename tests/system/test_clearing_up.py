@@ -94,7 +94,7 @@ def test_a_run_leaves_nothing_but_its_directory(laboratory: Laboratory, nothing_
     name = f"antumbra-test-{os.getpid()}"
     use_shared_memory = f"""
 from multiprocessing import shared_memory
-print(shared_memory.SharedMemory("{name}", create=True, size=1000).name)
+print(shared_memory.SharedMemory("{name}", create=True, size=1000).name, flush=True)
 import os; os._exit(0)
 """
     hosts = {

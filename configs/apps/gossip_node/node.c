@@ -115,10 +115,8 @@ static void forward(struct node *node, const struct stored_message *stored, stru
     }
 }
 
-/* Takes the message over. */
-static void deliver(struct node *node, struct stored_message *stored, struct endpoint from) {
-    report_deliver(stored, from, true);
-    node->counters.delivered++;
+/* Passes a message on that is valid, and takes it over. */
+static void relay(struct node *node, struct stored_message *stored, struct endpoint from) {
     if (stored->hops < UINT16_MAX) {
         stored->hops++;
     }
@@ -126,7 +124,7 @@ static void deliver(struct node *node, struct stored_message *stored, struct end
     message_cache_put(&node->messages, stored);
 }
 
-static void deliver_later(struct node *node, struct stored_message *stored, struct endpoint from, int64_t due_ns) {
+static void relay_later(struct node *node, struct stored_message *stored, struct endpoint from, int64_t due_ns) {
     if (node->pending_end == node->pending_capacity && node->pending_first > node->pending_end / 2) {
         node->pending_end -= node->pending_first;
         memmove(node->pending, node->pending + node->pending_first, node->pending_end * sizeof *node->pending);
@@ -157,10 +155,12 @@ static void receive_message(struct node *node, uint16_t topic, const struct wire
         return;
     }
     seen_cache_add(&node->seen, message->id, now_ns);
+    report_deliver(stored, from, true);
+    node->counters.delivered++;
     if (node->options->validation_delay_ns > 0) {
-        deliver_later(node, stored, from, now_ns + node->options->validation_delay_ns);
+        relay_later(node, stored, from, now_ns + node->options->validation_delay_ns);
     } else {
-        deliver(node, stored, from);
+        relay(node, stored, from);
     }
 }
 
@@ -328,7 +328,7 @@ int64_t node_next_time(const struct node *node) {
 void node_advance(struct node *node, int64_t now_ns) {
     while (node->pending_first < node->pending_end && node->pending[node->pending_first].due_ns <= now_ns) {
         struct pending_message *pending = &node->pending[node->pending_first++];
-        deliver(node, pending->message, pending->from);
+        relay(node, pending->message, pending->from);
     }
     for (size_t i = 0; i < node->options->publication_count; i++) {
         publish_due(node, i, now_ns);

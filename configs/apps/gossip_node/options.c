@@ -38,7 +38,7 @@ static const char USAGE[] =
     "  --heartbeat-ms N            heartbeat interval (default 1000)\n"
     "  --d N, --d-low N, --d-high N, --d-lazy N\n"
     "                              degrees of the mesh (default 8, 6, 12, 6)\n"
-    "  --validation-delay-ms N     time from the arrival of a message to its delivery (default 0)\n"
+    "  --validation-delay-ms N     time between the arrival of a message and passing it on (default 0)\n"
     "  --seed N                    seed of the node's random choices (default: getrandom)\n";
 
 __attribute__((noreturn, format(printf, 1, 2))) static void refuse(const char *format, ...) {
