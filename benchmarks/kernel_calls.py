@@ -1,7 +1,9 @@
 """What a system call, a hand-over and a process start cost in the simulator, beside the real kernel's own cost.
 
-Every figure is the slope between two runs with different counts, so that start-up cancels out; the native run of the same
-program, and a raw futex ping-pong, are measured in the same run and on the same core. ``python benchmarks/kernel_calls.py``
+    python benchmarks/kernel_calls.py
+
+Every figure is the slope between two runs with different counts, so that start-up cancels out; the native run of the
+same program, and a raw futex ping-pong, are measured in the same run and on the same core.
 """
 
 from __future__ import annotations
@@ -60,9 +62,7 @@ def native(command: list[str]) -> float:
 
 def slope(run: Callable[[list[str]], float], command: list[str], few: int, many: int) -> float:
     """Return the seconds per repetition of `command COUNT`: the median over a few pairs of runs."""
-    differences = [
-        (run([*command, str(many)]) - run([*command, str(few)])) / (many - few) for _ in range(REPEATS)
-    ]
+    differences = [(run([*command, str(many)]) - run([*command, str(few)])) / (many - few) for _ in range(REPEATS)]
     return statistics.median(differences)
 
 
@@ -75,9 +75,7 @@ def main() -> None:
 
         def row(what: str, kind: str, few: int, many: int, per: int, baseline: float, meaning: str) -> None:
             ours = slope(lambda command: simulated(folder, command), [calls, kind], few, many) / per
-            table.add_row(
-                what, f"{ours * 1e6:.3f} µs", f"{baseline * 1e6:.3f} µs", f"{ours / baseline:.2f}", meaning
-            )
+            table.add_row(what, f"{ours * 1e6:.3f} µs", f"{baseline * 1e6:.3f} µs", f"{ours / baseline:.2f}", meaning)
 
         for kind in ("getppid", "fcntl", "getsockopt"):
             own = slope(native, [calls, kind], 100_000, 2_000_000)

@@ -623,6 +623,12 @@ static int append_vector(struct exec_request *request, size_t capacity, uint64_t
 
 #define EXEC_STRINGS_MAX (size_t)(2u << 20) /* as a quarter of the 8 MiB stack limit */
 
+static char *append_string(char *at, const char *text, size_t length) {
+    memcpy(at, text, length);
+    at[length] = '\0';
+    return at + length + 1;
+}
+
 /* Puts the interpreter and its argument before the arguments, and the script's path in place of argv[0]. */
 static int insert_interpreter(struct host *host, struct exec_request **slot, size_t capacity, const char *line,
                               const char *script) {
@@ -653,14 +659,10 @@ static int insert_interpreter(struct host *host, struct exec_request **slot, siz
     memcpy(request->path, start, name_length);
     request->path[name_length] = '\0';
     char *at = request->strings;
-    memcpy(at, start, name_length);
-    at += name_length + 1;
-    if (argument_length) {
-        memcpy(at, argument, argument_length);
-        at += argument_length + 1;
-    }
-    memcpy(at, script, script_length);
-    at += script_length + 1;
+    at = append_string(at, start, name_length);
+    if (argument_length)
+        at = append_string(at, argument, argument_length);
+    at = append_string(at, script, script_length);
     memcpy(at, old->strings + skip, old->bytes - skip);
     request->bytes = (uint32_t)(old->bytes - skip + added);
     request->argument_count = old->argument_count - (old->argument_count ? 1 : 0) + 2 + (argument_length ? 1 : 0);

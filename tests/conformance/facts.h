@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@
 #include <unistd.h>
 
 #define UNUSED_FUNCTION __attribute__((unused)) static
+
+/* An address where no memory is; volatile, so that the compiler does not know it. */
+__attribute__((unused)) static void *volatile nowhere = (void *)8;
 
 /* Call first: the program ends, whatever hangs in it, and its output is not lost when it does. */
 UNUSED_FUNCTION void begin(void) {

@@ -90,6 +90,13 @@ def status(directory: Path) -> object:
     return json.loads((directory / "manifest.json").read_text())["status"]
 
 
+def process_on(directory: Path, hostname: str) -> int:
+    """Real id of the only process of a host."""
+    place = (directory / "hosts" / hostname).resolve()
+    (found,) = [pid for pid in processes_of(directory) if Path(f"/proc/{pid}/cwd").resolve() == place]
+    return found
+
+
 def test_a_run_leaves_nothing_but_its_directory(laboratory: Laboratory, nothing_left: Callable[[], None]) -> None:
     name = f"antumbra-test-{os.getpid()}"
     use_shared_memory = f"""
@@ -115,7 +122,7 @@ def test_an_interrupted_run_ends_everything_and_says_so(
     running = laboratory.start(busy())
     directory = laboratory.folder / "run"
     eventually(has_written(directory, "hosts/python/*.stdout"), "the start of the processes")
-    assert len(processes_of(directory)) >= 4
+    eventually(lambda: len(processes_of(directory)) >= 4, "the start of all processes")
     running.send_signal(asked)
     code, text = ended(running)
     assert code == 1, text
@@ -131,10 +138,10 @@ def test_a_run_can_be_interrupted_while_a_process_spins(
     running = laboratory.start(spinning(apps))
     directory = laboratory.folder / "run"
     eventually(has_written(directory, "hosts/spinner/*.stdout"), "the start of the spinner")
-    running.send_signal(signal.SIGINT)
-    # The first signal asks for the end of the window, which does not come.
-    running.send_signal(signal.SIGINT)
-    eventually(lambda: running.poll() is not None or bool(running.send_signal(signal.SIGINT)), "the end of the run")
+    # The first signal asks for the end of the window, which does not come; the second does not wait for it.
+    while processes_of(directory):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.5)
     code, text = ended(running)
     assert code == 1, text
     assert "Traceback" not in text
@@ -148,8 +155,7 @@ def test_a_managed_process_that_is_killed_while_it_runs_is_a_process_killed_by_a
     running = laboratory.start(spinning(apps))
     directory = laboratory.folder / "run"
     eventually(has_written(directory, "hosts/spinner/*.stdout"), "the start of the spinner")
-    (victim,) = [pid for pid, _ in processes_of(directory / "hosts" / "spinner" / "..").items() if is_running(pid)]
-    os.kill(victim, signal.SIGKILL)
+    os.kill(process_on(directory, "spinner"), signal.SIGKILL)
     code, text = ended(running)
     assert code == 0, text
     assert status(directory) == "complete"
@@ -162,8 +168,8 @@ def test_a_managed_process_that_is_killed_while_it_waits_is_noticed(
     running = laboratory.start(busy())
     directory = laboratory.folder / "run"
     eventually(has_written(directory, "hosts/python/*.stdout"), "the start of the processes")
-    asleep = (directory / "hosts" / "asleep").resolve()
-    (victim,) = [pid for pid in processes_of(directory) if Path(f"/proc/{pid}/cwd").resolve() == asleep]
+    eventually(lambda: len(processes_of(directory)) >= 4, "the start of all processes")
+    victim = process_on(directory, "asleep")
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{victim}").exists(), "the funeral of the killed process")
     running.send_signal(signal.SIGINT)
@@ -216,7 +222,3 @@ def test_a_program_that_disappears_before_its_start_ends_the_run(
     assert "Traceback" not in run.errors
     nothing_left()
 
-
-def is_running(pid: int) -> bool:
-    """Return whether a process uses the processor (state R)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R"

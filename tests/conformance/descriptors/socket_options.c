@@ -125,7 +125,7 @@ static void lengths(void) {
     FACT("set TCP_NODELAY with 1 byte", setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, 1));
     FACT("set IP_TOS with 1 byte", setsockopt(fd, IPPROTO_IP, IP_TOS, &value, 1));
     FACT("set with a negative length", setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, (socklen_t)-1));
-    FACT("set from a wrong address", setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, (void *)8, 4));
+    FACT("set from a wrong address", setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, nowhere, 4));
     unsigned char bytes[64];
     memset(bytes, 0xee, sizeof bytes);
     socklen_t length = 1;

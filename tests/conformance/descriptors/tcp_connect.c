@@ -78,7 +78,7 @@ static void unspecified(void) {
     FACT("inet6 family", connect(fd, (struct sockaddr *)&name, sizeof name));
     name.sin_family = AF_UNSPEC;
     FACT("AF_UNSPEC on a fresh socket", connect(fd, (struct sockaddr *)&name, sizeof name));
-    FACT("no memory", connect(fd, (struct sockaddr *)8, sizeof name));
+    FACT("no memory", connect(fd, nowhere, sizeof name));
     FACT("no length", connect(fd, (struct sockaddr *)&name, 0));
     FACT("enormous length", connect(fd, (struct sockaddr *)&name, 4096));
     name = name_of(listening);

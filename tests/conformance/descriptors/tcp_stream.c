@@ -66,10 +66,10 @@ static void data(void) {
     put_receive("recv the rest", pair[1], 20, 0);
     FACT("recv of 0 bytes", recv(pair[1], block, 0, MSG_DONTWAIT));
     FACT("send of 0 bytes", send(pair[0], "", 0, 0));
-    FACT("recv with a wrong address", (send(pair[0], "abc", 3, 0), await(pair[1], POLLIN), recv(pair[1], (void *)8, 3, 0)));
+    FACT("recv with a wrong address", (send(pair[0], "abc", 3, 0), await(pair[1], POLLIN), recv(pair[1], nowhere, 3, 0)));
     put_receive("still there", pair[1], 10, 0);
     FACT("out-of-band recv without any", recv(pair[1], block, 1, MSG_OOB));
-    FACT("send from a wrong address", send(pair[0], (void *)8, 3, 0));
+    FACT("send from a wrong address", send(pair[0], nowhere, 3, 0));
     IN_CHILD("sender in two steps", {
         send(pair[0], "first ", 6, 0);
         pause_ms(50);

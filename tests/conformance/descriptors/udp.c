@@ -55,8 +55,8 @@ static void datagrams(void) {
     to.sin_family = AF_INET;
     FACT("short name", sendto(a, "x", 1, 0, (struct sockaddr *)&to, 8));
     FACT("out of band", send_to(a, "x", to, MSG_OOB));
-    FACT("recv out of band", recv(b, &bytes, 1, MSG_OOB));
-    FACT("wrong address of data", sendto(a, (void *)8, 4, 0, (struct sockaddr *)&to, sizeof to));
+    FACT("recv out of band", recv(b, &bytes, 1, MSG_OOB | MSG_DONTWAIT));
+    FACT("wrong address of data", sendto(a, nowhere, 4, 0, (struct sockaddr *)&to, sizeof to));
     inet_aton("255.255.255.255", &to.sin_addr);
     FACT("broadcast without SO_BROADCAST", send_to(a, "x", to, 0));
     FACT("listen", listen(a, 1));

@@ -1,0 +1,179 @@
+/* Descriptors sent through Unix sockets: to oneself, to a child and back, files, pipes and sockets. */
+#include "facts.h"
+
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define MOST 8
+union control {
+    char bytes[CMSG_SPACE(MOST * sizeof(int))];
+    struct cmsghdr align;
+};
+
+static ssize_t pass(int through, const int *fds, unsigned count, const char *text) {
+    union control control = {{0}};
+    struct iovec part = {(void *)text, strlen(text)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control};
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+    return sendmsg(through, &message, 0);
+}
+
+/* Takes what came; prints how many descriptors, and leaves them in fds. */
+static int take(const char *what, int through, int *fds, size_t room, int flags) {
+    union control control = {{0}};
+    char bytes[64];
+    struct iovec part = {bytes, sizeof bytes};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = room ? &control : NULL, .msg_controllen = room};
+    errno = 0;
+    ssize_t got = recvmsg(through, &message, flags);
+    put_result(what, got, errno);
+    if (got < 0)
+        return 0;
+    put_bytes("  data", bytes, (size_t)got);
+    int count = 0;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_type == SCM_RIGHTS) {
+        count = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(fds, CMSG_DATA(header), (size_t)count * sizeof(int));
+    }
+    printf("  %d descriptors%s\n", count, message.msg_flags & MSG_CTRUNC ? ", some lost" : "");
+    return count;
+}
+
+static int open_count(void) {
+    int count = 0;
+    for (int fd = 0; fd < 64; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void to_itself(void) {
+    section("to itself");
+    int pair[2], fds[MOST], before, ends[2];
+    char bytes[32] = {0};
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    int file = (int)MUST(open("shared", O_CREAT | O_RDWR | O_TRUNC, 0600));
+    before = open_count();
+    (void)!write(file, "0123456789", 10);
+    FACT("a file", pass(pair[0], &file, 1, "file"));
+    close(file);
+    take("received", pair[1], fds, CMSG_SPACE(4), 0);
+    FACT("the position is shared", lseek(fds[0], 0, SEEK_CUR));
+    FACT("read through it", pread(fds[0], bytes, 10, 0));
+    put_bytes("it says", bytes, 10);
+    printf("FD_CLOEXEC %d\n", fcntl(fds[0], F_GETFD));
+    printf("open as before: %d\n", open_count() == before);
+    FACT("pass it again", pass(pair[0], fds, 1, "again"));
+    int again[MOST];
+    take("with MSG_CMSG_CLOEXEC", pair[1], again, CMSG_SPACE(4), MSG_CMSG_CLOEXEC);
+    printf("FD_CLOEXEC %d\n", fcntl(again[0], F_GETFD));
+    (void)!write(again[0], "abc", 3);
+    FACT("one description", lseek(fds[0], 0, SEEK_CUR));
+    close(again[0]);
+    MUST(pipe(ends));
+    int three[3] = {ends[0], ends[1], fds[0]};
+    FACT("three", pass(pair[0], three, 3, "three"));
+    close(ends[0]), close(ends[1]), close(fds[0]);
+    take("received", pair[1], fds, CMSG_SPACE(12), 0);
+    (void)!write(fds[1], "through", 7);
+    FACT("the pipe works", read(fds[0], bytes, sizeof bytes));
+    close(fds[1]);
+    FACT("and ends", read(fds[0], bytes, sizeof bytes));
+    MUST(pipe(ends));
+    three[0] = ends[0], three[1] = ends[1], three[2] = fds[2];
+    pass(pair[0], three, 3, "room for two");
+    take("room for two", pair[1], again, CMSG_SPACE(8), 0);
+    close(again[0]), close(again[1]);
+    pass(pair[0], three, 3, "no room");
+    take("room for none", pair[1], again, 0, 0);
+    before = open_count();
+    pass(pair[0], three, 1, "plain");
+    FACT("recv without control", recv(pair[1], bytes, sizeof bytes, 0));
+    printf("nothing opened: %d\n", open_count() == before);
+    pass(pair[0], three, 1, "peeked");
+    if (take("peek", pair[1], again, CMSG_SPACE(4), MSG_PEEK))
+        close(again[0]);
+    if (take("and take", pair[1], again, CMSG_SPACE(4), 0))
+        close(again[0]);
+    three[0] = 999;
+    FACT("a bad descriptor", pass(pair[0], three, 1, "bad"));
+    pass(pair[0], &three[1], 1, "one");
+    pass(pair[0], &three[2], 1, "two");
+    (void)!send(pair[0], "plain", 5, 0);
+    take("messages with descriptors", pair[1], again, CMSG_SPACE(12), 0);
+    close(again[0]);
+    take("do not run together", pair[1], again, CMSG_SPACE(12), 0);
+    close(again[0]);
+    pass(pair[0], &three[2], 1, "abcdef");
+    FACT("first bytes", recv(pair[1], bytes, 2, 0));
+    take("the descriptor went with them", pair[1], again, CMSG_SPACE(12), 0);
+    FACT("no data", pass(pair[0], &three[2], 1, ""));
+    FACT("nothing came", recv(pair[1], bytes, 2, MSG_DONTWAIT));
+    before = open_count();
+    pass(pair[0], &ends[1], 1, "in flight");
+    close(ends[1]);
+    close(pair[0]), close(pair[1]);
+    FACT("closed with the socket", read(ends[0], bytes, sizeof bytes));
+    close(ends[0]), close(fds[0]), close(fds[2]);
+    unlink("shared");
+    printf("open at the end: %d\n", open_count());
+}
+
+static void to_a_child(int type) {
+    int pair[2], ends[2], fds[MOST];
+    char bytes[32] = {0};
+    MUST(socketpair(AF_UNIX, type, 0, pair));
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        close(pair[0]);
+        int count = take("the child gets", pair[1], fds, CMSG_SPACE(8), 0);
+        if (count == 2) {
+            FACT("it reads the file", read(fds[0], bytes, 5));
+            put_bytes("it says", bytes, 5);
+            FACT("and writes the pipe", write(fds[1], "from child", 10));
+        }
+        int made = open("made", O_CREAT | O_RDWR | O_TRUNC, 0600);
+        (void)!write(made, "by the child", 12);
+        pass(pair[1], &made, 1, "back");
+        fflush(stdout);
+        _exit(0);
+    }
+    close(pair[1]);
+    MUST(pipe(ends));
+    int file = (int)MUST(open("given", O_CREAT | O_RDWR | O_TRUNC, 0600));
+    (void)!write(file, "0123456789", 10);
+    lseek(file, 2, SEEK_SET);
+    int both[2] = {file, ends[1]};
+    pass(pair[0], both, 2, "both");
+    close(ends[1]);
+    FACT("the parent reads the pipe", read(ends[0], bytes, sizeof bytes));
+    int status;
+    waitpid(child, &status, 0);
+    FACT("and its end", read(ends[0], bytes, sizeof bytes));
+    FACT("the position moved", lseek(file, 0, SEEK_CUR));
+    int count = take("what a process that ended had sent", pair[0], fds, CMSG_SPACE(8), 0);
+    memset(bytes, 0, sizeof bytes);
+    if (count == 1) {
+        FACT("it can be read", pread(fds[0], bytes, sizeof bytes, 0));
+        put_bytes("it says", bytes, 12);
+        close(fds[0]);
+    }
+    close(ends[0]), close(file), close(pair[0]);
+    unlink("given"), unlink("made");
+}
+
+int main(void) {
+    begin();
+    to_itself();
+    section("to a child, stream");
+    to_a_child(SOCK_STREAM);
+    section("to a child, datagram");
+    to_a_child(SOCK_DGRAM);
+    return 0;
+}
