@@ -3,7 +3,7 @@
     python benchmarks/idle_hosts.py [--hosts 200]
 
 Every host runs one `sleep`. `arena` is the host's kernel state (pages of its memfd), `shim` the shim's private pages in
-the process, `shard` what the engine and Python grew by; the baseline is the private memory of the same process, natively.
+the process, `shard` what the engine and Python grew by; the baseline is the same process, run natively.
 """
 
 from __future__ import annotations

@@ -57,3 +57,44 @@ def gather_payload(
         start = payload_offset[index[i]]
         end = payload_offset[index[i] + 1]
         gathered[gathered_offset[i] : gathered_offset[i + 1]] = payload[start:end]
+
+
+_UINT16: Final = _readonly(types.uint16)
+_MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT: Final = np.uint64(32)
+#: How much of a payload has part in a fingerprint: the headers of any packet, and the begin of its data.
+FINGERPRINTED_BYTES: Final = 64
+
+
+@nb.njit(types.uint64(types.uint64, types.uint64), cache=True, inline="always")
+def _mixed(state: int, word: int) -> int:
+    state = (state ^ word) * _MULTIPLIER
+    return state ^ (state >> _SHIFT)
+
+
+@nb.njit(types.uint64(_INT64, _UINT32, _UINT64, _UINT32, _UINT16, _INT64, _UINT8), cache=True)
+def fingerprint(
+    deliver_time: npt.NDArray[np.int64],
+    source: npt.NDArray[np.uint32],
+    source_event: npt.NDArray[np.uint64],
+    destination: npt.NDArray[np.uint32],
+    kind: npt.NDArray[np.uint16],
+    payload_offset: npt.NDArray[np.int64],
+    payload: npt.NDArray[np.uint8],
+) -> int:
+    """Sum over the events of a 64-bit hash of each, modulo 2**64: the same whatever their order or grouping."""
+    total = np.uint64(0)
+    for i in range(deliver_time.shape[0]):
+        start, end = payload_offset[i], payload_offset[i + 1]
+        state = _mixed(np.uint64(0), np.uint64(deliver_time[i]))
+        state = _mixed(state, np.uint64(source[i]) << _SHIFT | np.uint64(destination[i]))
+        state = _mixed(state, source_event[i])
+        state = _mixed(state, np.uint64(kind[i]) << _SHIFT | np.uint64(end - start))
+        end = min(end, start + FINGERPRINTED_BYTES)
+        for first in range(start, end, 8):
+            word = np.uint64(0)
+            for place in range(first, min(first + 8, end)):
+                word |= np.uint64(payload[place]) << np.uint64(8 * (place - first))
+            state = _mixed(state, word)
+        total += state
+    return total

@@ -1,13 +1,31 @@
 """Event buses: how the shards of one run exchange batches and agree on windows.
 
-Every shard makes the same calls in the same order. A bus that has lost a shard raises in all of them, at
-once: nobody waits in a collective for a peer that is gone.
+Every shard makes the same calls in the same order. A bus that has lost a shard raises `ShardLost` in all of
+the others: nobody waits in a collective for a peer that is gone. ``bridge/local_bus.py`` connects processes of
+one machine, ``bridge/mpi_bus.py`` the ranks of an MPI world.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from bridge.batch import EventBatch
+from bridge.errors import AntumbraError
+
+
+class ShardLost(AntumbraError):
+    """Another shard failed, was killed or does not answer: the run cannot go on.
+
+    Parameters
+    ----------
+    what
+        Which shard, and why as far as it is known.
+    exit_code
+        That of the shard that failed, where it could still tell.
+    """
+
+    def __init__(self, what: str, *, exit_code: int = 1) -> None:
+        super().__init__(what)
+        self.exit_code = exit_code
 
 
 class Bus(Protocol):
@@ -39,6 +57,17 @@ class Bus(Protocol):
         """
         ...
 
+    def share(self, data: bytes) -> list[bytes]:
+        """Return what each shard gave, by shard. For the few things that are told once in a run."""
+        ...
+
+    def abort(self, reason: str, exit_code: int) -> None:
+        """Tell all others that this shard has failed, as far as they can still be told.
+
+        They raise `ShardLost` with the reason when they next use the bus. Never raises, never waits.
+        """
+        ...
+
     def close(self) -> None:
         """Leave the run. Not a barrier: a shard that fails must get out without the others."""
         ...
@@ -59,5 +88,24 @@ class InProcessBus:
         (batch,) = outbound
         return batch
 
+    def share(self, data: bytes) -> list[bytes]:
+        """Return what the only shard gave."""
+        return [data]
+
+    def abort(self, reason: str, exit_code: int) -> None:
+        """Do nothing: there is nobody to tell."""
+
     def close(self) -> None:
         """Do nothing: there is no connection."""
+
+
+def encode_outbound(outbound: Sequence[EventBatch], shard: int) -> list[bytes]:
+    """Return the wire bytes for each shard; none for an empty batch, nor for the one that stays here."""
+    return [
+        batch.encode() if number != shard and len(batch) else b"" for number, batch in enumerate(outbound)
+    ]
+
+
+def decode_inbound(own: EventBatch, received: Sequence[bytes | bytearray | memoryview]) -> EventBatch:
+    """Return all events for this shard in order, of its own batch and of the wire bytes of others."""
+    return EventBatch.concatenate([own, *(EventBatch.decode(data) for data in received if len(data))])

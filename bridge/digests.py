@@ -1,13 +1,9 @@
-"""Digests by which two runs are compared: of batches, files and file trees."""
+"""Digests by which two runs are compared: of files and file trees."""
 
 import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import Final
-
-#: Stands for the digest of a batch without events: most windows have nothing to hash.
-EMPTY_DIGEST: Final = bytes(32)
 
 
 def file_digest(path: Path) -> str:

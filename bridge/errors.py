@@ -3,8 +3,6 @@
 An error is for the person who will read it: what was wrong, where (file, key, host), and what would be right.
 """
 
-from typing import ClassVar
-
 
 class AntumbraError(Exception):
     """Base of every error that ends a run with a message instead of a traceback.
@@ -19,7 +17,7 @@ class AntumbraError(Exception):
         What would be right.
     """
 
-    exit_code: ClassVar[int] = 3
+    exit_code: int = 3
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(what)

@@ -1,11 +1,12 @@
 """Metrics of a run: tables of the windows, and totals for ``sim-stats.json``.
 
-``metrics/windows.parquet`` is the same in every run of one experiment; what belongs to the machine it ran on
-is in ``metrics/walltime.parquet``, with the same rows.
+``metrics/windows.parquet`` is the same in every run of one experiment, whatever the number of shards. What the
+shards exchanged depends on the partition and is in ``metrics/shards.parquet``; what belongs to the machine is in
+``metrics/walltime.parquet``. Both have a row per window and shard.
 """
 
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bridge.rundir import WALLTIME, RunDirectory, disk_errors_reported, write_atomically
+from bridge.errors import InternalError
+from bridge.rundir import SHARDS, WALLTIME, WINDOWS, RunDirectory, disk_errors_reported, write_atomically
 from bridge.simtime import NS_PER_MINUTE, NS_PER_S
 from bridge.window import LoopResult, WindowRecord
 
@@ -102,15 +104,7 @@ class TableRecorder:
         self._parts.append(part)
 
     def _join_parts(self, path: Path) -> None:
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with partial.open("wb") as file, pq.ParquetWriter(file, self._schema) as writer:
-                for part in self._parts:
-                    writer.write_table(pq.read_table(part))
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        _write_row_groups(path, self._schema, (pq.read_table(part) for part in self._parts))
         for part in self._parts:
             part.unlink()
 
@@ -124,20 +118,25 @@ class WindowMetrics:
         The run's directory.
     participants
         Names of the participants, in the order of the record's columns.
+    shard
+        The shard whose windows these are.
     """
 
-    def __init__(self, directory: RunDirectory, participants: Sequence[str]) -> None:
+    def __init__(self, directory: RunDirectory, participants: Sequence[str], shard: int = 0) -> None:
+        self._shard = shard
         self._participants = tuple(participants)
         executed = [f"executed_{name}" for name in participants]
         sent = [f"sent_{name}" for name in participants]
         execute = [f"execute_{name}_ns" for name in participants]
         self._windows = TableRecorder(
             directory,
-            "windows",
-            ["window", "start_ns", "end_ns", "runahead_ns", *executed, *sent, "crossed", "crossed_bytes"],
+            WINDOWS,
+            ["window", "start_ns", "end_ns", "runahead_ns", *executed, "crossed", "crossed_bytes", "digest"],
         )
+        exchanged = [f"{way}{what}" for way in ("sent_to_shards", "received_from_shards") for what in ("", "_bytes")]
+        self._shards = TableRecorder(directory, SHARDS, ["window", "shard", *sent, *exchanged])
         self._walltime = TableRecorder(
-            directory, WALLTIME, ["window", *execute, "exchange_ns", "deliver_ns", "reduce_ns"]
+            directory, WALLTIME, ["window", "shard", *execute, "exchange_ns", "deliver_ns", "reduce_ns"]
         )
 
     def append(self, record: WindowRecord) -> None:
@@ -149,14 +148,27 @@ class WindowMetrics:
                 record.end,
                 record.runahead,
                 *record.executed,
-                *record.sent,
                 record.crossed,
                 record.crossed_bytes,
+                # Columns are signed; the bits are the same.
+                record.digest - 2**64 if record.digest >= 2**63 else record.digest,
+            )
+        )
+        self._shards.append(
+            (
+                record.number,
+                self._shard,
+                *record.sent,
+                record.sent_to_shards,
+                record.sent_to_shards_bytes,
+                record.received_from_shards,
+                record.received_from_shards_bytes,
             )
         )
         self._walltime.append(
             (
                 record.number,
+                self._shard,
                 *record.execute_wall_ns,
                 record.exchange_wall_ns,
                 record.deliver_wall_ns,
@@ -172,6 +184,7 @@ class WindowMetrics:
         ``peak_memory_bytes`` is that of this process, without the managed ones.
         """
         work = self._windows.totals()
+        exchanged = self._shards.totals()
         wall = self._walltime.totals()
         minutes = result.reached_ns / NS_PER_MINUTE
         wall_seconds = result.wall_ns / NS_PER_S
@@ -185,7 +198,7 @@ class WindowMetrics:
             "participants": {
                 name: {
                     "events_executed": work[f"executed_{name}"],
-                    "events_sent": work[f"sent_{name}"],
+                    "events_sent": exchanged[f"sent_{name}"],
                     "execute_wall_seconds": wall[f"execute_{name}_ns"] / NS_PER_S,
                 }
                 for name in self._participants
@@ -198,9 +211,81 @@ class WindowMetrics:
         }
 
     def close(self) -> None:
-        """Write both tables."""
+        """Write the tables."""
         self._windows.close()
+        self._shards.close()
         self._walltime.close()
+
+
+def merge_window_tables(
+    directory: RunDirectory, shards: Sequence[Path], *, rows_per_part: int = _ROWS_PER_PART
+) -> npt.NDArray[np.int64]:
+    """Write the tables of a run from those of its shards.
+
+    Parameters
+    ----------
+    directory
+        The run's directory.
+    shards
+        Folders of the shards' own tables, by shard.
+    rows_per_part
+        As for `TableRecorder`: with it, the table of windows has the bytes that one shard would have written.
+
+    Returns
+    -------
+    int64[windows, columns]
+        The rows of ``windows.parquet``.
+
+    Raises
+    ------
+    InternalError
+        The shards do not agree about their windows.
+    """
+    schema, windows = _read_shards(shards, WINDOWS)
+    for shard in range(1, len(shards)):
+        if not np.array_equal(windows[0, :, :4], windows[shard, :, :4]):
+            raise InternalError(f"shards 0 and {shard} have run different windows")
+    merged: npt.NDArray[np.int64] = windows.sum(axis=0)
+    merged[:, :4] = windows[0, :, :4]
+    _write_rows(directory.metrics / f"{WINDOWS}.parquet", schema, merged, rows_per_part)
+    for name in (SHARDS, WALLTIME):
+        schema, rows = _read_shards(shards, name)
+        by_window = rows.transpose(1, 0, 2).reshape(-1, rows.shape[2])
+        _write_rows(directory.metrics / f"{name}.parquet", schema, by_window, rows_per_part)
+    return merged
+
+
+def _read_shards(shards: Sequence[Path], name: str) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Return the schema of a table, and its rows on each shard: int64[shards, rows, columns]."""
+    tables = []
+    for folder in shards:
+        with disk_errors_reported(folder):
+            tables.append(pq.read_table(folder / f"{name}.parquet"))
+    if len({table.num_rows for table in tables}) > 1:
+        raise InternalError(f"the shards have run {[table.num_rows for table in tables]} windows")
+    rows = [np.stack([column.to_numpy() for column in table.columns], axis=1) for table in tables]
+    return tables[0].schema, np.stack(rows)
+
+
+def _write_rows(path: Path, schema: Any, rows: npt.NDArray[np.int64], rows_per_part: int) -> None:
+    starts = range(0, max(len(rows), 1), rows_per_part)
+    parts = (rows[start : start + rows_per_part] for start in starts)
+    with disk_errors_reported(path):
+        _write_row_groups(
+            path, schema, (pa.Table.from_arrays([pa.array(column) for column in part.T], schema=schema) for part in parts)
+        )
+
+
+def _write_row_groups(path: Path, schema: Any, tables: Iterable[Table]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _write_parquet(path: Path, table: Table) -> None:

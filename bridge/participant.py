@@ -7,6 +7,7 @@ one order, always: ``run_until``, ``deliver``, ``next_event_time``.
 from typing import Protocol, runtime_checkable
 
 from bridge.batch import EventBatch
+from bridge.simtime import NEVER
 
 
 class Participant(Protocol):
@@ -62,3 +63,38 @@ class ReportsUsedLatency(Protocol):
     def min_used_latency_ns(self) -> int:
         """Smallest latency of any event it has sent to another host so far [ns], or ``NEVER``."""
         ...
+
+
+@runtime_checkable
+class FingerprintsEvents(Protocol):
+    """A participant that fingerprints all events that it causes for other hosts, also those that stay inside."""
+
+    def event_fingerprint(self) -> int:
+        """Sum of `bridge.batch.EventBatch.fingerprint` over all events so far, modulo 2**64.
+
+        It must not depend on which hosts share a shard.
+        """
+        ...
+
+
+class Nobody:
+    """Stands for a kind of participant that has nothing on this shard, so that all shards count alike."""
+
+    def next_event_time(self) -> int:
+        """Return ``NEVER``."""
+        return NEVER
+
+    def run_until(self, window_end: int) -> EventBatch:  # noqa: ARG002
+        """Do nothing."""
+        return EventBatch.empty()
+
+    def deliver(self, batch: EventBatch) -> None:
+        """Refuse: there is nobody here."""
+        raise AssertionError(f"{len(batch)} events for nobody")
+
+    def close(self) -> None:
+        """Release nothing."""
+
+    def statistics(self) -> dict[str, object]:
+        """Return nothing."""
+        return {}

@@ -5,6 +5,7 @@
     metrics/*.parquet   tables, see ``bridge/metrics.py``
     windows.log         decisions and digests per window, see ``bridge/window_log.py``
     sim-stats.json      totals
+    shard-<n>/          what shard n wrote, where there is more than one; its hosts are moved to hosts/ at the end
 
 A file appears under its name only when it is whole: it is written beside it and renamed. What grows during
 the run (``windows.log``, parts of metrics) is readable up to its last complete entry, however the run ends.
@@ -34,7 +35,9 @@ HOSTS: Final = "hosts"
 METRICS: Final = "metrics"
 WINDOWS_LOG: Final = "windows.log"
 STATISTICS: Final = "sim-stats.json"
-#: The table of what belongs to the machine and not to the experiment: it has no part in the digests.
+#: Tables: of windows; of what shards exchanged; of what belongs to the machine.
+WINDOWS: Final = "windows"
+SHARDS: Final = "shards"
 WALLTIME: Final = "walltime"
 REPORT: Final = "report.html"
 
@@ -44,6 +47,9 @@ _VERSIONED_PACKAGES: Final = ("antumbra", "numba", "numpy", "pyarrow", "scipy")
 #: What a new run removes of an old one. The manifest stays until the new one takes its place: it allows
 #: the removal, and a removal that was cut short must be allowed again.
 _REPLACED: Final = (HOSTS, METRICS, WINDOWS_LOG, STATISTICS, REPORT)
+_SHARD_DIRECTORY: Final = "shard-"
+#: Tables that depend on the partition or the machine: they have no part in the digests.
+_NOT_DIGESTED: Final = (SHARDS, WALLTIME)
 
 
 class RunDirectoryError(UserError):
@@ -145,7 +151,24 @@ class RunDirectory:
         )
         self._write_manifest()
 
-    def finish(self, status: str) -> None:
+    def shard_directory(self, shard: int) -> Path:
+        """Return where a shard has its own run directory."""
+        return self.path / f"{_SHARD_DIRECTORY}{shard}"
+
+    def take_hosts(self, shard: Path) -> None:
+        """Move the hosts' directories of a shard's run directory here."""
+        for host in sorted((shard / HOSTS).iterdir()):
+            target = self.path / HOSTS / host.name
+            with disk_errors_reported(target):
+                host.rename(target)
+
+    def take_table(self, shard: Path, name: str) -> None:
+        """Move a table of a shard's run directory here."""
+        target = self.metrics / f"{name}.parquet"
+        with disk_errors_reported(target):
+            (shard / METRICS / target.name).rename(target)
+
+    def finish(self, status: str, *, digests: bool = True) -> None:
         """Say in the manifest how the run ended, with the digests by which it is compared with others.
 
         Called after everything else is written: the digests cover the files as they are then.
@@ -154,14 +177,21 @@ class RunDirectory:
         ----------
         status
             ``complete``, ``failed`` or ``interrupted``.
+        digests
+            Not for the directory of one shard of several, whose files are a part that means nothing by itself.
         """
+        self._manifest.update(status=status)
+        if digests:
+            self._manifest.update(digests=self._digests())
+        self._write_manifest()
+
+    def _digests(self) -> dict[str, str]:
         with disk_errors_reported(self.path):
             digests = {HOSTS: tree_digest(self.path / HOSTS)}
             for file in (self.path / WINDOWS_LOG, *sorted(self.metrics.iterdir())):
-                if file.exists() and not file.name.startswith(WALLTIME):
+                if file.exists() and not file.name.startswith(_NOT_DIGESTED):
                     digests[str(file.relative_to(self.path))] = file_digest(file)
-        self._manifest.update(status=status, digests=digests)
-        self._write_manifest()
+        return digests
 
     def write_statistics(self, statistics: Mapping[str, object]) -> None:
         """Write ``sim-stats.json``."""
@@ -212,8 +242,7 @@ class RunDirectory:
             )
         for partial in self.path.glob(".*.partial"):
             partial.unlink()
-        for name in _REPLACED:
-            entry = self.path / name
+        for entry in [*(self.path / name for name in _REPLACED), *self.path.glob(f"{_SHARD_DIRECTORY}[0-9]*")]:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:

@@ -71,21 +71,27 @@ class NetworkSection(Section):
 
 
 class DistributedSection(Section):
-    """`distributed`: how the experiment is spread over shards. This release runs one shard."""
+    """`distributed`: how the experiment is spread over shards.
+
+    The number of shards may also come from the command line, or be that of an MPI world; a launcher numbers the
+    shards, so `shard_id` can only be that of the one shard which the configuration speaks for.
+    """
 
     enabled: bool = False
     shard_id: int = Field(default=0, ge=0)
     num_shards: int = Field(default=1, ge=1)
     partition_file: str | None = None
+    peer_timeout: Duration = Field(default=300 * 10**9, gt=0)
+    """Ours: wall-clock time for which shards wait for one that is stopped, or, over MPI, does not come."""
 
     @model_validator(mode="after")
-    def _one_shard(self) -> Self:
-        if self.num_shards > 1:
+    def _consistent(self) -> Self:
+        if self.num_shards > 1 and not self.enabled:
             raise PydanticCustomError(
-                "one_shard",
-                "{shards} shards are asked for, and this release runs one; set num_shards to 1",
+                "not_enabled",
+                "{shards} shards are asked for; say 'enabled: true' beside it",
                 {"shards": self.num_shards},
             )
         if self.shard_id != 0:
-            raise PydanticCustomError("one_shard", "shard_id must be 0 when there is one shard")
+            raise PydanticCustomError("shard_id", "shard_id is given by the launcher (--shards or mpiexec): leave it out")
         return self

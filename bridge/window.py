@@ -16,15 +16,15 @@ import numpy.typing as npt
 
 from bridge.batch import EventBatch
 from bridge.bus import Bus
-from bridge.digests import EMPTY_DIGEST
 from bridge.errors import InternalError
-from bridge.participant import CountsEvents, Participant, ReportsUsedLatency
+from bridge.participant import CountsEvents, FingerprintsEvents, Participant, ReportsUsedLatency
 from bridge.simtime import NEVER
 
 #: Maps HostIds to places: the shards that own them, or the participants of this shard.
 OwnerOf: TypeAlias = Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.integer[Any]]]
 
 _PROGRESS_INTERVAL_NS: Final = 250_000_000
+_MASK: Final = 2**64 - 1
 
 
 class CausalityError(InternalError):
@@ -43,11 +43,16 @@ class WindowRecord(NamedTuple):
     executed
         Events executed, per participant; 0 for one that does not count them.
     sent
-        Events returned for others, per participant.
+        Events returned for others, per participant. That depends on the partition.
     crossed, crossed_bytes
-        Events delivered to participants of this shard, and their payload bytes.
-    outbound_digest, inbound_digest
-        Of everything sent and everything received, `EMPTY_DIGEST` where that is nothing.
+        Events that participants here caused for participants of another kind, and their payload bytes. Added
+        up over the shards they do not depend on the partition.
+    digest
+        Fingerprint of the events that participants here caused for other hosts, see
+        `bridge.batch.EventBatch.fingerprint`. Added up over the shards, modulo 2**64, it does not depend on the
+        partition.
+    sent_to_shards, sent_to_shards_bytes, received_from_shards, received_from_shards_bytes
+        Events exchanged with other shards, and their payload bytes.
     execute_wall_ns
         Wall-clock time in ``run_until``, per participant.
     exchange_wall_ns
@@ -66,8 +71,11 @@ class WindowRecord(NamedTuple):
     sent: tuple[int, ...]
     crossed: int
     crossed_bytes: int
-    outbound_digest: bytes
-    inbound_digest: bytes
+    digest: int
+    sent_to_shards: int
+    sent_to_shards_bytes: int
+    received_from_shards: int
+    received_from_shards_bytes: int
     execute_wall_ns: tuple[int, ...]
     exchange_wall_ns: int
     deliver_wall_ns: int
@@ -131,7 +139,7 @@ class WindowLoop:
     participants
         In an order that is the same in every run: it is the order of the calls, and of the metrics' columns.
     owner
-        Maps HostIds of this shard to positions in `participants`.
+        Maps HostIds to positions in `participants`: kinds of hosts, the same on all shards.
     bus
         This shard's end of the event bus.
     runahead
@@ -179,6 +187,18 @@ class WindowLoop:
             if runahead.dynamic and isinstance(participant, ReportsUsedLatency)
         )
         self._executed_totals = [count() for count in self._event_counters]
+        self._fingerprint_counters = tuple(
+            participant.event_fingerprint if isinstance(participant, FingerprintsEvents) else None
+            for participant in self._participants
+        )
+        self._fingerprint_totals = [count() if count else 0 for count in self._fingerprint_counters]
+        self._cut_events = np.zeros(bus.shard_count, dtype=np.int64)
+        self._cut_bytes = np.zeros(bus.shard_count, dtype=np.int64)
+        self.window = 0
+
+    def cut(self) -> tuple[list[int], list[int]]:
+        """Events, and their payload bytes, that this shard has sent to each shard so far."""
+        return self._cut_events.tolist(), self._cut_bytes.tolist()
 
     def request_stop(self) -> None:
         """Ask all shards to stop after the current window. Safe to call from a signal handler, and again."""
@@ -196,7 +216,7 @@ class WindowLoop:
             end = min(start + runahead, self._stop_time)
             record, start, interrupted = self._run_window(number, start, end, runahead)
             reached = end
-            number += 1
+            self.window = number = number + 1
             if self._on_window is not None:
                 self._on_window(record)
             if self._on_progress is not None and time.perf_counter_ns() >= next_progress:
@@ -225,22 +245,26 @@ class WindowLoop:
         outbound: list[EventBatch] = []
         sent: list[int] = []
         execute_wall: list[int] = []
+        digest = 0
         before = clock()
-        for participant in self._participants:
+        for position, participant in enumerate(self._participants):
             batch = participant.run_until(end)
             count = len(batch)
             if count:
                 _check_outbound(participant, batch, end)
                 outbound.append(batch)
             sent.append(count)
+            digest += self._fingerprint_since_last(position, batch)
             after = clock()
             execute_wall.append(after - before)
             before = after
 
-        inbound, outbound_digest, inbound_digest = self._exchange(outbound)
+        everything = EventBatch.concatenate(outbound) if outbound else EventBatch.empty()
+        crossed, crossed_bytes = self._count_crossed(everything)
+        parts = self._per_shard(everything)
+        inbound = self._bus.exchange(parts)
         exchanged = clock()
-        crossed = len(inbound)
-        if crossed:
+        if len(inbound):
             self._deliver(inbound, end)
         delivered = clock()
         next_start, interrupted = self._agree()
@@ -251,6 +275,7 @@ class WindowLoop:
             )
         reduced = clock()
 
+        kept = parts[self._bus.shard]
         record = WindowRecord(
             number,
             start,
@@ -259,15 +284,35 @@ class WindowLoop:
             self._executed_since_last(),
             tuple(sent),
             crossed,
-            inbound.payload.shape[0],
-            outbound_digest,
-            inbound_digest,
+            crossed_bytes,
+            digest & _MASK,
+            len(everything) - len(kept),
+            everything.payload.shape[0] - kept.payload.shape[0],
+            len(inbound) - len(kept),
+            inbound.payload.shape[0] - kept.payload.shape[0],
             tuple(execute_wall),
             exchanged - before,
             delivered - exchanged,
             reduced - delivered,
         )
         return record, next_start, interrupted
+
+    def _fingerprint_since_last(self, position: int, batch: EventBatch) -> int:
+        count = self._fingerprint_counters[position]
+        if count is None:
+            return batch.fingerprint() if len(batch) else 0
+        total = count()
+        caused = total - self._fingerprint_totals[position]
+        self._fingerprint_totals[position] = total
+        return caused
+
+    def _count_crossed(self, batch: EventBatch) -> tuple[int, int]:
+        """Count the events, and their payload bytes, that go from one kind of participant to another."""
+        if self._bus.shard_count == 1 or not len(batch):
+            # What a participant of the only shard returns is for others by definition.
+            return len(batch), batch.payload.shape[0]
+        between = self._owner(batch.source) != self._owner(batch.destination)
+        return int(np.count_nonzero(between)), int(np.diff(batch.payload_offset)[between].sum())
 
     def _executed_since_last(self) -> tuple[int, ...]:
         executed: list[int] = []
@@ -289,22 +334,16 @@ class WindowLoop:
         self._runahead.observe(used_latency)
         return next_event, not go_on
 
-    def _exchange(self, outbound: Sequence[EventBatch]) -> tuple[EventBatch, bytes, bytes]:
-        """Exchange batches that hold something. Returns inbound, outbound's digest and inbound's."""
-        everything = EventBatch.concatenate(outbound) if outbound else EventBatch.empty()
-        inbound = self._bus.exchange(self._per_shard(everything))
-        outbound_digest = everything.digest() if outbound else EMPTY_DIGEST
-        if inbound is everything:
-            return inbound, outbound_digest, outbound_digest
-        return inbound, outbound_digest, inbound.digest() if len(inbound) else EMPTY_DIGEST
-
     def _per_shard(self, batch: EventBatch) -> list[EventBatch]:
-        if self._shard_of is None:
+        if self._shard_of is None or self._bus.shard_count == 1:
             return [batch]
         if len(batch) == 0:
             return [batch] * self._bus.shard_count
         shards = self._shard_of(batch.destination)
-        return [batch.select(shards == shard) for shard in range(self._bus.shard_count)]
+        parts = [batch.select(shards == shard) for shard in range(self._bus.shard_count)]
+        self._cut_events += [len(part) for part in parts]
+        self._cut_bytes += [part.payload.shape[0] for part in parts]
+        return parts
 
     def _deliver(self, inbound: EventBatch, end: int) -> None:
         if inbound.deliver_time[0] < end:

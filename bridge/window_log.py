@@ -1,20 +1,21 @@
 """``windows.log``: what was decided and exchanged in each window, for people and for replay.
 
-One line per window in which something was executed, sent or received. It holds nothing of the machine or the
-wall clock, so the logs of two runs of one experiment are equal byte for byte, and their first difference is
-where the runs part. Its columns are named in its first lines.
+One line per window in which something was executed or sent. It holds nothing of the machine, the wall clock or
+the partition, so the logs of two runs of one experiment are equal byte for byte, and their first difference is
+where the runs part. Its columns are named in its first lines; the digest is the sum of the fingerprints of all
+events that hosts caused for other hosts (docs/formats.md).
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bridge.digests import EMPTY_DIGEST
-from bridge.rundir import WINDOWS_LOG, RunDirectory, disk_errors_reported
+from bridge.rundir import WINDOWS_LOG, RunDirectory, disk_errors_reported, write_atomically
 from bridge.window import WindowRecord
 
 _BUFFERED_BYTES: Final = 64 * 1024
+_MASK: Final = 2**64 - 1
 
 
 class WindowLog:
@@ -33,12 +34,7 @@ class WindowLog:
 
     def __init__(self, directory: RunDirectory, participants: Sequence[str]) -> None:
         self._path: Path = directory.path / WINDOWS_LOG
-        names = ",".join(participants)
-        self._lines: list[str] = [
-            "# antumbra windows.log 1\n",
-            f"# window start_ns end_ns runahead_ns executed[{names}] sent[{names}] crossed crossed_bytes "
-            "outbound_digest inbound_digest\n",
-        ]
+        self._lines: list[str] = [_heading(participants)]
         self._buffered = 0
         self._size = 0
         with disk_errors_reported(self._path):
@@ -48,13 +44,18 @@ class WindowLog:
 
     def append(self, record: WindowRecord) -> None:
         """Add a line if the window had any work."""
-        if not (record.crossed or any(record.executed) or any(record.sent)):
-            return
-        line = (
-            f"{record.number} {record.start} {record.end} {record.runahead} {_joined(record.executed)} "
-            f"{_joined(record.sent)} {record.crossed} {record.crossed_bytes} {_hex(record.outbound_digest)} "
-            f"{_hex(record.inbound_digest)}\n"
+        line = _line(
+            record.number,
+            record.start,
+            record.end,
+            record.runahead,
+            record.executed,
+            record.crossed,
+            record.crossed_bytes,
+            record.digest,
         )
+        if not line:
+            return
         self._lines.append(line)
         self._buffered += len(line)
         if self._buffered >= _BUFFERED_BYTES:
@@ -85,9 +86,36 @@ class WindowLog:
         self._size += len(data)
 
 
-def _joined(values: Sequence[int]) -> str:
-    return ",".join(map(str, values)) or "-"
+def write_window_log(directory: RunDirectory, participants: Sequence[str], rows: Iterable[Sequence[int]]) -> None:
+    """Write ``windows.log`` at once.
+
+    Parameters
+    ----------
+    directory
+        The run's directory.
+    participants
+        Names of the participants.
+    rows
+        Those of ``metrics/windows.parquet``.
+    """
+    last = 4 + len(participants)
+    lines = [_heading(participants)]
+    lines.extend(_line(*row[:4], row[4:last], *row[last:]) for row in rows)
+    write_atomically(directory.path / WINDOWS_LOG, "".join(lines).encode())
 
 
-def _hex(digest: bytes) -> str:
-    return "-" if digest == EMPTY_DIGEST else digest.hex()
+def _heading(participants: Sequence[str]) -> str:
+    return (
+        "# antumbra windows.log 2\n"
+        f"# window start_ns end_ns runahead_ns executed[{','.join(participants)}] crossed crossed_bytes digest\n"
+    )
+
+
+def _line(
+    number: int, start: int, end: int, runahead: int, executed: Sequence[int], crossed: int, size: int, digest: int
+) -> str:
+    """Return the line of a window; nothing for one without any work."""
+    if not (crossed or digest or any(executed)):
+        return ""
+    counts = ",".join(map(str, executed)) or "-"
+    return f"{number} {start} {end} {runahead} {counts} {crossed} {size} {digest & _MASK:016x}\n"

@@ -36,16 +36,12 @@ void frame_copy(struct user_context *to, void *fp_state, const struct user_conte
     to->registers.fpstate = fp_state;
 }
 
-static bool on_altstack(const struct task *task, uint64_t stack) {
-    return task->altstack_size && stack - task->altstack_base - 1 < task->altstack_size;
-}
-
 void frame_build(struct user_context *context, const void *given) {
     const struct signal_delivery *delivery = given;
     struct task *task = thread_self()->task;
     struct sigcontext *registers = &context->registers;
     uint64_t stack = registers->rsp - RED_ZONE;
-    if ((delivery->action.flags & KSA_ONSTACK) && task->altstack_size && !on_altstack(task, registers->rsp))
+    if ((delivery->action.flags & KSA_ONSTACK) && task->altstack_size && !signal_on_altstack(task, registers->rsp))
         stack = task->altstack_base + task->altstack_size;
     uint64_t fp_state = (stack - FXSAVE_SIZE) & ~UINT64_C(63);
     uint64_t at = ((fp_state - sizeof(struct rt_frame)) & ~UINT64_C(15)) - 8; /* as after a call instruction */
@@ -58,6 +54,10 @@ void frame_build(struct user_context *context, const void *given) {
     frame.context.stack.ss_sp = (void *)task->altstack_base;
     frame.context.stack.ss_size = task->altstack_size;
     frame.context.stack.ss_flags = task->altstack_flags;
+    if (task->altstack_flags & KSS_AUTODISARM) { /* comes back with the frame */
+        task->altstack_base = task->altstack_size = 0;
+        task->altstack_flags = KSS_DISABLE;
+    }
     frame.context.mask = delivery->saved_mask;
     frame.context.registers.fpstate = (void *)fp_state;
     frame.context.registers.oldmask = delivery->saved_mask;
@@ -104,10 +104,10 @@ void frame_restore(struct user_context *context) {
     /* What a program may change of its flags (FIX_EFLAGS of the kernel). */
     context->registers.eflags = (flags & ~UINT64_C(0x50dd5)) | (given.registers.eflags & UINT64_C(0x50dd5));
     signal_set_mask(task, given.mask);
-    if (!(given.stack.ss_flags & ~3)) {
+    if (!(given.stack.ss_flags & ~(KSS_ONSTACK | KSS_DISABLE | KSS_AUTODISARM))) {
         task->altstack_base = (uint64_t)given.stack.ss_sp;
         task->altstack_size = given.stack.ss_size;
-        task->altstack_flags = given.stack.ss_flags & 2;
+        task->altstack_flags = given.stack.ss_flags & ~KSS_ONSTACK;
     }
     uint8_t image[FX_SOFTWARE_BYTES];
     if (!fp_state || !given.registers.fpstate || copy_from_user(image, (uint64_t)given.registers.fpstate, sizeof image))

@@ -83,7 +83,7 @@ void platform_warn(struct host *host, struct task *task, const char *format, ...
     __builtin_va_end(arguments);
     if (task && length > 0 && (size_t)length < sizeof text) {
         char caller[160];
-        describe_address(task->call_site, caller, sizeof caller);
+        describe_address(rewrite_origin(task->call_site), caller, sizeof caller);
         kprintf(text + length, sizeof text - (size_t)length, " [%s pid %d tid %d at %s]", task->comm,
                 task->process->pid, task->tid, caller);
     }

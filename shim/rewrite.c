@@ -118,6 +118,20 @@ void rewrite_site(uint64_t ip, uint64_t number) {
     write_code(site, patch, mov ? 5 : 8);
 }
 
+/* The address behind the syscall that a stub stands for, if `ip` is where a call returns to in a stub. */
+uint64_t rewrite_origin(uint64_t ip) {
+    for (unsigned i = 0; i < region_count; i++) {
+        if (ip - regions[i].base >= regions[i].used)
+            continue;
+        const uint8_t *at = (const uint8_t *)ip;
+        size_t moved = *at == 0xe9 ? 0 : 6; /* the cmp that stood behind the syscall */
+        int32_t distance;
+        memcpy(&distance, at + moved + 1, sizeof distance);
+        return ip + moved + 5 + (uint64_t)(int64_t)distance - moved;
+    }
+    return ip;
+}
+
 /* Where to go on instead of `ip`, if the syscall before it has become a jump to a stub. */
 uint64_t rewrite_fix_ip(uint64_t ip) {
     uint8_t code[5];

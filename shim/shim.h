@@ -99,6 +99,7 @@ void turn_wait(struct task *task);
 /* rewrite.c */
 void rewrite_site(uint64_t ip, uint64_t number);
 uint64_t rewrite_fix_ip(uint64_t ip);
+uint64_t rewrite_origin(uint64_t ip);
 
 /* cpu.c */
 bool cpu_emulate(struct user_context *context, struct task *task);

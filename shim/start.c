@@ -148,7 +148,7 @@ static uint64_t build_stack(uint64_t top, struct task *task, const struct exec_r
     struct pusher stack = {top};
     uint8_t random[16];
     rng_fill(task->host, RNG_HOST_RANDOM, random, sizeof random);
-    uint64_t name = push_bytes(&stack, task->process->executable, strlen(task->process->executable) + 1);
+    uint64_t name = push_bytes(&stack, request->named, strlen(request->named) + 1);
     uint64_t platform = push_bytes(&stack, "x86_64", 7);
     uint64_t random_at = push_bytes(&stack, random, sizeof random);
     uint64_t strings = push_bytes(&stack, request->strings, request->bytes);

@@ -34,6 +34,7 @@ void return_to_program(struct user_context *context, uint64_t number, int64_t re
             }
         }
         handled = true;
+        task->restart_deadline = 0;
         frame_build(context, &delivery);
     }
     if (restartable && !handled) {
@@ -65,6 +66,7 @@ static void serve(struct shim_thread *self, struct user_context *context, uint64
     struct user_context *outer = self->frame;
     self->frame = context;
     self->task->call_site = registers->rip;
+    self->task->user_stack = registers->rsp;
     if (number == __NR_rt_sigreturn) {
         self->task->calls++;
         frame_restore(context);

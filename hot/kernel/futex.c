@@ -81,8 +81,10 @@ static int64_t wait_on(struct task *task, uint64_t address, const uint64_t key[2
     if (!list_linked(&task->futex_node))
         return 0;
     list_remove(&task->futex_node);
-    if (result == -ERESTARTSYS && deadline != NEVER && !absolute)
+    if (result == -ERESTARTSYS && deadline != NEVER && !absolute) {
+        task->restart_deadline = deadline;
         return -ERESTART_RESTARTBLOCK;
+    }
     return result;
 }
 
@@ -177,7 +179,7 @@ int64_t sys_futex(struct task *task, const uint64_t *a) {
             return -EINVAL;
         int64_t ns = time[0] > NEVER / NS_PER_S / 2 ? NEVER / 2 : time[0] * NS_PER_S + time[1];
         if (command == FUTEX_WAIT)
-            deadline = host->now + ns;
+            deadline = restart_deadline(task, host->now + ns);
         else
             deadline =
                 ns - (operation & FUTEX_CLOCK_REALTIME ? clock_realtime(host) : clock_monotonic(host)) + host->now;

@@ -10,6 +10,13 @@
 static inline int64_t clock_realtime(const struct host *host) { return EPOCH_SECONDS * NS_PER_S + host->now; }
 static inline int64_t clock_monotonic(const struct host *host) { return BOOT_UPTIME + host->now; }
 
+/* The deadline of a call with a relative time-out: its first one if it goes on after a stop. */
+static inline int64_t restart_deadline(struct task *task, int64_t deadline) {
+    int64_t first = task->restart_deadline;
+    task->restart_deadline = 0;
+    return first ? first : deadline;
+}
+
 struct task *task_next(struct host *host); /* takes the first runnable task off the queue; NULL if none */
 void timer_fire(struct host *host, struct timer *timer);
 void task_timer(struct timer *timer);                      /* task.c */

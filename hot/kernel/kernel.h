@@ -103,6 +103,7 @@ void wake_up(struct host *host, struct wait_queue *queue, uint32_t events);
  * Returns 0 (woken, perhaps for nothing: check again), -ETIMEDOUT or -ERESTARTSYS. */
 __attribute__((warn_unused_result)) int task_block(struct task *task, int64_t deadline);
 void task_wake(struct task *task);                 /* makes a blocked task runnable; harmless otherwise */
+void task_pause(struct task *task);                /* sleeps until task_wake, signals or not */
 void task_yield(struct task *task);                /* to the back of the run queue */
 bool task_signal_pending(const struct task *task); /* something unblocked is pending: go back to user mode */
 
@@ -171,6 +172,8 @@ struct task {
     uint32_t futex_bitset;
     struct task *vfork_parent; /* is blocked until this task's process execs or exits */
     bool dying;                /* must end instead of returning to user mode: exec or exit_group by another thread */
+    int64_t restart_deadline;  /* of a call with a relative time-out that goes on after a stop; 0 = none */
+    uint64_t user_stack;       /* the program's stack pointer at a FRAME call */
     struct exec_request *exec; /* between execve and the new program's start */
     char comm[16];
     uint32_t native_tid;
@@ -186,7 +189,8 @@ struct task {
 
 /* A program that is about to be started: kalloc'ed, taken over and freed by the new program's shim. */
 struct exec_request {
-    char path[4096]; /* real absolute path of the program that is to be run, after #! lines */
+    char path[4096];  /* real absolute path of the program that is to be run, after #! lines */
+    char named[4096]; /* as execve was asked for it: AT_EXECFN, and where the command name comes from */
     uint32_t argument_count, environment_count;
     uint32_t bytes; /* of `strings` */
     char strings[]; /* argument_count + environment_count NUL-terminated strings */
@@ -230,6 +234,11 @@ struct process {
     struct list shared_maps; /* struct shared_map (mm.c) */
     uint64_t limits[16][2];
     bool zombie;
+    bool stopped;             /* job control: no task of it returns to user mode */
+    bool executed;            /* it has called execve since its birth: setpgid is not for its parent any more */
+    bool continue_unreported; /* SIGCONT came; the parent gets its signal when the first task goes on */
+    int32_t stop_report;      /* what stopped it, until a wait has told; 0 = told */
+    bool continue_report;     /* it went on, until a wait has told */
     bool dying; /* exit_status is set; the tasks that are left end when they next run */
     bool dumpable;
     int32_t exit_status; /* as wait4 gives it */

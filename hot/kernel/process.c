@@ -13,6 +13,7 @@
 #include "pidfd.h"
 #include "signal.h"
 #include "syscalls.h"
+#include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
 
@@ -151,6 +152,8 @@ static struct task *process_fork(struct task *task, const struct clone_request *
         return NULL;
     }
     memcpy(process->actions, old->actions, SIGNAL_COUNT * sizeof *process->actions);
+    if (request->flags & CLONE_CLEAR_SIGHAND)
+        signal_clear_handlers(process);
     process->mm = request->flags & CLONE_VM ? old->mm : host->next_mm++;
     process->umask = old->umask;
     process->brk_start = old->brk_start;
@@ -163,9 +166,11 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     enter_host(process, child);
     process->process_group = old->process_group;
     process->session = old->session;
-    child->altstack_base = task->altstack_base;
-    child->altstack_size = task->altstack_size;
-    child->altstack_flags = task->altstack_flags;
+    if (!(request->flags & CLONE_VM) || (request->flags & CLONE_VFORK)) { /* else it would be the parent's, in use */
+        child->altstack_base = task->altstack_base;
+        child->altstack_size = task->altstack_size;
+        child->altstack_flags = task->altstack_flags;
+    }
     return child;
 }
 
@@ -190,7 +195,8 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
     struct host *host = task->host;
     uint64_t flags = request->flags;
     bool thread = flags & CLONE_THREAD;
-    if ((thread && !(flags & CLONE_SIGHAND)) || ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM)))
+    if ((thread && !(flags & CLONE_SIGHAND)) || ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM)) ||
+        ((flags & CLONE_SIGHAND) && (flags & CLONE_CLEAR_SIGHAND)))
         return -EINVAL;
     if (thread && !(flags & CLONE_FILES)) {
         platform_warn(host, task, "clone: a thread with its own descriptor table is not supported");
@@ -242,7 +248,7 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
                 break;
             task->woken = false;
             uint64_t mask = task->signal_mask;
-            task->signal_mask = ~UINT64_C(0);
+            task->signal_mask = UNINTERRUPTIBLE;
             int ignored = task_block(task, NEVER);
             task->signal_mask = mask;
             if (ignored == -ERESTARTSYS) { /* killed: the child must not wake a task that is gone */
@@ -283,7 +289,7 @@ int64_t sys_clone3(struct task *task, const uint64_t *a) {
     if (args.flags & 0xff)
         return -EINVAL;
     struct clone_request request = {
-        .flags = args.flags & ~(uint64_t)CLONE_CLEAR_SIGHAND,
+        .flags = args.flags,
         .exit_signal = (int)args.exit_signal,
         .stack = args.stack ? args.stack + args.stack_size : 0,
         .stack_size = args.stack_size,
@@ -312,7 +318,7 @@ int64_t sys_vfork(struct task *task, const uint64_t *a) {
 struct process *process_find(struct host *host, int32_t pid) {
     list_for_each(node, &host->processes) {
         struct process *process = list_entry(node, struct process, host_node);
-        if (process->pid == pid)
+        if (process->pid == pid && !process_reaped(process))
             return process;
     }
     return NULL;
@@ -352,6 +358,11 @@ static void task_detach(struct task *task) {
 
 static void reap(struct process *process) { process_free(process); }
 
+/* The si_code that tells how a process ended. */
+static int end_code(int32_t status) {
+    return status & 0x80 ? CHILD_DUMPED : status & 0x7f ? CHILD_KILLED : CHILD_EXITED;
+}
+
 /* The last task is gone: descriptors close, children are orphaned, the parent learns of it. */
 static void process_finish(struct process *process, bool in_process) {
     struct host *host = process->host;
@@ -366,6 +377,8 @@ static void process_finish(struct process *process, bool in_process) {
         child->parent = NULL; /* init reaps at once what is or becomes a zombie */
         if (child->zombie)
             reap(child);
+        else if (child->stopped)
+            signal_orphaned(child);
     }
     pidfd_wake(process);
     if (process->config_index != UINT32_MAX)
@@ -380,7 +393,7 @@ static void process_finish(struct process *process, bool in_process) {
     if (process->exit_signal) {
         struct signal_info info = {.signo = process->exit_signal};
         bool killed = process->exit_status & 0x7f;
-        info.code = killed ? 2 : 1; /* CLD_KILLED, CLD_EXITED */
+        info.code = end_code(process->exit_status);
         info.u.child.pid = process->pid;
         info.u.child.status = killed ? process->exit_status & 0x7f : process->exit_status >> 8 & 0xff;
         (void)signal_send_process(parent, process->exit_signal, &info);
@@ -452,28 +465,57 @@ static bool wait_matches(const struct process *self, const struct process *child
     return which == -1 || child->process_group == -which;
 }
 
-/* One round: the first zombie that matches; NULL with *any telling whether there is something to wait for. */
-static struct process *find_zombie(struct process *self, int64_t which, bool *any) {
+/* What a wait finds: `code` and `status` as waitid gives them. */
+struct wait_event {
+    struct process *child;
+    int32_t code, status;
+};
+
+static bool wait_event_of(struct process *child, int options, struct wait_event *event) {
+    event->child = child;
+    if (child->zombie) {
+        event->code = end_code(child->exit_status);
+        event->status = event->code == CHILD_EXITED ? child->exit_status >> 8 & 0xff : child->exit_status & 0x7f;
+        return options & WEXITED;
+    }
+    if (child->stopped && child->stop_report && (options & WSTOPPED)) {
+        event->code = CHILD_STOPPED;
+        event->status = child->stop_report;
+        return true;
+    }
+    if (child->continue_report && (options & WCONTINUED)) {
+        event->code = CHILD_CONTINUED;
+        event->status = KSIGCONT;
+        return true;
+    }
+    return false;
+}
+
+/* One round: the first child that matches and has something to tell; *any: whether there is one to wait for. */
+static bool find_event(struct process *self, int64_t which, int options, struct wait_event *event, bool *any) {
     *any = false;
     list_for_each(node, &self->children) {
         struct process *child = list_entry(node, struct process, sibling_node);
-        if (!wait_matches(self, child, which))
+        bool clone = child->exit_signal != KSIGCHLD;
+        if (!wait_matches(self, child, which) || (!(options & __WALL) && clone != ((options & (int)__WCLONE) != 0)))
             continue;
-        *any = true;
-        if (child->zombie)
-            return child;
+        if (wait_event_of(child, options, event))
+            return true;
+        *any = *any || !child->zombie;
     }
-    return NULL;
+    return false;
 }
 
-/* Waits for a zombie; 0 with *found, 0 with NULL under WNOHANG, or -ECHILD, -ERESTARTSYS. */
-static int wait_for(struct task *task, int64_t which, bool hang, struct process **found) {
+/* Waits for what `options` asks for; 0, with no child under WNOHANG, or -ECHILD, -ERESTARTSYS. */
+static int wait_for(struct task *task, int64_t which, int options, struct wait_event *event) {
     struct process *self = task->process;
     for (;;) {
         bool any;
-        *found = find_zombie(self, which, &any);
-        if (*found || !any || !hang)
-            return *found || any ? 0 : -ECHILD;
+        if (find_event(self, which, options, event, &any))
+            return 0;
+        event->child = NULL;
+        if (!any || (options & WNOHANG))
+            return any ? 0 : -ECHILD;
         wait_add(&self->child_wait, &task->wait, task, 0);
         int result = task_block(task, NEVER);
         wait_remove(&task->wait);
@@ -482,28 +524,44 @@ static int wait_for(struct task *task, int64_t which, bool hang, struct process 
     }
 }
 
+static void consume(const struct wait_event *event) {
+    if (event->child->zombie)
+        reap(event->child);
+    else if (event->code == CHILD_STOPPED)
+        event->child->stop_report = 0;
+    else
+        event->child->continue_report = false;
+}
+
 int64_t sys_wait4(struct task *task, const uint64_t *a) {
     int options = (int)a[2];
     if (options & ~(WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | (int)__WCLONE | __WALL))
         return -EINVAL;
-    struct process *child;
-    int result = wait_for(task, (int)a[0], !(options & WNOHANG), &child);
-    if (result || !child)
+    if ((int)a[0] == INT32_MIN)
+        return -ESRCH;
+    struct wait_event event;
+    int result = wait_for(task, (int)a[0], options | WEXITED, &event);
+    if (result || !event.child)
         return result;
-    int32_t pid = child->pid, status = child->exit_status;
+    int32_t pid = event.child->pid;
+    int32_t status = event.code == CHILD_STOPPED     ? event.status << 8 | 0x7f
+                     : event.code == CHILD_CONTINUED ? 0xffff
+                                                     : event.child->exit_status;
+    consume(&event);
     if (a[1] && (result = copy_to_user(a[1], &status, sizeof status)))
         return result;
     uint8_t usage[144] = {0};
     if (a[3] && (result = copy_to_user(a[3], usage, sizeof usage)))
         return result;
-    reap(child);
     return pid;
 }
 
 int64_t sys_waitid(struct task *task, const uint64_t *a) {
     int type = (int)a[0], options = (int)a[3];
     int64_t which = (int)a[1];
-    if (!(options & (WEXITED | WSTOPPED | WCONTINUED)))
+    bool nonblocking = false;
+    if (!(options & (WEXITED | WSTOPPED | WCONTINUED)) ||
+        (options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | (int)__WCLONE | __WALL)))
         return -EINVAL;
     switch (type) {
     case P_ALL:
@@ -523,31 +581,31 @@ int64_t sys_waitid(struct task *task, const uint64_t *a) {
         if (!target)
             return -EBADF;
         which = target->pid;
+        nonblocking = fd_file(task, (int)a[1])->flags & 04000; /* O_NONBLOCK */
         break;
     }
     default:
         return -EINVAL;
     }
-    struct process *child = NULL;
-    int result = wait_for(task, which, !(options & WNOHANG), &child);
+    struct wait_event event;
+    int result = wait_for(task, which, options | (nonblocking ? WNOHANG : 0), &event);
     if (result)
         return result;
+    if (!event.child && nonblocking && !(options & WNOHANG))
+        return -EAGAIN;
     struct signal_info info = {0};
-    if (child) {
-        bool killed = child->exit_status & 0x7f;
+    if (event.child) {
         info.signo = KSIGCHLD;
-        info.code = killed ? 2 : 1;
-        info.u.child.pid = child->pid;
-        info.u.child.status = killed ? child->exit_status & 0x7f : child->exit_status >> 8 & 0xff;
+        info.code = event.code;
+        info.u.child.pid = event.child->pid;
+        info.u.child.status = event.status;
+        if (!(options & WNOWAIT))
+            consume(&event);
     }
-    if (a[2] && (result = copy_to_user(a[2], &info, sizeof info)))
-        return result;
     uint8_t usage[144] = {0};
-    if (a[4] && (result = copy_to_user(a[4], usage, sizeof usage)))
+    if (a[4] && event.child && (result = copy_to_user(a[4], usage, sizeof usage)))
         return result;
-    if (child && !(options & WNOWAIT))
-        reap(child);
-    return 0;
+    return a[2] ? copy_to_user(a[2], &info, sizeof info) : 0;
 }
 
 /* ---- Program start ---- */
@@ -566,6 +624,7 @@ struct exec_request *exec_request_create(struct host *host, const char *path, co
         return NULL;
     }
     memcpy(request->path, path, strlen(path) + 1);
+    memcpy(request->named, path, strlen(path) + 1);
     request->argument_count = argument_count;
     request->environment_count = environment_count;
     request->bytes = (uint32_t)bytes;
@@ -595,12 +654,14 @@ void process_set_program(struct task *task, const struct exec_request *request) 
     size_t length = strings_length(request, request->argument_count);
     process->command_line = duplicate(host, request->strings, length);
     process->command_line_length = process->command_line ? (uint32_t)length : 0;
-    const char *name = request->path;
+    const char *name = request->named;
     for (const char *at = name; *at; at++)
         name = *at == '/' ? at + 1 : name;
     memset(task->comm, 0, sizeof task->comm);
     memcpy(task->comm, name, KMIN(strlen(name), sizeof task->comm - 1));
 }
+
+#define EXEC_STRING_MAX (size_t)(128u << 10) /* MAX_ARG_STRLEN: one argument, with its NUL */
 
 /* Copies a NULL-terminated vector of strings after what `request` holds already. */
 static int append_vector(struct exec_request *request, size_t capacity, uint64_t vector, uint32_t *count) {
@@ -612,7 +673,8 @@ static int append_vector(struct exec_request *request, size_t capacity, uint64_t
             return result;
         if (!text)
             return 0;
-        int64_t length = string_from_user(request->strings + request->bytes, text, capacity - request->bytes);
+        int64_t length = string_from_user(request->strings + request->bytes, text,
+                                          KMIN(capacity - request->bytes, EXEC_STRING_MAX));
         if (length < 0)
             return length == -ENAMETOOLONG ? -E2BIG : (int)length;
         request->bytes += (uint32_t)length + 1;
@@ -621,7 +683,16 @@ static int append_vector(struct exec_request *request, size_t capacity, uint64_t
     return 0;
 }
 
-#define EXEC_STRINGS_MAX (size_t)(2u << 20) /* as a quarter of the 8 MiB stack limit */
+/* Bytes that arguments, environment and the pointers to them may take: a quarter of the stack's limit, within bounds
+ * (bprm_stack_limits of Linux). */
+static size_t exec_limit(const struct process *process) {
+    return KMAX(KMIN(process->limits[3 /* RLIMIT_STACK */][0] / 4, UINT64_C(6) << 20), EXEC_STRING_MAX);
+}
+
+static size_t exec_bytes(const struct exec_request *request) {
+    return request->bytes + strlen(request->named) + 1 +
+           (request->argument_count + (size_t)request->environment_count) * sizeof(uint64_t);
+}
 
 static char *append_string(char *at, const char *text, size_t length) {
     memcpy(at, text, length);
@@ -672,7 +743,8 @@ static int insert_interpreter(struct host *host, struct exec_request **slot, siz
 }
 
 /* Follows #! lines until the path is a program that the loader can map. */
-static int64_t resolve_program(struct task *task, struct exec_request **request, int directory, char *named) {
+static int64_t resolve_program(struct task *task, struct exec_request **request, size_t capacity, int directory,
+                               char *named) {
     for (int depth = 0; depth < 5; depth++) {
         char real[4096];
         int64_t result = fs_resolve_path(task, directory, named, real, sizeof real);
@@ -700,11 +772,11 @@ static int64_t resolve_program(struct task *task, struct exec_request **request,
         while (*line_end && *line_end != '\n')
             line_end++;
         *line_end = '\0';
-        result = insert_interpreter(task->host, request, EXEC_STRINGS_MAX, head, named);
+        result = insert_interpreter(task->host, request, capacity, head, depth ? named : (*request)->named);
         if (result < 0)
             return result;
         memcpy(named, (*request)->path, strlen((*request)->path) + 1);
-        directory = -100; /* AT_FDCWD */
+        directory = AT_FDCWD;
     }
     return -ELOOP;
 }
@@ -714,7 +786,8 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     struct process *process = task->process;
     char *named = kalloc_raw(host, 4096);
     /* Not cleared: only the pages that the strings fill are ever touched. */
-    struct exec_request *request = kalloc_raw(host, sizeof *request + EXEC_STRINGS_MAX);
+    size_t capacity = exec_limit(process);
+    struct exec_request *request = kalloc_raw(host, sizeof *request + capacity);
     int64_t result = -ENOMEM;
     if (!named || !request)
         goto out;
@@ -722,11 +795,21 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     result = string_from_user(named, path, 4096);
     if (result < 0)
         goto out;
-    result = append_vector(request, EXEC_STRINGS_MAX, arguments, &request->argument_count);
+    if (directory == AT_FDCWD || named[0] == '/')
+        kprintf(request->named, sizeof request->named, "%s", named);
+    else
+        kprintf(request->named, sizeof request->named, named[0] ? "/dev/fd/%d/%s" : "/dev/fd/%d", directory, named);
+    result = append_vector(request, capacity, arguments, &request->argument_count);
+    if (result == 0 && request->argument_count == 0) { /* nobody finds no argv[0] at all */
+        request->strings[request->bytes++] = '\0';
+        request->argument_count = 1;
+    }
     if (result == 0)
-        result = append_vector(request, EXEC_STRINGS_MAX, environment, &request->environment_count);
+        result = append_vector(request, capacity, environment, &request->environment_count);
+    if (result == 0 && exec_bytes(request) > capacity)
+        result = -E2BIG;
     if (result == 0)
-        result = resolve_program(task, &request, directory, named);
+        result = resolve_program(task, &request, capacity, directory, named);
     if (result)
         goto out;
     /* Alone from here on: the other threads end, as in Linux' de_thread. */
@@ -747,6 +830,7 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     kfree(host, named);
     task->tid = process->pid;
     task->native_tid = process->native_pid; /* the real execve gives the caller the leader's id too */
+    process->executed = true;
     process_set_program(task, request);
     fd_table_exec(task);
     signal_exec(process);
@@ -766,7 +850,7 @@ out:
 }
 
 int64_t sys_execve(struct task *task, const uint64_t *a) {
-    return do_execve(task, -100 /* AT_FDCWD */, a[0], a[1], a[2]);
+    return do_execve(task, AT_FDCWD, a[0], a[1], a[2]);
 }
 
 int64_t sys_execveat(struct task *task, const uint64_t *a) {
@@ -842,15 +926,31 @@ int64_t sys_getpgrp(struct task *task, const uint64_t *a) {
     return task->process->process_group;
 }
 
+static bool group_in_session(struct host *host, int32_t group, int32_t session) {
+    list_for_each(node, &host->processes) {
+        const struct process *process = list_entry(node, struct process, host_node);
+        if (process->process_group == group && process->session == session)
+            return true;
+    }
+    return false;
+}
+
 int64_t sys_setpgid(struct task *task, const uint64_t *a) {
-    struct process *process = process_or_self(task, (int)a[0]);
-    if ((int)a[1] < 0)
+    struct process *self = task->process, *process = process_or_self(task, (int)a[0]);
+    int32_t group = (int)a[1] ? (int)a[1] : (int)a[0] ? (int)a[0] : self->pid;
+    if (group < 0)
         return -EINVAL;
-    if (!process || (process != task->process && process->parent != task->process))
+    if (!process || (process != self && process->parent != self))
         return -ESRCH;
-    if (process->session == process->pid || process->session != task->process->session)
+    if (process->session != self->session)
         return -EPERM;
-    process->process_group = a[1] ? (int32_t)a[1] : process->pid;
+    if (process != self && process->executed)
+        return -EACCES;
+    if (process->session == process->pid)
+        return -EPERM;
+    if (group != process->pid && !group_in_session(task->host, group, self->session))
+        return -EPERM;
+    process->process_group = group;
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* Signals: sending, masks, dispositions, timers that signal, and signalfd.
  *
  * Nothing native is involved: signals are queued here and taken when a task returns to user mode (signal_next), where
- * the shim builds the handler's frame. Stopping (SIGSTOP and its kin) is not modelled: such signals are dropped.
+ * the shim builds the handler's frame, and where the tasks of a stopped process sleep until it continues.
  */
 #include "signal.h"
 #include "internal.h"
@@ -18,9 +18,10 @@ static bool ignored_by_default(int signo) {
     return signo == KSIGCHLD || signo == KSIGURG || signo == KSIGWINCH || signo == KSIGCONT;
 }
 
-static bool stops_by_default(int signo) {
-    return signo == KSIGSTOP || signo == KSIGTSTP || signo == KSIGTTIN || signo == KSIGTTOU;
-}
+static uint64_t const STOPS =
+    1u << (KSIGSTOP - 1) | 1u << (KSIGTSTP - 1) | 1u << (KSIGTTIN - 1) | 1u << (KSIGTTOU - 1);
+
+#define TIMER_CODE (-2) /* SI_TIMER */
 
 /* ---- Queues ---- */
 
@@ -38,8 +39,8 @@ void signal_queue_clear(struct host *host, struct signal_queue *queue) {
 }
 
 static int queue_add(struct host *host, struct signal_queue *queue, int signo, const struct signal_info *info) {
-    if (signo < KSIGRTMIN && (queue->set & signal_bit(signo)))
-        return 0; /* standard signals are not queued twice */
+    if (signo < KSIGRTMIN && (queue->set & signal_bit(signo)) && !(info && info->code == TIMER_CODE))
+        return 0; /* standard signals are not queued twice, but for those of timers, which have entries of their own */
     struct queued_signal *queued = kalloc(host, sizeof *queued);
     if (!queued)
         return -EAGAIN;
@@ -100,9 +101,15 @@ static void signalfds_wake(struct host *host) {
     list_for_each(node, &host->signalfds) wake_up(host, &list_entry(node, struct signalfd, node)->file->wait, POLLIN);
 }
 
+static void posix_timer_taken(struct process *process, struct signal_info *info);
+
 static int take_for(struct task *task, uint64_t set, struct signal_info *info) {
     int signo = queue_take(task->host, &task->signals, set, info);
-    return signo ? signo : queue_take(task->host, &task->process->signals, set, info);
+    if (!signo)
+        signo = queue_take(task->host, &task->process->signals, set, info);
+    if (signo && info->code == TIMER_CODE)
+        posix_timer_taken(task->process, info);
+    return signo;
 }
 
 /* struct signalfd_siginfo, include/uapi/linux/signalfd.h */
@@ -217,23 +224,52 @@ static bool is_ignored(const struct process *process, int signo) {
         return false;
     if (action->handler == KSIG_IGN)
         return true;
-    return action->handler == KSIG_DFL && (ignored_by_default(signo) || stops_by_default(signo));
+    return action->handler == KSIG_DFL && ignored_by_default(signo);
 }
 
-static int check_signal(struct process *process, int signo, uint64_t mask) {
-    if (process->zombie || process->dying)
-        return 0;
-    struct signal_action *action = &process->actions[signo - 1];
-    if (stops_by_default(signo) && action->handler == KSIG_DFL) {
-        platform_warn(process->host, NULL, "signal %d would stop process %d; stopping is not modelled: dropped", signo,
-                      process->pid);
-        return 0;
+static void posix_timers_discarded(struct process *process, uint64_t set);
+
+/* Signals of `set` that wait for the process or for one of its tasks are forgotten. */
+static void discard(struct process *process, uint64_t set) {
+    struct host *host = process->host;
+    for (int signo = 1; signo <= SIGNAL_COUNT; signo++) {
+        if (!(set & signal_bit(signo)))
+            continue;
+        queue_drop(host, &process->signals, signo);
+        list_for_each(node, &process->tasks)
+            queue_drop(host, &list_entry(node, struct task, process_node)->signals, signo);
     }
-    return is_ignored(process, signo) && !(mask & signal_bit(signo)) ? 0 : 1;
+    posix_timers_discarded(process, set);
+}
+
+static void wake_tasks(struct process *process) {
+    list_for_each(node, &process->tasks) task_wake(list_entry(node, struct task, process_node));
+}
+
+/* What sending does at once, whatever becomes of the signal (prepare_signal of Linux). Returns whether it is to be
+ * queued: an ignored signal is, while it is blocked. */
+static bool prepare(struct process *process, int signo, uint64_t mask) {
+    if (process->zombie || process->dying)
+        return false;
+    if (signal_bit(signo) & STOPS) {
+        discard(process, signal_bit(KSIGCONT));
+    } else if (signo == KSIGCONT || signo == KSIGKILL) {
+        if (signo == KSIGCONT)
+            discard(process, STOPS);
+        if (process->stopped) {
+            process->stopped = false;
+            process->stop_report = 0;
+            process->continue_report = process->continue_unreported = signo == KSIGCONT;
+            wake_tasks(process);
+            if (process->continue_report && process->parent)
+                wake_up(process->host, &process->parent->child_wait, 0);
+        }
+    }
+    return !is_ignored(process, signo) || (mask & signal_bit(signo));
 }
 
 int signal_send_task(struct task *task, int signo, const struct signal_info *info) {
-    if (!check_signal(task->process, signo, task->signal_mask))
+    if (!prepare(task->process, signo, task->signal_mask))
         return 0;
     int result = queue_add(task->host, &task->signals, signo, info);
     if (result)
@@ -251,7 +287,7 @@ int signal_send_process(struct process *process, int signo, const struct signal_
     /* Blocked only if every thread blocks it. */
     uint64_t mask = ~UINT64_C(0);
     list_for_each(node, &process->tasks) mask &= list_entry(node, struct task, process_node)->signal_mask;
-    if (!check_signal(process, signo, mask))
+    if (!prepare(process, signo, mask))
         return 0;
     int result = queue_add(process->host, &process->signals, signo, info);
     if (result)
@@ -270,7 +306,9 @@ int signal_send_process(struct process *process, int signo, const struct signal_
 
 bool task_signal_pending(const struct task *task) {
     uint64_t pending = task->signals.set | task->process->signals.set;
-    return task->dying || (pending & ~(task->signal_mask & ~UNBLOCKABLE));
+    if (task->signal_mask == UNINTERRUPTIBLE)
+        return task->dying || (pending & signal_bit(KSIGKILL));
+    return task->dying || task->process->stopped || (pending & ~(task->signal_mask & ~UNBLOCKABLE));
 }
 
 void signal_force(struct task *task, int signo, const struct signal_info *info) {
@@ -287,11 +325,68 @@ void signal_force(struct task *task, int signo, const struct signal_info *info) 
 static uint64_t const SYNCHRONOUS = 1u << (KSIGSEGV - 1) | 1u << (KSIGBUS - 1) | 1u << (KSIGILL - 1) |
                                     1u << (KSIGTRAP - 1) | 1u << (KSIGFPE - 1) | 1u << (KSIGSYS - 1);
 
+/* Tells the parent of a stop or of a continuation. */
+static void tell_parent(struct process *process, int code, int status) {
+    struct process *parent = process->parent;
+    if (!parent)
+        return;
+    const struct signal_action *action = &parent->actions[KSIGCHLD - 1];
+    if (action->handler != KSIG_IGN && !(action->flags & KSA_NOCLDSTOP)) {
+        struct signal_info info = {.signo = KSIGCHLD, .code = code};
+        info.u.child.pid = process->pid;
+        info.u.child.status = status;
+        (void)signal_send_process(parent, KSIGCHLD, &info);
+    }
+    wake_up(process->host, &parent->child_wait, 0);
+}
+
+/* Nobody of the same session outside of the group could continue its members: stops of a terminal are not for them. */
+static bool group_orphaned(const struct process *process) {
+    list_for_each(node, &process->host->processes) {
+        const struct process *member = list_entry(node, struct process, host_node);
+        const struct process *parent = member->parent;
+        if (member->process_group == process->process_group && !member->zombie && parent &&
+            parent->process_group != member->process_group && parent->session == member->session)
+            return false;
+    }
+    return true;
+}
+
+void signal_orphaned(struct process *process) {
+    static const int signals[] = {KSIGHUP, KSIGCONT};
+    if (!group_orphaned(process))
+        return;
+    for (size_t i = 0; i < ARRAY_LENGTH(signals); i++) {
+        struct signal_info info = {.signo = signals[i], .code = 0x80 /* SI_KERNEL */};
+        list_for_each(node, &process->host->processes) {
+            struct process *member = list_entry(node, struct process, host_node);
+            if (member->process_group == process->process_group)
+                (void)signal_send_process(member, signals[i], &info);
+        }
+    }
+}
+
+static void stop(struct process *process, int signo) {
+    process->stopped = true;
+    process->stop_report = signo;
+    process->continue_report = process->continue_unreported = false;
+    wake_tasks(process); /* their calls unwind, and they sleep in signal_next */
+    tell_parent(process, CHILD_STOPPED, signo);
+}
+
 bool signal_next(struct task *task, struct signal_delivery *delivery) {
     struct process *process = task->process;
     for (;;) {
         if (task->dying)
             task_exit(task, 0);
+        if (process->stopped) {
+            task_pause(task);
+            continue;
+        }
+        if (process->continue_unreported) {
+            process->continue_unreported = false;
+            tell_parent(process, CHILD_CONTINUED, KSIGCONT);
+        }
         uint64_t deliverable = ~(task->signal_mask & ~UNBLOCKABLE);
         struct signal_info info;
         int signo = queue_take(task->host, &task->signals, deliverable & SYNCHRONOUS, &info);
@@ -309,6 +404,11 @@ bool signal_next(struct task *task, struct signal_delivery *delivery) {
         struct signal_action *action = &process->actions[signo - 1];
         if (is_ignored(process, signo))
             continue;
+        if (action->handler == KSIG_DFL && (signal_bit(signo) & STOPS)) {
+            if (signo == KSIGSTOP || !group_orphaned(process))
+                stop(process, signo);
+            continue;
+        }
         if (action->handler == KSIG_DFL || signo == KSIGKILL) {
             bool core = signo == KSIGQUIT || signo == KSIGABRT || (signal_bit(signo) & SYNCHRONOUS);
             process_exit_group(process, WAIT_STATUS_SIGNAL(signo) | (core && process->limits[4][0] ? 0x80 : 0));
@@ -341,14 +441,20 @@ void signal_set_mask(struct task *task, uint64_t mask) {
     }
 }
 
-void signal_exec(struct process *process) {
+void signal_clear_handlers(struct process *process) {
     for (int i = 0; i < SIGNAL_COUNT; i++) {
         struct signal_action *action = &process->actions[i];
         uint64_t handler = action->handler == KSIG_IGN ? KSIG_IGN : KSIG_DFL;
         memset(action, 0, sizeof *action);
         action->handler = handler;
     }
-    signal_process_release(process);
+}
+
+static void posix_timers_free(struct process *process);
+
+void signal_exec(struct process *process) {
+    signal_clear_handlers(process);
+    posix_timers_free(process); /* interval timers and alarm go on */
 }
 
 /* ---- System calls on dispositions and masks ---- */
@@ -367,11 +473,8 @@ int64_t sys_rt_sigaction(struct task *task, const uint64_t *a) {
             return -EFAULT;
         *action = changed;
         action->mask &= ~UNBLOCKABLE;
-        if (is_ignored(task->process, signo)) {
-            queue_drop(task->host, &task->process->signals, signo);
-            list_for_each(node, &task->process->tasks)
-                queue_drop(task->host, &list_entry(node, struct task, process_node)->signals, signo);
-        }
+        if (is_ignored(task->process, signo))
+            discard(task->process, signal_bit(signo));
     }
     return a[2] ? copy_to_user(a[2], &old, sizeof old) : 0;
 }
@@ -457,22 +560,32 @@ int64_t sys_rt_sigtimedwait(struct task *task, const uint64_t *a) {
     }
 }
 
+bool signal_on_altstack(const struct task *task, uint64_t stack) {
+    return task->altstack_size && stack - task->altstack_base - 1 < task->altstack_size;
+}
+
 int64_t sys_sigaltstack(struct task *task, const uint64_t *a) {
     struct {
         uint64_t base;
         int32_t flags, padding;
         uint64_t size;
     } stack, old = {task->altstack_base, task->altstack_flags, 0, task->altstack_size};
+    bool on_it = !(task->altstack_flags & KSS_AUTODISARM) && signal_on_altstack(task, task->user_stack);
+    if (on_it)
+        old.flags |= KSS_ONSTACK;
     if (a[0]) {
         if (copy_from_user(&stack, a[0], sizeof stack))
             return -EFAULT;
-        if (stack.flags & ~(1 | 2 | (int)0x80000000)) /* SS_ONSTACK, SS_DISABLE, SS_AUTODISARM */
+        int mode = stack.flags & ~KSS_AUTODISARM;
+        if (on_it)
+            return -EPERM;
+        if (mode != 0 && mode != KSS_ONSTACK && mode != KSS_DISABLE)
             return -EINVAL;
-        if (!(stack.flags & 2) && stack.size < 2048)
+        if (mode != KSS_DISABLE && stack.size < 2048)
             return -ENOMEM;
-        task->altstack_base = stack.flags & 2 ? 0 : stack.base;
-        task->altstack_size = stack.flags & 2 ? 0 : stack.size;
-        task->altstack_flags = stack.flags & 2;
+        task->altstack_base = mode == KSS_DISABLE ? 0 : stack.base;
+        task->altstack_size = mode == KSS_DISABLE ? 0 : stack.size;
+        task->altstack_flags = (stack.flags & KSS_AUTODISARM) | (mode == KSS_DISABLE ? KSS_DISABLE : 0);
     }
     return a[1] ? copy_to_user(a[1], &old, sizeof old) : 0;
 }
@@ -497,7 +610,7 @@ int64_t sys_kill(struct task *task, const uint64_t *a) {
         bool match = pid > 0     ? process->pid == pid
                      : pid == -1 ? process != task->process
                                  : process->process_group == (pid ? -pid : task->process->process_group);
-        if (!match)
+        if (!match || process_reaped(process))
             continue;
         found = true;
         if (signo)
@@ -527,13 +640,20 @@ int64_t sys_tgkill(struct task *task, const uint64_t *a) {
     return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
 }
 
+/* A signal that claims to come from kill, tgkill or the kernel may be sent to oneself only. */
+static bool forged(const struct task *task, const struct signal_info *info, int pid) {
+    return (info->code >= 0 || info->code == -6 /* SI_TKILL */) && pid != task->process->pid;
+}
+
 int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
     struct signal_info info;
     struct process *process = process_find(task->host, (int)a[0]);
-    if (bad_signal(a[1]))
-        return -EINVAL;
     if (copy_from_user(&info, a[2], sizeof info))
         return -EFAULT;
+    if (forged(task, &info, (int)a[0]))
+        return -EPERM;
+    if (bad_signal(a[1]))
+        return -EINVAL;
     if (!process)
         return -ESRCH;
     return a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
@@ -541,10 +661,14 @@ int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
 
 int64_t sys_rt_tgsigqueueinfo(struct task *task, const uint64_t *a) {
     struct signal_info info;
-    if (bad_signal(a[2]))
+    if ((int)a[0] <= 0 || (int)a[1] <= 0)
         return -EINVAL;
     if (copy_from_user(&info, a[3], sizeof info))
         return -EFAULT;
+    if (forged(task, &info, (int)a[0]))
+        return -EPERM;
+    if (bad_signal(a[2]))
+        return -EINVAL;
     return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
 }
 
@@ -555,11 +679,22 @@ struct posix_timer {
     struct process *process;
     struct timer timer;
     int64_t interval;
-    int32_t id, signo, tid, overrun;
+    int32_t id, signo, tid;
+    int32_t overrun; /* expirations that the last signal taken stands for, besides its own */
+    bool queued;     /* its signal waits to be taken; only then the next interval starts */
     uint64_t value;
     bool silent; /* SIGEV_NONE */
     bool realtime;
 };
+
+static struct posix_timer *posix_timer_find(struct process *process, int id) {
+    list_for_each(node, &process->posix_timers) {
+        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
+        if (posix->id == id)
+            return posix;
+    }
+    return NULL;
+}
 
 void signal_timer(struct timer *timer) {
     if (timer->kind == TIMER_ITIMER) {
@@ -572,30 +707,67 @@ void signal_timer(struct timer *timer) {
     }
     struct posix_timer *posix = timer->owner;
     struct host *host = posix->process->host;
-    if (posix->interval)
+    if (!posix->silent) {
+        struct signal_info info = {.signo = posix->signo, .code = TIMER_CODE};
+        info.u.timer.timer_id = posix->id;
+        info.u.timer.value = posix->value;
+        struct task *target = posix->tid ? task_find(host, posix->tid) : NULL;
+        struct signal_queue *queue = target ? &target->signals : &posix->process->signals;
+        if (target)
+            (void)signal_send_task(target, posix->signo, &info);
+        else if (!posix->tid)
+            (void)signal_send_process(posix->process, posix->signo, &info);
+        posix->queued = (queue->set & signal_bit(posix->signo)) != 0;
+    }
+    if (posix->interval && !posix->queued)
         timer_arm(host, timer, timer->when + posix->interval);
-    if (posix->silent)
-        return;
-    struct signal_info info = {.signo = posix->signo, .code = -2 /* SI_TIMER */};
-    info.u.timer.timer_id = posix->id;
-    info.u.timer.value = posix->value;
-    struct task *target = posix->tid ? task_find(host, posix->tid) : NULL;
-    if (target)
-        (void)signal_send_task(target, posix->signo, &info);
-    else if (!posix->tid)
-        (void)signal_send_process(posix->process, posix->signo, &info);
 }
 
-void signal_process_release(struct process *process) {
-    timer_cancel(process->host, &process->itimer);
+/* Expirations that nobody has been told of yet, and the next one. */
+static int64_t posix_timer_missed(const struct posix_timer *posix) {
+    return (posix->process->host->now - posix->timer.when) / posix->interval;
+}
+
+static void posix_timer_go_on(struct posix_timer *posix) {
+    posix->queued = false;
+    if (!posix->interval)
+        return;
+    int64_t missed = posix_timer_missed(posix);
+    posix->overrun = (int32_t)KMIN(missed, INT32_MAX);
+    timer_arm(posix->process->host, &posix->timer, posix->timer.when + (missed + 1) * posix->interval);
+}
+
+static void posix_timer_taken(struct process *process, struct signal_info *info) {
+    struct posix_timer *posix = posix_timer_find(process, info->u.timer.timer_id);
+    if (!posix || !posix->queued)
+        return;
+    posix->overrun = 0;
+    posix_timer_go_on(posix);
+    info->u.timer.overrun = posix->overrun;
+}
+
+/* The signals of `set` were forgotten. */
+static void posix_timers_discarded(struct process *process, uint64_t set) {
+    list_for_each(node, &process->posix_timers) {
+        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
+        if (posix->queued && (set & signal_bit(posix->signo)))
+            posix_timer_go_on(posix);
+    }
+}
+
+static void posix_timers_free(struct process *process) {
     list_for_each_safe(node, &process->posix_timers) {
         struct posix_timer *posix = list_entry(node, struct posix_timer, node);
         timer_cancel(process->host, &posix->timer);
         list_remove(&posix->node);
         kfree(process->host, posix);
     }
-    if (process->zombie)
-        signal_queue_clear(process->host, &process->signals);
+}
+
+void signal_process_release(struct process *process) {
+    timer_cancel(process->host, &process->itimer);
+    posix_timers_free(process);
+    signal_queue_clear(process->host, &process->signals);
 }
 
 struct user_timeval {
@@ -650,15 +822,6 @@ int64_t sys_alarm(struct task *task, const uint64_t *a) {
     return left ? KMAX((left + NS_PER_S / 2) / NS_PER_S, 1) : 0;
 }
 
-static struct posix_timer *posix_timer_find(struct process *process, int id) {
-    list_for_each(node, &process->posix_timers) {
-        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
-        if (posix->id == id)
-            return posix;
-    }
-    return NULL;
-}
-
 int64_t sys_timer_create(struct task *task, const uint64_t *a) {
     struct {
         uint64_t value;
@@ -691,7 +854,11 @@ int64_t sys_timer_create(struct task *task, const uint64_t *a) {
 }
 
 static void posix_timer_read(const struct posix_timer *posix, int64_t out[4]) {
-    int64_t left = timer_armed(&posix->timer) ? KMAX(posix->timer.when - posix->process->host->now, 1) : 0;
+    int64_t when = posix->timer.when;
+    if (posix->queued && posix->interval)
+        when += (posix_timer_missed(posix) + 1) * posix->interval;
+    bool runs = timer_armed(&posix->timer) || (posix->queued && posix->interval);
+    int64_t left = runs ? KMAX(when - posix->process->host->now, 1) : 0;
     out[0] = posix->interval / NS_PER_S;
     out[1] = posix->interval % NS_PER_S;
     out[2] = left / NS_PER_S;
@@ -710,6 +877,8 @@ int64_t sys_timer_settime(struct task *task, const uint64_t *a) {
         return -EINVAL;
     posix_timer_read(posix, old);
     timer_cancel(host, &posix->timer);
+    posix->queued = false;
+    posix->overrun = 0;
     posix->interval = given[0] * NS_PER_S + given[1];
     int64_t value = given[2] * NS_PER_S + given[3];
     if (value) {

@@ -38,9 +38,21 @@
 #define KSA_NODEFER 0x40000000u
 #define KSA_RESETHAND 0x80000000u
 #define KSA_RESTORER 0x04000000u
+#define KSS_ONSTACK 1
+#define KSS_DISABLE 2
+#define KSS_AUTODISARM ((int)0x80000000)
+
+/* si_code of SIGCHLD, and what waitid gives. */
+#define CHILD_EXITED 1
+#define CHILD_KILLED 2
+#define CHILD_DUMPED 3
+#define CHILD_STOPPED 5
+#define CHILD_CONTINUED 6
 
 static inline uint64_t signal_bit(int signo) { return UINT64_C(1) << (signo - 1); }
 #define UNBLOCKABLE (signal_bit(KSIGKILL) | signal_bit(KSIGSTOP))
+/* A mask that no program can set: the task sleeps until what it waits for comes, or SIGKILL. */
+#define UNINTERRUPTIBLE (~UINT64_C(0))
 
 struct signal_delivery {
     int signo;
@@ -57,8 +69,12 @@ bool signal_next(struct task *task, struct signal_delivery *delivery);
 /* A fault of the task's own instruction: delivered even if blocked or ignored (then fatal), as the kernel forces it. */
 void signal_force(struct task *task, int signo, const struct signal_info *info);
 void signal_set_mask(struct task *task, uint64_t mask);
-void signal_exec(struct process *process); /* handlers become defaults */
-struct posix_timer;
+/* Whether a stack pointer is on the task's alternate stack. */
+bool signal_on_altstack(const struct task *task, uint64_t stack);
+void signal_clear_handlers(struct process *process); /* handlers become defaults, what is ignored stays so */
+void signal_exec(struct process *process);           /* the same, and POSIX timers go */
+/* A stopped process has lost its parent: if nobody of its session can continue its group now, the group is told. */
+void signal_orphaned(struct process *process);
 void signal_process_release(struct process *process); /* timers and queues go */
 
 #endif

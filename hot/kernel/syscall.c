@@ -197,7 +197,7 @@ static void apply_cpu(struct task *task) {
     int64_t until = host->now + task->cpu_ns;
     task->cpu_ns = 0;
     uint64_t mask = task->signal_mask;
-    task->signal_mask = ~UINT64_C(0); /* computing is not interruptible; what is pending is taken afterwards */
+    task->signal_mask = UNINTERRUPTIBLE; /* computing is not interruptible; what is pending is taken afterwards */
     while (host->now < until && task_block(task, until) != -ERESTARTSYS)
         continue;
     task->signal_mask = mask;
@@ -222,7 +222,7 @@ static void account(struct task *task, bool idle) {
         host->counters.spins_detected++;
     uint64_t mask = task->signal_mask;
     int64_t until = host->now + SPIN_STEP;
-    task->signal_mask = ~UINT64_C(0);
+    task->signal_mask = UNINTERRUPTIBLE;
     while (host->now < until && task_block(task, until) != -ERESTARTSYS)
         continue;
     task->signal_mask = mask;

