@@ -19,14 +19,14 @@ void return_to_program(struct user_context *context, uint64_t number, int64_t re
     struct task *task = thread_self()->task;
     struct sigcontext *registers = &context->registers;
     struct signal_delivery delivery;
-    bool restartable =
-        restart_ip && (result == -ERESTARTSYS || result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK);
+    bool restartable = restart_ip && (result == -ERESTARTSYS || result == -ERESTARTNOHAND ||
+                                      result == -ERESTARTNOINTR || result == -ERESTART_RESTARTBLOCK);
     bool handled = false;
     if (restart_ip && !restartable)
         registers->rax = (uint64_t)result;
     while (signal_next(task, &delivery)) {
         if (restartable && !handled) {
-            if (result == -ERESTARTSYS && (delivery.action.flags & KSA_RESTART)) {
+            if (result == -ERESTARTNOINTR || (result == -ERESTARTSYS && (delivery.action.flags & KSA_RESTART))) {
                 registers->rax = number;
                 registers->rip = restart_ip;
             } else {
@@ -55,7 +55,8 @@ struct fast_result shim_fast_call(uint64_t number, const uint64_t *arguments) {
     int64_t result = syscall_dispatch(task, number, arguments);
     self->resume_kind = RESUME_RESULT;
     return (struct fast_result){result, task_signal_pending(task) || task->restore_mask || result == -ERESTARTSYS ||
-                                            result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK};
+                                            result == -ERESTARTNOHAND || result == -ERESTARTNOINTR ||
+                                            result == -ERESTART_RESTARTBLOCK};
 }
 
 /* The register frame of a call that changes it; clone reads it through thread_self()->frame. */

@@ -34,7 +34,7 @@ struct epoll_item {
     struct epoll *epoll;
     struct file *file;
     int fd;
-    uint32_t events; /* without POLL* bits: switched off after EPOLLONESHOT */
+    uint32_t events; /* only PRIVATE_BITS are left: switched off after EPOLLONESHOT */
     uint64_t data;
 };
 
@@ -42,20 +42,21 @@ static struct list *bucket_of(struct list *buckets, uint32_t count, int fd) {
     return &buckets[(uint32_t)fd & (count - 1)];
 }
 
-static uint32_t interest(const struct epoll_item *item) {
-    uint32_t events = item->events & ~(uint32_t)PRIVATE_BITS;
-    return events ? events | EPOLLERR | EPOLLHUP : 0;
-}
+static uint32_t interest(const struct epoll_item *item) { return item->events & ~(uint32_t)PRIVATE_BITS; }
 
 static uint32_t item_poll(const struct epoll_item *item) { return file_poll(item->file) & interest(item); }
 
+static void tell_waiters(const struct epoll_item *item) {
+    wake_up(item->host, &item->epoll->sleepers, EPOLLIN);
+    wake_up(item->host, &item->epoll->file->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+/* After epoll_ctl found it ready. */
 static void item_ready(struct epoll_item *item) {
     if (list_linked(&item->ready_node))
         return;
-    struct epoll *epoll = item->epoll;
-    list_push_back(&epoll->ready, &item->ready_node);
-    wake_up(item->host, &epoll->sleepers, EPOLLIN);
-    wake_up(item->host, &epoll->file->wait, EPOLLIN | EPOLLRDNORM);
+    list_push_back(&item->epoll->ready, &item->ready_node);
+    tell_waiters(item);
 }
 
 void epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events) {
@@ -63,7 +64,10 @@ void epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events) {
     struct epoll_item *item = entry->owner;
     if (!interest(item) || (events && !(events & interest(item))))
         return;
-    item_ready(item);
+    /* Each event is one for an epoll around this one too, though nobody has taken the last. */
+    if (!list_linked(&item->ready_node))
+        list_push_back(&item->epoll->ready, &item->ready_node);
+    tell_waiters(item);
 }
 
 static void item_free(struct epoll_item *item) {
@@ -232,6 +236,7 @@ int64_t sys_epoll_ctl(struct task *task, const uint64_t *a) {
     if (operation != EPOLL_CTL_DEL && (event.events & EPOLLEXCLUSIVE) &&
         (operation == EPOLL_CTL_MOD || file->kind == FILE_EPOLL || (event.events & ~(uint32_t)EXCLUSIVE_ALLOWED)))
         return -EINVAL;
+    event.events |= EPOLLERR | EPOLLHUP; /* whether asked for or not */
     struct epoll *epoll = epoll_file->object;
     if (operation == EPOLL_CTL_ADD && file->kind == FILE_EPOLL && loops(file, epoll_file, 1))
         return -ELOOP;

@@ -21,11 +21,10 @@ static int64_t eventfd_read(struct task *task, struct file *file, struct uio *to
     if (!event->count)
         return -EAGAIN;
     uint64_t value = event->semaphore ? 1 : event->count;
-    if (uio_copy_out(to, &value, sizeof value))
-        return -EFAULT;
     event->count -= value;
-    wake_up(task->host, &file->wait, POLLOUT | POLLWRNORM);
-    return sizeof value;
+    wake_up(task->host, &file->wait, POLLOUT);
+    /* As in Linux, what could not be copied out is gone. */
+    return uio_copy_out(to, &value, sizeof value) ? -EFAULT : (int64_t)sizeof value;
 }
 
 static int64_t eventfd_write(struct task *task, struct file *file, struct uio *from, const int64_t *position) {
@@ -43,14 +42,13 @@ static int64_t eventfd_write(struct task *task, struct file *file, struct uio *f
         return -EAGAIN;
     *from = look;
     event->count += value;
-    wake_up(task->host, &file->wait, POLLIN | POLLRDNORM);
+    wake_up(task->host, &file->wait, POLLIN);
     return sizeof value;
 }
 
 static uint32_t eventfd_poll(struct file *file) {
     const struct eventfd *event = file->object;
-    uint32_t events = event->count ? POLLIN | POLLRDNORM : 0;
-    return events | (event->count < COUNT_MAX ? POLLOUT | POLLWRNORM : 0);
+    return (event->count ? POLLIN : 0) | (event->count < COUNT_MAX ? POLLOUT : 0);
 }
 
 static void eventfd_release(struct host *host, struct file *file) { kfree(host, file->object); }

@@ -623,7 +623,12 @@ int64_t sys_fcntl(struct task *task, const uint64_t *a) {
         return entry->file->kind == FILE_PIPE ? pipe_set_size(task->host, entry->file, a[2]) : -EBADF;
     case F_GETOWN: /* nobody: signals of asynchronous input do not exist here */
     case F_SETOWN:
+    case F_SETOWN_EX:
         return 0;
+    case F_GETOWN_EX: { /* what libc asks for F_GETOWN */
+        struct f_owner_ex nobody = {.type = F_OWNER_PID};
+        return copy_to_user(a[2], &nobody, sizeof nobody);
+    }
     case F_ADD_SEALS:
     case F_GET_SEALS:
         if (entry->native_fd < 0)

@@ -142,6 +142,8 @@ const struct file_operations native_operations = {
 
 /* ---- Opening ---- */
 
+static bool is_fifo(const struct stat *status) { return (status->st_mode & MODE_TYPE) == MODE_FIFO; }
+
 /* Programs could sleep in the real kernel on these; devices that are known to answer at once were let through. */
 static bool would_block(const struct stat *status, const char *name) {
     switch (status->st_mode & MODE_TYPE) {
@@ -186,9 +188,16 @@ static int64_t open_location(struct task *task, const struct location *location,
     bool temporary = (flags & O_TMPFILE) == O_TMPFILE;
     bool existed = !(flags & O_CREAT) || native_stat(location->directory, location->path, 0, &status) == 0;
     int64_t native_fd = open_native(location->directory, location->path, flags, mode & 07777 & ~task->process->umask);
+    /* A FIFO without a reader, which the real kernel never sees, is not to be written. */
+    if (native_fd == -ENXIO && native_stat(location->directory, location->path, 0, &status) == 0 && is_fifo(&status))
+        return fifo_open(task, status.st_dev, status.st_ino, flags);
     if (native_fd < 0)
         return native_fd;
     int64_t result = native_stat((int)native_fd, "", AT_EMPTY_PATH, &status);
+    if (!result && !(flags & O_PATH) && is_fifo(&status)) {
+        platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
+        return fifo_open(task, status.st_dev, status.st_ino, flags);
+    }
     if (!result && !(flags & O_PATH) && would_block(&status, location->name))
         result = -ENXIO;
     if (result) {
@@ -258,7 +267,6 @@ static int64_t open_at(struct task *task, int directory, uint64_t user_path, uin
     const struct virtual_name *found = &location->found;
     switch ((enum virtual_kind)found->kind) {
     case NAME_REAL:
-    case NAME_PASSED:
         result = open_location(task, location, flags, mode);
         break;
     case NAME_MISSING:
@@ -366,7 +374,7 @@ static int64_t status_of_location(struct task *task, const struct location *loca
         const struct file *file = found->process->files->entries[found->fd].file;
         return file->kind == FILE_NATIVE ? -EACCES : status_of_file(task, file, -1, status);
     }
-    if (found->kind != NAME_REAL && found->kind != NAME_PASSED) {
+    if (found->kind != NAME_REAL) {
         uint32_t mode = virtual_mode(found);
         status_synthetic(status, mode, virtual_number(location->name));
         if (found->kind == NAME_RANDOM)
@@ -670,6 +678,9 @@ int64_t sys_lseek(struct task *task, const uint64_t *a) {
     int whence = (int)a[2];
     if (file->kind == FILE_VIRTUAL && !virtual_directory_name(file))
         return lseek_known_size(&file->position, virtual_size(file), offset, whence);
+    if (file->kind == FILE_EVENTFD || file->kind == FILE_TIMERFD || file->kind == FILE_SIGNALFD ||
+        file->kind == FILE_EPOLL)
+        return 0; /* Linux: noop_llseek */
     if (file->kind != FILE_NATIVE && file->kind != FILE_VIRTUAL)
         return -ESPIPE;
     bool directory = file->kind == FILE_VIRTUAL || ((struct native_file *)file->object)->directory;

@@ -27,6 +27,9 @@ int64_t pipe_get_size(const struct file *file);
 int64_t pipe_set_size(struct host *host, struct file *file, uint64_t size);
 /* The other open of a pipe's end, as /proc/self/fd gives it. 0 or -errno. */
 int64_t pipe_reopen(const struct file *file, uint32_t flags, struct file **opened);
+/* A FIFO, by the identity of its file. Sleeps until both ends are open where Linux would. Descriptor or -errno. */
+int64_t fifo_open(struct task *task, uint64_t device, uint64_t inode, uint32_t flags);
+void fifo_created(struct host *host, uint64_t device, uint64_t inode); /* a new file: no pipe has this name yet */
 /* For splice and tee: room that may be written, and reading without user memory. */
 size_t pipe_room(const struct file *file);
 size_t pipe_peek(const struct file *file, void *bytes, size_t length);

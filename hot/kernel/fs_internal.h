@@ -36,7 +36,6 @@ enum virtual_kind {
     NAME_DIRECTORY,
     NAME_LINK,       /* a symbolic link to a name */
     NAME_DESCRIPTOR, /* /proc/<pid>/fd/<n>: a link to an open file */
-    NAME_PASSED,     /* a real file of /proc/<pid> */
 };
 struct virtual_row;
 struct virtual_name {

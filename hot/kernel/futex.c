@@ -1,12 +1,13 @@
 /* Futexes: wait, wake, bitset, requeue, and the robust list. One hash table of sleepers per host.
  *
  * Called by the dispatcher and by process.c when a thread ends. Only one thread of a host runs, so comparing the word
- * and going to sleep is atomic by construction. Priority inheritance is not modelled: PI operations answer ENOSYS, and
- * glibc then refuses to create such mutexes.
+ * and going to sleep is atomic by construction. Locks with priority inheritance hand over in order of arrival: there
+ * are no priorities to inherit.
  */
 #include "futex.h"
 #include "internal.h"
 #include "mm.h"
+#include "process.h"
 #include "signal.h"
 #include "syscalls.h"
 #include <linux/futex.h>
@@ -43,19 +44,28 @@ static void enqueue(struct task *task, const uint64_t key[2]) {
 
 void futex_forget(struct task *task) { list_remove(&task->futex_node); }
 
+/* At least one is woken, as Linux does: also of a count of 0. */
 static int64_t wake(struct host *host, const uint64_t key[2], int count, uint32_t bitset) {
     int64_t woken = 0;
     list_for_each_safe(node, bucket_of(host, key)) {
         struct task *task = list_entry(node, struct task, futex_node);
-        if (woken >= count)
-            break;
         if (!same_key(task, key) || !(task->futex_bitset & bitset))
             continue;
         list_remove(&task->futex_node); /* how the sleeper knows that it was woken */
         task_wake(task);
-        woken++;
+        if (++woken >= count)
+            break;
     }
     return woken;
+}
+
+static struct task *first_sleeper(struct host *host, const uint64_t key[2], bool inheriting) {
+    list_for_each(node, bucket_of(host, key)) {
+        struct task *task = list_entry(node, struct task, futex_node);
+        if (same_key(task, key) && (task->futex_bitset == 0) == inheriting)
+            return task;
+    }
+    return NULL;
 }
 
 static int load(uint64_t address, uint32_t *value) {
@@ -90,7 +100,7 @@ static int64_t wait_on(struct task *task, uint64_t address, const uint64_t key[2
 
 static int64_t requeue(struct host *host, const uint64_t from[2], const uint64_t to[2], int wake_count,
                        int requeue_count) {
-    int64_t moved = 0, woken = wake(host, from, wake_count, UINT32_MAX);
+    int64_t moved = 0, woken = wake_count ? wake(host, from, wake_count, UINT32_MAX) : 0;
     list_for_each_safe(node, bucket_of(host, from)) {
         struct task *task = list_entry(node, struct task, futex_node);
         if (moved >= requeue_count)
@@ -163,6 +173,61 @@ static int64_t wake_op(struct task *task, const uint64_t *a, const uint64_t key1
     return holds ? woken + wake(task->host, key2, (int)a[3], UINT32_MAX) : woken;
 }
 
+/* ---- Locks with priority inheritance: the word holds the owner's id, the kernel hands it over ---- */
+
+/* Sleepers carry an empty bitset, which no FUTEX_WAKE matches. */
+static int64_t lock_pi(struct task *task, uint64_t address, const uint64_t key[2], int64_t deadline, bool try) {
+    uint32_t word, mine = (uint32_t)task->tid;
+    int result = load(address, &word);
+    if (result)
+        return result;
+    if ((word & FUTEX_TID_MASK) == mine)
+        return -EDEADLK;
+    if (!(word & FUTEX_TID_MASK)) {
+        word = mine | (word & FUTEX_OWNER_DIED) | (first_sleeper(task->host, key, true) ? FUTEX_WAITERS : 0);
+        return copy_to_user(address, &word, sizeof word);
+    }
+    if (try)
+        return -EAGAIN;
+    if (!task_find(task->host, (int32_t)(word & FUTEX_TID_MASK)))
+        return -ESRCH;
+    word |= FUTEX_WAITERS;
+    if ((result = copy_to_user(address, &word, sizeof word)))
+        return result;
+    task->futex_bitset = 0;
+    enqueue(task, key);
+    task->woken = false;
+    do
+        result = task_block(task, deadline);
+    while (result == 0 && list_linked(&task->futex_node));
+    if (!list_linked(&task->futex_node))
+        return 0; /* the owner wrote our id into the word */
+    list_remove(&task->futex_node);
+    return result == -ERESTARTSYS ? -ERESTARTNOINTR : result;
+}
+
+/* The word goes to the task that has waited longest, or becomes free. */
+static int hand_over(struct host *host, uint64_t address, const uint64_t key[2], uint32_t flags) {
+    struct task *next = first_sleeper(host, key, true);
+    uint32_t word = flags;
+    if (next) {
+        list_remove(&next->futex_node);
+        word |= (uint32_t)next->tid | (first_sleeper(host, key, true) ? FUTEX_WAITERS : 0);
+        task_wake(next);
+    }
+    return copy_to_user(address, &word, sizeof word);
+}
+
+static int64_t unlock_pi(struct task *task, uint64_t address, const uint64_t key[2]) {
+    uint32_t word;
+    int result = load(address, &word);
+    if (result)
+        return result;
+    if ((word & FUTEX_TID_MASK) != (uint32_t)task->tid)
+        return -EPERM;
+    return hand_over(task->host, address, key, 0);
+}
+
 int64_t sys_futex(struct task *task, const uint64_t *a) {
     uint32_t operation = (uint32_t)a[1], command = operation & (uint32_t)FUTEX_CMD_MASK, value = (uint32_t)a[2];
     bool private = operation & FUTEX_PRIVATE_FLAG;
@@ -170,7 +235,10 @@ int64_t sys_futex(struct task *task, const uint64_t *a) {
     uint64_t key[2], key2[2];
     mm_futex_key(task->process, a[0], private, key);
     int64_t deadline = NEVER;
-    if ((command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET) && a[3]) {
+    bool locks = command == FUTEX_LOCK_PI || command == FUTEX_LOCK_PI2;
+    if ((operation & FUTEX_CLOCK_REALTIME) && command != FUTEX_WAIT_BITSET && command != FUTEX_LOCK_PI2)
+        return -ENOSYS;
+    if ((command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET || locks) && a[3]) {
         int64_t time[2];
         int result = copy_from_user(time, a[3], sizeof time);
         if (result)
@@ -181,8 +249,10 @@ int64_t sys_futex(struct task *task, const uint64_t *a) {
         if (command == FUTEX_WAIT)
             deadline = restart_deadline(task, host->now + ns);
         else
-            deadline =
-                ns - (operation & FUTEX_CLOCK_REALTIME ? clock_realtime(host) : clock_monotonic(host)) + host->now;
+            deadline = ns -
+                       (operation & FUTEX_CLOCK_REALTIME || command == FUTEX_LOCK_PI ? clock_realtime(host)
+                                                                                     : clock_monotonic(host)) +
+                       host->now;
     }
     switch (command) {
     case FUTEX_WAIT:
@@ -210,6 +280,13 @@ int64_t sys_futex(struct task *task, const uint64_t *a) {
     case FUTEX_WAKE_OP:
         mm_futex_key(task->process, a[4], private, key2);
         return wake_op(task, a, key, key2);
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2:
+        return lock_pi(task, a[0], key, deadline, false);
+    case FUTEX_TRYLOCK_PI:
+        return lock_pi(task, a[0], key, NEVER, true);
+    case FUTEX_UNLOCK_PI:
+        return unlock_pi(task, a[0], key);
     default:
         return -ENOSYS;
     }
@@ -233,15 +310,19 @@ int64_t sys_get_robust_list(struct task *task, const uint64_t *a) {
 
 /* One lock of a thread that dies holding it: the owner is marked dead and one waiter may take it (robust_futexes.rst).
  */
-static void release_robust(struct task *task, uint64_t word_address) {
+static void release_robust(struct task *task, uint64_t word_address, bool inheriting) {
     uint32_t word;
     if (load(word_address, &word) || (word & FUTEX_TID_MASK) != (uint32_t)task->tid)
         return;
+    uint64_t key[2];
+    mm_futex_key(task->process, word_address, false, key);
+    if (inheriting && first_sleeper(task->host, key, true)) {
+        (void)hand_over(task->host, word_address, key, FUTEX_OWNER_DIED);
+        return;
+    }
     uint32_t dead = (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
     if (copy_to_user(word_address, &dead, sizeof dead) || !(word & FUTEX_WAITERS))
         return;
-    uint64_t key[2];
-    mm_futex_key(task->process, word_address, false, key);
     (void)wake(task->host, key, 1, UINT32_MAX);
 }
 
@@ -254,17 +335,20 @@ void futex_exit(struct task *task) {
         uint64_t pending;
     } head;
     if (task->robust_list && copy_from_user(&head, task->robust_list, sizeof head) == 0) {
+        /* The lowest bit of a pointer says that the lock inherits priorities. */
         uint64_t entry = head.first & ~UINT64_C(1);
+        bool inheriting = head.first & 1;
         for (int i = 0; i < ROBUST_LIST_LIMIT && entry && entry != task->robust_list; i++) {
             uint64_t next;
             if (copy_from_user(&next, entry, sizeof next))
                 break;
             if (entry != (head.pending & ~UINT64_C(1)))
-                release_robust(task, entry + (uint64_t)head.offset);
+                release_robust(task, entry + (uint64_t)head.offset, inheriting);
             entry = next & ~UINT64_C(1);
+            inheriting = next & 1;
         }
         if (head.pending)
-            release_robust(task, (head.pending & ~UINT64_C(1)) + (uint64_t)head.offset);
+            release_robust(task, (head.pending & ~UINT64_C(1)) + (uint64_t)head.offset, head.pending & 1);
     }
     if (task->clear_child_tid) {
         uint32_t zero = 0;

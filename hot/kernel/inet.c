@@ -3,6 +3,7 @@
  * every system call (net_run_backlog); calls udp_input and tcp_input.
  */
 #include "socket.h"
+#include "tcp.h"
 #include <asm/ioctls.h>
 #include <linux/in.h>
 #include <linux/udp.h>
@@ -688,8 +689,29 @@ static int datagram_connect(struct socket *socket, const uint8_t *name, uint32_t
     return error;
 }
 
+/* A stream that may connect or listen again; names that the program bound stay (Linux: tcp_disconnect). */
+static void stream_unconnected(struct socket *socket) {
+    socket->state = SOCKET_UNCONNECTED;
+    socket->connect_pending = false;
+    socket->read_shutdown = socket->write_shutdown = false;
+    inet_disconnected(socket);
+}
+
+static int stream_disconnect(struct socket *socket) {
+    if (socket->state == SOCKET_LISTENING)
+        (void)tcp_shutdown(socket, true, true);
+    else if (socket->state == SOCKET_CONNECTED)
+        tcp_reset_and_done(socket->tcp, 0);
+    else if (socket->state == SOCKET_CONNECTING)
+        tcp_done(socket->tcp, ECONNRESET);
+    stream_unconnected(socket);
+    return 0;
+}
+
 static int stream_connect(struct socket *socket, const uint8_t *name, uint32_t length) {
     bool pending = socket->connect_pending;
+    if (name_family(name) == AF_UNSPEC)
+        return stream_disconnect(socket);
     switch (socket->state) {
     case SOCKET_LISTENING:
         return -EISCONN;
@@ -705,15 +727,11 @@ static int stream_connect(struct socket *socket, const uint8_t *name, uint32_t l
     if (pending) {
         int error = socket->error ? socket->error : ECONNABORTED;
         socket->error = 0;
-        socket->connect_pending = false;
-        socket->state = SOCKET_UNCONNECTED;
-        inet_disconnected(socket);
+        stream_unconnected(socket);
         return -error;
     }
     if (socket->state == SOCKET_DISCONNECTED)
         return -EISCONN;
-    if (name_family(name) == AF_UNSPEC)
-        return 0;
     if (length < sizeof(struct sockaddr_in))
         return -EINVAL;
     if (name_family(name) != AF_INET)
@@ -859,6 +877,9 @@ static int set_ip_option(struct socket *socket, int name, const void *value, uin
 
 static int get_ip_option(struct socket *socket, int name, int32_t *number) {
     switch (name) {
+    case IP_HDRINCL: /* of raw sockets alone, but any can ask */
+        *number = 0;
+        return 0;
     case IP_TOS:
         *number = socket->tos;
         return 0;
@@ -883,7 +904,7 @@ static int get_ip_option(struct socket *socket, int name, int32_t *number) {
     case IP_MTU:
         if (socket->state != SOCKET_CONNECTED)
             return -ENOTCONN;
-        *number = inet_is_local(socket->host, socket->remote_address) ? (int32_t)LOOPBACK_MTU : (int32_t)MTU;
+        *number = inet_is_local(socket->host, socket->remote_address) ? 65535 : (int32_t)MTU; /* a packet has no more */
         return 0;
     case IP_FREEBIND:
         *number = socket->free_bind;
@@ -943,13 +964,13 @@ int inet_get_option(struct socket *socket, int level, int name, void *value, uin
         error = get_ip_option(socket, name, &number);
         break;
     case SOL_TCP:
-        return socket->type == SOCK_STREAM ? tcp_get_option(socket, name, value, length) : -ENOPROTOOPT;
+        return socket->type == SOCK_STREAM ? tcp_get_option(socket, name, value, length) : -EOPNOTSUPP;
     case SOL_UDP:
         error = socket->type == SOCK_DGRAM && name == UDP_CORK ? 0 : -ENOPROTOOPT;
         number = socket->pending_cork;
         break;
     default:
-        return -ENOPROTOOPT;
+        return -EOPNOTSUPP; /* setting gives ENOPROTOOPT */
     }
     if (error)
         return error;
@@ -969,6 +990,8 @@ int inet_get_option(struct socket *socket, int level, int name, void *value, uin
 static int64_t read_file(struct task *task, struct file *file, struct uio *to, const int64_t *position) {
     if (position)
         return -ESPIPE;
+    if (!to->remaining)
+        return 0; /* unlike recv, which looks at the socket */
     struct socket_message message = {.ttl = -1, .tos = -1};
     return inet_receive(task, file->object, to, 0, &message);
 }

@@ -176,6 +176,8 @@ struct task {
     uint64_t user_stack;       /* the program's stack pointer at a FRAME call */
     struct exec_request *exec; /* between execve and the new program's start */
     char comm[16];
+    int32_t nice;
+    uint64_t timer_slack; /* ns; kept and shown */
     uint32_t native_tid;
     /* accounting */
     uint32_t idle_calls; /* calls that only looked, in a row: spin detection */
@@ -189,8 +191,9 @@ struct task {
 
 /* A program that is about to be started: kalloc'ed, taken over and freed by the new program's shim. */
 struct exec_request {
-    char path[4096];  /* real absolute path of the program that is to be run, after #! lines */
-    char named[4096]; /* as execve was asked for it: AT_EXECFN, and where the command name comes from */
+    char path[4096];    /* real absolute path of the program that is to be run, after #! lines */
+    char named[4096];   /* as execve was asked for it: AT_EXECFN, and where the command name comes from */
+    bool by_descriptor; /* execveat of a descriptor: its file gives the command name */
     uint32_t argument_count, environment_count;
     uint32_t bytes; /* of `strings` */
     char strings[]; /* argument_count + environment_count NUL-terminated strings */
@@ -239,14 +242,19 @@ struct process {
     bool continue_unreported; /* SIGCONT came; the parent gets its signal when the first task goes on */
     int32_t stop_report;      /* what stopped it, until a wait has told; 0 = told */
     bool continue_report;     /* it went on, until a wait has told */
-    bool dying; /* exit_status is set; the tasks that are left end when they next run */
+    bool dying;               /* exit_status is set; the tasks that are left end when they next run */
     bool dumpable;
-    int32_t exit_status; /* as wait4 gives it */
-    int32_t exit_signal; /* to the parent, SIGCHLD usually */
-    int32_t strace_fd;   /* native descriptor in the process, -1 = off */
-    char *executable;    /* kalloc'ed path, for /proc/self/exe */
-    char *command_line;  /* kalloc'ed, NUL separated, command_line_length bytes */
+    bool keep_capabilities, no_new_privileges; /* kept and shown */
+    bool subreaper;                            /* orphans of its descendants become its children */
+    int32_t parent_death_signal;               /* 0 = none */
+    int32_t exit_status;                       /* as wait4 gives it */
+    int32_t exit_signal;                       /* to the parent, SIGCHLD usually */
+    int32_t strace_fd;                         /* native descriptor in the process, -1 = off */
+    char *executable;                          /* kalloc'ed path, for /proc/self/exe */
+    char *command_line;                        /* kalloc'ed, NUL separated, command_line_length bytes */
     uint32_t command_line_length;
+    char *environment; /* as it was at the program's start, for /proc/self/environ */
+    uint32_t environment_length;
     int64_t start_time;
 };
 
@@ -278,6 +286,7 @@ struct host {
     uint32_t shard_turn;  /* futex word */
     struct list processes;
     struct list signalfds; /* struct signalfd: woken when a signal arrives */
+    struct list fifos;     /* struct pipe: those with a name that are open */
     int32_t next_pid;
     uint64_t next_mm;
     /* timers */

@@ -29,7 +29,7 @@ struct shared_map {
 
 static uint64_t page_up(uint64_t value) { return (value + PAGE - 1) & ~(PAGE - 1); }
 
-static bool reserved(uint64_t start, uint64_t length) {
+bool mm_reserved(uint64_t start, uint64_t length) {
     return (start < ARENAS_END && start + length > ARENA_REGION_BASE) ||
            (start < SHIM_END && start + length > SHIM_START);
 }
@@ -88,6 +88,7 @@ void mm_futex_key(const struct process *process, uint64_t address, bool private,
     key[1] = address;
     if (private)
         return;
+    key[1] = address | 1; /* not the futex that a private operation means (FUT_OFF_MMSHARED of Linux) */
     list_for_each(node, &process->shared_maps) {
         const struct shared_map *map = list_entry(node, struct shared_map, node);
         if (address >= map->start && address < map->end) {
@@ -109,7 +110,7 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
     uint64_t hint = a[0];
     if (length < a[1])
         return -ENOMEM;
-    if (reserved(hint, length)) {
+    if (mm_reserved(hint, length)) {
         if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
             return -ENOMEM;
         hint = 0; /* only a wish: place it elsewhere */
@@ -143,7 +144,7 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
 
 int64_t sys_munmap(struct task *task, const uint64_t *a) {
     uint64_t length = page_up(a[1]);
-    if (reserved(a[0], length))
+    if (mm_reserved(a[0], length))
         return -EINVAL;
     int64_t result = platform_syscall(NATIVE_MUNMAP, a[0], a[1], 0, 0, 0, 0);
     if (result == 0)
@@ -153,7 +154,7 @@ int64_t sys_munmap(struct task *task, const uint64_t *a) {
 
 int64_t sys_mremap(struct task *task, const uint64_t *a) {
     uint64_t length = page_up(a[1]), new_length = page_up(a[2]);
-    if (reserved(a[0], length) || ((a[3] & MREMAP_FIXED) && reserved(a[4], new_length)))
+    if (mm_reserved(a[0], length) || ((a[3] & MREMAP_FIXED) && mm_reserved(a[4], new_length)))
         return -EFAULT;
     int64_t address = platform_syscall(NATIVE_MREMAP, a[0], a[1], a[2], a[3], a[4], 0);
     if (address < 0)
@@ -169,14 +170,14 @@ int64_t sys_mremap(struct task *task, const uint64_t *a) {
 
 int64_t sys_mprotect(struct task *task, const uint64_t *a) {
     (void)task;
-    if (reserved(a[0], page_up(a[1])))
+    if (mm_reserved(a[0], page_up(a[1])))
         return -ENOMEM;
     return platform_syscall(NATIVE_MPROTECT, a[0], a[1], a[2], 0, 0, 0);
 }
 
 int64_t sys_madvise(struct task *task, const uint64_t *a) {
     (void)task;
-    if (reserved(a[0], page_up(a[1])))
+    if (mm_reserved(a[0], page_up(a[1])))
         return -ENOMEM;
     return platform_syscall(NATIVE_MADVISE, a[0], a[1], a[2], 0, 0, 0);
 }

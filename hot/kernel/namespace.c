@@ -89,16 +89,20 @@ int64_t sys_mkdir(struct task *task, const uint64_t *a) { return mkdir_at(task, 
 
 int64_t sys_mkdirat(struct task *task, const uint64_t *a) { return mkdir_at(task, (int)a[0], a[1], a[2]); }
 
-/* FIFOs and devices of the real kernel could block programs outside of the simulation: only plain files. */
+/* A FIFO's file is real, its pipe is ours (pipe.c). Devices are not for programs to make. */
 static int64_t mknod_at(struct task *task, int directory, uint64_t user_path, uint32_t mode) {
-    if ((mode & MODE_TYPE) != MODE_REGULAR && (mode & MODE_TYPE) != 0)
+    uint32_t type = mode & MODE_TYPE ? mode & MODE_TYPE : MODE_REGULAR;
+    if (type != MODE_REGULAR && type != MODE_FIFO)
         return -EPERM;
     struct location *location;
     int64_t result = find_changeable(task, directory, user_path, false, &location);
     if (result)
         return result;
     result = platform_syscall(__NR_mknodat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
-                              MODE_REGULAR | creation_mode(task, mode), 0, 0, 0);
+                              type | creation_mode(task, mode), 0, 0, 0);
+    struct stat status;
+    if (!result && type == MODE_FIFO && native_stat(location->directory, location->path, 0, &status) == 0)
+        fifo_created(task->host, status.st_dev, status.st_ino);
     return finish_creation(task, location, result);
 }
 

@@ -22,6 +22,7 @@
 #define PROTOCOL_ICMP 1
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
+#define PROTOCOL_IPV6 41
 #define LOOPBACK_ADDRESS UINT32_C(0x7f000001)
 #define INTERFACE_LO 1u
 #define INTERFACE_ETH 2u
@@ -88,7 +89,8 @@ struct socket {
     bool dead;                                /* socket_free was called; the memory goes with its last queued packet */
     int64_t send_timeout, receive_timeout;    /* ns, NEVER = none */
     int error;                                /* SO_ERROR: positive errno, cleared by reading */
-    bool reuse_address, reuse_port, keepalive, broadcast, no_delay, cork, packet_info, timestamp, receive_errors;
+    bool reuse_address, reuse_port, keepalive, broadcast, out_of_band_inline, dont_route, no_delay, cork, packet_info,
+        timestamp, receive_errors;
     bool linger;
     int32_t linger_seconds;
     bool timestamp_ns, packet_ttl, packet_tos, pass_credentials, bind_late, free_bind;

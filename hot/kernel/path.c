@@ -212,15 +212,13 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
     }
     bool changed = !result && strcmp(given, location->name) != 0;
     kfree(host, given);
-    if (result || (location->found.kind != NAME_REAL && location->found.kind != NAME_PASSED))
+    if (result || location->found.kind != NAME_REAL)
         return result;
     size_t length = strlen(path);
     bool slash = path[length - 1] == '/';
     enum translation how = translate(host, location->name, location->path, FS_REAL_MAX - 1);
     location->own = how != AS_IS;
     location->generated = how == GENERATED;
-    if (location->found.kind == NAME_PASSED)
-        return virtual_link(task, location->name, &location->found, location->path, FS_PATH_MAX) < 0 ? -ENOENT : 0;
     if (how == SHARED_MEMORY) {
         char real[HOST_PATH_MAX + 8];
         kprintf(real, sizeof real, "%s/.shm", host->directory);

@@ -29,11 +29,13 @@ int pidfd_open(struct task *task, struct process *process) {
     return fd_install(task, file, 0, true, -1);
 }
 
+bool pidfd_is(struct task *task, int fd) {
+    const struct file *file = fd_file(task, fd);
+    return file && file->kind == FILE_PIDFD;
+}
+
 struct process *pidfd_process(struct task *task, int fd) {
-    struct file *file = fd_file(task, fd);
-    if (!file || file->kind != FILE_PIDFD)
-        return NULL;
-    return ((struct pidfd *)file->object)->process;
+    return pidfd_is(task, fd) ? ((struct pidfd *)fd_file(task, fd)->object)->process : NULL;
 }
 
 void pidfd_wake(struct process *process) {
@@ -72,13 +74,18 @@ int64_t sys_pidfd_open(struct task *task, const uint64_t *a) {
     if ((int)a[0] <= 0 || (a[1] & ~UINT64_C(04000) /* O_NONBLOCK */))
         return -EINVAL;
     struct process *process = process_find(task->host, (int)a[0]);
-    return process ? pidfd_open(task, process) : -ESRCH;
+    if (!process || process_reaped(process))
+        return -ESRCH;
+    int fd = pidfd_open(task, process);
+    if (fd >= 0)
+        fd_file(task, fd)->flags |= (uint32_t)a[1];
+    return fd;
 }
 
 int64_t sys_pidfd_send_signal(struct task *task, const uint64_t *a) {
     struct process *process = pidfd_process(task, (int)a[0]);
     if (!process)
-        return fd_file(task, (int)a[0]) ? -ESRCH : -EBADF;
+        return pidfd_is(task, (int)a[0]) ? -ESRCH : -EBADF;
     if ((int)a[1] < 0 || (int)a[1] > SIGNAL_COUNT)
         return -EINVAL;
     struct signal_info info = {.signo = (int)a[1], .u.queue.pid = task->process->pid};

@@ -5,8 +5,9 @@
 #include "kernel.h"
 
 int pidfd_open(struct task *task, struct process *process); /* descriptor or -errno */
-struct process *pidfd_process(struct task *task, int fd);   /* NULL: not a pidfd, or the process was reaped */
-void pidfd_wake(struct process *process);                   /* it ended */
-void pidfd_forget(struct process *process);                 /* it was reaped */
+bool pidfd_is(struct task *task, int fd);
+struct process *pidfd_process(struct task *task, int fd); /* NULL: not a pidfd, or the process was reaped */
+void pidfd_wake(struct process *process);                 /* it ended */
+void pidfd_forget(struct process *process);               /* it was reaped */
 
 #endif

@@ -35,7 +35,8 @@ static struct task *task_create(struct process *process) {
     task->process = process;
     task->tid = host->next_pid++;
     task->state = TASK_RUNNABLE;
-    task->altstack_flags = 2; /* SS_DISABLE */
+    task->altstack_flags = KSS_DISABLE;
+    task->timer_slack = 50000;
     list_push_back(&process->tasks, &task->process_node);
     return task;
 }
@@ -84,6 +85,7 @@ static void process_free(struct process *process) {
     kfree(host, process->actions);
     kfree(host, process->executable);
     kfree(host, process->command_line);
+    kfree(host, process->environment);
     kfree(host, process);
 }
 
@@ -142,6 +144,8 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     process->executable = duplicate(host, old->executable, old->executable ? strlen(old->executable) : 0);
     process->command_line = duplicate(host, old->command_line, old->command_line_length);
     process->command_line_length = old->command_line_length;
+    process->environment = duplicate(host, old->environment, old->environment_length);
+    process->environment_length = process->environment ? old->environment_length : 0;
     struct task *child = process->files && process->actions ? task_create(process) : NULL;
     if (!child || mm_copy(process, old) != 0) {
         if (child)
@@ -161,6 +165,7 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     process->brk_limit = old->brk_limit;
     memcpy(process->limits, old->limits, sizeof process->limits);
     process->dumpable = old->dumpable;
+    process->no_new_privileges = old->no_new_privileges;
     process->strace_fd = old->strace_fd;
     process->exit_signal = request->exit_signal;
     enter_host(process, child);
@@ -212,6 +217,8 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
         return -EAGAIN;
     memcpy(child->comm, task->comm, sizeof child->comm);
     child->signal_mask = task->signal_mask;
+    child->nice = task->nice;
+    child->timer_slack = task->timer_slack;
     if (flags & CLONE_CHILD_CLEARTID)
         child->clear_child_tid = request->child_tid;
     int32_t tid = child->tid;
@@ -318,7 +325,7 @@ int64_t sys_vfork(struct task *task, const uint64_t *a) {
 struct process *process_find(struct host *host, int32_t pid) {
     list_for_each(node, &host->processes) {
         struct process *process = list_entry(node, struct process, host_node);
-        if (process->pid == pid && !process_reaped(process))
+        if (process->pid == pid)
             return process;
     }
     return NULL;
@@ -363,31 +370,9 @@ static int end_code(int32_t status) {
     return status & 0x80 ? CHILD_DUMPED : status & 0x7f ? CHILD_KILLED : CHILD_EXITED;
 }
 
-/* The last task is gone: descriptors close, children are orphaned, the parent learns of it. */
-static void process_finish(struct process *process, bool in_process) {
-    struct host *host = process->host;
-    process->zombie = true;
-    fd_table_put(host, process->files, in_process);
-    process->files = NULL;
-    mm_release(process);
-    signal_process_release(process);
-    list_for_each_safe(node, &process->children) {
-        struct process *child = list_entry(node, struct process, sibling_node);
-        list_remove(&child->sibling_node);
-        child->parent = NULL; /* init reaps at once what is or becomes a zombie */
-        if (child->zombie)
-            reap(child);
-        else if (child->stopped)
-            signal_orphaned(child);
-    }
-    pidfd_wake(process);
-    if (process->config_index != UINT32_MAX)
-        return; /* the shard reads the status and reaps */
+/* A zombie's parent gets its signal; one that does not care for its children has it reaped at once. */
+static void tell_parent(struct process *process) {
     struct process *parent = process->parent;
-    if (!parent) {
-        reap(process);
-        return;
-    }
     struct signal_action *action = &parent->actions[KSIGCHLD - 1];
     bool unwanted = action->handler == KSIG_IGN || (action->flags & KSA_NOCLDWAIT);
     if (process->exit_signal) {
@@ -400,7 +385,46 @@ static void process_finish(struct process *process, bool in_process) {
     }
     if (unwanted && process->exit_signal == KSIGCHLD)
         reap(process);
-    wake_up(host, &parent->child_wait, 0);
+    wake_up(parent->host, &parent->child_wait, 0);
+}
+
+/* The parent of `child` is gone. Without a subreaper it is init's, which reaps at once what is or becomes a zombie. */
+static void adopt(struct process *child, struct process *reaper) {
+    list_remove(&child->sibling_node);
+    child->parent = reaper;
+    if (reaper)
+        list_push_back(&reaper->children, &child->sibling_node);
+    if (child->parent_death_signal && !child->zombie) {
+        struct signal_info info = {.signo = child->parent_death_signal};
+        (void)signal_send_process(child, child->parent_death_signal, &info);
+    }
+    if (child->zombie && reaper)
+        tell_parent(child);
+    else if (child->zombie)
+        reap(child);
+    else if (child->stopped)
+        signal_orphaned(child);
+}
+
+/* The last task is gone: descriptors close, children are orphaned, the parent learns of it. */
+static void process_finish(struct process *process, bool in_process) {
+    struct host *host = process->host;
+    process->zombie = true;
+    fd_table_put(host, process->files, in_process);
+    process->files = NULL;
+    mm_release(process);
+    signal_process_release(process);
+    struct process *reaper = process->parent;
+    while (reaper && (!reaper->subreaper || reaper->zombie))
+        reaper = reaper->parent;
+    list_for_each_safe(node, &process->children) adopt(list_entry(node, struct process, sibling_node), reaper);
+    pidfd_wake(process);
+    if (process->config_index != UINT32_MAX)
+        return; /* the shard reads the status and reaps */
+    if (process->parent)
+        tell_parent(process);
+    else
+        reap(process);
 }
 
 void process_exit_group(struct process *process, int status) {
@@ -577,9 +601,11 @@ int64_t sys_waitid(struct task *task, const uint64_t *a) {
         which = -(which ? which : task->process->process_group);
         break;
     case P_PIDFD: {
+        if (!pidfd_is(task, (int)which))
+            return -EBADF;
         struct process *target = pidfd_process(task, (int)which);
         if (!target)
-            return -EBADF;
+            return -ECHILD;
         which = target->pid;
         nonblocking = fd_file(task, (int)a[1])->flags & 04000; /* O_NONBLOCK */
         break;
@@ -654,7 +680,10 @@ void process_set_program(struct task *task, const struct exec_request *request) 
     size_t length = strings_length(request, request->argument_count);
     process->command_line = duplicate(host, request->strings, length);
     process->command_line_length = process->command_line ? (uint32_t)length : 0;
-    const char *name = request->named;
+    kfree(host, process->environment);
+    process->environment = duplicate(host, request->strings + length, request->bytes - length);
+    process->environment_length = process->environment ? (uint32_t)(request->bytes - length) : 0;
+    const char *name = request->by_descriptor ? request->path : request->named;
     for (const char *at = name; *at; at++)
         name = *at == '/' ? at + 1 : name;
     memset(task->comm, 0, sizeof task->comm);
@@ -673,8 +702,8 @@ static int append_vector(struct exec_request *request, size_t capacity, uint64_t
             return result;
         if (!text)
             return 0;
-        int64_t length = string_from_user(request->strings + request->bytes, text,
-                                          KMIN(capacity - request->bytes, EXEC_STRING_MAX));
+        int64_t length =
+            string_from_user(request->strings + request->bytes, text, KMIN(capacity - request->bytes, EXEC_STRING_MAX));
         if (length < 0)
             return length == -ENAMETOOLONG ? -E2BIG : (int)length;
         request->bytes += (uint32_t)length + 1;
@@ -781,7 +810,8 @@ static int64_t resolve_program(struct task *task, struct exec_request **request,
     return -ELOOP;
 }
 
-static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64_t arguments, uint64_t environment) {
+static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64_t arguments, uint64_t environment,
+                         bool allow_empty) {
     struct host *host = task->host;
     struct process *process = task->process;
     char *named = kalloc_raw(host, 4096);
@@ -798,7 +828,12 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     if (directory == AT_FDCWD || named[0] == '/')
         kprintf(request->named, sizeof request->named, "%s", named);
     else
-        kprintf(request->named, sizeof request->named, named[0] ? "/dev/fd/%d/%s" : "/dev/fd/%d", directory, named);
+        kprintf(request->named, sizeof request->named, "/dev/fd/%d%s%s", directory, named[0] ? "/" : "", named);
+    request->by_descriptor = allow_empty && !named[0];
+    if (!named[0] && !allow_empty) {
+        result = -ENOENT;
+        goto out;
+    }
     result = append_vector(request, capacity, arguments, &request->argument_count);
     if (result == 0 && request->argument_count == 0) { /* nobody finds no argv[0] at all */
         request->strings[request->bytes++] = '\0';
@@ -830,7 +865,9 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     kfree(host, named);
     task->tid = process->pid;
     task->native_tid = process->native_pid; /* the real execve gives the caller the leader's id too */
+    futex_exit(task);                       /* robust locks of the old memory */
     process->executed = true;
+    process->keep_capabilities = false;
     process_set_program(task, request);
     fd_table_exec(task);
     signal_exec(process);
@@ -849,14 +886,12 @@ out:
     return result;
 }
 
-int64_t sys_execve(struct task *task, const uint64_t *a) {
-    return do_execve(task, AT_FDCWD, a[0], a[1], a[2]);
-}
+int64_t sys_execve(struct task *task, const uint64_t *a) { return do_execve(task, AT_FDCWD, a[0], a[1], a[2], false); }
 
 int64_t sys_execveat(struct task *task, const uint64_t *a) {
-    if (a[4])
+    if (a[4] & ~(uint64_t)AT_EMPTY_PATH)
         return -EINVAL;
-    return do_execve(task, (int)a[0], a[1], a[2], a[3]);
+    return do_execve(task, (int)a[0], a[1], a[2], a[3], a[4] & AT_EMPTY_PATH);
 }
 
 /* ---- Identities ---- */

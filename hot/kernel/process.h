@@ -13,11 +13,9 @@ void process_abandon(struct process *process, int status);
 void process_exit_group(struct process *process, int status);
 /* The task ends; does not return. */
 __attribute__((noreturn)) void task_exit(struct task *task, int code);
-struct process *process_find(struct host *host, int32_t pid); /* NULL: there is none, or init has reaped it */
+struct process *process_find(struct host *host, int32_t pid);
 /* How a configured process ended, kept for the shard: to programs, init has reaped it. */
-static inline bool process_reaped(const struct process *process) {
-    return process->zombie && !process->parent;
-}
+static inline bool process_reaped(const struct process *process) { return process->zombie && !process->parent; }
 struct task *task_find(struct host *host, int32_t tid);
 /* The thread of a process that stands for it in messages and takes its signals first. */
 static inline struct task *process_task(struct process *process) {

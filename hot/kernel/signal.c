@@ -18,8 +18,7 @@ static bool ignored_by_default(int signo) {
     return signo == KSIGCHLD || signo == KSIGURG || signo == KSIGWINCH || signo == KSIGCONT;
 }
 
-static uint64_t const STOPS =
-    1u << (KSIGSTOP - 1) | 1u << (KSIGTSTP - 1) | 1u << (KSIGTTIN - 1) | 1u << (KSIGTTOU - 1);
+static uint64_t const STOPS = 1u << (KSIGSTOP - 1) | 1u << (KSIGTSTP - 1) | 1u << (KSIGTTIN - 1) | 1u << (KSIGTTOU - 1);
 
 #define TIMER_CODE (-2) /* SI_TIMER */
 
@@ -159,7 +158,7 @@ static uint32_t signalfd_poll(struct file *file) {
         return 0;
     uint64_t pending = process->signals.set;
     list_for_each(node, &process->tasks) pending |= list_entry(node, struct task, process_node)->signals.set;
-    return pending & signalfd->mask ? POLLIN | POLLRDNORM : 0;
+    return pending & signalfd->mask ? POLLIN : 0;
 }
 
 static void signalfd_release(struct host *host, struct file *file) {
@@ -837,6 +836,9 @@ int64_t sys_timer_create(struct task *task, const uint64_t *a) {
     if (!silent && (event.signo < 1 || event.signo > SIGNAL_COUNT))
         return -EINVAL;
     if (event.notify != 0 && !silent && !thread)
+        return -EINVAL;
+    const struct task *target = thread ? task_find(host, event.tid) : NULL;
+    if (thread && (!target || target->process != task->process))
         return -EINVAL;
     struct posix_timer *posix = kalloc(host, sizeof *posix);
     if (!posix)

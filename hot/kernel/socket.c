@@ -4,6 +4,7 @@
  */
 #include "socket.h"
 #include "internal.h"
+#include "process.h"
 #include "signal.h"
 #include "syscalls.h"
 #include "tcp.h"
@@ -18,6 +19,7 @@
 #define SEGMENTS_INLINE 8u
 #define TRANSFER_MAX 0x7ffff000u /* MAX_RW_COUNT */
 #define OPTION_MAX 256u
+#define PROTOCOL_MAX 263 /* IPPROTO_MAX */
 /* net.core.[rw]mem_max, and the smallest buffers Linux grants (SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF). */
 #define BUFFER_MAX 212992u
 #define SEND_BUFFER_MIN 4608u
@@ -176,6 +178,8 @@ int64_t sys_getpeername(struct task *task, const uint64_t *a) { return get_name(
 /* ---- Creating ---- */
 
 static int create_inet(struct host *host, int type, int protocol, struct socket **created) {
+    if (protocol < 0 || protocol >= PROTOCOL_MAX)
+        return -EINVAL;
     if (type == SOCK_RAW)
         return -EPERM;
     if (type != SOCK_STREAM && type != SOCK_DGRAM)
@@ -615,12 +619,16 @@ static int control_item(struct task *task, const struct socket *socket, const st
                         uint64_t address, struct socket_message *message) {
     uint64_t length = header->length - sizeof(*header);
     if (header->level == SOL_SOCKET && header->type == SCM_RIGHTS)
-        return socket->family == AF_UNIX ? rights_from_user(task, address, length, message) : -EINVAL;
+        return socket->family == AF_UNIX ? rights_from_user(task, address, length, message) : 0;
     if (header->level == SOL_SOCKET && header->type == SCM_CREDENTIALS) {
+        if (socket->family == AF_INET)
+            return 0;
         if (length != sizeof(message->credentials))
             return -EINVAL;
         message->has_credentials = true;
-        return copy_from_user(message->credentials, address, sizeof(message->credentials));
+        if (copy_from_user(message->credentials, address, sizeof(message->credentials)))
+            return -EFAULT;
+        return process_find(task->host, message->credentials[0]) ? 0 : -ESRCH;
     }
     if (header->level == IPPROTO_IP && socket->family == AF_INET) {
         struct in_pktinfo information;
@@ -754,7 +762,8 @@ static int64_t receive(struct task *task, struct file *file, struct uio *to, int
             return total;
         if (result < 0 && result != -EAGAIN)
             break;
-        result = file_wait(task, file, POLLIN, (flags & MSG_DONTWAIT) != 0, deadline);
+        /* A datagram socket that was shut down is ready, and yet has nothing for those who do not wait. */
+        result = socket_nonblocking(socket, flags) ? -EAGAIN : file_wait(task, file, POLLIN, false, deadline);
         if (result) {
             result = wait_result((int)result, deadline, -EAGAIN);
             break;
@@ -1032,7 +1041,11 @@ static int set_number(struct socket *socket, int name, int32_t number) {
         socket->pass_credentials = number != 0;
         return 0;
     case SO_OOBINLINE:
+        socket->out_of_band_inline = number != 0;
+        return 0;
     case SO_DONTROUTE:
+        socket->dont_route = number != 0;
+        return 0;
     case SO_NO_CHECK:
     case SO_BUSY_POLL:
     case SO_INCOMING_CPU:
@@ -1101,7 +1114,7 @@ int64_t sys_setsockopt(struct task *task, const uint64_t *a) {
         error = 0; /* strict checks, extended acknowledgements, groups: nothing is ever announced */
     else
         error = socket->family == AF_UNIX ? -EOPNOTSUPP : -ENOPROTOOPT;
-    if (error == -ENOPROTOOPT)
+    if (error == -ENOPROTOOPT && level != PROTOCOL_IPV6) /* Linux has no IPv6 options on these sockets either */
         platform_warn(task->host, task, "setsockopt: level %d option %d is not supported", level, name);
     return error;
 }
@@ -1169,7 +1182,11 @@ static int get_number(struct socket *socket, int name, int32_t *number) {
         *number = (int32_t)socket->bound_interface;
         return 0;
     case SO_OOBINLINE:
+        *number = socket->out_of_band_inline;
+        return 0;
     case SO_DONTROUTE:
+        *number = socket->dont_route;
+        return 0;
     case SO_NO_CHECK:
     case SO_BUSY_POLL:
     case SO_INCOMING_CPU:
@@ -1290,7 +1307,7 @@ int64_t sys_getsockopt(struct task *task, const uint64_t *a) {
         error = inet_get_option(socket, level, name, value, &length);
     else
         error = socket->family == AF_UNIX ? -EOPNOTSUPP : -ENOPROTOOPT;
-    if (error == -ENOPROTOOPT)
+    if (error == -ENOPROTOOPT && level != PROTOCOL_IPV6)
         platform_warn(task->host, task, "getsockopt: level %d option %d is not supported", level, name);
     if (error)
         return error;

@@ -6,6 +6,7 @@
 #define ANTUMBRA_KERNEL_SOCKET_H
 
 #include "net.h"
+#include <asm/fcntl.h>
 
 #define AF_UNSPEC 0
 #define AF_UNIX 1
@@ -53,7 +54,8 @@
  * sender's process until it was received (see unix_socket.c). */
 struct socket_rights {
     uint32_t count;
-    int32_t pid; /* of the sender */
+    int32_t pid;   /* of the sender */
+    bool borrowed; /* a copy for MSG_PEEK: the real descriptors belong to the message, which still waits */
     struct {
         struct file *file;
         int32_t native_fd; /* -1: not a native file */
@@ -74,6 +76,11 @@ struct socket_message {
     int32_t ttl, tos;  /* of a received datagram; -1: none */
     int32_t out_flags; /* MSG_TRUNC, MSG_EOR of recvmsg */
 };
+
+/* Whether a call with these MSG_* flags may not sleep. */
+static inline bool socket_nonblocking(const struct socket *socket, int flags) {
+    return (flags & MSG_DONTWAIT) || (socket->file && (socket->file->flags & O_NONBLOCK));
+}
 
 /* Non-blocking attempts of the families. Sizes or -errno; -EAGAIN means: wait for POLLIN or POLLOUT and try again. */
 int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, int flags,

@@ -40,7 +40,8 @@ int64_t sys_sysinfo(struct task *task, const uint64_t *a) {
 int64_t sys_getrandom(struct task *task, const uint64_t *a) {
     uint8_t bytes[256];
     uint64_t length = KMIN(a[1], 33554431); /* as Linux caps it */
-    if (a[2] & ~(uint64_t)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE))
+    const uint64_t contrary = GRND_RANDOM | GRND_INSECURE;
+    if ((a[2] & ~(uint64_t)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE)) || (a[2] & contrary) == contrary)
         return -EINVAL;
     for (uint64_t done = 0; done < length;) {
         uint64_t part = KMIN(length - done, sizeof bytes);
@@ -110,13 +111,26 @@ int64_t sys_sched_getparam(struct task *task, const uint64_t *a) {
 }
 
 int64_t sys_sched_getscheduler(struct task *task, const uint64_t *a) {
-    (void)task, (void)a;
-    return 0; /* SCHED_OTHER */
+    if ((int)a[0] < 0)
+        return -EINVAL;
+    return !a[0] || task_find(task->host, (int)a[0]) ? 0 /* SCHED_OTHER */ : -ESRCH;
 }
 
-int64_t sys_sched_priority_bound(struct task *task, const uint64_t *a) {
+/* SCHED_FIFO and SCHED_RR have priorities; SCHED_OTHER, SCHED_BATCH, SCHED_IDLE and SCHED_DEADLINE have none. */
+static int64_t priority_bound(uint64_t policy, int64_t real_time) {
+    if (policy == 1 || policy == 2)
+        return real_time;
+    return policy == 0 || policy == 3 || policy == 5 || policy == 6 ? 0 : -EINVAL;
+}
+
+int64_t sys_sched_get_priority_max(struct task *task, const uint64_t *a) {
     (void)task;
-    return a[0] <= 2 || a[0] == 3 || a[0] == 5 ? 0 : -EINVAL;
+    return priority_bound(a[0], 99);
+}
+
+int64_t sys_sched_get_priority_min(struct task *task, const uint64_t *a) {
+    (void)task;
+    return priority_bound(a[0], 1);
 }
 
 int64_t sys_sched_rr_get_interval(struct task *task, const uint64_t *a) {
@@ -125,9 +139,42 @@ int64_t sys_sched_rr_get_interval(struct task *task, const uint64_t *a) {
     return copy_to_user(a[1], interval, sizeof interval);
 }
 
+/* Whether PRIO_PROCESS, PRIO_PGRP or PRIO_USER (there is one user) with `who` mean this task. */
+static bool priority_of(const struct task *self, const struct task *task, int which, int who) {
+    if (which == PRIO_PROCESS)
+        return who ? task->tid == who : task == self;
+    if (which == PRIO_PGRP)
+        return task->process->process_group == (who ? who : self->process->process_group);
+    return who == 0;
+}
+
+/* Nice values are kept and shown; the scheduler is first come, first served. Returns the lowest one, or with `set` sets
+ * them all; -ESRCH if nobody is meant. */
+static int64_t each_priority(struct task *self, int which, int who, const int32_t *set) {
+    int64_t lowest = -ESRCH;
+    if (which < PRIO_PROCESS || which > PRIO_USER)
+        return -EINVAL;
+    list_for_each(process_node, &self->host->processes) {
+        struct process *process = list_entry(process_node, struct process, host_node);
+        list_for_each(node, &process->tasks) {
+            struct task *task = list_entry(node, struct task, process_node);
+            if (!priority_of(self, task, which, who))
+                continue;
+            if (set)
+                task->nice = *set;
+            lowest = KMAX(lowest, 20 - task->nice); /* as the raw call encodes it */
+        }
+    }
+    return lowest;
+}
+
 int64_t sys_getpriority(struct task *task, const uint64_t *a) {
-    (void)task, (void)a;
-    return 20; /* nice 0, as the raw call encodes it */
+    return each_priority(task, (int)a[0], (int)a[1], NULL);
+}
+
+int64_t sys_setpriority(struct task *task, const uint64_t *a) {
+    int32_t nice = KMIN(KMAX((int32_t)a[2], -20), 19);
+    return KMIN(each_priority(task, (int)a[0], (int)a[1], &nice), 0);
 }
 
 /* Advice and settings that have no meaning in a simulated host: accepted. */
@@ -186,19 +233,42 @@ int64_t sys_prctl(struct task *task, const uint64_t *a) {
         process->dumpable = a[1];
         return 0;
     case PR_SET_PDEATHSIG:
-    case PR_SET_KEEPCAPS:
-    case PR_SET_TIMERSLACK:
-    case PR_SET_NO_NEW_PRIVS:
-    case PR_SET_CHILD_SUBREAPER:
-    case PR_SET_THP_DISABLE:
+        if (a[1] > SIGNAL_COUNT)
+            return -EINVAL;
+        process->parent_death_signal = (int32_t)a[1];
         return 0;
-    case PR_GET_NO_NEW_PRIVS:
-    case PR_GET_SECCOMP:
+    case PR_GET_PDEATHSIG:
+        return copy_to_user(a[1], &process->parent_death_signal, sizeof process->parent_death_signal);
+    case PR_SET_KEEPCAPS:
+        if (a[1] > 1)
+            return -EINVAL;
+        process->keep_capabilities = a[1];
+        return 0;
     case PR_GET_KEEPCAPS:
-    case PR_GET_THP_DISABLE:
+        return process->keep_capabilities;
+    case PR_SET_TIMERSLACK:
+        task->timer_slack = (int64_t)a[1] > 0 ? a[1] : 50000;
         return 0;
     case PR_GET_TIMERSLACK:
-        return 50000;
+        return (int64_t)task->timer_slack;
+    case PR_SET_NO_NEW_PRIVS:
+        if (a[1] != 1 || a[2] || a[3] || a[4])
+            return -EINVAL;
+        process->no_new_privileges = true;
+        return 0;
+    case PR_GET_NO_NEW_PRIVS:
+        return a[1] || a[2] || a[3] || a[4] ? -EINVAL : process->no_new_privileges;
+    case PR_SET_CHILD_SUBREAPER:
+        process->subreaper = a[1] != 0;
+        return 0;
+    case PR_GET_CHILD_SUBREAPER: {
+        int32_t subreaper = process->subreaper;
+        return copy_to_user(a[1], &subreaper, sizeof subreaper);
+    }
+    case PR_SET_THP_DISABLE:
+    case PR_GET_THP_DISABLE:
+    case PR_GET_SECCOMP:
+        return 0;
     case PR_CAPBSET_READ:
         return a[1] <= 40 ? 0 : -EINVAL;
     case PR_GET_TSC: {

@@ -547,8 +547,8 @@ int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to, in
     }
     if (error)
         return error;
-    if (!to->remaining || tcp->fin_received)
-        return 0;
+    if (tcp->fin_received || (!to->remaining && tcp->ready_head))
+        return 0; /* without data, a receive of nothing waits like any other */
     if (socket->error)
         return take_error(socket, 0);
     if (socket->read_shutdown)

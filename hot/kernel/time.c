@@ -3,6 +3,7 @@
  * Called by the dispatcher. CPU clocks count the modelled CPU time, which is 0 unless the CPU model is on.
  */
 #include "internal.h"
+#include "process.h"
 #include "signal.h"
 #include "syscalls.h"
 #include <linux/time.h>
@@ -39,6 +40,9 @@ static int64_t read_clock(const struct task *task, int clock, int64_t *value) {
         return 0;
     default:
         if (clock < 0) {
+            int32_t id = ~(clock >> 3);
+            if (id && !(clock & 4 ? task_find(task->host, id) != NULL : process_find(task->host, id) != NULL))
+                return -EINVAL;
             *value = clock & 4 ? task->cpu_total_ns : process_cpu(task->process);
             return 0;
         }
@@ -130,6 +134,8 @@ int64_t sys_clock_nanosleep(struct task *task, const uint64_t *a) {
         return result;
     if (a[0] == CLOCK_THREAD_CPUTIME_ID)
         return -EINVAL;
+    if (a[0] == CLOCK_MONOTONIC_RAW || a[0] == CLOCK_REALTIME_COARSE || a[0] == CLOCK_MONOTONIC_COARSE)
+        return -EOPNOTSUPP;
     if (copy_from_user(&time, a[2], sizeof time))
         return -EFAULT;
     if (bad_time(&time))

@@ -33,7 +33,7 @@ void timerfd_fire(struct host *host, struct timer *timer) {
         timerfd->expirations += (uint64_t)missed;
         timer_arm(host, timer, timer->when + (missed + 1) * timerfd->interval);
     }
-    wake_up(host, &timerfd->file->wait, POLLIN | POLLRDNORM);
+    wake_up(host, &timerfd->file->wait, POLLIN);
 }
 
 static int64_t timerfd_read(struct task *task, struct file *file, struct uio *to, const int64_t *position) {
@@ -53,7 +53,7 @@ static int64_t timerfd_read(struct task *task, struct file *file, struct uio *to
 
 static uint32_t timerfd_poll(struct file *file) {
     const struct timerfd *timerfd = file->object;
-    return timerfd->expirations ? POLLIN | POLLRDNORM : 0;
+    return timerfd->expirations ? POLLIN : 0;
 }
 
 static void timerfd_release(struct host *host, struct file *file) {

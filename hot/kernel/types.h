@@ -23,6 +23,7 @@
 
 /* Results that never reach a program (Linux, include/linux/errno.h): how an interrupted call goes on. */
 #define ERESTARTSYS 512           /* restarted if SA_RESTART or no handler ran, else EINTR */
+#define ERESTARTNOINTR 513        /* always restarted */
 #define ERESTARTNOHAND 514        /* restarted only if no handler ran */
 #define ERESTART_RESTARTBLOCK 516 /* as ERESTARTNOHAND, for calls with a relative time-out */
 

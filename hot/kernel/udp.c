@@ -158,7 +158,7 @@ int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, in
     }
     struct packet *packet = socket->receive.head;
     if (!packet)
-        return socket->read_shutdown ? 0 : -EAGAIN;
+        return socket->read_shutdown && !socket_nonblocking(socket, flags) ? 0 : -EAGAIN;
     uint32_t length = udp_data_length(packet);
     uint32_t copied = (uint32_t)KMIN((uint64_t)length, (uint64_t)to->remaining);
     from->has_address = true;

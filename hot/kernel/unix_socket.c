@@ -341,7 +341,7 @@ int unix_lend(struct task *task, const struct fd_entry *entry, struct socket_rig
 
 static void drop_from(struct host *host, struct socket_rights *rights, uint32_t first) {
     for (uint32_t i = first; i < rights->count; i++) {
-        if (rights->files[i].native_fd >= 0)
+        if (rights->files[i].native_fd >= 0 && !rights->borrowed)
             return_loan(host, rights->pid, rights->files[i].native_fd);
         file_put(host, rights->files[i].file);
     }
@@ -362,14 +362,14 @@ static struct process *process_of(struct host *host, int32_t pid) {
     return NULL;
 }
 
-/* The real descriptor in this process for a file on loan; the loan is over. */
-static int import(struct task *task, int32_t pid, int32_t native_fd) {
-    if (task->process->pid == pid)
-        return native_fd;
-    struct process *from = process_of(task->host, pid);
+/* The real descriptor in this process for a file on loan; the loan is over, unless it was only borrowed. */
+static int import(struct task *task, const struct socket_rights *rights, int32_t native_fd) {
+    if (task->process->pid == rights->pid)
+        return rights->borrowed ? (int)platform_syscall(__NR_dup, (uint64_t)native_fd, 0, 0, 0, 0, 0) : native_fd;
+    struct process *from = process_of(task->host, rights->pid);
     int imported = from ? platform_import_fd(from, native_fd) : -ESRCH;
-    if (imported >= 0)
-        return_loan(task->host, pid, native_fd);
+    if (imported >= 0 && !rights->borrowed)
+        return_loan(task->host, rights->pid, native_fd);
     return imported;
 }
 
@@ -379,7 +379,7 @@ uint32_t unix_take_rights(struct task *task, struct socket_rights *rights, bool 
     while (taken < rights->count && taken < capacity) {
         int native_fd = rights->files[taken].native_fd;
         if (native_fd >= 0) {
-            native_fd = import(task, rights->pid, native_fd);
+            native_fd = import(task, rights, native_fd);
             if (native_fd < 0)
                 break;
         }
@@ -557,13 +557,27 @@ int64_t unix_send(struct task *task, struct socket *socket, struct uio *from, in
 
 /* ---- Receiving ---- */
 
-static void take_parts(struct unix_message *message, bool peek, struct socket_message *parts) {
+/* For who looks at a message: the same files, which stay with the message too. NULL: no memory, so none are shown. */
+static struct socket_rights *borrow(struct host *host, const struct socket_rights *rights) {
+    size_t size = sizeof(*rights) + rights->count * sizeof(rights->files[0]);
+    struct socket_rights *copy = kalloc_raw(host, size);
+    if (!copy)
+        return NULL;
+    memcpy(copy, rights, size);
+    copy->borrowed = true;
+    for (uint32_t i = 0; i < copy->count; i++)
+        file_get(copy->files[i].file);
+    return copy;
+}
+
+static void take_parts(struct host *host, struct unix_message *message, bool peek, struct socket_message *parts) {
     parts->has_credentials = true;
     memcpy(parts->credentials, message->credentials, sizeof(parts->credentials));
-    if (peek)
-        return; /* the files are delivered with the message itself */
-    parts->rights = message->rights;
-    message->rights = NULL;
+    if (!message->rights)
+        return;
+    parts->rights = peek ? borrow(host, message->rights) : message->rights;
+    if (!peek)
+        message->rights = NULL;
 }
 
 static int64_t receive_message(struct socket *socket, struct uio *to, int flags, struct socket_message *parts) {
@@ -577,7 +591,7 @@ static int64_t receive_message(struct socket *socket, struct uio *to, int flags,
     if (uio_copy_out(to, message->data, copied))
         result = -EFAULT;
     bool peek = (flags & MSG_PEEK) != 0;
-    take_parts(message, peek, parts);
+    take_parts(socket->host, message, peek, parts);
     if (!peek) {
         message_free(socket->host, message_pop(socket));
         wake_senders(socket);
@@ -601,7 +615,7 @@ static int64_t receive_stream(struct socket *socket, struct uio *to, int flags, 
             break;
         }
         ends = message->rights != NULL;
-        take_parts(message, peek, parts);
+        take_parts(socket->host, message, peek, parts);
         total += copied;
         if (!peek) {
             message->offset += copied;
@@ -632,9 +646,9 @@ int64_t unix_receive(struct task *task, struct socket *socket, struct uio *to, i
         socket->error = 0;
         return -error;
     }
-    if (socket->read_shutdown || (socket->type == SOCK_STREAM && !to->remaining))
-        return 0;
-    return -EAGAIN;
+    /* A datagram socket only says so to those who would wait. */
+    bool end = socket->read_shutdown && (connection_oriented(socket) || !socket_nonblocking(socket, flags));
+    return end ? 0 : -EAGAIN;
 }
 
 int64_t unix_unread(const struct socket *socket) {
@@ -830,6 +844,8 @@ void unix_close(struct socket *socket) {
 static int64_t read_file(struct task *task, struct file *file, struct uio *to, const int64_t *position) {
     if (position)
         return -ESPIPE;
+    if (!to->remaining)
+        return 0; /* unlike recv, which looks at the socket */
     struct socket_message message = {.ttl = -1, .tos = -1};
     int64_t received = unix_receive(task, file->object, to, 0, &message);
     unix_drop_rights(task->host, message.rights); /* read has no room for them */

@@ -4,7 +4,9 @@
  * file is opened and fixed from then on.
  */
 #include "fs_internal.h"
+#include "mm.h"
 #include "process.h"
+#include "signal.h"
 
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
@@ -118,6 +120,105 @@ static void process_command_line(struct text *text, struct task *task, const str
     text_append(text, found->process->command_line, found->process->command_line_length);
 }
 
+static void process_environment(struct text *text, struct task *task, const struct virtual_name *found) {
+    (void)task;
+    text_append(text, found->process->environment, found->process->environment_length);
+}
+
+/* ---- Mappings: the real ones, without what belongs to the simulator or differs between machines ---- */
+
+static const char *parse_hexadecimal(const char *at, uint64_t *value) {
+    for (*value = 0; *at; at++) {
+        int digit = *at >= '0' && *at <= '9' ? *at - '0' : *at >= 'a' && *at <= 'f' ? *at - 'a' + 10 : -1;
+        if (digit < 0)
+            break;
+        *value = *value * 16 + (uint64_t)digit;
+    }
+    return *at ? at + 1 : at;
+}
+
+/* The virtual inode number of a mapped file; of one that has no name any more, a number made from its last one. */
+static uint64_t mapped_number(struct task *task, const char *path) {
+    struct stat status;
+    if (native_stat(AT_FDCWD, path, 0, &status) != 0)
+        return virtual_number(path);
+    const struct inode *inode = inode_get(task->host, &status, path_below(path, task->host->directory) != NULL);
+    return inode ? inode->number : 0;
+}
+
+/* One line of the real file: start-end permissions offset device inode name. */
+static void mapping(struct text *text, struct task *task, const struct process *process, char *line) {
+    uint64_t start, end;
+    const char *permissions = parse_hexadecimal(parse_hexadecimal(line, &start), &end);
+    if (mm_reserved(start, end - start))
+        return;
+    const char *offset = permissions;
+    while (*offset && *offset != ' ')
+        offset++;
+    offset += *offset == ' ';
+    const char *field = offset;
+    for (int fields = 0; *field && fields < 3; fields++) {
+        while (*field && *field != ' ')
+            field++;
+        while (*field == ' ')
+            field++;
+    }
+    char *name = line + (field - line);
+    if (strncmp(name, "[v", 2) == 0) /* the vDSO and its kin do not exist in the simulation */
+        return;
+    uint64_t number = 0;
+    if (*name == '/') {
+        number = mapped_number(task, name);
+        char *shown = kalloc_raw(task->host, FS_PATH_MAX);
+        if (shown && kprintf(shown, FS_PATH_MAX, "%s", name) < FS_PATH_MAX &&
+            !fs_real_to_virtual(task->host, shown, FS_PATH_MAX) && strlen(shown) <= strlen(name))
+            memcpy(name, shown, strlen(shown) + 1);
+        kfree(task->host, shown);
+    }
+    bool heap = !*name && process->brk > process->brk_start && start <= process->brk && end >= process->brk_start;
+    char head[128];
+    int length = kprintf(head, sizeof head, "%08lx-%08lx %.4s %.8s %s %lu ", start, end, permissions, offset,
+                         number ? "08:01" : "00:00", number);
+    text_append(text, head, KMIN((size_t)length, sizeof head - 1));
+    const char *label = heap ? "[heap]" : name;
+    for (; *label && length < 73; length++)
+        text_append(text, " ", 1);
+    text_append(text, label, strlen(label));
+    text_append(text, "\n", 1);
+}
+
+static void process_mappings(struct text *text, struct task *task, const struct virtual_name *found) {
+    const struct process *process = found->process;
+    struct text real = {.host = task->host};
+    char path[40] = "/proc/self/maps";
+    if (process->zombie)
+        return;
+    if (process != task->process)
+        kprintf(path, sizeof path, "/proc/%u/maps", process->native_pid);
+    int64_t fd = platform_syscall(__NR_open, (uint64_t)(uintptr_t)path, O_RDONLY, 0, 0, 0, 0);
+    if (fd < 0)
+        return;
+    for (int64_t got = 1; got > 0;) {
+        char part[2048];
+        got = platform_syscall(__NR_read, (uint64_t)fd, (uint64_t)(uintptr_t)part, sizeof part, 0, 0, 0);
+        if (got > 0)
+            text_append(&real, part, (size_t)got);
+    }
+    platform_syscall(__NR_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+    text_append(&real, "", 1);
+    for (char *line = real.bytes; !real.failed && line && *line;) {
+        char *next = line;
+        while (*next && *next != '\n')
+            next++;
+        bool last = !*next;
+        *next = '\0';
+        mapping(text, task, process, line);
+        line = last ? NULL : next + 1;
+    }
+    text->failed |= real.failed;
+    kfree(task->host, real.bytes);
+}
+
 static void process_comm(struct text *text, struct task *task, const struct virtual_name *found) {
     (void)task;
     text_printf(text, "%s\n", comm_of(found));
@@ -157,6 +258,13 @@ static void process_status(struct text *text, struct task *task, const struct vi
     text_printf(text, "Threads:\t%u\nSigQ:\t0/32768\nSigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\n",
                 thread_count(process), shown ? shown->signals.set : 0, process->signals.set,
                 shown ? shown->signal_mask : 0);
+    uint64_t ignored = 0, caught = 0;
+    for (int signo = 1; signo <= SIGNAL_COUNT; signo++) {
+        uint64_t handler = process->actions[signo - 1].handler;
+        ignored |= handler == KSIG_IGN ? signal_bit(signo) : 0;
+        caught |= handler != KSIG_IGN && handler != KSIG_DFL ? signal_bit(signo) : 0;
+    }
+    text_printf(text, "SigIgn:\t%016lx\nSigCgt:\t%016lx\n", ignored, caught);
     text_printf(text, "CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n"
                       "CapBnd:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n");
     text_printf(text, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n"
@@ -235,13 +343,6 @@ static void link_working_directory(struct text *text, struct task *task, const s
     kfree(task->host, real);
 }
 
-static void link_passed(struct text *text, struct task *task, const struct virtual_name *found) {
-    if (found->process == task->process)
-        text_printf(text, "/proc/self/%s", found->row->name);
-    else
-        text_printf(text, "/proc/%u/%s", found->process->native_pid, found->row->name);
-}
-
 static void uuid_text(struct text *text, uint64_t high, uint64_t low) {
     high = (high & ~UINT64_C(0xf000)) | 0x4000; /* RFC 9562: version 4, variant 10 */
     low = (low & ~(UINT64_C(3) << 62)) | UINT64_C(2) << 62;
@@ -311,11 +412,11 @@ static const struct virtual_row process_rows[] = {
     GENERATED_FILE("cmdline", process_command_line, 0444),
     GENERATED_FILE("comm", process_comm, 0644),
     {"cwd", NULL, link_working_directory, 0777, NAME_LINK},
-    {"environ", NULL, link_passed, 0400, NAME_PASSED},
+    GENERATED_FILE("environ", process_environment, 0400),
     {"exe", NULL, link_executable, 0777, NAME_LINK},
     {"fd", NULL, NULL, 0500, NAME_DIRECTORY},
     GENERATED_FILE("limits", process_limits, 0444),
-    {"maps", NULL, link_passed, 0444, NAME_PASSED},
+    GENERATED_FILE("maps", process_mappings, 0444),
     CONSTANT_FILE("mountinfo", "1 0 8:1 / / rw,relatime - ext4 /dev/root rw\n"
                                "2 1 0:5 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
                                "3 1 0:6 / /sys rw,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
@@ -329,7 +430,6 @@ static const struct virtual_row process_rows[] = {
     {"oom_score", "0\n", NULL, 0444, NAME_FILE},
     {"oom_score_adj", "0\n", NULL, 0644, NAME_FILE},
     LINK_TO("root", "/"),
-    {"smaps", NULL, link_passed, 0444, NAME_PASSED},
     GENERATED_FILE("stat", process_stat, 0444),
     GENERATED_FILE("statm", process_statm, 0444),
     GENERATED_FILE("status", process_status, 0444),
@@ -493,7 +593,7 @@ void virtual_find(struct task *task, const char *name, struct virtual_name *foun
     if (rest) {
         found->process = process_find(task->host, pid);
         found->tid = pid;
-        if (found->process)
+        if (found->process && !process_reaped(found->process))
             find_in_process(rest, found);
         return;
     }

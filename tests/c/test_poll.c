@@ -279,6 +279,24 @@ static void nested_body(struct task *task, void *argument) {
     CHECK_EQUAL(watch(task, inner, EPOLL_CTL_MOD, 1, EPOLLOUT), -EINVAL);
     CHECK_EQUAL(CALL(task, close, (uint64_t)inner), 0);
     CHECK_EQUAL(wait_events(task, outer, events, 4, 0), 0);
+    /* An edge of the inner one reaches the outer one, though nobody has asked the inner one since the last. */
+    int64_t counter = CALL(task, eventfd2, 0, EFD_NONBLOCK);
+    uint64_t value = 1;
+    inner = CALL(task, epoll_create1, 0);
+    CHECK_EQUAL(watch(task, inner, EPOLL_CTL_ADD, (int)counter, EPOLLIN), 0);
+    CHECK_EQUAL(watch(task, outer, EPOLL_CTL_ADD, (int)inner, EPOLLIN | EPOLLET), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(CALL(task, write, (uint64_t)counter, P(&value), 8), 8);
+        CHECK_EQUAL(wait_events(task, outer, events, 4, 0), 1);
+        CHECK_EQUAL(wait_events(task, outer, events, 4, 0), 0);
+    }
+    /* Errors are told whether asked for or not. */
+    int fds[2];
+    CHECK_EQUAL(CALL(task, pipe2, P(fds), 0), 0);
+    CHECK_EQUAL(watch(task, inner, EPOLL_CTL_ADD, fds[1], 0), 0);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)fds[0]), 0);
+    CHECK_EQUAL(wait_events(task, inner, events, 4, 0), 2);
+    CHECK_EQUAL(events[1].events, EPOLLERR);
     finished = true;
 }
 

@@ -358,6 +358,19 @@ static void descriptors_travel_with_messages(void) {
     CHECK_EQUAL(receive_rights(task, pair[1], text, control, &message), 1);
     CHECK((uint32_t)message.flags & MSG_CTRUNC);
     CHECK_EQUAL(do_receive(task, passed[1], text, 1, 0), 0); /* the other end is gone */
+    /* Who only looks gets the files too; they stay with the message. */
+    open_pair(task, SOCK_STREAM | SOCK_NONBLOCK, passed);
+    CHECK_EQUAL(send_rights(task, pair[0], "p", &passed[0], 1), 1);
+    message.control_length = sizeof control;
+    for (int i = 0; i < 2; i++) {
+        static struct user_iovec segment;
+        segment = (struct user_iovec){pointer(text), 16};
+        struct message peeked = {0, 0, pointer(&segment), 1, pointer(control), sizeof control, 0};
+        CHECK_EQUAL(call(task, sys_recvmsg, (uint64_t)pair[1], pointer(&peeked), i ? 0 : MSG_PEEK, 0, 0, 0), 1);
+        CHECK_EQUAL(fd_file(task, (int)control[2])->references, i ? 2 : 3);
+        CHECK_EQUAL(fd_close(task, (int)control[2]), 0);
+    }
+    CHECK_EQUAL(fd_file(task, passed[0])->references, 1);
     /* Never received: dropped with the socket. */
     CHECK_EQUAL(send_rights(task, pair[0], "h", &passed[1], 1), 1);
     struct file *file = fd_file(task, passed[1]);

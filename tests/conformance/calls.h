@@ -1,4 +1,5 @@
-/* What the programs of processes and files print: facts, one a line, that are the same on Linux and in the simulation. */
+/* What the programs of processes and files print: facts, one a line, that are the same on Linux and in the simulation.
+ */
 #ifndef ANTUMBRA_CONFORMANCE_CALLS_H
 #define ANTUMBRA_CONFORMANCE_CALLS_H
 

@@ -61,7 +61,8 @@ def natively(program: Path, folder: Path) -> str:
         errors="backslashreplace",
         start_new_session=True,
     )
-    assert done.returncode == 0, f"natively it ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    story = f"natively it ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert done.returncode == 0, story
     return done.stdout
 
 

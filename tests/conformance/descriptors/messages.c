@@ -85,11 +85,13 @@ static void udp(void) {
     put_receive("and taken", b, 20, 20, 256, 0);
     FACT("no parts", sendmsg(a, &(struct msghdr){.msg_name = &to, .msg_namelen = sizeof to}, 0));
     put_receive("is empty", b, 20, 20, 0, 0);
-    FACT("too many parts", sendmsg(a, &(struct msghdr){.msg_name = &to, .msg_namelen = sizeof to, .msg_iovlen = 1025}, 0));
+    FACT("too many parts",
+         sendmsg(a, &(struct msghdr){.msg_name = &to, .msg_namelen = sizeof to, .msg_iovlen = 1025}, 0));
     FACT("wrong address of the message", sendmsg(a, nowhere, 0));
     FACT("recvmsg to a wrong address", recvmsg(b, nowhere, MSG_DONTWAIT));
     struct iovec huge[2] = {{(void *)"x", 1}, {(void *)"y", (size_t)-1}};
-    FACT("negative length of a part", sendmsg(a, &(struct msghdr){.msg_iov = huge, .msg_iovlen = 2, .msg_name = &to, .msg_namelen = sizeof to}, 0));
+    FACT("negative length of a part",
+         sendmsg(a, &(struct msghdr){.msg_iov = huge, .msg_iovlen = 2, .msg_name = &to, .msg_namelen = sizeof to}, 0));
     union {
         char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
         struct cmsghdr align;

@@ -28,7 +28,8 @@ static int take(const char *what, int through, int *fds, size_t room, int flags)
     union control control = {{0}};
     char bytes[64];
     struct iovec part = {bytes, sizeof bytes};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = room ? &control : NULL, .msg_controllen = room};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = room ? &control : NULL, .msg_controllen = room};
     errno = 0;
     ssize_t got = recvmsg(through, &message, flags);
     put_result(what, got, errno);
@@ -140,8 +141,9 @@ static void to_a_child(int type) {
         }
         int made = open("made", O_CREAT | O_RDWR | O_TRUNC, 0600);
         (void)!write(made, "by the child", 12);
-        pass(pair[1], &made, 1, "back");
         fflush(stdout);
+        pass(pair[1], &made, 1, "back");
+        (void)!recv(pair[1], bytes, sizeof bytes, 0);
         _exit(0);
     }
     close(pair[1]);
@@ -152,18 +154,17 @@ static void to_a_child(int type) {
     int both[2] = {file, ends[1]};
     pass(pair[0], both, 2, "both");
     close(ends[1]);
-    FACT("the parent reads the pipe", read(ends[0], bytes, sizeof bytes));
-    int status;
-    waitpid(child, &status, 0);
-    FACT("and its end", read(ends[0], bytes, sizeof bytes));
-    FACT("the position moved", lseek(file, 0, SEEK_CUR));
-    int count = take("what a process that ended had sent", pair[0], fds, CMSG_SPACE(8), 0);
-    memset(bytes, 0, sizeof bytes);
+    int count = take("what the child sent", pair[0], fds, CMSG_SPACE(8), 0);
     if (count == 1) {
         FACT("it can be read", pread(fds[0], bytes, sizeof bytes, 0));
         put_bytes("it says", bytes, 12);
         close(fds[0]);
     }
+    send(pair[0], "end", 3, 0);
+    waitpid(child, NULL, 0);
+    FACT("the parent reads the pipe", read(ends[0], bytes, sizeof bytes));
+    FACT("and its end", read(ends[0], bytes, sizeof bytes));
+    FACT("the position moved", lseek(file, 0, SEEK_CUR));
     close(ends[0]), close(file), close(pair[0]);
     unlink("given"), unlink("made");
 }

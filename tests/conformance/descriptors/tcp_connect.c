@@ -40,7 +40,8 @@ static void refused(void) {
 static void nonblocking(void) {
     section("non-blocking");
     int listening = listener(4), fd = tcp_socket(SOCK_NONBLOCK);
-    FACT("accept on a blocking listener made non-blocking", (fcntl(listening, F_SETFL, O_NONBLOCK), accept(listening, NULL, NULL)));
+    FACT("accept on a blocking listener made non-blocking",
+         (fcntl(listening, F_SETFL, O_NONBLOCK), accept(listening, NULL, NULL)));
     FACT("connect", connect_to(fd, name_of(listening)));
     await(fd, POLLOUT);
     put_poll("connected", fd);

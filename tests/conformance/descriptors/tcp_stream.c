@@ -24,7 +24,8 @@ static void names(void) {
     socklen_t length = sizeof name;
     FACT("getpeername of a fresh socket", getpeername(fd, (struct sockaddr *)&name, &length));
     FACT("getsockname of a fresh socket", getsockname(fd, (struct sockaddr *)&name, &length));
-    printf("family %d port %d address %x length %u\n", name.sin_family, ntohs(name.sin_port), name.sin_addr.s_addr, length);
+    printf("family %d port %d address %x length %u\n", name.sin_family, ntohs(name.sin_port), name.sin_addr.s_addr,
+           length);
     MUST(connect_to(fd, name_of(listening)));
     length = sizeof name;
     memset(&name, 0, sizeof name);
@@ -41,8 +42,7 @@ static void names(void) {
     FACT("listen on a connection", listen(accepted, 1));
     FACT("connect again", connect_to(fd, name_of(listening)));
     FACT("connect of a listener", connect_to(listening, name_of(listening)));
-    FACT("sendto with a name on a connection",
-         sendto(fd, "named", 5, 0, (struct sockaddr *)&name, sizeof name));
+    FACT("sendto with a name on a connection", sendto(fd, "named", 5, 0, (struct sockaddr *)&name, sizeof name));
     put_receive("which arrives", accepted, 10, 0);
     close(fd), close(accepted), close(listening);
 }
@@ -66,7 +66,8 @@ static void data(void) {
     put_receive("recv the rest", pair[1], 20, 0);
     FACT("recv of 0 bytes", recv(pair[1], block, 0, MSG_DONTWAIT));
     FACT("send of 0 bytes", send(pair[0], "", 0, 0));
-    FACT("recv with a wrong address", (send(pair[0], "abc", 3, 0), await(pair[1], POLLIN), recv(pair[1], nowhere, 3, 0)));
+    FACT("recv with a wrong address",
+         (send(pair[0], "abc", 3, 0), await(pair[1], POLLIN), recv(pair[1], nowhere, 3, 0)));
     put_receive("still there", pair[1], 10, 0);
     FACT("out-of-band recv without any", recv(pair[1], block, 1, MSG_OOB));
     FACT("send from a wrong address", send(pair[0], nowhere, 3, 0));

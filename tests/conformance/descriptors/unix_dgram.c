@@ -7,8 +7,8 @@
 static socklen_t abstract(struct sockaddr_un *name, const char *text) {
     memset(name, 0, sizeof *name);
     name->sun_family = AF_UNIX;
-    memcpy(name->sun_path + 1, text, strlen(text));
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(text));
+    int written = snprintf(name->sun_path + 1, sizeof name->sun_path - 1, "%s%s", text, own_mark());
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)written);
 }
 
 static int bound(const char *text) {
@@ -40,6 +40,7 @@ static void put_receive(const char *what, int fd, size_t size, int flags) {
     put_result(what, got, errno);
     if (got >= 0) {
         put_bytes("  data", bytes, (size_t)got < size ? (size_t)got : size);
+        hide_mark(name.sun_path, sizeof name.sun_path);
         printf("  from length %u", length);
         put_bytes("", name.sun_path, length > 2 ? length - 2 : 0);
     }
@@ -47,6 +48,7 @@ static void put_receive(const char *what, int fd, size_t size, int flags) {
 
 int main(void) {
     begin();
+    own_mark();
     section("datagrams");
     int a = bound("a"), b = bound("b"), anonymous = socket(AF_UNIX, SOCK_DGRAM, 0);
     put_poll("idle", a);
@@ -116,6 +118,7 @@ int main(void) {
     FACT("b SHUT_RD", shutdown(b, SHUT_RD));
     FACT("to b", send_to(anonymous, "x", "b", MSG_NOSIGNAL));
     FACT("recv", recv(b, large, 1, 0));
+    FACT("recv without waiting", recv(b, large, 1, MSG_DONTWAIT));
     put_poll("b", b);
     close(a), close(b), close(anonymous);
 

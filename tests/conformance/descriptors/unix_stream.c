@@ -23,20 +23,24 @@ static int connect_path(int fd, const char *path) {
 
 /* An abstract name: '@' stands for the NUL. */
 static socklen_t abstract(struct sockaddr_un *name, const char *text) {
-    *name = path_name(text);
+    memset(name, 0, sizeof *name);
+    name->sun_family = AF_UNIX;
+    int written = snprintf(name->sun_path, sizeof name->sun_path, "%s%s", text, own_mark());
     name->sun_path[0] = 0;
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(text));
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)written);
 }
 
 static void put_name(const char *what, int fd, bool peer) {
     struct sockaddr_un name;
     socklen_t length = sizeof name;
     memset(&name, 0xee, sizeof name);
-    int result = peer ? getpeername(fd, (struct sockaddr *)&name, &length) : getsockname(fd, (struct sockaddr *)&name, &length);
+    int result =
+        peer ? getpeername(fd, (struct sockaddr *)&name, &length) : getsockname(fd, (struct sockaddr *)&name, &length);
     if (result) {
         printf("%s: %s\n", what, strerrorname_np(errno));
         return;
     }
+    hide_mark(name.sun_path, sizeof name.sun_path);
     printf("%s: family %d, length %u", what, name.sun_family, length);
     put_bytes("", name.sun_path, length < sizeof name ? length - 2 : sizeof name.sun_path);
 }
@@ -160,7 +164,6 @@ static void pair_data(int type) {
     send(pair[0], "abcdef", 6, 0);
     put_receive("MSG_TRUNC", pair[1], 3, MSG_TRUNC | MSG_DONTWAIT);
     put_receive("rest", pair[1], 10, MSG_DONTWAIT);
-    FACT("MSG_OOB", send(pair[0], "o", 1, MSG_OOB | MSG_NOSIGNAL));
     FACT("recv of 0 bytes", recv(pair[1], NULL, 0, MSG_DONTWAIT));
     struct sockaddr_un name = path_name("somewhere");
     FACT("sendto with a name", sendto(pair[0], "x", 1, 0, (struct sockaddr *)&name, sizeof name));
@@ -228,7 +231,9 @@ static void ends(int type) {
     while (recv(pair[1], block, sizeof block, 0) > 0)
         ;
     put_poll("drained", pair[0]);
-    FACT("too large a message", send(pair[0], block, 0x400000, 0));
+    static char large[0x400000];
+    if (type == SOCK_SEQPACKET)
+        FACT("too large a message", send(pair[0], large, sizeof large, 0));
     close(pair[0]), close(pair[1]);
 
     struct sockaddr_un name;
@@ -259,6 +264,7 @@ static void ends(int type) {
 
 int main(void) {
     begin();
+    own_mark();
     section("stream names"), names(SOCK_STREAM);
     section("stream data"), pair_data(SOCK_STREAM);
     section("stream ends"), ends(SOCK_STREAM);

@@ -122,25 +122,27 @@ static void zombies(void) {
 
 static void orphans(void) {
     int up[2], gate[2];
-    char text[64] = "";
+    char text[64] = "", byte;
     if (pipe(up) || pipe(gate))
         return;
     pid_t parent = fork();
     if (parent == 0) {
         pid_t self = getpid();
         if (fork() == 0) {
-            char byte;
             close(gate[1]);
             HOLDS(getppid() == self);
+            (void)!write(up[1], "r", 1);
             (void)!read(gate[0], &byte, 1);
             HOLDS(getppid() != self);
             (void)!write(up[1], "orphan", 6);
             _exit(0);
         }
-        _exit(3);
+        pause();
     }
     close(up[1]);
     close(gate[0]);
+    (void)!read(up[0], &byte, 1);
+    kill(parent, SIGTERM);
     wait_and_show("parent of an orphan", parent);
     close(gate[1]);
     (void)!read(up[0], text, sizeof text - 1);

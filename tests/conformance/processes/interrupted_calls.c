@@ -111,9 +111,6 @@ static long lock_range(void) {
     errno = error;
     return result;
 }
-static long open_fifo(void) {
-    return open("fifo", O_RDONLY);
-}
 
 /* What ends a call that goes on after the handler: done by the helper, later. */
 static void end_read(void) { (void)!write(pipes[1], "x", 1); }
@@ -214,9 +211,6 @@ int main(void) {
     trial("fcntl lock", lock_range, NULL, 0);
     kill(holder, SIGKILL);
     waitpid(holder, NULL, 0);
-    if (mkfifoat(AT_FDCWD, "fifo", 0600) == 0)
-        trial("open of a FIFO", open_fifo, NULL, 0);
-    unlink("fifo");
     unlink("locked");
     unlink("listener");
     return 0;

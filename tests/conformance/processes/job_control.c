@@ -198,19 +198,22 @@ static void threads(void) {
     wait_and_show("  then", pid);
 }
 
-static void sleep_over(void) {
+static void sleep_over(const char *what, void (*on_continue)(int)) {
     pid_t pid = fork();
     if (pid == 0) {
-        struct timespec time = {0, 30000000};
+        struct timespec time = {0, 800000000};
+        signal(SIGCONT, on_continue);
         long result = nanosleep(&time, NULL);
-        _exit(result ? 1 : 8);
+        _exit(result ? errno : 200);
     }
     until_state(pid, pid, 'S');
     kill(pid, SIGSTOP);
     wait_for_word(pid, WUNTRACED);
-    nap(60);
+    nap(1000);
+    int64_t start = now_ns(CLOCK_MONOTONIC);
     kill(pid, SIGCONT);
-    wait_and_show("a sleep that ended while it was stopped", pid);
+    wait_and_show(what, pid);
+    HOLDS(now_ns(CLOCK_MONOTONIC) - start < 700000000); /* it does not sleep anew */
 }
 
 int main(void) {
@@ -221,6 +224,7 @@ int main(void) {
     terminal_stops();
     discarded();
     threads();
-    sleep_over();
+    sleep_over("a sleep that ended while it was stopped", SIG_DFL);
+    sleep_over("the same with a handler of SIGCONT", count_continue);
     return 0;
 }

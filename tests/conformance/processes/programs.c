@@ -84,8 +84,8 @@ static void errors(void) {
     write_file("elf_header", "\177ELF\2\1\1", 0700);
     mkdir("folder", 0700);
     (void)!symlink("loop", "loop");
-    static const char *const paths[] = {"missing",  "missing/x", "data",   "locked",   "empty", "bad_interpreter",
-                                        "no_interpreter", "itself", "folder", "data/x", "loop",  "",
+    static const char *const paths[] = {"missing",        "missing/x", "data",   "locked", "empty", "bad_interpreter",
+                                        "no_interpreter", "itself",    "folder", "data/x", "loop",  "",
                                         "elf_header"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         execve(paths[i], arguments, none);
@@ -229,14 +229,14 @@ static void spawning(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
     posix_spawnattr_setsigdefault(&attributes, &set);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     signal(SIGUSR1, SIG_IGN);
     posix_spawn_file_actions_addopen(&actions, 50, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, 1, 51);
     printf("posix_spawn\n");
-    CODE(posix_spawn(&pid, self, &actions, &attributes, arguments, environment));
+    int error = posix_spawn(&pid, self, &actions, &attributes, arguments, environment);
     wait_and_show("  end", pid);
+    CODE(error);
     signal(SIGUSR1, SIG_DFL);
     CODE(posix_spawn(&pid, "/no/such/program", NULL, NULL, arguments, environment));
     posix_spawn_file_actions_addclose(&actions, 70);

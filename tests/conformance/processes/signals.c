@@ -233,7 +233,8 @@ static void alternate_stack(void) {
     handle(SIGUSR1, where, 0, 0);
     raise(SIGUSR1);
     printf("without: there %d, flags %d\n", on_stack, reported);
-    stack_t small = {.ss_sp = stack_bytes, .ss_size = 100}, bad = {.ss_sp = stack_bytes, .ss_size = 65536, .ss_flags = 8};
+    stack_t small = {.ss_sp = stack_bytes, .ss_size = 100},
+            bad = {.ss_sp = stack_bytes, .ss_size = 65536, .ss_flags = 8};
     FACT(sigaltstack(&small, NULL));
     FACT(sigaltstack(&bad, NULL));
     stack.ss_flags = (int)(1u << 31); /* SS_AUTODISARM */
