@@ -22,6 +22,7 @@ from rich.table import Table
 
 import antumbra
 from antumbra.assembly import build_hot
+from bridge.partition import PartitionMap
 from bridge.rundir import RunDirectory
 from bridge.simtime import NS_PER_S
 
@@ -70,7 +71,10 @@ def measure(hosts: int, folder: Path) -> tuple[int, int, int]:
     }
     configuration.write_text(yaml.safe_dump(plan))
     with RunDirectory(folder / f"run{hosts}") as run_directory:
-        shard = build_hot(antumbra.make_plan(antumbra.load_configuration(configuration)), run_directory)
+        partition = PartitionMap.of(1, [0] * hosts)
+        shard = build_hot(
+            antumbra.make_plan(antumbra.load_configuration(configuration)), run_directory, partition, shard=0
+        )
         assert shard is not None
         try:
             shard.run_until(NS_PER_S)

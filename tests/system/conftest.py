@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from antumbra import programs
 from antumbra.doctor import required_features_missing
 from tests.system.experiment import ROOT, Laboratory, Programs
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _machine() -> None:
+    # An installation without them is an error; a machine that cannot run them is a reason to skip.
+    programs.find("antumbra-shim")
+    importlib.import_module("hot._engine")
     missing = required_features_missing()
     if missing:
         pytest.skip("this machine cannot run hot hosts: " + "; ".join(missing))
@@ -23,8 +28,8 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with every program of tests/apps, compiled."""
     folder = tmp_path_factory.mktemp("apps")
     for source in sorted((ROOT / "tests" / "apps").glob("*.c")):
-        command = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", str(source), "-o", str(folder / source.stem)]
-        subprocess.run(command, check=True, timeout=120)
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+        subprocess.run(["gcc", *flags, str(source), "-o", str(folder / source.stem)], check=True, timeout=120)
     return folder
 
 

@@ -243,7 +243,7 @@ class Laboratory:
 
 
 def _run_in_fork(arguments: list[str], variables: dict[str, str], place: Path) -> tuple[int, str, str]:
-    """Run a command line in a fork of a server that has imported everything: importing takes seconds, a run does not."""
+    """Run a command line in a fork of a server that has imported everything, which takes longer than most runs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["antumbra.assembly", "antumbra.cli", "cold.engine", "hot.shard", __name__])
     with TemporaryDirectory() as folder:
@@ -270,7 +270,7 @@ def _in_fork(arguments: list[str], variables: dict[str, str], place: Path, outpu
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(descriptor, number)
         os.close(descriptor)
-    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: PTH123, SIM115
+    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
     sys.exit(run_command(arguments))
 
 
@@ -285,7 +285,7 @@ def processes_of(directory: Path) -> dict[int, str]:
             continue
         try:
             places = [entry / "cwd", *(entry / "fd").iterdir()]
-            if any(Path(os.readlink(place)).is_relative_to(directory / "hosts") for place in places):
+            if any(place.readlink().is_relative_to(directory / "hosts") for place in places):
                 found[int(entry.name)] = (entry / "comm").read_text().strip()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue

@@ -61,8 +61,15 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def has_written(directory: Path, pattern: str) -> Callable[[], bool]:
-    return lambda: any(path.stat().st_size > 0 for path in directory.glob(pattern))
+def wait_for_start(running: subprocess.Popen[str], directory: Path, hostname: str, processes: int) -> None:
+    """Return when a program has said that it runs, and so many processes are there."""
+
+    def started() -> bool:
+        assert running.poll() is None, running.communicate()
+        said = any(path.stat().st_size > 0 for path in directory.glob(f"hosts/{hostname}/*.stdout"))
+        return said and len(processes_of(directory)) >= processes
+
+    eventually(started, "the start of the processes")
 
 
 @pytest.fixture
@@ -121,8 +128,7 @@ def test_an_interrupted_run_ends_everything_and_says_so(
 ) -> None:
     running = laboratory.start(busy())
     directory = laboratory.folder / "run"
-    eventually(has_written(directory, "hosts/python/*.stdout"), "the start of the processes")
-    eventually(lambda: len(processes_of(directory)) >= 4, "the start of all processes")
+    wait_for_start(running, directory, "python", 4)
     running.send_signal(asked)
     code, text = ended(running)
     assert code == 1, text
@@ -137,7 +143,7 @@ def test_a_run_can_be_interrupted_while_a_process_spins(
 ) -> None:
     running = laboratory.start(spinning(apps))
     directory = laboratory.folder / "run"
-    eventually(has_written(directory, "hosts/spinner/*.stdout"), "the start of the spinner")
+    wait_for_start(running, directory, "spinner", 1)
     # The first signal asks for the end of the window, which does not come; the second does not wait for it.
     while processes_of(directory):
         running.send_signal(signal.SIGINT)
@@ -154,7 +160,7 @@ def test_a_managed_process_that_is_killed_while_it_runs_is_a_process_killed_by_a
 ) -> None:
     running = laboratory.start(spinning(apps))
     directory = laboratory.folder / "run"
-    eventually(has_written(directory, "hosts/spinner/*.stdout"), "the start of the spinner")
+    wait_for_start(running, directory, "spinner", 1)
     os.kill(process_on(directory, "spinner"), signal.SIGKILL)
     code, text = ended(running)
     assert code == 0, text
@@ -167,8 +173,7 @@ def test_a_managed_process_that_is_killed_while_it_waits_is_noticed(
 ) -> None:
     running = laboratory.start(busy())
     directory = laboratory.folder / "run"
-    eventually(has_written(directory, "hosts/python/*.stdout"), "the start of the processes")
-    eventually(lambda: len(processes_of(directory)) >= 4, "the start of all processes")
+    wait_for_start(running, directory, "python", 4)
     victim = process_on(directory, "asleep")
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{victim}").exists(), "the funeral of the killed process")
@@ -185,7 +190,7 @@ def test_managed_processes_die_with_a_simulator_that_is_killed(
 ) -> None:
     running = laboratory.start(busy())
     directory = laboratory.folder / "run"
-    eventually(has_written(directory, "hosts/python/*.stdout"), "the start of the processes")
+    wait_for_start(running, directory, "python", 4)
     running.kill()
     ended(running)
     eventually(lambda: not processes_of(directory), "the end of every process")
@@ -196,9 +201,7 @@ def test_managed_processes_die_with_a_simulator_that_is_killed(
     nothing_left()
 
 
-def test_a_program_that_cannot_be_started_ends_the_run_before_it_begins(
-    laboratory: Laboratory, tmp_path: Path
-) -> None:
+def test_a_program_that_cannot_be_started_ends_the_run_before_it_begins(laboratory: Laboratory, tmp_path: Path) -> None:
     hosts = {"first": host(process("sleep", "5")), "second": host(process(tmp_path / "missing"))}
     run = laboratory.run(experiment(hosts), expect=2)
     assert "hosts.second.processes[0].path" in run.errors
@@ -221,4 +224,3 @@ def test_a_program_that_disappears_before_its_start_ends_the_run(
     assert "victim" in run.output + run.errors
     assert "Traceback" not in run.errors
     nothing_left()
-

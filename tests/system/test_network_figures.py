@@ -95,8 +95,8 @@ def test_a_flood_of_datagrams_fills_the_bandwidth_and_no_more(
         "sender": host(python(SEND_DATAGRAMS, pause_s, start_time="1 s"), node=places[0]),
         "receiver": host(python(RECEIVE_DATAGRAMS), node=places[1]),
     }
-    bandwidth = {limited: "10 Mbit"}
-    run = laboratory.run(experiment(hosts, network=network(**bandwidth)))
+    slow = network(up="10 Mbit") if limited == "up" else network(down="10 Mbit")
+    run = laboratory.run(experiment(hosts, network=slow))
     arrivals = json.loads(run.stdout("receiver"))
     seconds = (arrivals[-1] - arrivals[0]) / 1e9
     assert seconds > 1
@@ -111,8 +111,8 @@ def test_a_tcp_transfer_fills_the_bandwidth_and_no_more(laboratory: Laboratory, 
         "sender": host(python(SEND_STREAM, start_time="1 s"), node=places[0]),
         "receiver": host(python(RECEIVE_STREAM), node=places[1]),
     }
-    bandwidth = {limited: "10 Mbit"}
-    run = laboratory.run(experiment(hosts, network=network(**bandwidth)))
+    slow = network(up="10 Mbit") if limited == "up" else network(down="10 Mbit")
+    run = laboratory.run(experiment(hosts, network=slow))
     segment, seen = json.loads(run.stdout("receiver"))
     # Slow start is over after two seconds.
     steady = [(time_ns, total) for time_ns, total in seen if time_ns > 2 * 10**9]

@@ -62,7 +62,10 @@ def test_a_process_may_be_expected_to_run_to_the_end(laboratory: Laboratory) -> 
 
 @pytest.mark.parametrize(
     ("seconds", "expected", "told"),
-    [("1000", {"exited": 0}, "ended as running, and {exited: 0} was"), ("1", "running", "ended as {exited: 0}, and running was")],
+    [
+        ("1000", {"exited": 0}, "ended as running, and {exited: 0} was"),
+        ("1", "running", "ended as {exited: 0}, and running was"),
+    ],
     ids=["too-long", "too-short"],
 )
 def test_a_process_that_runs_too_long_or_too_short_fails_the_run(
@@ -78,7 +81,13 @@ def test_shutdown_sends_a_signal_at_its_time(laboratory: Laboratory) -> None:
     hosts = {
         "default": host(python(SAY_SIGNAL, shutdown_time="20 s", expected_final_state=ended)),
         "chosen": host(
-            python(SAY_SIGNAL, start_time="5 s", shutdown_time="20 s", shutdown_signal="SIGUSR1", expected_final_state=ended)
+            python(
+                SAY_SIGNAL,
+                start_time="5 s",
+                shutdown_time="20 s",
+                shutdown_signal="SIGUSR1",
+                expected_final_state=ended,
+            )
         ),
         "unheard": host(
             process("sleep", "1000", shutdown_time="20 s", expected_final_state={"signaled": "SIGTERM"}),

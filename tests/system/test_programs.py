@@ -166,7 +166,13 @@ def test_a_script_prints_what_it_prints_natively(
     place = tmp_path / "native"
     place.mkdir()
     native = subprocess.run(
-        [path, *command[1:]], capture_output=True, text=True, cwd=place, timeout=60, check=True, env=environment(LC_ALL="C")
+        [path, *command[1:]],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        timeout=60,
+        check=True,
+        env=environment(LC_ALL="C"),
     )
     run = laboratory.run(experiment({"machine": host(process(*command, environment={"LC_ALL": "C"}))}))
     printed = [output.splitlines() for output in (native.stdout, run.stdout("machine"))]

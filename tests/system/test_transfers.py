@@ -72,7 +72,15 @@ def test_a_process_reaches_another_of_its_own_host(laboratory: Laboratory, apps:
             process(apps / "tcp_client", "localhost", "5000", "down", "500000", start_time="1 s"),
             process(apps / "udp_echo_server", "5001", "5"),
             process(apps / "udp_client", "alone", "5001", "5", start_time="1 s"),
-            process("curl", "-sS", "--max-time", "5", "http://alone:4999/", start_time="1 s", expected_final_state={"exited": 7}),
+            process(
+                "curl",
+                "-sS",
+                "--max-time",
+                "5",
+                "http://alone:4999/",
+                start_time="1 s",
+                expected_final_state={"exited": 7},
+            ),
             process(apps / "tcp_client", "alone", "5000", "up", "500000", start_time="30 s"),
         )
     }

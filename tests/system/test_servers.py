@@ -1,0 +1,94 @@
+"""Unmodified servers and their own clients talk across the simulated network; the same twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.system.experiment import Laboratory, Programs, experiment, host, process, shell
+
+NGINX = """
+daemon off; worker_processes 2; error_log stderr; pid nginx.pid;
+events {}
+http { access_log off; server { listen 80; root /srv/web; } }
+"""
+
+JAVA = """
+import com.sun.net.httpserver.HttpServer;
+import java.net.*;
+public class Echo {
+    public static void main(String[] arguments) throws Exception {
+        if (arguments.length == 1) {
+            System.out.print(new String(new URL(arguments[0]).openStream().readAllBytes()));
+            return;
+        }
+        HttpServer server = HttpServer.create(new InetSocketAddress(8080), 0);
+        server.createContext("/", exchange -> {
+            byte[] answer = ("java got " + exchange.getRequestURI() + "\\n").getBytes();
+            exchange.sendResponseHeaders(200, answer.length);
+            exchange.getResponseBody().write(answer);
+            exchange.close();
+        });
+        server.start();
+    }
+}
+"""
+
+
+def test_redis_serves_its_benchmark_the_same_twice(laboratory: Laboratory, program: Programs) -> None:
+    server = ("--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "")
+    benchmark = ("-h", "server", "-n", "500", "-c", "10", "-t", "set,get,lpush", "--csv")
+    configuration = experiment(
+        {
+            "server": host(process(program("redis-server"), *server, expected_final_state="running")),
+            "client": host(process(program("redis-benchmark"), *benchmark, start_time="2 s")),
+        }
+    )
+    first, second = (laboratory.run(configuration, name=name) for name in ("first", "second"))
+    rows = first.stdout("client").splitlines()
+    assert [row.split(",")[0] for row in rows[-3:]] == ['"SET"', '"GET"', '"LPUSH"']
+    assert first.files == second.files
+
+
+def test_nginx_with_two_workers_serves_wget(laboratory: Laboratory, program: Programs) -> None:
+    start = f"mkdir logs; echo hello > index.html; echo '{NGINX}' > n.conf; exec {program('nginx')} -p . -c $PWD/n.conf"
+    run = laboratory.run(
+        experiment(
+            {
+                "web": host(shell(start, expected_final_state="running")),
+                "reader": host(process(program("wget"), "-q", "-O", "-", "http://web/index.html", start_time="3 s")),
+            }
+        )
+    )
+    assert run.stdout("reader") == "hello\n"
+
+
+def test_iperf3_measures_the_configured_bandwidth(laboratory: Laboratory, program: Programs) -> None:
+    hosts = {
+        "server": host(process(program("iperf3"), "-s", "-1"), bandwidth_down="20 Mbit"),
+        "client": host(process(program("iperf3"), "-c", "server", "-t", "10", "-J", start_time="1 s")),
+    }
+    run = laboratory.run(experiment(hosts))
+    report = json.loads(run.stdout("client"))
+    payload_share = 1448 / 1500  # of a packet: IP and TCP headers with timestamps
+    assert abs(report["end"]["sum_received"]["bits_per_second"] / (20e6 * payload_share) - 1) < 0.02
+
+
+def test_a_java_virtual_machine_serves_another(laboratory: Laboratory, program: Programs, tmp_path: Path) -> None:
+    java = str(Path(program("java")).resolve())
+    program("javac")
+    (tmp_path / "Echo.java").write_text(JAVA)
+    options = ("-Xmx128m", "-XX:-UsePerfData", "-cp", str(tmp_path))
+    compiler = shutil.which("javac")
+    assert compiler
+    run = laboratory.run(
+        experiment(
+            {
+                "builder": host(process(str(Path(compiler).resolve()), "-d", str(tmp_path), str(tmp_path / "Echo.java"))),
+                "server": host(process(java, *options, "Echo", start_time="10 s", expected_final_state="running")),
+                "client": host(process(java, *options, "Echo", "http://server:8080/question", start_time="20 s")),
+            }
+        )
+    )
+    assert run.stdout("client") == "java got /question\n"
