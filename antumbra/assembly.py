@@ -1,21 +1,25 @@
 """From a plan to a run: builds the shard, runs the window loop, and leaves a whole run directory.
 
-Whatever happens on the way (a failing participant, a full disk, Ctrl-C), every participant is closed, and the
-directory says how the run ended.
+Every shard of a run comes through here. Whatever happens on the way (a failing participant, a full disk, Ctrl-C,
+another shard that is gone), every participant is closed, the other shards are told, and the directory says how
+the run ended.
 """
 
 from __future__ import annotations
 
-import shutil
+import logging
+import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +29,32 @@ from antumbra.configuration import Configuration
 from antumbra.doctor import required_features_missing
 from antumbra.plan import Plan, make_plan
 from antumbra.resources import raise_descriptor_limit
-from bridge.bus import InProcessBus
-from bridge.errors import UserError
+from antumbra.sharding import (
+    MESSAGES,
+    ShardResult,
+    connect,
+    copy_template,
+    decide_shard_count,
+    gather,
+    merge_directories,
+    merge_results,
+    partition_of,
+)
+from bridge.bus import Bus
+from bridge.errors import AntumbraError, UserError
+from bridge.local_bus import LocalBus
 from bridge.metrics import WindowMetrics, write_table
-from bridge.participant import Participant
-from bridge.rundir import RunDirectory, disk_errors_reported
+from bridge.mpi_bus import MpiBus
+from bridge.participant import Nobody, Participant
+from bridge.partition import PartitionMap
+from bridge.rundir import RunDirectory
 from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog
 from hot.section import ProcessOutcome
+
+_OUR_FAULT: Final = 3
+
+_log = logging.getLogger("antumbra")
 
 MessageTable = npt.NDArray[np.void]
 
@@ -92,22 +114,24 @@ class RunResult:
         return 1 if self.loop.interrupted or self.failures else 0
 
 
-def build_hot(plan: Plan, run_directory: RunDirectory) -> HotParticipant | None:
-    """Build the hot side, or nothing if no host has managed processes."""
-    if not plan.hosts:
+def build_hot(plan: Plan, run_directory: RunDirectory, partition: PartitionMap, shard: int) -> HotParticipant | None:
+    """Build the hot side of a shard, or nothing if none of its hosts has managed processes."""
+    ids = partition.hosts_of(shard)
+    if not ids:
         return None
     # Here, so that a purely cold experiment neither loads nor needs the C engine.
     from hot.shard import HotShard
 
     general = plan.sections.general
     return HotShard(
-        plan.hosts,
+        [plan.hosts[number] for number in ids],
         directory=plan.directory,
         paths=plan.paths,
         run_directory=run_directory,
         seed=general.seed,
         general=general,
         experimental=plan.sections.experimental,
+        core=shard if partition.shard_count > 1 else None,
     )
 
 
@@ -126,6 +150,7 @@ def run(
     configuration: Configuration | Plan,
     directory: str | Path | None = None,
     *,
+    shards: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> RunResult:
     """Run an experiment.
@@ -137,46 +162,168 @@ def run(
     directory
         Where the run's directory is made; `general.data_directory` by default. An earlier run there is
         replaced.
+    shards
+        Number of processes to divide the run among; what `distributed` says by default. It changes no result.
+        Under an MPI launcher every rank calls this, and gets the whole result.
     on_progress
-        Called a few times a second with the simulated time that was reached [ns].
+        Called a few times a second with the simulated time that was reached [ns], on shard 0.
 
     Raises
     ------
     UserError
         The configuration, the machine or the directory does not allow the run.
+    ShardLost
+        Another shard failed, or is gone.
     """
     plan = configuration if isinstance(configuration, Plan) else make_plan(configuration)
     missing = required_features_missing() if plan.hosts else []
     if missing:
         raise UserError("this machine cannot run it: " + "; ".join(missing), hint="antumbra doctor says what helps")
     raise_descriptor_limit()
-    with RunDirectory(directory or plan.sections.general.data_directory) as run_directory:
-        try:
-            _copy_template(plan.sections.general.template_directory, run_directory)
-            _describe(plan, run_directory)
-            result = _run_shard(plan, run_directory, on_progress)
-            run_directory.write_statistics(result.statistics)
-            run_directory.finish(_status(result))
-        except BaseException as error:
-            # The error itself is what the user must see, even where the disk refuses this last word too.
-            with suppress(UserError):
-                run_directory.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
+    count, mpi = decide_shard_count(plan, shards)
+    partition = partition_of(plan, count)
+    where = Path(directory or plan.sections.general.data_directory)
+    bus = connect(plan, count, mpi)
+    if isinstance(bus, LocalBus) and bus.shard > 0:
+        # A process of our own making: nobody expects it to come back.
+        os._exit(_run_as_child(plan, partition, bus, where))
+    return _run_on(plan, partition, bus, where, on_progress if bus.shard == 0 else None)
+
+
+def _run_as_child(plan: Plan, partition: PartitionMap, bus: Bus, where: Path) -> int:
+    try:
+        code = _run_on(plan, partition, bus, where, None).exit_code
+    except AntumbraError as error:
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 1
+    except BaseException:
+        traceback.print_exc()
+        code = _OUR_FAULT
+    with suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return code
+
+
+def _run_on(
+    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+) -> RunResult:
+    try:
+        if bus.shard_count == 1:
+            return _run_alone(plan, partition, bus, where, on_progress)
+        return _run_together(plan, partition, bus, where, on_progress)
+    except BaseException as error:
+        _tell_failure(bus, error, None)
+        raise
+    finally:
+        bus.close()
+
+
+def _run_alone(
+    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+) -> RunResult:
+    with RunDirectory(where) as run_directory, _ending_told(run_directory):
+        copy_template(plan.sections.general.template_directory, run_directory.path)
+        _describe(plan, partition, run_directory)
+        own, ended = _run_shard(plan, partition, bus, run_directory, on_progress)
+        merged = merge_results([own], plan.directory.hostnames)
+        result = RunResult(plan, where, ended, merged.statistics, merged.outcomes, merged.messages)
+        run_directory.write_statistics(result.statistics)
+        run_directory.finish(_status(result))
     return result
 
 
-def _run_shard(plan: Plan, run_directory: RunDirectory, on_progress: Callable[[int], None] | None) -> RunResult:
+def _run_together(
+    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+) -> RunResult:
+    if bus.shard > 0:
+        return _run_one_of_many(plan, partition, bus, where, on_progress)[0]
+    with RunDirectory(where) as whole, _ending_told(whole):
+        copy_template(plan.sections.general.template_directory, where, without=plan.directory.hostnames)
+        _describe(plan, partition, whole)
+        result, finish = _run_one_of_many(plan, partition, bus, where, on_progress)
+        cold = None if plan.sections.cold is None else partition.cold
+        merge_directories(whole, _kinds(plan), bus.shard_count, cold)
+        whole.write_statistics(result.statistics)
+        whole.finish(_status(result))
+        finish()
+    return result
+
+
+def _run_one_of_many(
+    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+) -> tuple[RunResult, Callable[[], None]]:
+    """Run one of several shards. Shard 0 has to say, with the function returned, when the whole run is written."""
+
+    def barrier() -> None:
+        bus.allreduce_min((0,))
+
+    # Nobody writes before shard 0 has claimed the run's directory and cleared it.
+    barrier()
+    with RunDirectory(where / f"shard-{bus.shard}") as own_directory, _ending_told(own_directory, digests=False):
+        own_directory.describe({}, seed=plan.sections.general.seed, shard=bus.shard, shards=bus.shard_count)
+        names = [plan.directory.hostnames[number] for number in partition.hosts_of(bus.shard)]
+        copy_template(plan.sections.general.template_directory, own_directory.path, only=names)
+        own, ended = _run_shard(plan, partition, bus, own_directory, on_progress)
+        own_directory.write_statistics(own.statistics)
+        merged = merge_results(gather(bus, own), plan.directory.hostnames)
+        result = RunResult(plan, where, ended, merged.statistics, merged.outcomes, merged.messages)
+        own_directory.finish(_status(result), digests=False)
+    if bus.shard > 0:
+        barrier()
+    return result, barrier
+
+
+@contextmanager
+def _ending_told(run_directory: RunDirectory, *, digests: bool = True) -> Iterator[None]:
+    """Say in the directory's manifest that the run has failed, if it does."""
+    try:
+        yield
+    except BaseException as error:
+        # The error itself is what the user must see, even where the disk refuses this last word too.
+        with suppress(UserError):
+            run_directory.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", digests=digests)
+        raise
+
+
+def _tell_failure(bus: Bus, error: BaseException, window: int | None) -> None:
+    """Tell the other shards, and the log of this one, why it cannot go on; only the first time."""
+    if bus.shard_count == 1 or getattr(error, "told", False):
+        return
+    error.told = True  # type: ignore[attr-defined]
+    what = str(error) or type(error).__name__
+    where = f"shard {bus.shard}" if window is None else f"shard {bus.shard}, window {window}"
+    expected = isinstance(error, AntumbraError | KeyboardInterrupt)
+    code = getattr(error, "exit_code", 1) if expected else _OUR_FAULT
+    bus.abort(what if window is None else f"in window {window}: {what}", code)
+    _log.error("%s: %s", where, what, exc_info=not expected)
+
+
+def _kinds(plan: Plan) -> list[str]:
+    """Name the kinds of participants of a run; every shard has all of them, if only in name."""
+    return [name for name, there in (("hot", plan.hosts), ("cold", plan.sections.cold is not None)) if there]
+
+
+def _run_shard(
+    plan: Plan,
+    partition: PartitionMap,
+    bus: Bus,
+    run_directory: RunDirectory,
+    on_progress: Callable[[int], None] | None,
+) -> tuple[ShardResult, LoopResult]:
     participants: dict[str, Participant] = {}
     recorders: list[WindowMetrics | WindowLog] = []
+    loop: WindowLoop | None = None
     try:
-        hot = build_hot(plan, run_directory)
-        if hot is not None:
-            participants["hot"] = hot
-        cold = build_cold(plan)
-        if cold is not None:
-            participants["cold"] = cold
+        hot = build_hot(plan, run_directory, partition, bus.shard)
+        if plan.hosts:
+            participants["hot"] = hot or Nobody()
+        cold = build_cold(plan) if partition.cold == bus.shard else None
+        if plan.sections.cold is not None:
+            participants["cold"] = cold or Nobody()
         names = tuple(participants)
-        metrics = WindowMetrics(run_directory, names)
+        metrics = WindowMetrics(run_directory, names, bus.shard)
         recorders.append(metrics)
         log = WindowLog(run_directory, names)
         recorders.append(log)
@@ -188,28 +335,31 @@ def _run_shard(plan: Plan, run_directory: RunDirectory, on_progress: Callable[[i
         loop = WindowLoop(
             tuple(participants.values()),
             _owner(plan),
-            InProcessBus(),
+            bus,
             runahead=Runahead(plan.runahead_ns, dynamic=plan.dynamic_runahead),
             stop_time_ns=plan.sections.general.stop_time,
+            shard_of=partition.shard_of,
             on_window=record,
             on_progress=on_progress,
         )
-        with _stopping_on_signals(loop):
+        with _stopping_on_signals(loop, bus):
             ended = loop.run()
         outcomes = tuple(hot.process_outcomes()) if hot is not None else ()
         messages = cold.message_table() if cold is not None else None
         statistics = {**metrics.statistics(ended), **_statistics(plan, ended, participants, outcomes)}
+        statistics["cut"] = dict(zip(("events", "bytes"), loop.cut(), strict=True))
         if messages is not None:
             columns = {name: pa.array(messages[name]) for name in messages.dtype.names or ()}
-            write_table(run_directory, "messages", pa.table(columns))
-    except BaseException:
+            write_table(run_directory, MESSAGES, pa.table(columns))
+    except BaseException as error:
+        _tell_failure(bus, error, loop.window if loop is not None else None)
         # What went wrong first is what the user must see; what goes wrong while clearing up after it is a
         # consequence.
         with suppress(Exception):
             _close_all([*participants.values(), *recorders])
         raise
     _close_all([*participants.values(), *recorders])
-    return RunResult(plan, run_directory.path, ended, statistics, outcomes, messages)
+    return ShardResult(bus.shard, statistics, outcomes, messages), ended
 
 
 def _owner(plan: Plan) -> Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.intp]]:
@@ -236,7 +386,7 @@ def _close_all(closables: Sequence[Participant | WindowMetrics | WindowLog]) -> 
 
 
 @contextmanager
-def _stopping_on_signals(loop: WindowLoop) -> Iterator[None]:
+def _stopping_on_signals(loop: WindowLoop, bus: Bus) -> Iterator[None]:
     """End the loop after the current window on SIGINT or SIGTERM; a second signal does not wait."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -249,6 +399,10 @@ def _stopping_on_signals(loop: WindowLoop) -> Iterator[None]:
             raise KeyboardInterrupt(signal.Signals(number).name)
         asked = True
         loop.request_stop()
+        if number == signal.SIGTERM and isinstance(bus, MpiBus):
+            # That is how a launcher ends the others when it has lost a rank; it does not wait long either.
+            _log.error("shard %d, window %d: told to end by the launcher (SIGTERM)", bus.shard, loop.window)
+            bus.hurry()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -258,25 +412,12 @@ def _stopping_on_signals(loop: WindowLoop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _copy_template(template: str | None, run_directory: RunDirectory) -> None:
-    if template is None:
-        return
-    source = Path(template).expanduser()
-    if not source.is_dir():
-        raise UserError(f"there is no folder {source}", where="general.template_directory")
-    with disk_errors_reported(run_directory.path):
-        try:
-            shutil.copytree(source, run_directory.path, symlinks=True, dirs_exist_ok=True)
-        except shutil.Error as error:
-            raise UserError(str(error.args[0][0][2]), where="general.template_directory") from None
-
-
-def _describe(plan: Plan, run_directory: RunDirectory) -> None:
+def _describe(plan: Plan, partition: PartitionMap, run_directory: RunDirectory) -> None:
     directory = plan.directory
     run_directory.describe(
         plan.sections.model_dump(mode="json"),
         seed=plan.sections.general.seed,
-        partition={"shards": 1},
+        partition=partition.describe(directory),
         hosts={
             name: str(IPv4Address(int(directory.address[number]))) for number, name in enumerate(directory.hostnames)
         },

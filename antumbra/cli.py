@@ -23,6 +23,8 @@ from antumbra.problems import ConfigurationError
 from antumbra.progress import Progress
 from antumbra.report import print_plan, print_result
 from bridge.errors import AntumbraError, InternalError
+from bridge.mpi_bus import world_rank
+from bridge.partition import partition_text, write_partition
 
 _OUR_FAULT = "this is a mistake in Antumbra, not in your experiment"
 _WIDTH_OF_FILES = 120
@@ -84,30 +86,38 @@ def run(
     strace_logging_mode: Annotated[
         StraceLoggingMode | None, typer.Option(help="Override experimental.strace_logging_mode.")
     ] = None,
-    shards: Annotated[int, typer.Option(min=1, max=1, help="Number of shards; this release runs one.")] = 1,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of processes to divide it among; changes no result."),
+    ] = None,
+    partition_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Override distributed.partition_file.")
+    ] = None,
 ) -> None:
     """Run the experiment in CONFIG, and report what happened."""
     from antumbra.assembly import run as run_experiment
 
-    assert shards == 1
     configuration = load_configuration(
         config,
         seed=seed,
         stop_time=stop_time,
         strace_logging_mode=strace_logging_mode.value if strace_logging_mode else None,
+        partition_file=str(partition_file) if partition_file else None,
     )
     general = configuration.sections.general
     _log_to_stderr(general.log_level)
     plan = make_plan(configuration)
-    for note in plan.notes:
+    first = world_rank() == 0
+    for note in plan.notes if first else ():
         logging.getLogger("antumbra").info("%s", note)
-    with Progress(general.stop_time, sys.stderr, enabled=progress or general.progress) as shown:
+    with Progress(general.stop_time, sys.stderr, enabled=first and (progress or general.progress)) as shown:
         try:
-            result = run_experiment(plan, directory, on_progress=shown)
+            result = run_experiment(plan, directory, shards=shards, on_progress=shown)
         except KeyboardInterrupt:
             Console(stderr=True).print("[yellow]interrupted[/]: the run directory holds what was written so far")
             raise typer.Exit(1) from None
-    print_result(_console(), result)
+    if first:
+        print_result(_console(), result)
     raise typer.Exit(result.exit_code)
 
 
@@ -115,6 +125,25 @@ def run(
 def check(config: ConfigurationFile) -> None:
     """Check CONFIG and everything that it names, and print the plan, without running it."""
     print_plan(_console(), make_plan(load_configuration(config)))
+
+
+@app.command()
+def partition(
+    config: ConfigurationFile,
+    shards: Annotated[int, typer.Option("-n", "--shards", min=1, metavar="N", help="Number of shards.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it is written; to stdout by default.")
+    ] = None,
+) -> None:
+    """Divide the hosts of CONFIG among N shards: near ones together, and loads about equal."""
+    from antumbra.sharding import propose_partition
+
+    plan = make_plan(load_configuration(config))
+    proposed = propose_partition(plan, shards)
+    if output is None:
+        typer.echo(partition_text(proposed, plan.directory), nl=False)
+    else:
+        write_partition(output, proposed, plan.directory)
 
 
 RunDirectories = list[Path]

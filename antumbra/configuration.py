@@ -63,6 +63,7 @@ def load_configuration(
     seed: int | None = None,
     stop_time: str | int | None = None,
     strace_logging_mode: str | None = None,
+    partition_file: str | None = None,
 ) -> Configuration:
     """Read a configuration file.
 
@@ -70,9 +71,9 @@ def load_configuration(
     ----------
     path
         A YAML file in Shadow's format.
-    seed, stop_time, strace_logging_mode
-        Override `general.seed`, `general.stop_time` ("10 s"; a bare number counts seconds) and
-        `experimental.strace_logging_mode`.
+    seed, stop_time, strace_logging_mode, partition_file
+        Override `general.seed`, `general.stop_time` ("10 s"; a bare number counts seconds),
+        `experimental.strace_logging_mode` and `distributed.partition_file`.
 
     Raises
     ------
@@ -88,13 +89,15 @@ def load_configuration(
         raise UserError(f"the configuration cannot be read: {error.strerror}", where=str(path)) from None
     except UnicodeDecodeError as error:
         raise UserError(f"the configuration is not UTF-8: {error.reason}", where=str(path)) from None
-    overrides: dict[str, dict[str, object]] = {"general": {}, "experimental": {}}
+    overrides: dict[str, dict[str, object]] = {"general": {}, "experimental": {}, "distributed": {}}
     if seed is not None:
         overrides["general"]["seed"] = seed
     if stop_time is not None:
         overrides["general"]["stop_time"] = stop_time
     if strace_logging_mode is not None:
         overrides["experimental"]["strace_logging_mode"] = strace_logging_mode
+    if partition_file is not None:
+        overrides["distributed"]["partition_file"] = partition_file
     return read_configuration(text, str(path), path.absolute().parent, overrides)
 
 

@@ -353,7 +353,5 @@ def _without_effect(sections: Sections) -> Iterator[str]:
         keys.append("general.parallelism")
     if "heartbeat_interval" in sections.general.model_fields_set:
         keys.append("general.heartbeat_interval")
-    if sections.distributed.partition_file is not None:
-        keys.append("distributed.partition_file")
     if keys:
         yield "accepted, without effect here: " + ", ".join(keys)

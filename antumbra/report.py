@@ -197,12 +197,12 @@ def _tail_table(messages: MessageTable, directory: HostDirectory) -> Table:
         table.add_column(heading, justify="left" if heading == "message" else "right", no_wrap=True)
     for row in messages[:_MOST_ROWS]:
         # A cold publisher has its message without getting it.
-        others = identities - (int(row["origin"]) >= directory.hot_count)
+        reached = int(row["delivered"]) + (int(row["origin"]) >= directory.hot_count)
         table.add_row(
             _message_name(int(row["id"]), directory),
             str(row["topic"]),
             _seconds(int(row["publish_time_ns"])),
-            _coverage(int(row["delivered"]), others),
+            _coverage(reached, identities),
             *(_quantile(row, name) for name in ("p50_ns", "p95_ns", "p99_ns", "max_ns")),
         )
     if len(messages) > _MOST_ROWS:
@@ -292,8 +292,8 @@ def _quantile(row: np.void, name: str) -> str:
     return f"{row[name] / NS_PER_MS:.1f}" if row["delivered"] else "-"
 
 
-def _coverage(delivered: int, identities: int) -> str:
-    return f"{delivered:,} ({delivered / max(identities, 1):.2%})"
+def _coverage(reached: int, identities: int) -> str:
+    return f"{reached:,} ({reached / max(identities, 1):.2%})"
 
 
 def _latency_range(paths: PathTable) -> str:

@@ -171,10 +171,8 @@ class EventBatch:
 
     def select(self, index: Index) -> "EventBatch":
         """Return the events that `index` picks: a mask of length n, or positions in increasing order."""
-        if index.dtype == np.bool_:
-            positions = np.flatnonzero(index)
-        else:
-            positions = np.ascontiguousarray(index, dtype=np.int64)
+        masked = index.dtype == np.bool_
+        positions = np.flatnonzero(index) if masked else np.ascontiguousarray(index, dtype=np.int64)
         if positions.shape[0] == 0:
             return _EMPTY
         lengths = self.payload_offset[positions + 1] - self.payload_offset[positions]

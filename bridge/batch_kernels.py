@@ -67,7 +67,7 @@ FINGERPRINTED_BYTES: Final = 64
 
 
 @nb.njit(types.uint64(types.uint64, types.uint64), cache=True, inline="always")
-def _mixed(state: int, word: int) -> int:
+def _mixed(state: np.uint64, word: np.uint64) -> np.uint64:
     state = (state ^ word) * _MULTIPLIER
     return state ^ (state >> _SHIFT)
 
@@ -81,7 +81,7 @@ def fingerprint(
     kind: npt.NDArray[np.uint16],
     payload_offset: npt.NDArray[np.int64],
     payload: npt.NDArray[np.uint8],
-) -> int:
+) -> np.uint64:
     """Sum over the events of a 64-bit hash of each, modulo 2**64: the same whatever their order or grouping."""
     total = np.uint64(0)
     for i in range(deliver_time.shape[0]):

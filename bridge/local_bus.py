@@ -23,7 +23,6 @@ from itertools import combinations
 from types import FrameType
 from typing import Final
 
-
 from bridge.batch import EventBatch
 from bridge.bus import ShardLost, decode_inbound, encode_outbound
 from bridge.errors import InternalError

@@ -270,10 +270,9 @@ def _read_shards(shards: Sequence[Path], name: str) -> tuple[Any, npt.NDArray[np
 def _write_rows(path: Path, schema: Any, rows: npt.NDArray[np.int64], rows_per_part: int) -> None:
     starts = range(0, max(len(rows), 1), rows_per_part)
     parts = (rows[start : start + rows_per_part] for start in starts)
+    tables = (pa.Table.from_arrays([pa.array(column) for column in part.T], schema=schema) for part in parts)
     with disk_errors_reported(path):
-        _write_row_groups(
-            path, schema, (pa.Table.from_arrays([pa.array(column) for column in part.T], schema=schema) for part in parts)
-        )
+        _write_row_groups(path, schema, tables)
 
 
 def _write_row_groups(path: Path, schema: Any, tables: Iterable[Table]) -> None:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,18 @@ from bridge.batch import EventBatch
 from bridge.bus import ShardLost, decode_inbound, encode_outbound
 from bridge.errors import InternalError, UserError
 
-if TYPE_CHECKING:
-    from mpi4py import MPI
-
 _ABORT_TAG: Final = 7
 _PRESENT_TAG: Final = 8
-_SIZE_VARIABLES: Final = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+#: Size of the world and rank in it, as Open MPI, MPICH and its relatives, and MVAPICH tell them.
+_WORLD_VARIABLES: Final = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("PMI_SIZE", "PMI_RANK"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
+)
 _SPIN_NS: Final = 50_000
 _LONGEST_SLEEP_S: Final = 0.001
 #: Once told to end by a signal, for how long to go on waiting for the others. Launchers kill soon after.
-_HURRIED_S: Final = 0.3
+_HURRIED_S: Final = 0.1
 #: How long others get to end in an orderly way before the world is torn down.
 _GRACE_S: Final = 2.0
 _LARGEST_EXCHANGE: Final = 2**31 - 1
@@ -38,11 +40,19 @@ _LARGEST_EXCHANGE: Final = 2**31 - 1
 
 def world_size() -> int:
     """Return the number of ranks that an MPI launcher has started this process with; 1 without one."""
-    for name in _SIZE_VARIABLES:
-        value = os.environ.get(name, "")
-        if value.isdigit():
-            return int(value)
-    return 1
+    return _world()[0]
+
+
+def world_rank() -> int:
+    """Return this process's rank among them; 0 without a launcher."""
+    return _world()[1]
+
+
+def _world() -> tuple[int, int]:
+    for size, rank in _WORLD_VARIABLES:
+        if os.environ.get(size, "").isdigit() and os.environ.get(rank, "").isdigit():
+            return int(os.environ[size]), int(os.environ[rank])
+    return 1, 0
 
 
 class MpiBus:
@@ -65,10 +75,10 @@ class MpiBus:
             raise UserError(f"mpiexec started this, but MPI cannot be loaded: {error}") from None
 
         self._mpi: Any = MPI
-        self._world: MPI.Intracomm = MPI.COMM_WORLD
+        self._world = MPI.COMM_WORLD
         # Failures are told on a communicator of their own: they must not be taken for something else.
-        self._comm: MPI.Intracomm = MPI.COMM_WORLD.Dup()
-        self._side: MPI.Intracomm = MPI.COMM_WORLD.Dup()
+        self._comm = MPI.COMM_WORLD.Dup()
+        self._side = MPI.COMM_WORLD.Dup()
         self.shard: int = self._comm.Get_rank()
         self.shard_count: int = self._comm.Get_size()
         self._patience = patience_s
@@ -144,7 +154,7 @@ class MpiBus:
             for buffer, counts in ((sent, sizes), (data, incoming))
         ]
         self._finish(self._comm.Ialltoallv(*arguments))
-        view = memoryview(data)
+        view = data.data
         starts = _starts(incoming).tolist()
         return [view[start : start + int(size)] for start, size in zip(starts, incoming, strict=True)]
 

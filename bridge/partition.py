@@ -53,6 +53,11 @@ class PartitionMap:
     hot: npt.NDArray[np.int32]
     cold: int = 0
 
+    @staticmethod
+    def of(shard_count: int, hot: Sequence[int], cold: int = 0) -> PartitionMap:
+        """Make one of the shards of the hot hosts, by HostId."""
+        return PartitionMap(shard_count, np.array(hot, dtype=np.int32), cold)
+
     @cached_property
     def _by_id(self) -> npt.NDArray[np.int32]:
         # One entry more stands for all identities, whose ids come after those of hot hosts.
@@ -146,7 +151,8 @@ def read_partition(path: Path, directory: HostDirectory, shards: int | None = No
     except ValueError as error:
         raise PartitionError(f"not a partition: {error}", where=str(path)) from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
-        raise PartitionError(f'not a partition: it must say "format": "{_FORMAT}", "version": {_VERSION}', where=str(path))
+        message = f'not a partition: it must say "format": "{_FORMAT}", "version": {_VERSION}'
+        raise PartitionError(message, where=str(path))
     count = content.get("shards")
     if not isinstance(count, int) or count < 1:
         raise PartitionError('"shards" must be a whole number, 1 or more', where=str(path))
@@ -160,7 +166,7 @@ def read_partition(path: Path, directory: HostDirectory, shards: int | None = No
     cold = _owners(content, "populations", [population.name for population in directory.populations], count, path)
     if len(set(cold)) > 1:
         raise PartitionError("all populations must be on one shard", where=f"{path}: populations")
-    return PartitionMap(count, np.array(hot, dtype=np.int32), cold[0] if cold else 0)
+    return PartitionMap.of(count, hot, cold[0] if cold else 0)
 
 
 def write_partition(path: Path, partition: PartitionMap, directory: HostDirectory) -> None:

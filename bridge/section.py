@@ -93,5 +93,7 @@ class DistributedSection(Section):
                 {"shards": self.num_shards},
             )
         if self.shard_id != 0:
-            raise PydanticCustomError("shard_id", "shard_id is given by the launcher (--shards or mpiexec): leave it out")
+            raise PydanticCustomError(
+                "shard_id", "shard_id is given by the launcher (--shards or mpiexec): leave it out"
+            )
         return self

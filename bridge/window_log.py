@@ -100,7 +100,10 @@ def write_window_log(directory: RunDirectory, participants: Sequence[str], rows:
     """
     last = 4 + len(participants)
     lines = [_heading(participants)]
-    lines.extend(_line(*row[:4], row[4:last], *row[last:]) for row in rows)
+    for row in rows:
+        number, start, end, runahead = row[:4]
+        crossed, crossed_bytes, digest = row[last:]
+        lines.append(_line(number, start, end, runahead, row[4:last], crossed, crossed_bytes, digest))
     write_atomically(directory.path / WINDOWS_LOG, "".join(lines).encode())
 
 

@@ -29,8 +29,8 @@ def hosts_file(hosts: Sequence[tuple[str, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, seed: int) -> list[Path]:
-    """Write the files of every host and return the hosts' directories, in order.
+def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, own: Sequence[str], seed: int) -> list[Path]:
+    """Write the files of the hosts that are simulated here and return their directories, in order.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, seed: int) -> lis
         Made if it is not there. Files that all hosts share exist once, under several names.
     hosts
         Names and addresses, as /etc/hosts will list them.
+    own
+        Names of the hosts whose files are written.
     seed
         Of the run: machine ids depend on it and on the name.
     """
@@ -46,7 +48,7 @@ def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, seed: int) -> lis
     for name, text in shared.items():
         _write(root / name, text)
     directories = []
-    for hostname, _ in hosts:
+    for hostname in own:
         directory = root / f"host-{hostname}"
         directory.mkdir(exist_ok=True)
         for name, text in shared.items():

@@ -54,6 +54,8 @@ class HotShard:
     seed : int
     general, experimental
         Sections of the configuration.
+    core : int or None
+        Which of the allowed cores to use, counted round; the shards of one run take neighbours. None: any.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class HotShard:
         seed: int,
         general: GeneralSection,
         experimental: ExperimentalSection,
+        core: int | None = None,
     ) -> None:
         self._hosts = tuple(sorted(hosts, key=lambda host: host.host_id))
         self._warnings = 0
@@ -95,15 +98,16 @@ class HotShard:
         self._release = weakref.finalize(self, _release, self._engine, etc, affinity)
         try:
             if affinity is not None:
-                _pin(affinity)
+                _pin(affinity, core)
             with disk_errors_reported(etc):
                 etc_directories = write_etc(
                     etc,
                     [(name, int(directory.address[i])) for i, name in enumerate(directory.hostnames)],
+                    own=[host.name for host in self._hosts],
                     seed=seed,
                 )
-            for host in self._hosts:
-                self._add_host(host, directory, run_directory, etc_directories[host.host_id])
+            for host, etc_directory in zip(self._hosts, etc_directories, strict=True):
+                self._add_host(host, directory, run_directory, etc_directory)
             self._set_routes(directory, paths)
         except BaseException:
             with suppress(Exception):
@@ -159,6 +163,10 @@ class HotShard:
     def min_used_latency_ns(self) -> int:
         """Return the smallest latency that a packet has met so far [ns], or ``NEVER``."""
         return self._engine.min_used_latency
+
+    def event_fingerprint(self) -> int:
+        """Return the fingerprint of all packets that its hosts have sent to other hosts."""
+        return self._engine.fingerprint
 
     def process_outcomes(self) -> tuple[ProcessOutcome, ...]:
         """Return how every configured process stands now, by HostId and then as configured."""
@@ -270,14 +278,14 @@ def shim_path() -> Path:
     raise InternalError("antumbra-shim is not installed", hint="install the package again, with a C compiler")
 
 
-def _pin(allowed: set[int]) -> None:
+def _pin(allowed: set[int], core: int | None) -> None:
     """Stay on one of the allowed cores, which processes started from here inherit.
 
     A hand-over between cores costs many times one on the same core. Which core it is has no influence on
     results; simultaneous runs choose different ones.
     """
     cores = sorted(allowed)
-    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+    os.sched_setaffinity(0, {cores[(os.getpid() if core is None else core) % len(cores)]})
 
 
 def _release(engine: Engine, etc: Path, affinity: set[int] | None) -> None:

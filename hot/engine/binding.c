@@ -517,6 +517,11 @@ static PyObject *get_events_executed(PyObject *object, void *ignored) {
     return PyLong_FromUnsignedLongLong(((struct engine_object *)object)->engine.events_executed);
 }
 
+static PyObject *get_fingerprint(PyObject *object, void *ignored) {
+    (void)ignored;
+    return PyLong_FromUnsignedLongLong(((struct engine_object *)object)->engine.fingerprint);
+}
+
 static PyObject *get_min_used_latency(PyObject *object, void *ignored) {
     (void)ignored;
     return PyLong_FromLongLong(((struct engine_object *)object)->engine.min_used_latency);
@@ -540,6 +545,7 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef attributes[] = {
     {"events_executed", get_events_executed, NULL, "Events executed so far.", NULL},
+    {"fingerprint", get_fingerprint, NULL, "Fingerprint of all packets sent to other hosts so far.", NULL},
     {"min_used_latency", get_min_used_latency, NULL, "Smallest latency of any packet so far [ns].", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -182,6 +182,7 @@ struct engine {
     int64_t window_end;
     int64_t min_used_latency;
     uint64_t events_executed;
+    uint64_t fingerprint;                       /* sum over all packets sent to other hosts, docs/formats.md */
     int64_t last_reap;                          /* wall clock */
     bool warnings;                              /* some host has lines for the log */
     bool (*interrupted)(struct engine *engine); /* asked while a process keeps the turn */

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KIND_PACKET 1u /* bridge.batch.EventKind.PACKET */
+#define FINGERPRINTED_BYTES 64u
+
 static size_t last_not_after(const uint32_t *sorted, size_t count, uint32_t value) {
     size_t low = 0, high = count;
     while (low < high) {
@@ -76,6 +79,10 @@ static int no_memory(struct engine *engine) {
 
 int route_arrival(struct engine *engine, struct engine_host *destination, int64_t time, uint32_t source,
                   uint64_t source_event, const uint8_t *bytes, uint32_t length) {
+    if (time < engine->window_end)
+        return engine_fail(engine, ENGINE_BROKEN, 0, destination->kernel->name,
+                           "event %llu of host %u is for %lld ns, and this host has already reached %lld ns",
+                           (unsigned long long)source_event, source, (long long)time, (long long)engine->window_end);
     struct event event = {.time = time, .id = source_event, .source = source, .kind = EVENT_PACKET};
     event.u.packet = pool_take(&engine->pool, bytes, length);
     if (!event.u.packet)
@@ -106,6 +113,26 @@ static int route_elsewhere(struct engine *engine, struct engine_host *host, uint
     return 0;
 }
 
+static uint64_t mixed(uint64_t state, uint64_t word) {
+    state = (state ^ word) * 0x9E3779B97F4A7C15u;
+    return state ^ (state >> 32);
+}
+
+/* One packet's part of the fingerprint that bridge/batch_kernels.py computes of batches: equal for equal events. */
+static uint64_t fingerprint(int64_t time, uint32_t source, uint32_t destination, uint64_t source_event,
+                            const uint8_t *bytes, uint32_t length) {
+    uint64_t state = mixed(0, (uint64_t)time);
+    state = mixed(state, (uint64_t)source << 32 | destination);
+    state = mixed(state, source_event);
+    state = mixed(state, (uint64_t)KIND_PACKET << 32 | length);
+    for (uint32_t at = 0, end = KMIN(length, FINGERPRINTED_BYTES); at < end; at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + at, KMIN(end - at, 8u));
+        state = mixed(state, word);
+    }
+    return state;
+}
+
 int route_packet(struct engine *engine, struct engine_host *host, const uint8_t *bytes, uint32_t length) {
     struct host *kernel = host->kernel;
     const struct route_table *routes = &engine->routes;
@@ -133,6 +160,7 @@ int route_packet(struct engine *engine, struct engine_host *host, const uint8_t 
     engine->min_used_latency = KMIN(engine->min_used_latency, latency);
     /* A configured window may be longer than this path: what is sent inside a window never arrives inside it. */
     int64_t time = KMAX(kernel->now + latency, engine->window_end);
+    engine->fingerprint += fingerprint(time, host->id, destination, host->packet_events, bytes, length);
     uint32_t local = engine->local_of_host[destination];
     if (local == NO_HOST)
         return route_elsewhere(engine, host, destination, time, bytes, length);

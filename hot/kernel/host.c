@@ -22,7 +22,8 @@ struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, 
     host->next_pid = 1000;
     host->next_mm = 1;
     host->send_autotune = host->receive_autotune = true;
-    host->send_buffer = 16384; /* net.ipv4.tcp_wmem, tcp_rmem: where streams start; datagram sockets have limits of their own */
+    host->send_buffer =
+        16384; /* net.ipv4.tcp_wmem, tcp_rmem: where streams start; datagram sockets have limits of their own */
     host->receive_buffer = 131072;
     return futex_create(host) || net_create(host) || fs_create(host) ? NULL : host;
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,3 +218,39 @@ def test_columns_that_do_not_fit_together_are_refused(columns: dict[str, list[in
 def test_payload_offsets_that_decrease_are_refused() -> None:
     with pytest.raises(ValueError, match="decrease"):
         EventBatch.build([1, 2], [1, 1], [1, 2], [1, 1], 1, [0, 3, 2], [1, 2])
+
+
+def test_fingerprints_of_parts_add_up_to_that_of_the_whole() -> None:
+    times, sources = np.arange(10, 60), np.arange(50) % 7
+    offsets, payload = pack_payloads([bytes(range(length)) for length in range(50, 100)])
+    whole = EventBatch.build(times, sources, times, sources, EventKind.PACKET, offsets, payload)
+    odd = whole.select(np.arange(50) % 2 == 1)
+    even = whole.select(np.arange(50) % 2 == 0)
+    assert (odd.fingerprint() + even.fingerprint()) % 2**64 == whole.fingerprint()
+    assert EventBatch.empty().fingerprint() == 0
+    changed = payload.copy()
+    changed[3] ^= 1
+    other = EventBatch.build(times, sources, times, sources, EventKind.PACKET, offsets, changed)
+    assert other.fingerprint() != whole.fingerprint()
+
+
+def test_the_fingerprint_is_as_documented() -> None:
+    offsets, payload = pack_payloads([b"0123456789"])
+    batch = EventBatch.build([1000], [2], [3], [4], EventKind.PACKET, offsets, payload)
+    state = 0
+    words = [1000, 2 << 32 | 4, 3, 1 << 32 | 10, int.from_bytes(b"01234567", "little"), int.from_bytes(b"89", "little")]
+    for word in words:
+        state = (state ^ word) * 0x9E3779B97F4A7C15 % 2**64
+        state ^= state >> 32
+    assert batch.fingerprint() == state
+
+
+def test_the_worked_example_of_the_format_is_right() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    example = text.split("Example: ")[1].split("## ")[0]
+    lines = [line[4:49] for line in example.splitlines() if line.startswith("    ")]
+    data = bytes.fromhex("".join(lines))
+    offsets, payload = pack_payloads([bytes.fromhex("deadbeef")])
+    batch = EventBatch.build([1000], [2], [7], [5], EventKind.PACKET, offsets, payload)
+    assert batch.encode() == data
+    assert EventBatch.decode(data).encode() == data

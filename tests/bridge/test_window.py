@@ -10,7 +10,6 @@ import pytest
 
 from bridge.batch import EventBatch
 from bridge.bus import InProcessBus
-from bridge.digests import EMPTY_DIGEST
 from bridge.errors import InternalError
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from bridge.window import CausalityError, LoopResult, Runahead, WindowLoop, WindowRecord
@@ -38,6 +37,13 @@ class ThreadBus:
         # Over the wire format, and in an order that no shard may rely on.
         received = self._all_to_all([batch.encode() for batch in outbound])
         return EventBatch.concatenate([EventBatch.decode(data) for data in reversed(received)])
+
+    def share(self, data: bytes) -> list[bytes]:
+        received: list[bytes] = self._all_to_all([data] * self.shard_count)
+        return received
+
+    def abort(self, reason: str, exit_code: int) -> None:  # noqa: ARG002
+        self._barrier.abort()
 
     def close(self) -> None:
         self._barrier.abort()
@@ -166,8 +172,7 @@ def test_windows_follow_each_other_and_account_for_every_event() -> None:
     assert sum(sum(record.executed) for record in records) == len(events)
     for record in records:
         assert sum(record.sent) == record.crossed == record.crossed_bytes
-        assert (record.outbound_digest == EMPTY_DIGEST) == (record.crossed == 0)
-        assert record.inbound_digest == record.outbound_digest
+        assert (record.digest == 0) == (record.crossed == 0)
         assert len(record.execute_wall_ns) == 2
 
 

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from bridge.bus import InProcessBus
-from bridge.digests import EMPTY_DIGEST
-from bridge.metrics import TableRecorder, WindowMetrics
+from bridge.errors import InternalError
+from bridge.metrics import TableRecorder, WindowMetrics, merge_window_tables
 from bridge.rundir import RunDirectory, RunDirectoryError
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
-from bridge.window_log import WindowLog
+from bridge.window_log import WindowLog, write_window_log
 from tests.bridge.phold import Phold
 
 
@@ -29,8 +29,11 @@ def record(number: int, *, work: bool = True) -> WindowRecord:
         sent=(1, 0) if work else (0, 0),
         crossed=1 if work else 0,
         crossed_bytes=5 if work else 0,
-        outbound_digest=bytes([171] * 32) if work else EMPTY_DIGEST,
-        inbound_digest=EMPTY_DIGEST,
+        digest=0xABCDEF0123456789 if work else 0,
+        sent_to_shards=0,
+        sent_to_shards_bytes=0,
+        received_from_shards=0,
+        received_from_shards_bytes=0,
         execute_wall_ns=(100, 200),
         exchange_wall_ns=30,
         deliver_wall_ns=20,
@@ -73,11 +76,10 @@ def test_the_log_has_a_line_per_window_with_work_and_none_for_idle_ones(tmp_path
         log.close()
         log.close()
     assert (tmp_path / "windows.log").read_text() == (
-        "# antumbra windows.log 1\n"
-        "# window start_ns end_ns runahead_ns executed[hot,cold] sent[hot,cold] crossed crossed_bytes "
-        "outbound_digest inbound_digest\n"
-        f"0 0 10 10 2,3 1,0 1 5 {'ab' * 32} -\n"
-        f"2 20 30 10 2,3 1,0 1 5 {'ab' * 32} -\n"
+        "# antumbra windows.log 2\n"
+        "# window start_ns end_ns runahead_ns executed[hot,cold] crossed crossed_bytes digest\n"
+        "0 0 10 10 2,3 1 5 abcdef0123456789\n"
+        "2 20 30 10 2,3 1 5 abcdef0123456789\n"
     )
 
 
@@ -94,16 +96,18 @@ def test_log_and_window_table_of_two_runs_are_equal_byte_for_byte(tmp_path: Path
 def test_the_tables_hold_every_window_and_the_totals_their_sums(tmp_path: Path) -> None:
     statistics = recorded_run(tmp_path)
     windows = pq.read_table(tmp_path / "metrics/windows.parquet").to_pydict()
+    shards = pq.read_table(tmp_path / "metrics/shards.parquet").to_pydict()
     walltime = pq.read_table(tmp_path / "metrics/walltime.parquet").to_pydict()
     assert windows["window"] == walltime["window"] == list(range(len(windows["window"])))
     assert statistics["windows"] == len(windows["window"])
-    assert statistics["events_crossed"] == sum(windows["crossed"]) == sum(windows["sent_hot"] + windows["sent_cold"])
+    assert statistics["events_crossed"] == sum(windows["crossed"]) == sum(shards["sent_hot"] + shards["sent_cold"])
     assert statistics["simulated_seconds"] == 0.05
     participants = statistics["participants"]
     assert isinstance(participants, dict)
     assert participants["hot"]["events_executed"] == sum(windows["executed_hot"])
     assert participants["cold"]["execute_wall_seconds"] == sum(walltime["execute_cold_ns"]) / NS_PER_S
     assert sorted(entry.name for entry in (tmp_path / "metrics").iterdir()) == [
+        "shards.parquet",
         "walltime.parquet",
         "windows.parquet",
     ]
@@ -166,7 +170,7 @@ def test_a_log_that_the_disk_cuts_short_ends_with_a_whole_line(tmp_path: Path) -
     assert result.stdout == f"{log}: File too large [EFBIG]\n"
     lines = log.read_text().splitlines(keepends=True)
     assert 90_000 < log.stat().st_size <= 100_000
-    assert all(line.endswith(" -\n") for line in lines[2:])
+    assert all(line.endswith(" abcdef0123456789\n") for line in lines[2:])
 
 
 def test_a_table_that_cannot_be_written_is_a_run_directory_error(tmp_path: Path) -> None:
@@ -177,3 +181,54 @@ def test_a_table_that_cannot_be_written_is_a_run_directory_error(tmp_path: Path)
         (tmp_path / "run").rename(tmp_path / "elsewhere")
         with pytest.raises(RunDirectoryError, match="ENOENT"):
             recorder.close()
+
+
+def test_tables_of_shards_make_the_table_of_the_run(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", [tmp_path / "one", tmp_path / "other"]
+    digests = (2**63 + 5, 2**63 + 9)
+    for shard, path in enumerate(parts):
+        with RunDirectory(path) as directory:
+            metrics = WindowMetrics(directory, ["hot", "cold"], shard)
+            for number in range(7):
+                metrics.append(record(number)._replace(digest=digests[shard], executed=(shard, number)))
+            metrics.close()
+    with RunDirectory(whole) as directory:
+        rows = merge_window_tables(directory, [path / "metrics" for path in parts], rows_per_part=3)
+        write_window_log(directory, ["hot", "cold"], rows.tolist())
+    assert rows[:, 0].tolist() == list(range(7))
+    windows = pq.read_table(whole / "metrics/windows.parquet").to_pydict()
+    assert windows["executed_hot"] == [1] * 7
+    assert windows["executed_cold"] == [2 * number for number in range(7)]
+    assert set(windows["digest"]) == {sum(digests) % 2**64}
+    assert (whole / "windows.log").read_text().splitlines()[2] == f"0 0 10 10 1,0 2 10 {sum(digests) % 2**64:016x}"
+    shards = pq.read_table(whole / "metrics/shards.parquet").to_pydict()
+    assert shards["shard"] == [0, 1] * 7
+    assert shards["window"] == [number for number in range(7) for _ in range(2)]
+
+
+def test_a_merged_table_has_the_bytes_that_one_shard_would_have_written(tmp_path: Path) -> None:
+    for name in ("one", "merged"):
+        with RunDirectory(tmp_path / name) as directory:
+            recorder = TableRecorder(directory, "windows", ["window", "start", "end", "runahead"], rows_per_part=3)
+            others = [TableRecorder(directory, name, ["window"], rows_per_part=3) for name in ("shards", "walltime")]
+            for n in range(10):
+                recorder.append((n, 2 * n, 3 * n, 5))
+                for other in others:
+                    other.append((n,))
+            for table in (recorder, *others):
+                table.close()
+            if name == "merged":
+                merge_window_tables(directory, [directory.metrics], rows_per_part=3)
+    tables = [(tmp_path / name / "metrics" / "windows.parquet").read_bytes() for name in ("one", "merged")]
+    assert tables[0] == tables[1]
+
+
+def test_shards_that_ran_other_windows_are_not_merged(tmp_path: Path) -> None:
+    parts = [tmp_path / "one", tmp_path / "other"]
+    for shard, path in enumerate(parts):
+        with RunDirectory(path) as directory:
+            metrics = WindowMetrics(directory, ["hot", "cold"], shard)
+            metrics.append(record(shard))
+            metrics.close()
+    with RunDirectory(tmp_path / "whole") as directory, pytest.raises(InternalError, match="different windows"):
+        merge_window_tables(directory, [path / "metrics" for path in parts])

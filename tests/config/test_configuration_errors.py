@@ -149,7 +149,7 @@ CASES = [
         "experimental.strace_logging_mode",
         "'on' is not one of",
     ),
-    (BASE + "distributed: {num_shards: 2}\n", 4, "distributed", "this release runs one"),
+    (BASE + "distributed: {num_shards: 2}\n", 4, "distributed", "say 'enabled: true'"),
     # hostnames
     (
         GENERAL + SWITCH + "hosts:\n  A_b: {network_node_id: 0, processes: []}\n",

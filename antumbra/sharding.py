@@ -1,0 +1,265 @@
+"""Shards: how many, who owns what, how they are connected, and how what they wrote becomes one run.
+
+A run with N shards is N processes of this program: forked here (`--shards N`), or started by MPI.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from antumbra.plan import Plan
+from bridge.bus import Bus, InProcessBus
+from bridge.errors import UserError
+from bridge.local_bus import fork_shards
+from bridge.metrics import merge_window_tables
+from bridge.mpi_bus import MpiBus, world_size
+from bridge.partition import (
+    PartitionMap,
+    community_partition,
+    contiguous_partition,
+    read_partition,
+)
+from bridge.rundir import HOSTS, METRICS, RunDirectory, disk_errors_reported
+from bridge.simtime import NS_PER_S
+from bridge.window_log import write_window_log
+from hot.section import FinalState, ProcessOutcome
+
+MESSAGES: Final = "messages"
+
+_ADDED_UP: Final = ("events_crossed", "bytes_crossed", "peak_memory_bytes")
+_OF_EACH_SHARD: Final = (
+    "barrier_idle_fraction",
+    "barrier_idle_seconds",
+    "deliver_wall_seconds",
+    "exchange_wall_seconds",
+    "participants",
+    "peak_memory_bytes",
+    "wall_seconds",
+)
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What one shard has to tell at the end of a run."""
+
+    shard: int
+    statistics: dict[str, Any]
+    outcomes: tuple[ProcessOutcome, ...]
+    messages: npt.NDArray[np.void] | None
+
+
+def decide_shard_count(plan: Plan, asked: int | None) -> tuple[int, bool]:
+    """Return the number of shards, and whether they are the ranks of an MPI world.
+
+    Parameters
+    ----------
+    plan
+        Its `distributed` section counts where nothing else is said.
+    asked
+        The number that the command line asks for.
+
+    Raises
+    ------
+    UserError
+        An MPI launcher has started another number of processes.
+    """
+    section = plan.sections.distributed
+    configured = section.num_shards if section.enabled else None
+    wanted = asked if asked is not None else configured
+    ranks = world_size()
+    if ranks == 1:
+        return wanted or 1, False
+    if wanted not in (None, ranks):
+        source = "--shards" if asked is not None else "distributed.num_shards"
+        raise UserError(
+            f"mpiexec has started {ranks} ranks, and {source} is {wanted}",
+            hint=f"one rank is one shard: mpiexec -n {wanted}",
+        )
+    return ranks, True
+
+
+def load_of_hosts(plan: Plan) -> list[float]:
+    """Estimate the load of each hot host: as many as its processes, and one for itself."""
+    return [1.0 + len(host.processes) for host in plan.hosts]
+
+
+def partition_of(plan: Plan, shards: int) -> PartitionMap:
+    """Return the partition to run with: that of `distributed.partition_file`, or one that is made here."""
+    file = plan.sections.distributed.partition_file
+    if file is None:
+        return contiguous_partition(plan.directory, shards, load_of_hosts(plan))
+    path = Path(file)
+    if not path.exists() and (plan.configuration.folder / path).exists():
+        path = plan.configuration.folder / path
+    return read_partition(path, plan.directory, shards)
+
+
+def propose_partition(plan: Plan, shards: int) -> PartitionMap:
+    """Make a partition that keeps hosts together that are close to each other."""
+    return community_partition(plan.directory, plan.paths, shards, load_of_hosts(plan))
+
+
+def connect(plan: Plan, shards: int, mpi: bool) -> Bus:
+    """Start what has to be started, and return this process's end of the bus.
+
+    With shards of one machine this returns once in each of their processes; see `fork_shards`.
+    """
+    patience_s = plan.sections.distributed.peer_timeout / NS_PER_S
+    if mpi:
+        bus = MpiBus(patience_s=patience_s)
+        if bus.shard_count != shards:
+            raise UserError(
+                f"MPI connects {bus.shard_count} ranks, and its launcher has announced {shards}",
+                hint="use the mpiexec of the MPI that mpi4py is built for",
+            )
+        return bus
+    return fork_shards(shards, patience_s=patience_s) if shards > 1 else InProcessBus()
+
+
+def copy_template(
+    template: str | None, target: Path, *, without: Iterable[str] = (), only: Iterable[str] | None = None
+) -> None:
+    """Copy Shadow's template directory into a run's directory.
+
+    Parameters
+    ----------
+    template
+        `general.template_directory`.
+    target
+        The run's directory, or that of a shard.
+    without
+        Hosts whose directories are left out.
+    only
+        Copy nothing but the directories of these hosts.
+    """
+    if template is None:
+        return
+    source = Path(template).expanduser()
+    if not source.is_dir():
+        raise UserError(f"there is no folder {source}", where="general.template_directory")
+    left_out = frozenset(without)
+    hosts = source / HOSTS
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if name in left_out] if Path(folder) == hosts else []
+
+    copies = [(source, target)] if only is None else [(hosts / name, target / HOSTS / name) for name in only]
+    with disk_errors_reported(target):
+        try:
+            for origin, copy in copies:
+                if origin.is_dir():
+                    shutil.copytree(origin, copy, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+        except shutil.Error as error:
+            raise UserError(str(error.args[0][0][2]), where="general.template_directory") from None
+
+
+def gather(bus: Bus, own: ShardResult) -> list[ShardResult]:
+    """Return what all shards have to tell, by shard. All have written everything once this returns."""
+    told = {
+        "statistics": own.statistics,
+        "outcomes": [asdict(outcome) for outcome in own.outcomes],
+    }
+    texts = bus.share(json.dumps(told).encode())
+    tables = bus.share(_array_bytes(own.messages))
+    return [
+        ShardResult(shard, content["statistics"], tuple(map(_outcome, content["outcomes"])), _array(table))
+        for shard, (content, table) in enumerate(zip(map(json.loads, texts), tables, strict=True))
+    ]
+
+
+def merge_results(results: Sequence[ShardResult], hostnames: Sequence[str]) -> ShardResult:
+    """Make the whole run's result of those of its shards.
+
+    Parameters
+    ----------
+    results
+        By shard.
+    hostnames
+        By HostId: processes are listed by host.
+    """
+    order = {name: number for number, name in enumerate(hostnames)}
+    outcomes = sorted(
+        (outcome for result in results for outcome in result.outcomes), key=lambda outcome: order[outcome.host]
+    )
+    processes = [entry for result in results for entry in result.statistics["processes"]]
+    processes.sort(key=lambda entry: order[entry["host"]])
+    statistics = dict(results[0].statistics)
+    for name in _ADDED_UP:
+        statistics[name] = sum(result.statistics[name] for result in results)
+    for name in statistics["participants"]:
+        statistics[name] = _added_up([result.statistics[name] for result in results if result.statistics[name]])
+        statistics["participants"][name] = _added_up([result.statistics["participants"][name] for result in results])
+    idle = [result.statistics["barrier_idle_fraction"] for result in results]
+    statistics |= {
+        "processes": processes,
+        "barrier_idle_fraction": sum(idle) / len(idle),
+        "cut": {what: [result.statistics["cut"][what] for result in results] for what in ("events", "bytes")},
+        "shards": [
+            {"shard": result.shard, **{name: result.statistics[name] for name in _OF_EACH_SHARD}} for result in results
+        ],
+    }
+    messages = next((result.messages for result in results if result.messages is not None), None)
+    return ShardResult(0, statistics, tuple(outcomes), messages)
+
+
+def merge_directories(directory: RunDirectory, participants: Sequence[str], shards: int, cold: int | None) -> None:
+    """Make one run's directory of those of its shards, which have ended.
+
+    Parameters
+    ----------
+    directory
+        The run's directory.
+    participants
+        Names of the participants.
+    shards
+        Number of shards.
+    cold
+        The shard that has the cold tail, if there is one.
+    """
+    folders = [directory.shard_directory(shard) for shard in range(shards)]
+    rows = merge_window_tables(directory, [folder / METRICS for folder in folders])
+    write_window_log(directory, participants, map(np.ndarray.tolist, rows))
+    for folder in folders:
+        directory.take_hosts(folder)
+    if cold is not None:
+        directory.take_table(folders[cold], MESSAGES)
+
+
+def _added_up(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up the counters of shards; what only one shard has is taken as it is."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(sorted(total.items()))
+
+
+def _outcome(told: Mapping[str, Any]) -> ProcessOutcome:
+    states = {name: FinalState(**told[name]) for name in ("expected", "actual")}
+    return ProcessOutcome(told["host"], told["program"], told["pid"], **states)
+
+
+def _array_bytes(array: npt.NDArray[np.void] | None) -> bytes:
+    if array is None:
+        return b""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array(data: bytes) -> npt.NDArray[np.void] | None:
+    if not data:
+        return None
+    array: npt.NDArray[np.void] = np.load(io.BytesIO(data), allow_pickle=False)
+    return array
