@@ -1,8 +1,7 @@
 /* Transfers bytes of a known pattern to ("up") or from ("down") tcp_server and checks them. */
 #include "transfer.h"
 
-static int connect_to(struct sockaddr_in server, struct transfer *transfer,
-                      const struct transfer_options *options) {
+static int connect_to(struct sockaddr_in server, struct transfer *transfer, const struct transfer_options *options) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     REQUIRE(fd >= 0);
     transfer_open(transfer, fd, options);
