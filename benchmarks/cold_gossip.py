@@ -141,8 +141,14 @@ def main() -> None:
         "--messages", type=int, default=20, help="published in the measured time; fewer above 100,000 identities"
     )
     arguments = parser.parse_args()
-    warm_up, _, _ = build(100, NS_PER_S * 2)
-    warm_up.run_until(2 * NS_PER_S)
+    warm_up, node, paths = build(100, NS_PER_S * 4)
+    warm_up.run_until(4 * NS_PER_S)
+    warm_up.message_table()
+    overlay = build_overlay(SEED, 0, 100, 50, 1, DEGREE, 12)
+    nowhere = np.zeros(0, dtype=np.int64)
+    traverse(
+        nowhere, overlay.row_start, overlay.neighbours, DEGREE, node, paths.latency_ns, np.zeros(100, dtype=np.int64)
+    )
     print(
         f"{'identities':>12} {'set-up s':>10} {'edge events':>14} {'M/s':>10} {'in order':>10} {'at random':>10}"
         f" {'B/identity':>12} {'in flight B':>14}"

@@ -24,10 +24,24 @@ from cold.boundary_kernels import (
 )
 from cold.jit import uint64
 from cold.messages import MessageTable
-from cold.state_kernels import IHAVE, IHAVE_ID, IWANT, MESSAGE, OUT_COUNT, PRUNE, State
+from cold.state_kernels import (
+    AUXILIARY_SHIFT,
+    HOPS_SHIFT,
+    IHAVE,
+    IHAVE_ID,
+    IWANT,
+    KIND_MASK,
+    MESSAGE,
+    MOST_HOPS,
+    OUT_COUNT,
+    PRUNE,
+    SLOT_MASK,
+    SLOT_SHIFT,
+    WORD,
+    State,
+)
 
 _EPOCH_NS = EPOCH * NS_PER_S
-_COUNTER_MASK = 0x7FFFFFFF
 
 
 class Boundary:
@@ -66,7 +80,7 @@ class Boundary:
     def decode(
         self, batch: EventBatch, messages: MessageTable, state: State, now: int
     ) -> tuple[State, npt.NDArray[np.int64]]:
-        """Turn packets into records for the calendar, int64[n, 4]; messages get their slots."""
+        """Turn packets into records for the calendar, int64[n, 3]; messages get their slots."""
         self.received += len(batch)
         # To numba an array that is read-only has another type, for which it would compile another kernel.
         payload = batch.payload if batch.payload.flags.writeable else batch.payload.copy()
@@ -79,7 +93,7 @@ class Boundary:
             self._port,
             self._directory.hot_count,
         )
-        records: list[tuple[int, int, int, int]] = []
+        records: list[tuple[int, int, int]] = []
         for row, (verdict, port, kind, number, count, body) in enumerate(verdicts.tolist()):
             source = int(batch.source[row])
             topic = self._topic_index.get(number)
@@ -95,28 +109,26 @@ class Boundary:
             self._hot_port[source] = port
             time = int(batch.deliver_time[row])
             ends = int(batch.destination[row]) << 32 | source
-            marks = (int(batch.source_event[row]) & _COUNTER_MASK) << 32
+            datagram = (int(batch.source_event[row]) & WORD) << AUXILIARY_SHIFT
             if kind in (IHAVE, IWANT):
                 ids = np.frombuffer(payload[body : body + 8 * count].tobytes(), dtype=">u8").tolist()
-                for message_id in dict.fromkeys(ids):
-                    if kind == IHAVE:
+                for message_id in sorted(set(ids)):
+                    if kind == IHAVE or messages.is_known(message_id):
                         state, slot = messages.reserve(state, message_id, topic, now, time)
-                    elif message_id in messages.slot_of:
-                        slot = messages.slot_of[message_id]
                     else:
                         self.dropped["iwant_of_unknown_id"] += 1
                         continue
                     state.last_reference[slot] = max(int(state.last_reference[slot]), time)
-                    records.append((time, ends, marks, slot << 8 | (IHAVE_ID if kind == IHAVE else IWANT)))
+                    records.append((time, ends, datagram | slot << SLOT_SHIFT | (IHAVE_ID if kind == IHAVE else IWANT)))
             elif kind == MESSAGE:
                 state, slot = self._take_message(payload, body, topic, time, messages, state, now)
                 if slot >= 0:
-                    hops = min(int.from_bytes(payload[body + 20 : body + 22].tobytes()), 255)
-                    records.append((time, ends, marks, hops << 40 | slot << 8 | MESSAGE))
+                    hops = min(int.from_bytes(payload[body + 20 : body + 22].tobytes()), MOST_HOPS)
+                    records.append((time, ends, hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE))
             else:
                 backoff_ms = int.from_bytes(payload[body : body + 4].tobytes()) if kind == PRUNE else 0
-                records.append((time, ends, marks | backoff_ms, topic << 8 | kind))
-        return state, np.array(records, dtype=np.int64).reshape(-1, 4)
+                records.append((time, ends, backoff_ms << AUXILIARY_SHIFT | topic << SLOT_SHIFT | kind))
+        return state, np.array(records, dtype=np.uint64).view(np.int64).reshape(-1, 3)
 
     def _take_message(
         self,
@@ -198,8 +210,8 @@ class Boundary:
         messages: MessageTable,
         data: npt.NDArray[np.uint8],
     ) -> None:
-        for row in np.flatnonzero(out[:, 3] & 255 == MESSAGE).tolist():
-            payload = messages.payload.get(int(out[row, 3] >> 8) & 0xFFFFFFFF)
+        for row in np.flatnonzero(out[:, 3] & KIND_MASK == MESSAGE).tolist():
+            payload = messages.payload.get(int(out[row, 3] >> SLOT_SHIFT) & SLOT_MASK)
             if payload is not None:
                 end = int(offset[row + 1])
                 data[end - len(payload) : end] = np.frombuffer(payload, dtype=np.uint8)

@@ -8,10 +8,14 @@ import numpy.typing as npt
 from cold.jit import int64, kernel, uint64
 from cold.state_kernels import (
     HELLO,
+    HOPS_SHIFT,
     IHAVE,
     IWANT,
+    KIND_MASK,
     MESSAGE,
     PRUNE,
+    SLOT_MASK,
+    SLOT_SHIFT,
     WORD,
     Int64Array,
     UInt8Array,
@@ -154,7 +158,7 @@ def packet_sizes(out: Int64Array, message_size: Int64Array) -> Int64Array:
     """Bytes of the packet that each record for a hot host becomes, int64[n]."""
     sizes = np.empty(len(out), dtype=np.int64)
     for index in range(len(out)):
-        kind, slot = out[index, 3] & 255, (out[index, 3] >> 8) & WORD
+        kind, slot = out[index, 3] & KIND_MASK, (out[index, 3] >> SLOT_SHIFT) & SLOT_MASK
         size = IP_HEADER + UDP_HEADER + HEADER
         if kind == PRUNE:
             size += 4
@@ -192,7 +196,7 @@ def write_packets(
         at, size = offset[index], offset[index + 1] - offset[index]
         peer, source = out[index, 1] >> 32, out[index, 1] & WORD
         auxiliary, what = out[index, 2] & WORD, out[index, 3]
-        kind, slot, hops = what & 255, (what >> 8) & WORD, what >> 40
+        kind, slot, hops = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK, what >> HOPS_SHIFT
 
         _put(data, at, 2, 0x4500)
         _put(data, at + 2, 2, size)

@@ -13,6 +13,8 @@ from cold.section import ColdSection
 
 _BANDWIDTH = 10**9
 _PORT = 9000
+#: Late enough for the first messages to have left every message cache, and their slots to be used again.
+_END = 12 * NS_PER_S
 
 
 def compile_kernels() -> None:
@@ -26,10 +28,10 @@ def compile_kernels() -> None:
     section = ColdSection.model_validate(
         {
             "populations": {"tail": {"count": 8, "port": _PORT}},
-            "publications": [{"topic": 1, "time": "1 s", "size": 100, "origin": 0}],
+            "publications": [{"topic": 1, "time": "1 s", "count": 40, "interval": "250 ms", "size": 100}],
         }
     )
-    engine = ColdEngine(section, directory, paths, 1, 5 * NS_PER_S)
+    engine = ColdEngine(section, directory, paths, 1, _END)
     source, destination = (int(address) for address in directory.address[:2])
     message = struct.pack(">HBBHHQIQHI", 0x4147, 1, 7, 1, 1, source << 32 | 1, source, 0, 0, 0)
     for datagram in (struct.pack(">HBBHH", 0x4147, 1, 1, 1, 0), message):
@@ -37,7 +39,8 @@ def compile_kernels() -> None:
         header = struct.pack(">BBHHHBBHII", 0x45, 0, 28 + len(datagram), 0, 0, 64, 17, 0, source, destination)
         offset, payload = pack_payloads([header + udp + datagram])
         engine.deliver(EventBatch.build([NS_PER_MS], [0], [1], [1], payload_offset=offset, payload=payload))
-    engine.run_until(5 * NS_PER_S)
+    engine.run_until(_END)
+    engine.message_table()
 
 
 if __name__ == "__main__":

@@ -17,26 +17,34 @@ from bridge.simtime import NEVER
 from cold.boundary import Boundary
 from cold.gossip_kernels import execute, note_needs, room_for
 from cold.jit import uint64
-from cold.messages import MessageTable
-from cold.overlay import build_overlay
+from cold.messages import MessageTable, aligned_zeros
+from cold.overlay import Overlay, build_overlay
 from cold.population import heartbeat_phases, link_rates, ports
 from cold.publications import PlannedMessage, plan_publications
 from cold.reference import by_reference
 from cold.section import ColdSection
 from cold.state_kernels import (
-    ACTIVE_COUNT,
     BACKOFF_COUNT,
+    CACHE_LINE,
     CHUNK,
     COUNTER_NAMES,
     CURSORS,
+    DOWNLINK_RATE,
+    DUE_COUNT,
     FREE_COUNT,
     FREE_HEAD,
     LINK_COUNT,
+    MESH_COUNT,
     NEEDED,
     OUT_COUNT,
     OUT_IDS_COUNT,
+    PHASE,
     POSITION,
     PUBLISH,
+    RANK,
+    RECENT,
+    SLOT_SHIFT,
+    UPLINK_RATE,
     Parameters,
     State,
     collect,
@@ -53,7 +61,9 @@ _LINKS_AT_FIRST = 256
 #: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
-_EVENT_ARRAYS = ("pool", "chunk_next", "staged", "due", "queue", "out", "out_ids")
+#: The events of a step should fit the second cache while they are sorted: so many identities take shorter steps.
+_MANY = 250_000
+_EVENT_ARRAYS = ("pool", "chunk_next", "due", "spare", "pending", "out", "out_ids")
 
 
 class ColdEngine:
@@ -84,12 +94,12 @@ class ColdEngine:
         self._plan: list[PlannedMessage] = plan_publications(section, directory, seed, stop_time_ns)
         self._planned = 0
         self._now = 0
-        self._step = min(paths.min_latency_ns, gossip.heartbeat)
         self._topics = list(section.topics)
         self._messages = MessageTable(self._topics, gossip.seen_ttl)
         self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl)
 
-        bucket_shift, buckets = _calendar_shape(paths)
+        bucket_shift, buckets = _calendar_shape(paths, self._identities)
+        self._longest_step = min(paths.min_latency_ns, gossip.heartbeat, 1 << bucket_shift)
         overlay = build_overlay(
             seed,
             self._hot_count,
@@ -100,7 +110,7 @@ class ColdEngine:
             gossip.d_high,
         )
         row_lengths = np.diff(overlay.row_start)
-        self._parameters = Parameters(
+        parameters = Parameters(
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
             hot_count=self._hot_count,
@@ -113,16 +123,18 @@ class ColdEngine:
             mcache_length=gossip.mcache_length,
             mcache_gossip=gossip.mcache_gossip,
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
-            flood_publish=gossip.flood_publish,
+            flood_publish=int(gossip.flood_publish),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
             largest_row=int(row_lengths.max()) + self._hot_count,
+            digit_bits=((self._identities - 1).bit_length() + 1) // 2,
+            first_member=RECENT + gossip.mcache_gossip,
         )
+        self._parameters = by_reference(parameters)
+        self._bucket_shift, self._first_member = bucket_shift, parameters.first_member
         n = self._identities
         phase = heartbeat_phases(seed, self._hot_count, n, gossip.heartbeat)
         identity_of_rank = np.argsort(phase, kind="stable").astype(np.int32)
-        phase_rank = np.empty(n, dtype=np.int32)
-        phase_rank[identity_of_rank] = np.arange(n, dtype=np.int32)
         cursor = np.zeros(CURSORS, dtype=np.int64)
         cursor[FREE_HEAD] = 0
         cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
@@ -130,41 +142,39 @@ class ColdEngine:
             "node": directory.node.astype(np.uint16),
             "latency": paths.latency_ns.astype(np.int64),
             "loss": paths.loss.astype(np.float64),
-            "uplink_rate": link_rates(directory.uplink_bps[self._hot_count :]),
-            "downlink_rate": link_rates(directory.downlink_bps[self._hot_count :]),
             "delay_quantiles": np.array(gossip.validation_delay, dtype=np.int64),
-            "uplink_free": np.zeros(n, dtype=np.int64),
-            "downlink_free": np.zeros(n, dtype=np.int64),
-            "packet_counter": np.zeros(n, dtype=np.int64),
             "asked_heartbeat": np.full(n, -1, dtype=np.int32),
-            "phase": phase,
-            "phase_rank": phase_rank,
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],
-            "heartbeat_needed": np.zeros(n, dtype=np.uint8),
-            **overlay._asdict(),
+            "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
+            "row_start": overlay.row_start,
+            "neighbours": overlay.neighbours,
+            "mesh": _mesh_rows(overlay, parameters.first_member),
             "link_head": np.full(n, -1, dtype=np.int32),
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
             **MessageTable.arrays(n, len(self._topics)),
-            "pool": np.zeros((_CHUNKS_AT_FIRST, CHUNK, 4), dtype=np.int64),
+            "pool": np.zeros((_CHUNKS_AT_FIRST * CHUNK, 3), dtype=np.int64),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
             "bucket_head": np.full(buckets, -1, dtype=np.int32),
-            "bucket_fill": np.full(buckets, CHUNK, dtype=np.int32),
+            "bucket_tail": np.zeros(buckets, dtype=np.int64),
             "bucket_first": np.full(buckets, NEVER, dtype=np.int64),
-            "staged": np.zeros((_DUE_AT_FIRST, 4), dtype=np.int64),
-            "due": np.zeros((_DUE_AT_FIRST, 4), dtype=np.int64),
-            "due_place": np.zeros(n, dtype=np.int32),
-            "active": np.zeros(n, dtype=np.int32),
-            "active_start": np.zeros(n + 1, dtype=np.int32),
-            "queue": np.zeros((2 * _DUE_AT_FIRST + 2, 4), dtype=np.int64),
+            "due": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
+            "spare": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
+            "pending": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
+            "digits": np.zeros((2, (1 << parameters.digit_bits) + 1), dtype=np.int32),
             "scratch": np.zeros(int(row_lengths.max()) + self._hot_count + gossip.d_lazy, dtype=np.uint32),
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
             "cursor": cursor,
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
         }
+        identity = arrays["identity"]
+        identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[self._hot_count :])
+        identity[:, UPLINK_RATE] = link_rates(directory.uplink_bps[self._hot_count :])
+        identity[:, PHASE] = phase
+        identity[identity_of_rank, RANK] = np.arange(n)
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state)
         note_needs(self._reference, self._parameters)
@@ -181,7 +191,7 @@ class ColdEngine:
             return EventBatch.empty()
         while self._next < window_end:
             start = self._next
-            end = min(window_end, start + self._step)
+            end = min(window_end, self._end_of_step(start))
             self._admit_publications(end)
             self._run_window(start, end)
             self._now = end
@@ -226,11 +236,12 @@ class ColdEngine:
 
     def mesh_degrees(self) -> npt.NDArray[np.uint8]:
         """Size of each identity's mesh, hot members included: uint8[topics, identities]."""
-        return self._state.mesh_count.copy()
+        return self._state.mesh[:, :, MESH_COUNT].astype(np.uint8)
 
     def meshes(self, topic: int = 0) -> list[list[int]]:
         """HostIds in each identity's mesh of a topic's index, in the order in which they joined it."""
-        counts, members = self._state.mesh_count[topic], self._state.mesh[topic]
+        rows = self._state.mesh[topic]
+        counts, members = rows[:, MESH_COUNT], rows[:, self._first_member :]
         return [row[:count].tolist() for row, count in zip(members, counts, strict=True)]
 
     def statistics(self) -> dict[str, object]:
@@ -241,7 +252,7 @@ class ColdEngine:
         """
         state = self._state
         event_bytes = sum(getattr(state, name).nbytes for name in _EVENT_ARRAYS)
-        unused = (len(state.message_id) - self._messages.most_alive) * (self._identities * 9)
+        unused = (len(state.message_id) - self._messages.most_alive) * (self._identities * 8)
         identity_bytes = sum(array.nbytes for array in state) - event_bytes - unused
         return {
             "identities": self._identities,
@@ -255,6 +266,13 @@ class ColdEngine:
             "bytes_per_identity": round(identity_bytes / self._identities, 1),
             "event_bytes": event_bytes,
         }
+
+    def _end_of_step(self, start: int) -> int:
+        """A step ends where a bucket does, if one ends soon enough: what is left of a bucket is put back."""
+        shift = self._bucket_shift
+        latest = start + self._longest_step
+        border = latest >> shift << shift
+        return border if border > start else latest
 
     def _find_next(self, now: int) -> int:
         planned = self._plan[self._planned].time if self._planned < len(self._plan) else NEVER
@@ -271,7 +289,7 @@ class ColdEngine:
             self._replace_state(state)
             address = message.message_id >> 32
             self._messages.describe(self._state, slot, message.time, message.origin, address, message.size)
-            records.append((message.time, message.origin << 32 | message.origin, 0, slot << 8 | PUBLISH))
+            records.append((message.time, message.origin << 32 | message.origin, slot << SLOT_SHIFT | PUBLISH))
         if records:
             self._insert(np.array(records, dtype=np.int64))
 
@@ -283,10 +301,11 @@ class ColdEngine:
         self._next = min(self._next, int(records[:, 0].min()))
 
     def _run_window(self, start: int, end: int) -> None:
+        self._ensure_chunks(len(self._state.bucket_head))
         if not collect(self._reference, self._parameters, start, end):
             self._ensure_due(int(self._state.cursor[NEEDED]))
             collect(self._reference, self._parameters, start, end)
-        while self._state.cursor[POSITION] < self._state.cursor[ACTIVE_COUNT]:
+        while self._state.cursor[POSITION] < self._state.cursor[DUE_COUNT]:
             events = execute(self._reference, self._parameters, start, end)
             if events:
                 self._make_room(events)
@@ -296,10 +315,10 @@ class ColdEngine:
         free = int(state.cursor[FREE_COUNT])
         if free >= count:
             return
-        chunks = len(state.pool)
+        chunks = len(state.chunk_next)
         more = max(chunks, count - free)
-        pool = np.zeros((chunks + more, CHUNK, 4), dtype=np.int64)
-        pool[:chunks] = state.pool
+        pool = np.zeros(((chunks + more) * CHUNK, 3), dtype=np.int64)
+        pool[: chunks * CHUNK] = state.pool
         chunk_next = np.concatenate([state.chunk_next, np.arange(chunks + 1, chunks + more + 1, dtype=np.int32)])
         chunk_next[-1] = state.cursor[FREE_HEAD]
         state.cursor[FREE_HEAD] = chunks
@@ -310,9 +329,9 @@ class ColdEngine:
         capacity = max(2 * len(self._state.due), count)
         self._replace_state(
             self._state._replace(
-                staged=np.zeros((capacity, 4), dtype=np.int64),
-                due=np.zeros((capacity, 4), dtype=np.int64),
-                queue=np.zeros((2 * capacity + 2, 4), dtype=np.int64),
+                due=np.zeros((capacity, 3), dtype=np.int64),
+                spare=np.zeros((capacity, 3), dtype=np.int64),
+                pending=np.zeros((capacity, 3), dtype=np.int64),
             )
         )
 
@@ -346,10 +365,23 @@ def _with_room(array: npt.NDArray[Scalar], used: int, more: int) -> npt.NDArray[
     return longer
 
 
-def _calendar_shape(paths: PathTable) -> tuple[int, int]:
+def _mesh_rows(overlay: Overlay, first_member: int) -> npt.NDArray[np.uint32]:
+    """`State.mesh` at the start, in rows of whole cache lines."""
+    topics, identities, room = overlay.mesh.shape
+    line = CACHE_LINE // 4
+    width = -(-(first_member + room) // line) * line
+    words = aligned_zeros(topics * identities, width // 2)
+    rows = words.view(np.uint32).reshape(topics, identities, width)
+    rows[:, :, MESH_COUNT] = overlay.mesh_count
+    rows[:, :, first_member : first_member + room] = overlay.mesh
+    return rows
+
+
+def _calendar_shape(paths: PathTable, identities: int) -> tuple[int, int]:
     """Shift of the time that gives a bucket, and the number of buckets, a power of two."""
     reachable = paths.latency_ns[paths.loss < 1.0]
     horizon = int(reachable.max(initial=paths.min_latency_ns)) + _RING_SLACK_NS
-    bucket_shift = max(paths.min_latency_ns.bit_length() - 1, (horizon // _MOST_BUCKETS).bit_length())
+    finest = paths.min_latency_ns.bit_length() - (1 if identities < _MANY else 3)
+    bucket_shift = max(finest, (horizon // _MOST_BUCKETS).bit_length())
     buckets = 1 << max((horizon >> bucket_shift).bit_length(), 6)
     return bucket_shift, buckets

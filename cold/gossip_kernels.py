@@ -10,18 +10,23 @@ id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/specs/tre
 
 from typing import Final
 
-import numpy as np
-
 from bridge.rng import Purpose, philox4x32
 from cold.jit import int64, kernel, uint64
+from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
 from cold.state_kernels import (
-    ACTIVE_COUNT,
+    ARRIVAL_SHIFT,
+    AUXILIARY_SHIFT,
     BACKOFF_COUNT,
+    BEAT,
     BYTES_SENT,
+    CACHE_LINE,
     CHUNK,
     CONTROL_RECEIVED,
     CONTROL_SENT,
+    DOWNLINK_FREE,
+    DOWNLINK_RATE,
+    DUE_COUNT,
     DUPLICATES,
     EDGE_EVENTS,
     EXPIRED,
@@ -31,6 +36,7 @@ from cold.state_kernels import (
     GRAFT,
     HEARTBEATS,
     HELLO,
+    HOPS_SHIFT,
     IHAVE,
     IHAVE_ID,
     IHAVE_RECEIVED,
@@ -39,26 +45,41 @@ from cold.state_kernels import (
     IWANT_RECEIVED,
     IWANT_SENT,
     IWANT_UNSERVED,
+    KIND_MASK,
     LEAVE,
     LINK_COUNT,
+    MESH_COUNT,
     MESSAGE,
     MESSAGES_RECEIVED,
     MESSAGES_SENT,
+    MOST_HOPS,
     NEVER,
     OUT_COUNT,
     OUT_IDS_COUNT,
+    PACKETS,
     PACKETS_LOST,
+    PHASE,
     POSITION,
     PRUNE,
     PUBLISH,
     PUBLISHED,
+    RANK,
     RATE_SHIFT,
+    RECENT,
+    SEEN,
+    SLOT_MASK,
+    SLOT_SHIFT,
+    UPLINK_FREE,
+    UPLINK_RATE,
     WORD,
-    Int64Array,
     Parameters,
     State,
-    UInt64Array,
+    is_needed,
+    lowest_bit,
+    precedes,
     push,
+    put_last_in_order,
+    set_needed,
 )
 
 # Plain integers: numba takes no members of an IntEnum from a global.
@@ -73,37 +94,44 @@ CONTROL_BYTES: Final = 36
 PRUNE_BYTES: Final = 40
 ID_BYTES: Final = 8
 MESSAGE_BYTES: Final = 62
+#: How many events before its execution the processor is told of what an event will touch.
+FAR_AHEAD: Final = 16
+AHEAD: Final = 8
 #: Most ids that one IHAVE or IWANT datagram carries.
 IDS_PER_DATAGRAM: Final = 128
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
-_DE_BRUIJN: Final = uint64(0x03F79D71B4CB0A89)
-_DE_BRUIJN_SHIFT: Final = uint64(58)
-_DE_BRUIJN_POSITION: Final = np.array(
-    [
-        *(0, 1, 48, 2, 57, 49, 28, 3, 61, 58, 50, 42, 38, 29, 17, 4),
-        *(62, 55, 59, 36, 53, 51, 43, 22, 45, 39, 33, 30, 24, 18, 12, 5),
-        *(63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21, 44, 32, 23, 11),
-        *(46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9, 13, 8, 7, 6),
-    ],
-    dtype=np.int64,
-)
 _UNIFORM_SHIFT: Final = uint64(11)
 _WORD_BITS: Final = uint64(32)
 _UNIFORM_SCALE: Final = 2.0**-53
 
 
 @kernel
-def lowest_bit(word: int) -> int:
-    """Position of the lowest set bit of a uint64 that is not 0 (Leiserson, Prokop, Randall 1998)."""
-    return _DE_BRUIJN_POSITION[((word & (~word + _ONE)) * _DE_BRUIJN) >> _DE_BRUIJN_SHIFT]
+def has_seen(state: State, identity: int, slot: int) -> bool:
+    """Whether the identity has the message."""
+    return has_copy(state, identity, slot) or state.saturated[slot] != 0
 
 
 @kernel
-def has(bits: UInt64Array, row: int, slot: int) -> bool:
-    """Whether `slot` is set in a row of words."""
-    return bits[row, slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO
+def has_copy(state: State, identity: int, slot: int) -> bool:
+    """Whether the identity has the message, and its arrival is still known."""
+    return state.identity[identity, SEEN + (slot >> 6)] >> (slot & 63) & 1 != 0
+
+
+@kernel
+def note_receipt(state: State, identity: int, slot: int, time: int, hops: int) -> None:
+    """Record the first copy of a message at an identity that has not seen it."""
+    state.identity[identity, SEEN + (slot >> 6)] |= int64(1) << (slot & 63)
+    state.arrival[slot, identity] = time << ARRIVAL_SHIFT | hops
+    reached = state.reached[slot] + 1
+    state.reached[slot] = reached
+    topic, word, bit = state.message_topic[slot], slot >> 6, _ONE << uint64(slot & 63)
+    if reached == len(state.identity):
+        state.saturated[slot] = 1
+        state.open_slots[topic, word] &= ~bit
+    elif reached == 1:
+        state.open_slots[topic, word] |= bit
 
 
 @kernel
@@ -122,20 +150,25 @@ def draw_words(parameters: Parameters, entity: int, purpose: int, counter: int) 
 
 
 @kernel
-def validated_at(state: State, parameters: Parameters, identity: int, slot: int) -> int:
-    """When an identity that has seen the message may forward it [ns]: a function of its arrival, never stored."""
-    arrival = state.arrival[slot, identity]
-    entity = identity + parameters.hot_count
-    if state.message_origin[slot] == entity:
-        return arrival
+def validation_delay(state: State, parameters: Parameters, identity: int, slot: int) -> int:
+    """How long an identity takes to validate a message of others [ns]."""
     count = len(state.delay_quantiles)
     if count == 1:
-        return arrival + state.delay_quantiles[0]
-    words = draw_words(parameters, entity, _VALIDATION, state.message_id[slot])
+        return state.delay_quantiles[0]
+    words = draw_words(parameters, identity + parameters.hot_count, _VALIDATION, state.message_id[slot])
     scaled = int64(words[0]) * (count - 1)
     segment, part = scaled >> 32, (scaled & WORD) >> 12
     low, high = state.delay_quantiles[segment], state.delay_quantiles[segment + 1]
-    return arrival + low + ((high - low) * part >> 20)
+    return low + ((high - low) * part >> 20)
+
+
+@kernel
+def validated_at(state: State, parameters: Parameters, identity: int, slot: int) -> int:
+    """When an identity that has seen the message may forward it [ns]: a function of its arrival, never stored."""
+    arrival = state.arrival[slot, identity] >> ARRIVAL_SHIFT
+    if state.message_origin[slot] == identity + parameters.hot_count:
+        return arrival
+    return arrival + validation_delay(state, parameters, identity, slot)
 
 
 @kernel
@@ -152,6 +185,19 @@ def is_lost(parameters: Parameters, source: int, counter: int, probability: floa
     words = draw_words(parameters, source, _PACKET_LOSS, counter)
     bits = uint64(words[0]) | uint64(words[1]) << _WORD_BITS
     return bool((bits >> _UNIFORM_SHIFT) * _UNIFORM_SCALE < probability)
+
+
+@kernel
+def send_out(state: State, arrival: int, ends: int, marks: int, what: int, ids: int) -> None:
+    """Note a packet for a hot host, with the next `ids` of ``state.out_ids``."""
+    index = state.cursor[OUT_COUNT]
+    state.cursor[OUT_COUNT] = index + 1
+    state.out[index, 0] = arrival
+    state.out[index, 1] = ends
+    state.out[index, 2] = marks
+    state.out[index, 3] = what
+    state.out[index, 4] = state.cursor[OUT_IDS_COUNT]
+    state.out[index, 5] = ids
 
 
 @kernel
@@ -175,27 +221,22 @@ def send(
     gets an event for each of an IWANT's ids.
     """
     source = identity + parameters.hot_count
-    free = max(state.uplink_free[identity], time) + (size * state.uplink_rate[identity] >> RATE_SHIFT)
-    state.uplink_free[identity] = free
-    counter = state.packet_counter[identity]
-    state.packet_counter[identity] = counter + 1
+    free = max(state.identity[identity, UPLINK_FREE], time) + (
+        size * state.identity[identity, UPLINK_RATE] >> RATE_SHIFT
+    )
+    state.identity[identity, UPLINK_FREE] = free
+    counter = state.identity[identity, PACKETS]
+    state.identity[identity, PACKETS] = counter + 1
     state.counters[BYTES_SENT] += size
     probability = state.loss[state.node[source], state.node[peer]]
     if probability > 0.0 and is_lost(parameters, source, counter, probability):
         state.counters[PACKETS_LOST] += 1
         return
     arrival = free + state.latency[state.node[source], state.node[peer]]
-    what = hops << 40 | slot << 8 | kind
+    what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | kind
     if peer < parameters.hot_count:
-        index = state.cursor[OUT_COUNT]
-        state.cursor[OUT_COUNT] = index + 1
         first_id = state.cursor[OUT_IDS_COUNT]
-        state.out[index, 0] = arrival
-        state.out[index, 1] = peer << 32 | source
-        state.out[index, 2] = counter << 32 | auxiliary
-        state.out[index, 3] = what
-        state.out[index, 4] = first_id
-        state.out[index, 5] = last - first
+        send_out(state, arrival, peer << 32 | source, counter << 32 | auxiliary, what, last - first)
         for position in range(first, last):
             state.out_ids[first_id + position - first] = state.message_id[state.wanted[position]]
         state.cursor[OUT_IDS_COUNT] = first_id + last - first
@@ -203,11 +244,11 @@ def send(
         for position in range(first, last):
             wanted = int64(state.wanted[position])
             state.last_reference[wanted] = max(state.last_reference[wanted], arrival)
-            push(state, parameters, arrival, peer << 32 | source, counter << 32, wanted << 8 | IWANT)
+            push(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
     else:
         if kind == MESSAGE:
             state.last_reference[slot] = max(state.last_reference[slot], arrival)
-        push(state, parameters, arrival, peer << 32 | source, counter << 32 | auxiliary, what)
+        push(state, parameters, arrival, peer << 32 | source, auxiliary << AUXILIARY_SHIFT | what)
 
 
 @kernel
@@ -231,10 +272,11 @@ def send_ids(
 
 
 @kernel
-def in_mesh(state: State, topic: int, identity: int, peer: int) -> bool:
+def in_mesh(state: State, parameters: Parameters, topic: int, identity: int, peer: int) -> bool:
     """Whether `peer` is in the identity's mesh."""
     found = False
-    for position in range(state.mesh_count[topic, identity]):
+    first = parameters.first_member
+    for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
         if state.mesh[topic, identity, position] == peer:
             found = True
     return found
@@ -326,36 +368,46 @@ def start_backoff(state: State, identity: int, peer: int, topic: int, end: int) 
 
 
 @kernel
-def leave_mesh(state: State, topic: int, identity: int, peer: int) -> None:
+def leave_mesh(state: State, parameters: Parameters, topic: int, identity: int, peer: int) -> None:
     """Take a peer out of the mesh, if it is there; the others keep their order."""
-    kept = 0
-    for position in range(state.mesh_count[topic, identity]):
+    first = parameters.first_member
+    kept = first
+    for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
         other = state.mesh[topic, identity, position]
         if other != peer:
             state.mesh[topic, identity, kept] = other
             kept += 1
-    state.mesh_count[topic, identity] = kept
+    state.mesh[topic, identity, MESH_COUNT] = kept - first
+
+
+@kernel
+def join_mesh(state: State, parameters: Parameters, topic: int, identity: int, peer: int) -> None:
+    """Put a peer into the mesh, where there is room."""
+    members = int64(state.mesh[topic, identity, MESH_COUNT])
+    state.mesh[topic, identity, parameters.first_member + members] = peer
+    state.mesh[topic, identity, MESH_COUNT] = members + 1
 
 
 @kernel
 def note_need(state: State, parameters: Parameters, identity: int) -> None:
     """Work out whether the identity's next heartbeat has something to do."""
     needed = False
-    for word in range(state.recent.shape[1]):
-        if state.recent[identity, word] != _ZERO:
-            needed = True
+    for topic in range(parameters.topics):
+        for interval in range(parameters.mcache_gossip):
+            if state.mesh[topic, identity, RECENT + interval] != 0:
+                needed = True
     if not needed:
         for topic in range(parameters.topics):
-            members = state.mesh_count[topic, identity]
+            members = int64(state.mesh[topic, identity, MESH_COUNT])
             if members < parameters.d_low and count_peers(state, identity, topic) > members:
                 needed = True
-    state.heartbeat_needed[state.phase_rank[identity]] = needed
+    set_needed(state, state.identity[identity, RANK], needed)
 
 
 @kernel
 def note_needs(state: State, parameters: Parameters) -> None:
     """Work out for every identity whether its next heartbeat has something to do."""
-    for identity in range(len(state.phase)):
+    for identity in range(len(state.identity)):
         note_need(state, parameters, identity)
 
 
@@ -369,61 +421,59 @@ def forward(
     """
     source = identity + parameters.hot_count
     topic = int64(state.message_topic[slot])
-    members = int64(state.mesh_count[topic, identity])
+    members = int64(state.mesh[topic, identity, MESH_COUNT])
     origin = state.message_origin[slot]
     size = MESSAGE_BYTES + state.message_size[slot]
-    duration = size * state.uplink_rate[identity] >> RATE_SHIFT
-    free = max(state.uplink_free[identity], time)
-    counter = state.packet_counter[identity]
+    duration = size * state.identity[identity, UPLINK_RATE] >> RATE_SHIFT
+    free = max(state.identity[identity, UPLINK_FREE], time)
+    counter = state.identity[identity, PACKETS]
     node = state.node[source]
     latest = state.last_reference[slot]
     words = draw_words(parameters, source, _FORWARD, state.message_id[slot])
-    position = int64(words[0]) * members >> 32
-    what = hops << 40 | slot << 8 | MESSAGE
+    position = parameters.first_member + (int64(words[0]) * members >> 32)
+    end = parameters.first_member + members
+    what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
     sent = 0
     for _ in range(members):
         peer = int64(state.mesh[topic, identity, position])
         position += 1
-        if position == members:
-            position = 0
+        if position == end:
+            position = parameters.first_member
         if peer in (came_from, origin):
             continue
         free += duration
         place = state.node[peer]
-        marks = counter << 32
-        counter += 1
-        sent += 1
         probability = state.loss[node, place]
-        if probability > 0.0 and is_lost(parameters, source, counter - 1, probability):
+        if probability > 0.0 and is_lost(parameters, source, counter + sent, probability):
             state.counters[PACKETS_LOST] += 1
-            continue
-        arrival = free + state.latency[node, place]
-        if peer < parameters.hot_count:
-            index = state.cursor[OUT_COUNT]
-            state.cursor[OUT_COUNT] = index + 1
-            state.out[index, 0] = arrival
-            state.out[index, 1] = peer << 32 | source
-            state.out[index, 2] = marks
-            state.out[index, 3] = what
-            state.out[index, 4] = 0
-            state.out[index, 5] = 0
         else:
-            latest = max(latest, arrival)
-            push(state, parameters, arrival, peer << 32 | source, marks, what)
+            arrival = free + state.latency[node, place]
+            if peer < parameters.hot_count:
+                send_out(state, arrival, peer << 32 | source, (counter + sent) << 32, what, 0)
+            else:
+                latest = max(latest, arrival)
+                push(state, parameters, arrival, peer << 32 | source, what)
+        sent += 1
     state.last_reference[slot] = latest
-    state.uplink_free[identity] = free
-    state.packet_counter[identity] = counter
+    state.identity[identity, UPLINK_FREE] = free
+    state.identity[identity, PACKETS] = counter + sent
     state.counters[BYTES_SENT] += sent * size
     state.counters[MESSAGES_SENT] += sent
 
 
 @kernel
 def remember(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
-    """Put a message into the message cache: the next heartbeats gossip about it."""
-    state.recent[identity, slot >> 6] |= _ONE << uint64(slot & 63)
-    state.heartbeat_needed[state.phase_rank[identity]] = 1
-    kept_until = time + (parameters.mcache_length + 1) * parameters.heartbeat_ns
-    state.last_reference[slot] = max(state.last_reference[slot], kept_until)
+    """Put a message into the message cache: the next heartbeats gossip about it.
+
+    Of its per-identity state, hot hosts can see something for as long as it is cached; cold ones ask only for what
+    they have not seen, and every event that can make them is in the calendar already.
+    """
+    cached = next_heartbeat(parameters, state.identity[identity, PHASE], time)
+    state.mesh[state.message_topic[slot], identity, RECENT + cached % parameters.mcache_gossip] += 1
+    set_needed(state, state.identity[identity, RANK], True)
+    if parameters.hot_count > 0:
+        kept_until = time + (parameters.mcache_length + 1) * parameters.heartbeat_ns
+        state.last_reference[slot] = max(state.last_reference[slot], kept_until)
 
 
 @kernel
@@ -431,9 +481,7 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
     """Send a message of one's own: to all known peers (flood publish), or to the mesh."""
     topic = int64(state.message_topic[slot])
     state.counters[PUBLISHED] += 1
-    state.seen[identity, slot >> 6] |= _ONE << uint64(slot & 63)
-    state.arrival[slot, identity] = time
-    state.hops[slot, identity] = 0
+    note_receipt(state, identity, slot, time, 0)
     remember(state, parameters, time, identity, slot)
     if not parameters.flood_publish:
         forward(state, parameters, time, identity, slot, -1, 0)
@@ -454,10 +502,10 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
     candidates = 0
     for index in range(count_peers(state, identity, topic)):
         peer = peer_at(state, identity, topic, index)
-        if not in_mesh(state, topic, identity, peer) and not in_backoff(state, identity, peer, topic, time):
+        if not in_mesh(state, parameters, topic, identity, peer) and not in_backoff(state, identity, peer, topic, time):
             state.scratch[candidates] = peer
             candidates += 1
-    missing = min(parameters.d - int64(state.mesh_count[topic, identity]), candidates)
+    missing = min(parameters.d - int64(state.mesh[topic, identity, MESH_COUNT]), candidates)
     for turn in range(missing):
         words = draw_words(
             parameters, identity + parameters.hot_count, _GRAFT_PEERS, heartbeat << 24 | topic << 16 | turn
@@ -465,8 +513,7 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
         pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
         peer = int64(state.scratch[pick])
         state.scratch[pick] = state.scratch[turn]
-        state.mesh[topic, identity, state.mesh_count[topic, identity]] = peer
-        state.mesh_count[topic, identity] += 1
+        join_mesh(state, parameters, topic, identity, peer)
         send(state, parameters, time, identity, peer, CONTROL_BYTES, GRAFT, topic, 0, 0, 0, 0)
         state.counters[CONTROL_SENT] += 1
 
@@ -475,12 +522,12 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
 def choose_gossip_peers(state: State, parameters: Parameters, identity: int, topic: int, heartbeat: int) -> int:
     """Choose up to D_lazy random known peers outside the mesh into `state.scratch`; returns how many."""
     known = count_peers(state, identity, topic)
-    outside = known - state.mesh_count[topic, identity]
+    outside = known - int64(state.mesh[topic, identity, MESH_COUNT])
     chosen = 0
     if outside <= parameters.d_lazy:
         for index in range(known):
             peer = peer_at(state, identity, topic, index)
-            if not in_mesh(state, topic, identity, peer):
+            if not in_mesh(state, parameters, topic, identity, peer):
                 state.scratch[chosen] = peer
                 chosen += 1
         return chosen
@@ -494,7 +541,7 @@ def choose_gossip_peers(state: State, parameters: Parameters, identity: int, top
             if chosen == parameters.d_lazy:
                 return chosen
             peer = peer_at(state, identity, topic, int64(word) * known >> 32)
-            fresh = not in_mesh(state, topic, identity, peer)
+            fresh = not in_mesh(state, parameters, topic, identity, peer)
             for position in range(chosen):
                 if state.scratch[position] == peer:
                     fresh = False
@@ -510,23 +557,14 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
     A mesh cannot be above D_high: a GRAFT finds room below it or is answered by PRUNE.
     """
     state.counters[HEARTBEATS] += 1
-    number = next_heartbeat(parameters, state.phase[identity], time)
+    number = next_heartbeat(parameters, state.identity[identity, PHASE], time)
     for topic in range(parameters.topics):
-        if state.mesh_count[topic, identity] < parameters.d_low:
+        if state.mesh[topic, identity, MESH_COUNT] < parameters.d_low:
             graft_peers(state, parameters, time, identity, topic, number)
-        ids = 0
-        for word in range(state.recent.shape[1]):
-            left = state.recent[identity, word] & state.topic_slots[topic, word]
-            while left != _ZERO:
-                slot = word * 64 + lowest_bit(left)
-                left &= left - _ONE
-                cached = next_heartbeat(
-                    parameters, state.phase[identity], validated_at(state, parameters, identity, slot)
-                )
-                state.wanted[ids] = slot
-                ids += 1
-                if number - cached >= parameters.mcache_gossip - 1:
-                    state.recent[identity, word] &= ~(_ONE << uint64(slot & 63))
+        ids = int64(0)
+        for interval in range(parameters.mcache_gossip):
+            ids += state.mesh[topic, identity, RECENT + interval]
+        state.mesh[topic, identity, RECENT + (number + 1) % parameters.mcache_gossip] = 0
         if ids == 0:
             continue
         size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
@@ -534,26 +572,45 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
         for position in range(chosen):
             peer = int64(state.scratch[position])
             if peer < parameters.hot_count:
-                send_ids(state, parameters, time, identity, peer, IHAVE, topic, ids)
+                listed = list_recent(state, parameters, time, identity, topic, number)
+                send_ids(state, parameters, time, identity, peer, IHAVE, topic, listed)
             else:
-                send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number, 0, 0)
+                send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
         state.counters[IHAVE_SENT] += chosen
     note_need(state, parameters, identity)
 
 
 @kernel
+def list_recent(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
+    """List in `state.wanted` what the identity has cached in the last intervals before its heartbeat `number`."""
+    count = 0
+    for word in range(state.topic_slots.shape[1]):
+        left = state.topic_slots[topic, word] & uint64(state.identity[identity, SEEN + word])
+        while left != _ZERO:
+            slot = word * 64 + lowest_bit(left)
+            left &= left - _ONE
+            cached_at = validated_at(state, parameters, identity, slot)
+            cached = next_heartbeat(parameters, state.identity[identity, PHASE], cached_at)
+            if cached_at <= time and number - cached < parameters.mcache_gossip:
+                state.wanted[count] = slot
+                count += 1
+    return count
+
+
+@kernel
 def want(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> bool:
     """Whether to ask for a message: not seen, not too old, not asked for in this heartbeat interval. Marks it asked."""
-    if has(state.seen, identity, slot) or time >= state.message_expiry[slot]:
+    if has_seen(state, identity, slot) or time >= state.message_expiry[slot]:
         return False
-    interval = next_heartbeat(parameters, state.phase[identity], time)
+    interval = next_heartbeat(parameters, state.identity[identity, PHASE], time)
     if state.asked_heartbeat[identity] != interval:
         state.asked_heartbeat[identity] = interval
         for word in range(state.asked.shape[1]):
             state.asked[identity, word] = _ZERO
-    if has(state.asked, identity, slot):
+    bit = _ONE << uint64(slot & 63)
+    if state.asked[identity, slot >> 6] & bit != _ZERO:
         return False
-    state.asked[identity, slot >> 6] |= _ONE << uint64(slot & 63)
+    state.asked[identity, slot >> 6] |= bit
     return True
 
 
@@ -563,17 +620,20 @@ def receive_ihave(
 ) -> None:
     """Take a cold peer's IHAVE: what it had cached at its heartbeat `number`, and this identity has not seen."""
     other = sender - parameters.hot_count
-    sent_at = state.phase[other] + number * parameters.heartbeat_ns
+    phase = state.identity[other, PHASE]
+    sent_at = phase + number * parameters.heartbeat_ns
     count = 0
-    for word in range(state.seen.shape[1]):
-        left = state.topic_slots[topic, word] & state.seen[other, word] & ~state.seen[identity, word]
+    for word in range(state.open_slots.shape[1]):
+        left = state.open_slots[topic, word] & ~uint64(state.identity[identity, SEEN + word])
+        if left != _ZERO:
+            left &= uint64(state.identity[other, SEEN + word])
         while left != _ZERO:
             slot = word * 64 + lowest_bit(left)
             left &= left - _ONE
             cached_at = validated_at(state, parameters, other, slot)
             if cached_at > sent_at:
                 continue
-            cached = next_heartbeat(parameters, state.phase[other], cached_at)
+            cached = next_heartbeat(parameters, phase, cached_at)
             if number - cached < parameters.mcache_gossip and want(state, parameters, time, identity, slot):
                 state.wanted[count] = slot
                 count += 1
@@ -586,15 +646,15 @@ def receive_ihave(
 def answer_iwant(state: State, parameters: Parameters, time: int, identity: int, sender: int, slot: int) -> None:
     """Send the message, if it is still in the message cache."""
     state.counters[IWANT_RECEIVED] += 1
-    if has(state.seen, identity, slot) and time < state.message_expiry[slot]:
+    if has_copy(state, identity, slot) and time < state.message_expiry[slot]:
         cached_at = validated_at(state, parameters, identity, slot)
         if cached_at < time:
-            phase = state.phase[identity]
+            phase = state.identity[identity, PHASE]
             age = next_heartbeat(parameters, phase, time) - next_heartbeat(parameters, phase, cached_at)
             if age < parameters.mcache_length:
-                hops = int64(state.hops[slot, identity])
+                hops = state.arrival[slot, identity] & MOST_HOPS
                 if state.message_origin[slot] != identity + parameters.hot_count:
-                    hops = min(hops + 1, 255)
+                    hops = min(hops + 1, MOST_HOPS)
                 size = MESSAGE_BYTES + state.message_size[slot]
                 send(state, parameters, time, identity, sender, size, MESSAGE, slot, hops, 0, 0, 0)
                 state.counters[MESSAGES_SENT] += 1
@@ -621,18 +681,17 @@ def receive_control(
             send(state, parameters, time, identity, sender, CONTROL_BYTES, HELLO, topic, 0, 0, 0, 0)
             state.counters[CONTROL_SENT] += 1
     elif kind == LEAVE:
-        leave_mesh(state, topic, identity, sender)
+        leave_mesh(state, parameters, topic, identity, sender)
         link = find_link(state, identity, sender, topic)
         if link >= 0:
             state.link[link, 3] = 0
     elif kind == GRAFT:
         if is_hot:
             learn_peer(state, identity, sender, topic)
-        if not in_mesh(state, topic, identity, sender):
-            members = state.mesh_count[topic, identity]
+        if not in_mesh(state, parameters, topic, identity, sender):
+            members = int64(state.mesh[topic, identity, MESH_COUNT])
             if members < parameters.d_high and not in_backoff(state, identity, sender, topic, time):
-                state.mesh[topic, identity, members] = sender
-                state.mesh_count[topic, identity] = members + 1
+                join_mesh(state, parameters, topic, identity, sender)
             else:
                 send(
                     state,
@@ -650,49 +709,19 @@ def receive_control(
                 )
                 state.counters[CONTROL_SENT] += 1
     else:
-        leave_mesh(state, topic, identity, sender)
+        leave_mesh(state, parameters, topic, identity, sender)
         start_backoff(state, identity, sender, topic, time + auxiliary * 1_000_000)
     note_need(state, parameters, identity)
 
 
 @kernel
-def rank_of(kind: int) -> int:
-    """Order of the classes of events of one identity at the same time: from the network first."""
-    return max(kind, IHAVE_ID)
-
-
-@kernel
-def precedes(state: State, left: Int64Array, right: Int64Array) -> bool:
-    """Whether the record `left` comes before `right` where both have the same time and destination."""
-    left_kind, right_kind = left[3] & 255, right[3] & 255
-    if rank_of(left_kind) != rank_of(right_kind):
-        return rank_of(left_kind) < rank_of(right_kind)
-    if left_kind <= IHAVE_ID:
-        if left[1] != right[1]:
-            return left[1] < right[1]
-        if left[2] >> 32 != right[2] >> 32:
-            return left[2] < right[2]
-    left_slot, right_slot = (left[3] >> 8) & WORD, (right[3] >> 8) & WORD
-    return state.message_id[left_slot] < state.message_id[right_slot]
-
-
-@kernel
-def enqueue(state: State, count: int, time: int, ends: int, marks: int, what: int) -> None:
-    """Put a record among the `count` in `state.queue` that are there, in order."""
-    state.queue[count, 0] = time
-    state.queue[count, 1] = ends
-    state.queue[count, 2] = marks
-    state.queue[count, 3] = what
-    hole = count
-    while hole > 0 and (
-        state.queue[hole - 1, 0] > time
-        or (state.queue[hole - 1, 0] == time and precedes(state, state.queue[hole], state.queue[hole - 1]))
-    ):
-        for column in range(4):
-            carried = state.queue[hole - 1, column]
-            state.queue[hole - 1, column] = state.queue[hole, column]
-            state.queue[hole, column] = carried
-        hole -= 1
+def schedule(state: State, first: int, count: int, time: int, ends: int, what: int) -> int:
+    """Put a record among those from `first` to `count` in `state.pending`, in order; returns how many there are."""
+    state.pending[count, 0] = time
+    state.pending[count, 1] = ends
+    state.pending[count, 2] = what
+    put_last_in_order(state, state.pending, first, count)
+    return count + 1
 
 
 @kernel
@@ -719,6 +748,81 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
 
 
 @kernel
+def receive_message(state: State, parameters: Parameters, time: int, identity: int, slot: int, hops: int) -> int:
+    """Take a copy of a message; returns when it may be forwarded [ns], or NEVER if it is not the first."""
+    if time >= state.message_expiry[slot]:
+        state.counters[EXPIRED] += 1
+        return NEVER
+    size = MESSAGE_BYTES + state.message_size[slot]
+    received = max(time, state.identity[identity, DOWNLINK_FREE]) + (
+        size * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
+    )
+    state.identity[identity, DOWNLINK_FREE] = received
+    state.counters[MESSAGES_RECEIVED] += 1
+    if has_seen(state, identity, slot):
+        state.counters[DUPLICATES] += 1
+        return NEVER
+    note_receipt(state, identity, slot, received, hops)
+    ready = received + validation_delay(state, parameters, identity, slot)
+    state.last_reference[slot] = max(state.last_reference[slot], ready)
+    return ready
+
+
+@kernel
+def receive_alone(state: State, parameters: Parameters, index: int, identity: int, end: int) -> None:
+    """Execute the MESSAGE at `index` of `due` where it is all that the identity has to do in the window."""
+    time, ends, what = state.due[index, 0], state.due[index, 1], state.due[index, 2]
+    slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
+    state.counters[EDGE_EVENTS] += 1
+    ready = receive_message(state, parameters, time, identity, slot, hops)
+    if ready < end:
+        state.counters[FORWARDS] += 1
+        remember(state, parameters, ready, identity, slot)
+        forward(state, parameters, ready, identity, slot, ends & WORD, min(hops + 1, MOST_HOPS))
+    elif ready < NEVER:
+        following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
+        push(state, parameters, ready, (identity + parameters.hot_count) << 32 | ends & WORD, following)
+
+
+@kernel
+def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
+    """Have the processor fetch what the event at `position` of `due` will touch for certain."""
+    ends, what = state.due[position, 1], state.due[position, 2]
+    identity = (ends >> 32) - parameters.hot_count
+    prefetch(state.identity, identity * state.identity.shape[1])
+    kind = what & KIND_MASK
+    if kind == FORWARD:
+        look_at_mesh(state, identity, (what >> SLOT_SHIFT) & SLOT_MASK)
+    elif kind == IHAVE:
+        prefetch(state.identity, ((ends & WORD) - parameters.hot_count) * state.identity.shape[1])
+    elif kind == BEAT:
+        prefetch(state.mesh, identity * state.mesh.shape[2])
+        prefetch(state.row_start, identity)
+
+
+@kernel
+def look_ahead(state: State, parameters: Parameters, position: int) -> None:
+    """Have the processor fetch what the event at `position` of `due` will touch as things are."""
+    what = state.due[position, 2]
+    identity = (state.due[position, 1] >> 32) - parameters.hot_count
+    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
+    if kind == MESSAGE:
+        if not has_copy(state, identity, slot):
+            prefetch(state.arrival, slot * len(state.identity) + identity)
+            look_at_mesh(state, identity, slot)
+    elif kind == BEAT:
+        for peer in range(state.row_start[identity], state.row_start[identity + 1], CACHE_LINE // 4):
+            prefetch(state.neighbours, peer)
+
+
+@kernel
+def look_at_mesh(state: State, identity: int, slot: int) -> None:
+    """Have the processor fetch the mesh on which the identity would forward a message."""
+    row = max(state.message_topic[slot], 0) * len(state.identity) + identity
+    prefetch(state.mesh, row * state.mesh.shape[2])
+
+
+@kernel
 def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
     """Execute the collected events in [start, end), from ``cursor[POSITION]`` on.
 
@@ -727,73 +831,68 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
     """
     hot_count = parameters.hot_count
     turn = start - start % parameters.heartbeat_ns
-    for active in range(state.cursor[POSITION], state.cursor[ACTIVE_COUNT]):
-        identity = int64(state.active[active])
-        first, last = int64(state.active_start[active]), int64(state.active_start[active + 1])
-        if not has_room(state, parameters, last - first):
-            state.cursor[POSITION] = active
-            return last - first + 1
-        count = 0
-        for record in range(first, last):
-            enqueue(
-                state,
-                count,
-                state.due[record, 0],
-                state.due[record, 1],
-                state.due[record, 2],
-                state.due[record, 3],
-            )
-            count += 1
-        state.due_place[identity] = 0
+    due_count = state.cursor[DUE_COUNT]
+    last = state.cursor[POSITION]
+    while last < due_count:
+        index = last
+        here = state.due[index, 1] >> 32
+        last += 1
+        while last < due_count and state.due[last, 1] >> 32 == here:
+            last += 1
+        if not has_room(state, parameters, last - index):
+            state.cursor[POSITION] = index
+            return last - index
+        for ahead in range(index + FAR_AHEAD, min(last + FAR_AHEAD, due_count)):
+            look_far_ahead(state, parameters, ahead)
+        for ahead in range(index + AHEAD, min(last + AHEAD, due_count)):
+            look_ahead(state, parameters, ahead)
 
-        phase = state.phase[identity]
-        beat = turn + phase
+        # The mask tells the compiler that it is not negative.
+        identity = (here - hot_count) & WORD
+        beat = turn + state.identity[identity, PHASE]
         if beat < start:
             beat += parameters.heartbeat_ns
-        here = (identity + hot_count) << 32
-        index = 0
+        if beat >= end:
+            beat = NEVER
+        if last - index == 1 and beat == NEVER and state.due[index, 2] & KIND_MASK == MESSAGE:
+            receive_alone(state, parameters, index, identity, end)
+            continue
+        waiting = pending = 0
         asking = 0
         while True:
-            time = state.queue[index, 0] if index < count else NEVER
-            if beat < time and beat < end:
-                if state.heartbeat_needed[state.phase_rank[identity]]:
+            time = state.due[index, 0] if index < last else NEVER
+            is_own = waiting < pending and (
+                state.pending[waiting, 0] < time
+                or (state.pending[waiting, 0] == time and precedes(state, state.pending[waiting], state.due[index]))
+            )
+            if is_own:
+                time = state.pending[waiting, 0]
+            if beat < time:
+                if is_needed(state, state.identity[identity, RANK]):
                     heartbeat(state, parameters, beat, identity)
-                beat += parameters.heartbeat_ns
+                beat = NEVER
                 continue
-            if index == count:
+            if time == NEVER:
                 break
-            ends = state.queue[index, 1]
-            marks = state.queue[index, 2]
-            what = state.queue[index, 3]
-            index += 1
-            kind, slot, hops = what & 255, (what >> 8) & WORD, what >> 40
+            if is_own:
+                ends, what = state.pending[waiting, 1], state.pending[waiting, 2]
+                waiting += 1
+            else:
+                ends, what = state.due[index, 1], state.due[index, 2]
+                index += 1
+            kind = what & KIND_MASK
+            slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
+            auxiliary = (what >> AUXILIARY_SHIFT) & WORD
             source = ends & WORD
             if kind == MESSAGE:
                 state.counters[EDGE_EVENTS] += 1
-                if time >= state.message_expiry[slot]:
-                    state.counters[EXPIRED] += 1
-                    continue
-                size = MESSAGE_BYTES + state.message_size[slot]
-                received = max(time, state.downlink_free[identity]) + (
-                    size * state.downlink_rate[identity] >> RATE_SHIFT
-                )
-                state.downlink_free[identity] = received
-                state.counters[MESSAGES_RECEIVED] += 1
-                word, bit = slot >> 6, _ONE << uint64(slot & 63)
-                if state.seen[identity, word] & bit != _ZERO:
-                    state.counters[DUPLICATES] += 1
-                    continue
-                state.seen[identity, word] |= bit
-                state.arrival[slot, identity] = received
-                state.hops[slot, identity] = min(hops, 255)
-                ready = validated_at(state, parameters, identity, slot)
-                following = min(hops + 1, 255) << 40 | slot << 8 | FORWARD
-                state.last_reference[slot] = max(state.last_reference[slot], ready)
-                if ready < end:
-                    enqueue(state, count, ready, here | source, 0, following)
-                    count += 1
-                else:
-                    push(state, parameters, ready, here | source, 0, following)
+                ready = receive_message(state, parameters, time, identity, slot, hops)
+                if ready < NEVER:
+                    following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
+                    if ready < end:
+                        pending = schedule(state, waiting, pending, ready, here << 32 | source, following)
+                    else:
+                        push(state, parameters, ready, here << 32 | source, following)
             elif kind == FORWARD:
                 state.counters[FORWARDS] += 1
                 remember(state, parameters, time, identity, slot)
@@ -801,7 +900,7 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
             elif kind == IHAVE:
                 state.counters[EDGE_EVENTS] += 1
                 state.counters[IHAVE_RECEIVED] += 1
-                receive_ihave(state, parameters, time, identity, source, slot, marks & WORD)
+                receive_ihave(state, parameters, time, identity, source, slot, auxiliary)
             elif kind == IWANT:
                 state.counters[EDGE_EVENTS] += 1
                 answer_iwant(state, parameters, time, identity, source, slot)
@@ -809,14 +908,7 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
                 if want(state, parameters, time, identity, slot):
                     state.wanted[asking] = slot
                     asking += 1
-                last = (
-                    index == count
-                    or state.queue[index, 0] != time
-                    or state.queue[index, 1] != ends
-                    or state.queue[index, 2] >> 32 != marks >> 32
-                    or state.queue[index, 3] & 255 != IHAVE_ID
-                )
-                if last:
+                if index == last or not same_datagram(state, index - 1):
                     state.counters[EDGE_EVENTS] += 1
                     state.counters[IHAVE_RECEIVED] += 1
                     if asking > 0:
@@ -826,8 +918,20 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
                         asking = 0
             elif kind == PUBLISH:
                 publish(state, parameters, time, identity, slot)
-            else:
+            elif kind != BEAT:
                 state.counters[EDGE_EVENTS] += 1
-                receive_control(state, parameters, time, identity, source, kind, slot, marks & WORD)
-    state.cursor[POSITION] = state.cursor[ACTIVE_COUNT]
+                receive_control(state, parameters, time, identity, source, kind, slot, auxiliary)
+    state.cursor[POSITION] = due_count
     return 0
+
+
+@kernel
+def same_datagram(state: State, position: int) -> bool:
+    """Whether the record after `position` in `due` is an id of the same IHAVE of a hot host."""
+    what, following = state.due[position, 2], state.due[position + 1, 2]
+    return (
+        state.due[position, 0] == state.due[position + 1, 0]
+        and state.due[position, 1] == state.due[position + 1, 1]
+        and following & KIND_MASK == IHAVE_ID
+        and what >> AUXILIARY_SHIFT == following >> AUXILIARY_SHIFT
+    )

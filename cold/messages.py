@@ -1,17 +1,22 @@
 """The messages that the tail holds: their slots in the kernels' arrays, and what became of those that are gone.
 
-A message has a slot from when it enters the tail until `seen_ttl` after its publication, when no event refers to it any
-more: then its spread is summarised and the slot is free for another. When that happens cannot be seen from outside: a
-copy that arrives after the time to live is dropped, slot or not.
+A message has a slot from when it enters the tail until no event refers to it any more, and every identity has it or its
+`seen_ttl` has passed. Then its spread is summarised, the slot is free for another, and of the message remains what is
+known of it as a whole: that is enough to answer whatever hot hosts may still say about it. So when a slot is freed
+cannot be seen from outside: nobody asks for the message, copies are duplicates until its time to live ends, and a
+request comes too late for the message cache, for as long as which there was a reference to it.
 """
 
 import hashlib
-from typing import Any, Final
+import mmap
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cold.state_kernels import NEVER, State
+from bridge.errors import UserError
+from cold.message_kernels import first_arrivals, forget
+from cold.state_kernels import NEVER, SEEN, SLOT_MASK, State
 
 #: What `MessageTable.table` returns: one row per message, by (publish time, id). Delays are ns; -1 where nobody got it.
 TABLE_TYPE: Final = np.dtype(
@@ -30,6 +35,18 @@ TABLE_TYPE: Final = np.dtype(
     ]
 )
 _SLOTS_AT_FIRST: Final = 64
+#: Slots are looked through for some to free when as many are in use, and then when a share more are.
+_FEW: Final = 16
+
+
+class _Description(NamedTuple):
+    """What a message's publisher says about it."""
+
+    topic: int
+    publish_time: int
+    origin: int
+    origin_address: int
+    size: int
 
 
 class MessageTable:
@@ -62,6 +79,9 @@ class MessageTable:
         self._topics = topics
         self._seen_ttl_ns = seen_ttl_ns
         self._finished: list[tuple[tuple[int | float, ...], bytes]] = []
+        self._past: dict[int, _Description] = {}
+        self._returned: set[int] = set()
+        self._enough = _FEW
 
     @staticmethod
     def arrays(identities: int, topics: int) -> dict[str, npt.NDArray[np.generic]]:
@@ -75,13 +95,18 @@ class MessageTable:
             "message_expiry": np.full(slots, NEVER, dtype=np.int64),
             "last_reference": np.zeros(slots, dtype=np.int64),
             "wanted": np.zeros(slots, dtype=np.int32),
+            "reached": np.zeros(slots, dtype=np.int64),
+            "saturated": np.zeros(slots, dtype=np.uint8),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
-            "seen": np.zeros((identities, words), dtype=np.uint64),
-            "recent": np.zeros((identities, words), dtype=np.uint64),
+            "open_slots": np.zeros((topics, words), dtype=np.uint64),
+            "identity": aligned_zeros(identities, SEEN + words),
             "asked": np.zeros((identities, words), dtype=np.uint64),
             "arrival": np.zeros((slots, identities), dtype=np.int64),
-            "hops": np.zeros((slots, identities), dtype=np.uint8),
         }
+
+    def is_known(self, message_id: int) -> bool:
+        """Whether the message was ever published, as far as the tail has heard."""
+        return message_id in self._past or (message_id in self.slot_of and self.is_published(self.slot_of[message_id]))
 
     def is_published(self, slot: int) -> bool:
         """Whether more is known of the message than its id."""
@@ -106,7 +131,7 @@ class MessageTable:
         slot = self.slot_of.get(message_id)
         if slot is not None:
             return state, slot
-        if not self._free:
+        if not self._free or len(self.slot_of) >= self._enough:
             self._recycle(state, now)
         if not self._free:
             state = self._grow(state)
@@ -121,7 +146,15 @@ class MessageTable:
         state.message_size[slot] = 0
         state.message_expiry[slot] = NEVER
         state.last_reference[slot] = time
+        state.reached[slot] = 0
+        state.saturated[slot] = 0
         state.topic_slots[topic, slot >> 6] |= np.uint64(1 << (slot & 63))
+        past = self._past.get(message_id)
+        if past is not None:
+            self._returned.add(slot)
+            state.message_topic[slot] = past.topic
+            state.saturated[slot] = 1
+            self.describe(state, slot, past.publish_time, past.origin, past.origin_address, past.size)
         return state, slot
 
     def describe(self, state: State, slot: int, publish_time: int, origin: int, origin_address: int, size: int) -> None:
@@ -156,21 +189,25 @@ class MessageTable:
         return whole.digest()
 
     def _all(self, state: State) -> list[tuple[tuple[int | float, ...], bytes]]:
-        live = [self._summarise(state, slot) for slot in self.slot_of.values() if self._published[slot]]
+        live = [
+            self._summarise(state, slot)
+            for slot in self.slot_of.values()
+            if self._published[slot] and slot not in self._returned
+        ]
         return sorted([*self._finished, *live], key=lambda entry: (entry[0][5], entry[0][0]))
 
     def _summarise(self, state: State, slot: int) -> tuple[tuple[int | float, ...], bytes]:
-        got = (state.seen[:, slot >> 6] >> np.uint64(slot & 63) & np.uint64(1)).astype(np.bool_)
-        arrivals = np.where(got, state.arrival[slot], -1)
+        arrivals = first_arrivals(state.identity, slot, state.arrival[slot])
+        got = arrivals >= 0
         origin = int(state.message_origin[slot])
-        identities = len(got)
-        first_id = len(state.node) - identities
+        first_id = len(state.node) - len(got)
         if origin >= first_id:
             got[origin - first_id] = False
         delays = arrivals[got] - self.publish_time[slot]
-        quantiles: list[int] = [-1] * 4
+        quantiles = [-1] * 4
         if len(delays):
-            quantiles = [int(q) for q in np.percentile(delays, [50, 95, 99, 100], method="inverted_cdf")]
+            ranks = [(len(delays) * percent + 99) // 100 - 1 for percent in (50, 95, 99, 100)]
+            quantiles = np.partition(delays, ranks)[ranks].tolist()
         row = (
             int(state.message_id[slot]),
             origin,
@@ -184,34 +221,59 @@ class MessageTable:
         return row, hashlib.sha256(arrivals.astype(">i8").tobytes()).digest()
 
     def _recycle(self, state: State, now: int) -> None:
+        gone = np.zeros(state.asked.shape[1], dtype=np.uint64)
         for message_id, slot in list(self.slot_of.items()):
-            if max(int(state.last_reference[slot]), int(self._release[slot])) >= now:
+            is_over = state.saturated[slot] or int(self._release[slot]) < now
+            if not is_over or int(state.last_reference[slot]) >= now:
                 continue
-            if self._published[slot]:
+            if self._published[slot] and slot not in self._returned:
                 self._finished.append(self._summarise(state, slot))
-            word, mask = slot >> 6, np.uint64(~(1 << (slot & 63)) & 0xFFFFFFFFFFFFFFFF)
-            for bits in (state.seen, state.recent, state.asked):
-                bits[:, word] &= mask
-            state.topic_slots[:, word] &= mask
+                self._past[message_id] = _Description(
+                    int(state.message_topic[slot]),
+                    int(self.publish_time[slot]),
+                    int(state.message_origin[slot]),
+                    int(self.origin_address[slot]),
+                    int(state.message_size[slot]),
+                )
+            self._returned.discard(slot)
+            gone[slot >> 6] |= np.uint64(1 << (slot & 63))
             state.message_topic[slot] = -1
             self.payload.pop(slot, None)
             del self.slot_of[message_id]
             self._free.append(slot)
+        if gone.any():
+            forget(state.identity, state.asked, gone)
+            state.topic_slots[:] &= ~gone
+            state.open_slots[:] &= ~gone
+        self._enough = max(_FEW, len(self.slot_of) * 5 // 4)
 
     def _grow(self, state: State) -> State:
         """Double the number of slots."""
-        slots = len(state.message_id)
+        slots, words = len(state.message_id), state.asked.shape[1]
+        if 2 * slots > SLOT_MASK + 1:
+            raise UserError(f"more than {slots:,} messages are alive at once", hint="lower cold.gossip.seen_ttl")
         for name in ("publish_time", "origin_address", "_published", "_release"):
             setattr(self, name, _lengthened(getattr(self, name), 0, slots))
         self._free = list(range(2 * slots - 1, slots - 1, -1))
         rows = (
             *("message_id", "message_topic", "message_origin", "message_size", "message_expiry"),
-            *("last_reference", "wanted", "arrival", "hops"),
+            *("last_reference", "reached", "saturated", "wanted", "arrival"),
         )
-        words = ("topic_slots", "seen", "recent", "asked")
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, slots) for name in rows}
-        grown |= {name: _lengthened(getattr(state, name), 1, slots // 64) for name in words}
+        grown |= {name: _lengthened(getattr(state, name), 1, words) for name in ("topic_slots", "open_slots", "asked")}
+        grown["identity"] = aligned_zeros(len(state.identity), SEEN + 2 * words)
+        grown["identity"][:, : SEEN + words] = state.identity
         return state._replace(**grown)
+
+
+def aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.int64]:
+    """Zeros, int64[rows, columns], that begin at a page, in huge pages where the machine has them.
+
+    Events come to rows at random, so that with small pages each would cost a walk through the page tables besides.
+    """
+    memory = mmap.mmap(-1, max(rows * columns * 8, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype=np.int64, count=rows * columns).reshape(rows, columns)
 
 
 def _lengthened(array: npt.NDArray[np.generic], axis: int, more: int) -> npt.NDArray[np.generic]:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridge.rng import draw_u64_array
-from cold.overlay_kernels import add_to_mesh, rows_of_edges
+from cold.jit import uint64
+from cold.overlay_kernels import add_to_mesh, draw_keys, rows_of_edges
 from cold.purposes import ColdPurpose
 
 
@@ -30,7 +30,7 @@ class Overlay(NamedTuple):
 
 
 def _cycle(seed: int, first_id: int, count: int, number: int) -> npt.NDArray[np.uint32]:
-    draws = draw_u64_array(seed, np.arange(first_id, first_id + count), ColdPurpose.OVERLAY, number)
+    draws = draw_keys(uint64(seed), first_id, count, int(ColdPurpose.OVERLAY), number)
     return np.argsort(draws, kind="stable").astype(np.uint32)
 
 

@@ -3,10 +3,21 @@
 import numpy as np
 import numpy.typing as npt
 
+from bridge.rng import draw_u64
 from cold.jit import kernel
 
 Int64Array = npt.NDArray[np.int64]
 UInt32Array = npt.NDArray[np.uint32]
+UInt64Array = npt.NDArray[np.uint64]
+
+
+@kernel
+def draw_keys(seed: int, first_id: int, count: int, purpose: int, counter: int) -> UInt64Array:
+    """One draw for each of `count` entities from `first_id` on: uint64[count]."""
+    keys = np.empty(count, dtype=np.uint64)
+    for index in range(count):
+        keys[index] = draw_u64(seed, first_id + index, purpose, counter)
+    return keys
 
 
 @kernel

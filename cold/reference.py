@@ -1,9 +1,9 @@
-"""A named tuple of arrays, passed to kernels as one pointer.
+"""A named tuple of arrays or of integers, passed to kernels as one pointer.
 
 Numba passes a tuple by value: a call with forty arrays copies three hundred words, and LLVM takes minutes to compile a
 program of such calls. And numba leaves out the atomic counting of references only in functions whose arguments own
-nothing, or are plain arrays. So kernels get the address of a table with the address and shape of each array, and see it
-as a type of its own, whose attributes are arrays that own nothing. The `Reference` owns them.
+nothing, or are plain arrays. So kernels get the address of a table with each integer, and the address and shape of each
+array, and see it as a type of its own, whose attributes own nothing. The `Reference` owns them.
 
 Kernels are written, and type-checked, as if they got the tuple itself, which is what they get without a compiler.
 """
@@ -44,24 +44,28 @@ class ReferenceType(types.Type):
         words = 0
         for name, kind in fields:
             self.place[name] = words
-            words += 1 + kind.ndim
+            words += 1 + kind.ndim if isinstance(kind, types.Array) else 1
         digest = hashlib.sha256(repr(fields).encode()).hexdigest()[:16]
         super().__init__(name=f"Reference{digest}")
 
 
 class Reference:
-    """Python's side: the table, and the arrays that it points to."""
+    """Python's side: the table, and what it points to."""
 
     def __init__(self, fields: tuple[Any, ...]) -> None:
         names: tuple[str, ...] = fields._fields
         self._fields = fields
-        self._table = np.array([word for array in fields for word in (array.ctypes.data, *array.shape)], dtype=np.int64)
+        self._table = np.array([word for field in fields for word in _words_of(field)], dtype=np.int64)
         self.address = self._table.ctypes.data
         self.type = ReferenceType(tuple((name, numba.typeof(array)) for name, array in zip(names, fields, strict=True)))
 
 
+def _words_of(field: Any) -> tuple[int, ...]:
+    return (field.ctypes.data, *field.shape) if isinstance(field, np.ndarray) else (int(field),)
+
+
 def by_reference(fields: Fields) -> Fields:
-    """A reference to the C-contiguous arrays of a named tuple, for kernels only."""
+    """A reference to the C-contiguous arrays, or the integers, of a named tuple, for kernels only."""
     if numba.config.DISABLE_JIT:
         return fields
     return cast(Fields, Reference(fields))
@@ -106,6 +110,8 @@ def _load_field(context: Any, builder: Any, reference: ReferenceType, value: Any
         return loaded
 
     kind, first = reference.kind[name], reference.place[name]
+    if not isinstance(kind, types.Array):
+        return word(first)
     shape = [word(first + 1 + axis) for axis in range(kind.ndim)]
     item_size = ir.Constant(_WORD, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
     strides = [item_size]

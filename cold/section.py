@@ -154,11 +154,14 @@ class ColdSection(Section):
 
 
 def estimate_memory(section: ColdSection) -> int:
-    """Return the bytes that the tail is expected to need, with every publication alive at once.
+    """Return the bytes that the tail is expected to need, with every message alive for as long as `seen_ttl`.
 
     The constant covers the events in flight while a message spreads; `sim-stats.json` tells what a run took.
     """
-    messages = sum(publication.count for publication in section.publications)
+    messages = sum(
+        min(publication.count, section.gossip.seen_ttl // max(publication.interval, 1) + 1)
+        for publication in section.publications
+    )
     degree = min(section.overlay.degree, section.identity_count - 1)
-    per_identity = 1000 + 4 * degree + 60 * len(section.topics) + 9 * messages
+    per_identity = 1000 + 4 * degree + 72 * len(section.topics) + 8 * messages
     return section.identity_count * per_identity

@@ -1,13 +1,18 @@
 """The arrays that the kernels of gossip work on, and the calendar of events.
 
-A calendar is a ring of buckets of simulated time; a bucket is a list of chunks of records, so that pushing writes to a
-few hot cache lines and executing reads them in order. A record is four int64 words:
+A calendar is a ring of buckets of simulated time; a bucket is a list of chunks of records, first in, first out, so that
+pushing writes to a few hot cache lines and executing reads them in order. A record is three int64 words:
 
-    time | destination << 32 | source | counter << 32 | auxiliary | hops << 40 | slot << 8 | kind
+    time | destination << 32 | source | auxiliary << 32 | hops << 24 | slot << 4 | kind
 
-Destination and source are HostIds. The counter is the source's count of packets: with the time and the source it orders
-events, and it keys the draw of the packet's loss. Auxiliary is the heartbeat of an IHAVE, the backoff [ms] of a PRUNE.
-The slot of a message is its row in the message arrays; of GRAFT, PRUNE, HELLO, LEAVE and IHAVE it is the topic's index.
+Destination and source are HostIds. Auxiliary is the heartbeat of an IHAVE, the backoff [ms] of a PRUNE, the number of
+the datagram that an IHAVE_ID came in. The slot of a message is its row in the message arrays; of GRAFT, PRUNE, HELLO,
+LEAVE and IHAVE it is the topic's index. Packets of one source with one time of arrival keep the order in which they
+were sent, because every step from `push` to `execute` is stable.
+
+What an event touches lies together, against the rule that state is structure-of-arrays: that rule is for streaming,
+and events come to identities at random, so that each array costs a cache miss. A row of `identity` is what receiving
+touches, a row of `mesh` what forwarding touches besides; with the default parameters both are one cache line.
 """
 
 # To the type checker an element of an array is Any.
@@ -18,7 +23,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cold.jit import int64, kernel
+from cold.jit import int64, kernel, uint64
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
@@ -30,11 +35,43 @@ Float64Array = npt.NDArray[np.float64]
 
 NEVER: Final = 2**63 - 1
 WORD: Final = 0xFFFFFFFF
-CHUNK: Final = 128
+CHUNK_SHIFT: Final = 7
+CHUNK: Final = 1 << CHUNK_SHIFT
 #: Rates are ns per byte in fixed point.
 RATE_SHIFT: Final = 20
-#: Where more than one identity of this many is active, they are executed in their order in memory.
-SWEEP_SHARE: Final = 16
+CACHE_LINE: Final = 64
+
+# The third word of a record.
+KIND_MASK: Final = 15
+SLOT_SHIFT: Final = 4
+SLOT_MASK: Final = 0xFFFFF
+HOPS_SHIFT: Final = 24
+MOST_HOPS: Final = 255
+AUXILIARY_SHIFT: Final = 32
+
+# Columns of `identity`.
+DOWNLINK_FREE: Final = 0
+"""When the last queued byte has come in [ns]."""
+DOWNLINK_RATE: Final = 1
+"""ns per byte << RATE_SHIFT."""
+UPLINK_FREE: Final = 2
+UPLINK_RATE: Final = 3
+PACKETS: Final = 4
+"""Packets sent."""
+PHASE: Final = 5
+"""Time of the first heartbeat [ns]."""
+RANK: Final = 6
+"""Position of the identity in the order of phases."""
+SEEN: Final = 7
+"""The first of the words with a bit for each message received."""
+
+# Columns of `mesh`.
+MESH_COUNT: Final = 0
+RECENT: Final = 1
+"""The first of `mcache_gossip` counts: messages cached in each of the last intervals between heartbeats."""
+
+#: First arrivals are kept as time << ARRIVAL_SHIFT | hops.
+ARRIVAL_SHIFT: Final = 8
 
 # Kinds of events. The first eight arrive from the network and have the numbers of the datagram format where they can.
 HELLO: Final = 1
@@ -51,11 +88,13 @@ IHAVE_ID: Final = 8
 # Kinds that an identity schedules for itself.
 FORWARD: Final = 9
 PUBLISH: Final = 10
+#: A heartbeat that has something to do: names the identity, no more.
+BEAT: Final = 11
 
 # Entries of `cursor`.
 FREE_HEAD: Final = 0
 FREE_COUNT: Final = 1
-ACTIVE_COUNT: Final = 2
+DUE_COUNT: Final = 2
 POSITION: Final = 3
 OUT_COUNT: Final = 4
 OUT_IDS_COUNT: Final = 5
@@ -121,10 +160,15 @@ class Parameters(NamedTuple):
     mcache_length: int
     mcache_gossip: int
     prune_backoff_ms: int
-    flood_publish: bool
+    flood_publish: int
+    """1 or 0."""
     bucket_shift: int
     bucket_mask: int
     largest_row: int
+    digit_bits: int
+    """Half of the bits of the largest identity, rounded up."""
+    first_member: int
+    """Column of `State.mesh` where the members begin."""
 
 
 class State(NamedTuple):
@@ -137,41 +181,25 @@ class State(NamedTuple):
     """int64[L, L], ns."""
     loss: Float64Array
     """float64[L, L]."""
-    uplink_rate: Int64Array
-    """int64[N]: ns per byte << RATE_SHIFT."""
-    downlink_rate: Int64Array
     delay_quantiles: Int64Array
     """int64[quantiles]: of the validation delay, ns."""
 
     # Identities.
-    uplink_free: Int64Array
-    """int64[N]: when the last queued byte has left."""
-    downlink_free: Int64Array
-    packet_counter: Int64Array
-    """int64[N]: packets sent."""
-    seen: UInt64Array
-    """uint64[N, W]: messages received."""
-    recent: UInt64Array
-    """uint64[N, W]: messages that the next heartbeats gossip about."""
+    identity: Int64Array
+    """int64[N, SEEN + W]: the columns above, in rows that begin at a cache line where W is 1."""
     asked: UInt64Array
     """uint64[N, W]: messages asked for in the heartbeat interval `asked_heartbeat`."""
     asked_heartbeat: Int32Array
-    phase: Int64Array
-    """int64[N]: time of the first heartbeat."""
-    phase_rank: Int32Array
-    """int32[N]: position of the identity in the order of phases."""
     identity_of_rank: Int32Array
     sorted_phase: Int64Array
-    heartbeat_needed: UInt8Array
-    """uint8[N]: by phase rank: the next heartbeat has something to do."""
+    needed: UInt64Array
+    """uint64[N / 64 + 1]: a bit by phase rank: the next heartbeat has something to do."""
 
     # The overlay.
     row_start: Int64Array
     neighbours: UInt32Array
     mesh: UInt32Array
-    """uint32[T, N, D_high]: HostIds."""
-    mesh_count: UInt8Array
-    """uint8[T, N]."""
+    """uint32[T, N, width]: number of members, RECENT counts, and the members' HostIds."""
     link_head: Int32Array
     """int32[N]: newest link of the identity to a hot peer, or -1."""
     link: Int32Array
@@ -192,71 +220,128 @@ class State(NamedTuple):
     message_expiry: Int64Array
     last_reference: Int64Array
     """int64[S]: when nothing can refer to the message any more, as far as is known."""
+    reached: Int64Array
+    """int64[S]: identities that have the message."""
+    saturated: UInt8Array
+    """uint8[S]: every identity has the message."""
     topic_slots: UInt64Array
     """uint64[T, W]: slots in use."""
+    open_slots: UInt64Array
+    """uint64[T, W]: slots of messages that some identities have and some have not."""
     arrival: Int64Array
-    """int64[S, N]: time of the first receipt, valid where seen."""
-    hops: UInt8Array
-    """uint8[S, N]: hops of the first copy, at most 255."""
+    """int64[S, N]: first receipt, time << ARRIVAL_SHIFT | hops of that copy; valid where seen."""
 
     # The calendar and the window at work.
     pool: Int64Array
-    """int64[chunks, CHUNK, 4]."""
+    """int64[chunks * CHUNK, 3]."""
     chunk_next: Int32Array
+    """int32[chunks]: -1 in the last of a bucket."""
     bucket_head: Int32Array
-    bucket_fill: Int32Array
+    """int32[buckets]: first chunk, or -1."""
+    bucket_tail: Int64Array
+    """int64[buckets]: where in the pool the next record goes; a multiple of CHUNK where that takes a new chunk."""
     bucket_first: Int64Array
     """int64[buckets]: earliest time in the bucket."""
-    staged: Int64Array
-    """int64[capacity, 4]: due records as they come out of the calendar."""
     due: Int64Array
-    """int64[capacity, 4]: due records by destination."""
-    due_place: Int32Array
-    """int32[N]: 0 between windows; in `collect` the number of due records, then the place of the next."""
-    active: Int32Array
-    """int32[N]: identities with events, or with a heartbeat that has something to do."""
-    active_start: Int32Array
-    """int32[N + 1]: first record of each of `active` in `due`."""
-    queue: Int64Array
-    """int64[2 * capacity + 2, 4]: one identity's due records in order."""
+    """int64[capacity, 3]: records of the window."""
+    spare: Int64Array
+    """int64[capacity, 3]: the other side of sorting."""
+    digits: Int32Array
+    """int32[2, 2 ** digit_bits + 1]: how many records have each digit, then where the next goes."""
+    pending: Int64Array
+    """int64[capacity, 3]: what one identity scheduled for itself in this window, in order."""
     scratch: UInt32Array
     """uint32[peers of the largest row + hot peers]."""
     wanted: Int32Array
     """int32[S]."""
     out: Int64Array
-    """int64[capacity, 6]: records for hot hosts, then offset and count of their ids."""
+    """int64[capacity, 6]: records for hot hosts: time, peer << 32 | source, counter << 32 | auxiliary, hops and slot
+    and kind, then offset and count of their ids. The counter is the source's count of packets."""
     out_ids: UInt64Array
     cursor: Int64Array
     counters: Int64Array
 
 
+_ONE: Final = uint64(1)
+_ZERO: Final = uint64(0)
+_ALL: Final = uint64(0xFFFFFFFFFFFFFFFF)
+_DE_BRUIJN: Final = uint64(0x03F79D71B4CB0A89)
+_DE_BRUIJN_SHIFT: Final = uint64(58)
+_DE_BRUIJN_POSITION: Final = np.array(
+    [
+        *(0, 1, 48, 2, 57, 49, 28, 3, 61, 58, 50, 42, 38, 29, 17, 4),
+        *(62, 55, 59, 36, 53, 51, 43, 22, 45, 39, 33, 30, 24, 18, 12, 5),
+        *(63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21, 44, 32, 23, 11),
+        *(46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9, 13, 8, 7, 6),
+    ],
+    dtype=np.int64,
+)
+
+
 @kernel
-def push(state: State, parameters: Parameters, time: int, ends: int, marks: int, what: int) -> None:
+def lowest_bit(word: int) -> int:
+    """Position of the lowest set bit of a uint64 that is not 0 (Leiserson, Prokop, Randall 1998)."""
+    return _DE_BRUIJN_POSITION[((word & (~word + _ONE)) * _DE_BRUIJN) >> _DE_BRUIJN_SHIFT]
+
+
+@kernel
+def push(state: State, parameters: Parameters, time: int, ends: int, what: int) -> None:
     """Put one record into the calendar. There must be a free chunk."""
-    bucket = (time >> parameters.bucket_shift) & parameters.bucket_mask
-    fill = int64(state.bucket_fill[bucket])
-    if fill == CHUNK:
+    bucket = uint64((time >> parameters.bucket_shift) & parameters.bucket_mask)
+    position = state.bucket_tail[bucket]
+    if position & (CHUNK - 1) == 0:
         fresh = state.cursor[FREE_HEAD]
         state.cursor[FREE_HEAD] = state.chunk_next[fresh]
         state.cursor[FREE_COUNT] -= 1
-        state.chunk_next[fresh] = state.bucket_head[bucket]
-        state.bucket_head[bucket] = fresh
-        fill = 0
-    chunk = state.bucket_head[bucket]
-    state.pool[chunk, fill, 0] = time
-    state.pool[chunk, fill, 1] = ends
-    state.pool[chunk, fill, 2] = marks
-    state.pool[chunk, fill, 3] = what
-    state.bucket_fill[bucket] = fill + 1
+        state.chunk_next[fresh] = -1
+        if state.bucket_head[bucket] < 0:
+            state.bucket_head[bucket] = fresh
+        else:
+            state.chunk_next[(position - 1) >> CHUNK_SHIFT] = fresh
+        position = fresh << CHUNK_SHIFT
+    # An index that may be negative costs numba's code three instructions more.
+    place = uint64(position)
+    state.pool[place, 0] = time
+    state.pool[place, 1] = ends
+    state.pool[place, 2] = what
+    state.bucket_tail[bucket] = position + 1
     if time < state.bucket_first[bucket]:
         state.bucket_first[bucket] = time
 
 
 @kernel
 def insert(state: State, parameters: Parameters, records: Int64Array) -> None:
-    """Put int64[n, 4] records into the calendar. There must be free chunks for them all."""
+    """Put int64[n, 3] records into the calendar. There must be free chunks for them all."""
     for index in range(len(records)):
-        push(state, parameters, records[index, 0], records[index, 1], records[index, 2], records[index, 3])
+        push(state, parameters, records[index, 0], records[index, 1], records[index, 2])
+
+
+@kernel
+def set_needed(state: State, rank: int, needed: bool) -> None:
+    """Note whether the next heartbeat of the identity with this rank has something to do."""
+    bit = _ONE << uint64(rank & 63)
+    if needed:
+        state.needed[rank >> 6] |= bit
+    else:
+        state.needed[rank >> 6] &= ~bit
+
+
+@kernel
+def is_needed(state: State, rank: int) -> bool:
+    """Whether the next heartbeat of the identity with this rank has something to do."""
+    return state.needed[rank >> 6] >> uint64(rank & 63) & _ONE != _ZERO
+
+
+@kernel
+def next_needed(state: State, rank: int) -> int:
+    """First rank, from `rank` on, whose next heartbeat has something to do; the number of identities if none."""
+    left = state.needed[rank >> 6] & (_ALL << uint64(rank & 63))
+    for word in range(rank >> 6, len(state.needed)):
+        if word > rank >> 6:
+            left = state.needed[word]
+        if left != _ZERO:
+            return word * 64 + lowest_bit(left)
+    return len(state.sorted_phase)
 
 
 @kernel
@@ -279,34 +364,114 @@ def next_time(state: State, parameters: Parameters, now: int) -> int:
     for bucket in range(len(state.bucket_first)):
         first = min(first, state.bucket_first[bucket])
     count = len(state.sorted_phase)
-    turn, offset = now // parameters.heartbeat_ns, now % parameters.heartbeat_ns
-    rank = first_rank(state, offset)
-    for step in range(count):
-        position = rank + step
-        if position >= count:
-            position -= count
-        if state.heartbeat_needed[position]:
-            time = turn * parameters.heartbeat_ns + state.sorted_phase[position]
-            if rank + step >= count:
-                time += parameters.heartbeat_ns
-            return min(first, time)
+    turn = now - now % parameters.heartbeat_ns
+    rank = next_needed(state, first_rank(state, now - turn))
+    if rank == count:
+        rank = next_needed(state, 0)
+        turn += parameters.heartbeat_ns
+    if rank < count:
+        first = min(first, turn + state.sorted_phase[rank])
     return first
 
 
 @kernel
-def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
-    """Take the events in [start, end) out of the calendar, sort them by destination, and list who is active.
+def precedes(state: State, left: Int64Array, right: Int64Array) -> bool:
+    """Whether the record `left` comes before `right` where both have the same time and destination.
 
-    Returns False, with the needed size in ``cursor[NEEDED]`` and nothing changed, where `due` is too small.
+    What comes from the network is first, by source; of one source as it was sent.
+    """
+    left_class, right_class = max(left[2] & KIND_MASK, IHAVE_ID), max(right[2] & KIND_MASK, IHAVE_ID)
+    if left_class != right_class:
+        return left_class < right_class
+    if left_class == IHAVE_ID:
+        return left[1] < right[1]
+    left_slot, right_slot = (left[2] >> SLOT_SHIFT) & SLOT_MASK, (right[2] >> SLOT_SHIFT) & SLOT_MASK
+    return state.message_id[left_slot] < state.message_id[right_slot]
+
+
+@kernel
+def put_last_in_order(state: State, records: Int64Array, first: int, last: int) -> None:
+    """Move the record `last` to its place among the ordered ones from `first` on."""
+    time, ends, what = records[last, 0], records[last, 1], records[last, 2]
+    hole = last
+    while hole > first:
+        before = records[hole - 1, 1] >> 32
+        if before < ends >> 32:
+            break
+        if before == ends >> 32 and (
+            records[hole - 1, 0] < time
+            or (records[hole - 1, 0] == time and not precedes(state, records[hole], records[hole - 1]))
+        ):
+            break
+        for column in range(3):
+            records[hole, column] = records[hole - 1, column]
+        records[hole - 1, 0] = time
+        records[hole - 1, 1] = ends
+        records[hole - 1, 2] = what
+        hole -= 1
+
+
+@kernel
+def count_digits(state: State, parameters: Parameters, identity: int) -> None:
+    """Count one more record for an identity."""
+    bits = parameters.digit_bits
+    state.digits[0, (identity & ((1 << bits) - 1)) + 1] += 1
+    state.digits[1, ((identity >> bits) & WORD) + 1] += 1
+
+
+@kernel
+def sort_due(state: State, parameters: Parameters, count: int) -> None:
+    """Sort the first `count` records of `due` by destination, time, and `precedes`; equals keep their order.
+
+    Two passes of a radix sort, whose digits `count_digits` has counted, bring them into the order of destinations; most
+    destinations have one record.
+    """
+    bits = parameters.digit_bits
+    mask = (1 << bits) - 1
+    for digit in range(mask):
+        state.digits[0, digit + 1] += state.digits[0, digit]
+        state.digits[1, digit + 1] += state.digits[1, digit]
+    for index in range(count):
+        ends = state.due[index, 1]
+        digit = ((ends >> 32) - parameters.hot_count) & mask
+        place = state.digits[0, digit]
+        state.digits[0, digit] = place + 1
+        state.spare[place, 0] = state.due[index, 0]
+        state.spare[place, 1] = ends
+        state.spare[place, 2] = state.due[index, 2]
+    for index in range(count):
+        ends = state.spare[index, 1]
+        digit = (((ends >> 32) - parameters.hot_count) >> bits) & mask
+        place = state.digits[1, digit]
+        state.digits[1, digit] = place + 1
+        state.due[place, 0] = state.spare[index, 0]
+        state.due[place, 1] = ends
+        state.due[place, 2] = state.spare[index, 2]
+    for index in range(1, count):
+        if state.due[index - 1, 1] >> 32 == state.due[index, 1] >> 32:
+            put_last_in_order(state, state.due, 0, index)
+
+
+@kernel
+def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
+    """Take the events in [start, end) out of the calendar into `due`, in order, with a BEAT for each heartbeat.
+
+    An IHAVE of a topic on which no message is open can make nobody ask for anything. It is counted, and goes no
+    further: that touches no identity.
+
+    Returns False, with the needed size in ``cursor[NEEDED]`` and nothing changed, where `due` is too small. There must
+    be a free chunk for each bucket.
     """
     first_bucket, last_bucket = start >> parameters.bucket_shift, (end - 1) >> parameters.bucket_shift
-    waiting = 0
+    count = len(state.sorted_phase)
+    offset = start % parameters.heartbeat_ns
+    first = first_rank(state, offset)
+    phase_end = offset + end - start
+    past = first_rank(state, phase_end)
+    wrapped = first_rank(state, phase_end - parameters.heartbeat_ns)
+    waiting = past - first + wrapped
     for turn in range(first_bucket, last_bucket + 1):
-        bucket = turn & parameters.bucket_mask
-        chunk = state.bucket_head[bucket]
-        if chunk >= 0:
-            waiting += state.bucket_fill[bucket]
-            chunk = state.chunk_next[chunk]
+        chunk = state.bucket_head[turn & parameters.bucket_mask]
         while chunk >= 0:
             waiting += CHUNK
             chunk = state.chunk_next[chunk]
@@ -314,79 +479,59 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
         state.cursor[NEEDED] = waiting
         return False
 
+    for digit in range(state.digits.shape[1]):
+        state.digits[0, digit] = 0
+        state.digits[1, digit] = 0
     due_count = 0
-    active_count = 0
+    ihaves = 0
     for turn in range(first_bucket, last_bucket + 1):
         bucket = turn & parameters.bucket_mask
         if state.bucket_first[bucket] >= end:
             continue
         chunk = state.bucket_head[bucket]
-        filled = int64(state.bucket_fill[bucket])
+        tail = state.bucket_tail[bucket]
         state.bucket_head[bucket] = -1
-        state.bucket_fill[bucket] = CHUNK
+        state.bucket_tail[bucket] = 0
         state.bucket_first[bucket] = NEVER
         while chunk >= 0:
-            for index in range(filled):
-                time = state.pool[chunk, index, 0]
-                ends = state.pool[chunk, index, 1]
-                if time >= end:
-                    push(state, parameters, time, ends, state.pool[chunk, index, 2], state.pool[chunk, index, 3])
-                    continue
-                state.staged[due_count, 0] = time
-                state.staged[due_count, 1] = ends
-                state.staged[due_count, 2] = state.pool[chunk, index, 2]
-                state.staged[due_count, 3] = state.pool[chunk, index, 3]
-                identity = (ends >> 32) - parameters.hot_count
-                waiting_for_it = state.due_place[identity]
-                state.due_place[identity] = waiting_for_it + 1
-                if waiting_for_it == 0:
-                    state.active[active_count] = identity
-                    active_count += 1
-                due_count += 1
             following = state.chunk_next[chunk]
+            begin = int64(chunk) << CHUNK_SHIFT
+            for position in range(begin, tail if following < 0 else begin + CHUNK):
+                time, ends, what = state.pool[position, 0], state.pool[position, 1], state.pool[position, 2]
+                if time >= end:
+                    push(state, parameters, time, ends, what)
+                    continue
+                if what & KIND_MASK == IHAVE:
+                    is_open = False
+                    for word in range(state.open_slots.shape[1]):
+                        if state.open_slots[(what >> SLOT_SHIFT) & SLOT_MASK, word] != _ZERO:
+                            is_open = True
+                    if not is_open:
+                        ihaves += 1
+                        continue
+                state.due[due_count, 0] = time
+                state.due[due_count, 1] = ends
+                state.due[due_count, 2] = what
+                due_count += 1
+                count_digits(state, parameters, (ends >> 32) - parameters.hot_count)
             state.chunk_next[chunk] = state.cursor[FREE_HEAD]
             state.cursor[FREE_HEAD] = chunk
             state.cursor[FREE_COUNT] += 1
             chunk = following
-            filled = CHUNK
+    state.counters[EDGE_EVENTS] += ihaves
+    state.counters[IHAVE_RECEIVED] += ihaves
 
-    offset = start % parameters.heartbeat_ns
-    count = len(state.sorted_phase)
-    rank = first_rank(state, offset)
-    for step in range(count):
-        phase_end = offset + end - start
-        position = rank + step
-        if position >= count:
-            position -= count
-            phase_end -= parameters.heartbeat_ns
-        if state.sorted_phase[position] >= phase_end:
-            break
-        if state.heartbeat_needed[position]:
-            identity = state.identity_of_rank[position]
-            if state.due_place[identity] == 0:
-                state.due_place[identity] = -1
-                state.active[active_count] = identity
-                active_count += 1
-    if active_count * SWEEP_SHARE > count:
-        active_count = 0
-        for identity in range(count):
-            if state.due_place[identity] != 0:
-                state.active[active_count] = identity
-                active_count += 1
-    place = 0
-    for index in range(active_count):
-        identity = state.active[index]
-        state.active_start[index] = place
-        records = max(int64(state.due_place[identity]), 0)
-        state.due_place[identity] = place
-        place += records
-    state.active_start[active_count] = place
-    for index in range(due_count):
-        identity = (state.staged[index, 1] >> 32) - parameters.hot_count
-        place = state.due_place[identity]
-        state.due_place[identity] = place + 1
-        for column in range(4):
-            state.due[place, column] = state.staged[index, column]
-    state.cursor[ACTIVE_COUNT] = active_count
+    for low, high, base in ((first, past, start - offset), (0, wrapped, start - offset + parameters.heartbeat_ns)):
+        rank = next_needed(state, low) if low < high else count
+        while rank < high:
+            identity = int64(state.identity_of_rank[rank])
+            state.due[due_count, 0] = base + state.sorted_phase[rank]
+            state.due[due_count, 1] = (identity + parameters.hot_count) << 32
+            state.due[due_count, 2] = BEAT
+            due_count += 1
+            count_digits(state, parameters, identity)
+            rank = next_needed(state, rank + 1)
+    sort_due(state, parameters, due_count)
+    state.cursor[DUE_COUNT] = due_count
     state.cursor[POSITION] = 0
     return True

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
-from tests.cold.networks import engine_of, publication
+from tests.cold.networks import STOP, engine_of, publication
 
 END = 8 * NS_PER_S
 LOSSY: dict[str, Any] = {
@@ -131,9 +131,17 @@ def test_slots_are_used_again_and_the_table_keeps_every_message() -> None:
 
 
 def test_more_messages_than_slots_make_the_tables_longer() -> None:
-    engine = engine_of(30, publications=[publication(count=300, interval="10 ms")])
+    engine = engine_of(30, publications=[publication(count=300, interval="100 us")])
     engine.run_until(20 * NS_PER_S)
     assert (engine.message_table()["delivered"] == 29).all()
+
+
+def test_a_message_that_everybody_has_takes_no_memory() -> None:
+    few, many = (engine_of(200, publications=[publication(count=count, interval="200 ms")]) for count in (20, 250))
+    for engine in (few, many):
+        engine.run_until(STOP)
+    assert len(many.message_table()) == 250
+    assert many.statistics()["bytes_per_identity"] == few.statistics()["bytes_per_identity"]
 
 
 def test_an_identity_takes_less_than_a_kibibyte() -> None:

@@ -16,7 +16,7 @@ from bridge.graph import PathTable
 from bridge.rng import Purpose, draw_uniform, philox4x32
 from cold.overlay import build_overlay
 from cold.population import heartbeat_phases, link_rates
-from cold.publications import plan_publications
+from cold.publications import PlannedMessage, plan_publications
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
 
@@ -24,7 +24,10 @@ NETWORK, FORWARD, PUBLISH, HEARTBEAT = range(4)
 
 
 class Twin:
-    """Gossip among the identities of an experiment without hot hosts."""
+    """Gossip among the identities of an experiment, and with hot hosts by `deliver` and `out`.
+
+    Lists have an entry for each HostId; those of hot hosts are not used.
+    """
 
     def __init__(
         self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
@@ -37,23 +40,30 @@ class Twin:
         self.loss = paths.loss.tolist()
         self.up = link_rates(directory.uplink_bps).tolist()
         self.down = link_rates(directory.downlink_bps).tolist()
-        self.phase = heartbeat_phases(seed, 0, self.count, self.gossip.heartbeat).tolist()
+        self.hot = hot = directory.hot_count
+        phases = heartbeat_phases(seed, hot, self.count - hot, self.gossip.heartbeat)
+        self.phase = [0] * hot + phases.tolist()
         topics = range(len(section.topics))
         overlay = build_overlay(
             seed,
-            0,
-            self.count,
-            min(section.overlay.degree, self.count - 1),
+            hot,
+            self.count - hot,
+            min(section.overlay.degree, self.count - hot - 1),
             len(section.topics),
             self.gossip.d,
             self.gossip.d_high,
         )
-        self.peers = [
-            overlay.neighbours[overlay.row_start[v] : overlay.row_start[v + 1]].tolist() for v in range(self.count)
+        nobody: list[list[int]] = [[] for _ in range(hot)]
+        self.cold_peers: list[list[int]] = nobody + [
+            overlay.neighbours[overlay.row_start[v] : overlay.row_start[v + 1]].tolist()
+            for v in range(self.count - hot)
         ]
+        self.hot_peers: list[dict[tuple[int, int], bool]] = [{} for _ in range(self.count)]
         self.mesh = [
-            [overlay.mesh[t, v, : overlay.mesh_count[t, v]].tolist() for v in range(self.count)] for t in topics
+            nobody + [overlay.mesh[t, v, : overlay.mesh_count[t, v]].tolist() for v in range(self.count - hot)]
+            for t in topics
         ]
+        self.out: list[tuple[int, int, int, int, str, list[tuple[Any, ...]]]] = []
         self.backoff: dict[tuple[int, int, int], int] = {}
         self.uplink_free = [0] * self.count
         self.downlink_free = [0] * self.count
@@ -63,12 +73,12 @@ class Twin:
         self.asked: list[set[tuple[int, int]]] = [set() for _ in range(self.count)]
         self.counters: Counter[str] = Counter()
         self.heap: list[tuple[tuple[int, ...], str, tuple[object, ...]]] = []
-        self.message = {}
+        self.message: dict[int, PlannedMessage] = {}
         for planned in plan_publications(section, directory, seed, stop_time_ns):
             self.message[planned.message_id] = planned
             key = (planned.time, planned.origin, PUBLISH, 0, 0, planned.message_id)
             heapq.heappush(self.heap, (key, "publish", (planned.message_id,)))
-        for identity in range(self.count):
+        for identity in range(hot, self.count):
             self.schedule_heartbeat(identity, 0)
 
     def run(self, end: int) -> None:
@@ -79,7 +89,20 @@ class Twin:
 
     def arrivals(self, message_id: int) -> list[int]:
         """First arrival of a message at each identity, -1 where it did not come."""
-        return [self.seen[v].get(message_id, (-1, 0))[0] for v in range(self.count)]
+        return [self.seen[v].get(message_id, (-1, 0))[0] for v in range(self.hot, self.count)]
+
+    def deliver(
+        self, time: int, source: int, event: int, destination: int, name: str, items: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Take a datagram of a hot host: what it is called here, and an entry for each event that it becomes."""
+        for item in items:
+            key = (time, destination, NETWORK, source, event, item[0] if isinstance(item[0], int) else 0)
+            heapq.heappush(self.heap, (key, name, (source, *item)))
+
+    def peers(self, identity: int, topic: int) -> list[int]:
+        """Known peers on a topic, the hot ones that were met last first."""
+        met = [peer for (peer, on), known in self.hot_peers[identity].items() if known and on == topic]
+        return self.cold_peers[identity] + met[::-1]
 
     def words(self, entity: int, purpose: int, counter: int) -> list[int]:
         words = philox4x32(
@@ -97,6 +120,9 @@ class Twin:
             self.counters["packets_lost"] += 1
             return
         arrival = self.uplink_free[source] + self.latency[self.node[source]][self.node[peer]]
+        if peer < self.hot:
+            self.out.append((arrival, source, counter, peer, name, list(items)))
+            return
         for item in items:
             key = (arrival, peer, NETWORK, source, counter, item[0] if isinstance(item[0], int) else 0)
             heapq.heappush(self.heap, (key, name, (source, *item)))
@@ -105,7 +131,8 @@ class Twin:
         return 62 + self.message[message_id].size
 
     def expired(self, time: int, message_id: int) -> bool:
-        return time >= self.message[message_id].time + self.gossip.seen_ttl
+        message = self.message.get(message_id)
+        return message is not None and time >= message.time + self.gossip.seen_ttl
 
     def schedule_heartbeat(self, identity: int, number: int) -> None:
         time = self.phase[identity] + number * self.gossip.heartbeat
@@ -122,7 +149,7 @@ class Twin:
         if not self.gossip.flood_publish:
             self.push(time, identity, message_id, -1, 0)
             return
-        peers = self.peers[identity]
+        peers = self.peers(identity, topic)
         assert set(self.mesh[topic][identity]) <= set(peers)
         first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(peers) >> 32
         for peer in peers[first:] + peers[:first]:
@@ -169,7 +196,7 @@ class Twin:
         self.schedule_heartbeat(identity, number + 1)
         needed = False
         for topic, meshes in enumerate(self.mesh):
-            mesh, peers = meshes[identity], self.peers[identity]
+            mesh, peers = meshes[identity], self.peers(identity, topic)
             if len(mesh) < self.gossip.d_low and len(peers) > len(mesh):
                 needed = True
                 self.graft_some(time, identity, topic, number)
@@ -184,7 +211,12 @@ class Twin:
             chosen = self.gossip_peers(identity, topic, number)
             size = 36 * -(-len(ids) // 128) + 8 * len(ids)
             for peer in chosen:
-                self.send(time, identity, peer, size, "ihave", [(tuple(ids),)])
+                if peer >= self.hot:
+                    self.send(time, identity, peer, size, "ihave", [(tuple(ids),)])
+                    continue
+                for first in range(0, len(ids), 128):
+                    part = tuple(ids[first : first + 128])
+                    self.send(time, identity, peer, 36 + 8 * len(part), "ihave", [(part, topic)])
             self.counters["ihave_sent"] += len(chosen)
         self.counters["heartbeats"] += needed
 
@@ -192,7 +224,7 @@ class Twin:
         mesh = self.mesh[topic][identity]
         candidates = [
             peer
-            for peer in self.peers[identity]
+            for peer in self.peers(identity, topic)
             if peer not in mesh and self.backoff.get((identity, peer, topic), 0) <= time
         ]
         for turn in range(min(self.gossip.d - len(mesh), len(candidates))):
@@ -204,7 +236,7 @@ class Twin:
             self.counters["control_sent"] += 1
 
     def gossip_peers(self, identity: int, topic: int, number: int) -> list[int]:
-        peers, mesh = self.peers[identity], self.mesh[topic][identity]
+        peers, mesh = self.peers(identity, topic), self.mesh[topic][identity]
         outside = [peer for peer in peers if peer not in mesh]
         if len(outside) <= self.gossip.d_lazy:
             return outside
@@ -252,6 +284,8 @@ class Twin:
         self.counters["edge_events"] += 1
         self.counters["control_received"] += 1
         mesh = self.mesh[topic][identity]
+        if source < self.hot:
+            self.hot_peers[identity][source, topic] = True
         if source in mesh:
             return
         if len(mesh) < self.gossip.d_high and self.backoff.get((identity, source, topic), 0) <= time:
@@ -268,5 +302,21 @@ class Twin:
             self.mesh[topic][identity].remove(source)
         self.backoff[identity, source, topic] = time + backoff_ms * 1_000_000
 
+    def hello(self, time: int, identity: int, source: int, topic: int) -> None:
+        self.counters["edge_events"] += 1
+        self.counters["control_received"] += 1
+        if not self.hot_peers[identity].get((source, topic)):
+            self.hot_peers[identity][source, topic] = True
+            self.send(time, identity, source, 36, "hello", [(topic,)])
+            self.counters["control_sent"] += 1
+
+    def leave(self, _time: int, identity: int, source: int, topic: int) -> None:
+        self.counters["edge_events"] += 1
+        self.counters["control_received"] += 1
+        if source in self.mesh[topic][identity]:
+            self.mesh[topic][identity].remove(source)
+        if (source, topic) in self.hot_peers[identity]:
+            self.hot_peers[identity][source, topic] = False
+
     def mesh_degrees(self) -> np.ndarray:
-        return np.array([[len(mesh) for mesh in meshes] for meshes in self.mesh])
+        return np.array([[len(mesh) for mesh in meshes[self.hot :]] for meshes in self.mesh])
