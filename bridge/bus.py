@@ -101,9 +101,7 @@ class InProcessBus:
 
 def encode_outbound(outbound: Sequence[EventBatch], shard: int) -> list[bytes]:
     """Return the wire bytes for each shard; none for an empty batch, nor for the one that stays here."""
-    return [
-        batch.encode() if number != shard and len(batch) else b"" for number, batch in enumerate(outbound)
-    ]
+    return [batch.encode() if number != shard and len(batch) else b"" for number, batch in enumerate(outbound)]
 
 
 def decode_inbound(own: EventBatch, received: Sequence[bytes | bytearray | memoryview]) -> EventBatch:

@@ -254,8 +254,7 @@ class LocalBus:
         since = self._stopped_since.setdefault(shard, time.monotonic())
         if time.monotonic() - since >= self._patience:
             raise ShardLost(
-                f"shard {shard} (process {self._process_of[shard]}) has been stopped for more than "
-                f"{self._patience:g} s"
+                f"shard {shard} (process {self._process_of[shard]}) has been stopped for more than {self._patience:g} s"
             )
 
     def _reap(self) -> None:

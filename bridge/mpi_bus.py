@@ -177,9 +177,7 @@ class MpiBus:
             data = bytearray(status.Get_count(self._mpi.BYTE))
             self._side.Recv([data, self._mpi.BYTE], status.Get_source(), _ABORT_TAG)
             told = json.loads(data)
-            raise ShardLost(
-                f"shard {status.Get_source()} failed: {told['reason']}", exit_code=told["exit_code"]
-            )
+            raise ShardLost(f"shard {status.Get_source()} failed: {told['reason']}", exit_code=told["exit_code"])
         if self._hurried_at is not None and time.monotonic() - self._hurried_at > _HURRIED_S:
             raise ShardLost("told to end while waiting for the other shards: one of them is gone")
         if waited_s > self._patience:

@@ -98,9 +98,7 @@ def contiguous_partition(directory: HostDirectory, shards: int, load: Sequence[f
     return PartitionMap(shards, _runs(np.arange(directory.hot_count), shards, np.asarray(load, dtype=np.float64), None))
 
 
-def community_partition(
-    directory: HostDirectory, paths: PathTable, shards: int, load: Sequence[float]
-) -> PartitionMap:
+def community_partition(directory: HostDirectory, paths: PathTable, shards: int, load: Sequence[float]) -> PartitionMap:
     """Divide the hot hosts so that those close to each other share a shard, and loads are about equal.
 
     Places are put in an order in which near ones are neighbours (the leaves of an average-linkage tree over

@@ -47,9 +47,7 @@ def test_ranks_and_shards_must_be_as_many(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_directory_in_use_is_said_once_and_ends_all_shards(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_directory_in_use_is_said_once_and_ends_all_shards(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("x")
     assert run_command(["run", CONFIGURATION, "--shards", "2", "-d", str(tmp_path / "run")]) == 2

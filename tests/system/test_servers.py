@@ -85,7 +85,9 @@ def test_a_java_virtual_machine_serves_another(laboratory: Laboratory, program: 
     run = laboratory.run(
         experiment(
             {
-                "builder": host(process(str(Path(compiler).resolve()), "-d", str(tmp_path), str(tmp_path / "Echo.java"))),
+                "builder": host(
+                    process(str(Path(compiler).resolve()), "-d", str(tmp_path), str(tmp_path / "Echo.java"))
+                ),
                 "server": host(process(java, *options, "Echo", start_time="10 s", expected_final_state="running")),
                 "client": host(process(java, *options, "Echo", "http://server:8080/question", start_time="20 s")),
             }
