@@ -53,6 +53,8 @@ class EventKind(IntEnum):
 
     #: One IPv4 packet as on the wire: 20-byte header, UDP or TCP header, data. Checksums may be 0.
     PACKET = 1
+    #: Events between cold identities of two shards: one block for each pair of shards and window, see docs/formats.md.
+    TAIL = 2
 
 
 class DecodeError(InternalError):

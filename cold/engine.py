@@ -81,11 +81,31 @@ class ColdEngine:
         Seed of the run.
     stop_time_ns
         Nothing is published at this time or later.
+    owned
+        HostIds of the identities of this shard, which must be one at least; None stands for all identities. A shard
+        without identities has no engine.
+    cuts
+        First HostIds of the ranges of all shards, ascending, then one past the last identity: int64[shards + 1].
+        Needed where `owned` is not all; a shard without identities has an empty range.
+    shard
+        Position of `owned` in `cuts`.
     """
 
     def __init__(
-        self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
+        self,
+        section: ColdSection,
+        directory: HostDirectory,
+        paths: PathTable,
+        seed: int,
+        stop_time_ns: int,
+        *,
+        owned: range | None = None,
+        cuts: npt.NDArray[np.int64] | None = None,
+        shard: int = 0,
     ) -> None:
+        if owned is not None and owned != range(directory.hot_count, directory.total_count):
+            where = f"shard {shard} of {1 if cuts is None else len(cuts) - 1}"
+            raise InternalError(f"a cold engine for {owned} only: identities cannot be divided yet", where=where)
         if paths.min_latency_ns < 1:
             raise InternalError(f"the smallest latency is {paths.min_latency_ns} ns", where="cold engine")
         gossip = section.gossip
