@@ -135,15 +135,25 @@ def build_hot(plan: Plan, run_directory: RunDirectory, partition: PartitionMap, 
     )
 
 
-def build_cold(plan: Plan) -> ColdParticipant | None:
-    """Build the cold side, or nothing if the configuration has no tail."""
-    if plan.sections.cold is None:
+def build_cold(plan: Plan, partition: PartitionMap, shard: int) -> ColdParticipant | None:
+    """Build the cold side of a shard, or nothing if it has no identities."""
+    owned = partition.identities_of(shard)
+    if plan.sections.cold is None or not owned:
         return None
     # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
     from cold.engine import ColdEngine
 
     general = plan.sections.general
-    return ColdEngine(plan.sections.cold, plan.directory, plan.paths, general.seed, general.stop_time)
+    return ColdEngine(
+        plan.sections.cold,
+        plan.directory,
+        plan.paths,
+        general.seed,
+        general.stop_time,
+        owned=owned,
+        cuts=partition.cuts,
+        shard=shard,
+    )
 
 
 def run(
@@ -243,7 +253,7 @@ def _run_together(
         copy_template(plan.sections.general.template_directory, where, without=plan.directory.hostnames)
         _describe(plan, partition, whole)
         result, finish = _run_one_of_many(plan, partition, bus, where, on_progress)
-        cold = None if plan.sections.cold is None else partition.cold
+        cold = next((shard for shard in range(bus.shard_count) if partition.identities_of(shard)), None)
         merge_directories(whole, _kinds(plan), bus.shard_count, cold)
         whole.write_statistics(result.statistics)
         whole.finish(_status(result))
@@ -319,7 +329,7 @@ def _run_shard(
         hot = build_hot(plan, run_directory, partition, bus.shard)
         if plan.hosts:
             participants["hot"] = hot or Nobody()
-        cold = build_cold(plan) if partition.cold == bus.shard else None
+        cold = build_cold(plan, partition, bus.shard)
         if plan.sections.cold is not None:
             participants["cold"] = cold or Nobody()
         names = tuple(participants)

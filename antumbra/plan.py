@@ -36,6 +36,7 @@ from bridge.graph import (
     compute_paths,
     parse_gml,
 )
+from bridge.proximity import order_by_proximity
 from bridge.section import GraphFile
 from bridge.units import format_time
 from cold.section import ColdPopulation
@@ -245,8 +246,10 @@ def _build_directory(sections: Sections, graph: NetworkGraph, paths: PathTable, 
     hot = [
         _hot_placement(name, host, graph.nodes[host.network_node_id], index) for name, host in sections.hosts.items()
     ]
+    # Near nodes one after the other, so that a contiguous range of identities is a region.
+    place_of = order_by_proximity(graph).place_of() if sections.cold else {}
     cold = [
-        _cold_placement(name, population, graph, index)
+        _cold_placement(name, population, graph, index, place_of)
         for name, population in (sections.cold.populations.items() if sections.cold else ())
     ]
     bandwidth = [(graph.nodes[n].uplink_bps or 0, graph.nodes[n].downlink_bps or 0) for n in paths.node_ids]
@@ -270,12 +273,14 @@ def _hot_placement(name: str, host: HostSection, node: GraphNode, index: dict[in
     )
 
 
-def _cold_placement(name: str, population: ColdPopulation, graph: NetworkGraph, index: dict[int, int]) -> ColdPlacement:
+def _cold_placement(
+    name: str, population: ColdPopulation, graph: NetworkGraph, index: dict[int, int], place_of: dict[int, int]
+) -> ColdPlacement:
     weights = population.regions or dict.fromkeys(graph.nodes, 1.0)
     return ColdPlacement(
         name,
         population.count,
-        tuple((index[node_id], weights[node_id]) for node_id in sorted(weights)),
+        tuple((index[node_id], weights[node_id]) for node_id in sorted(weights, key=place_of.__getitem__)),
         tuple(BandwidthShare(link.share, link.up, link.down) for link in population.bandwidth or ()),
         population.addresses,
     )

@@ -18,23 +18,25 @@ import numpy as np
 import numpy.typing as npt
 
 from antumbra.plan import Plan
+from antumbra.resources import HOT_HOST_BYTES, PROCESS_BYTES
 from bridge.bus import Bus, InProcessBus
 from bridge.errors import UserError
 from bridge.local_bus import fork_shards
 from bridge.metrics import merge_window_tables
 from bridge.mpi_bus import MpiBus, world_size
-from bridge.partition import (
-    PartitionMap,
-    community_partition,
-    contiguous_partition,
-    read_partition,
-)
+from bridge.partition import PartitionMap, read_partition
+from bridge.partitioner import Demand, community_partition, contiguous_partition
+from bridge.proximity import order_by_proximity
 from bridge.rundir import HOSTS, METRICS, RunDirectory, disk_errors_reported
 from bridge.simtime import NS_PER_S
 from bridge.window_log import write_window_log
+from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import FinalState, ProcessOutcome
 
 MESSAGES: Final = "messages"
+
+#: What a cold identity computes in proportion to a small managed process, as measured with the quickstart.
+_IDENTITY_LOAD: Final = 0.01
 
 _ADDED_UP: Final = ("events_crossed", "bytes_crossed", "peak_memory_bytes")
 _OF_EACH_SHARD: Final = (
@@ -88,16 +90,24 @@ def decide_shard_count(plan: Plan, asked: int | None) -> tuple[int, bool]:
     return ranks, True
 
 
-def load_of_hosts(plan: Plan) -> list[float]:
-    """Estimate the load of each hot host: as many as its processes, and one for itself."""
-    return [1.0 + len(host.processes) for host in plan.hosts]
+def demand_of_hosts(plan: Plan) -> Demand:
+    """Estimate what each host takes of a shard: a hot one as much as its processes, and one for itself."""
+    processes = np.array([len(host.processes) for host in plan.hosts], dtype=np.float64)
+    cold = plan.sections.cold
+    return Demand.of(
+        plan.directory,
+        load=1.0 + processes,
+        memory=HOT_HOST_BYTES + PROCESS_BYTES * processes,
+        identity_load=_IDENTITY_LOAD,
+        identity_memory=estimate_cold_memory(cold) / cold.identity_count if cold else 0.0,
+    )
 
 
 def partition_of(plan: Plan, shards: int) -> PartitionMap:
     """Return the partition to run with: that of `distributed.partition_file`, or one that is made here."""
     file = plan.sections.distributed.partition_file
     if file is None:
-        return contiguous_partition(plan.directory, shards, load_of_hosts(plan))
+        return _undivided(contiguous_partition(plan.directory, shards, demand_of_hosts(plan)))
     path = Path(file)
     if not path.exists() and (plan.configuration.folder / path).exists():
         path = plan.configuration.folder / path
@@ -106,7 +116,14 @@ def partition_of(plan: Plan, shards: int) -> PartitionMap:
 
 def propose_partition(plan: Plan, shards: int) -> PartitionMap:
     """Make a partition that keeps hosts together that are close to each other."""
-    return community_partition(plan.directory, plan.paths, shards, load_of_hosts(plan))
+    order = order_by_proximity(plan.graph)
+    return _undivided(community_partition(plan.directory, plan.paths.node_ids, order, shards, demand_of_hosts(plan)))
+
+
+def _undivided(partition: PartitionMap) -> PartitionMap:
+    """Put all identities on shard 0, for as long as one cold engine computes them together."""
+    identities = int(partition.cuts[-1] - partition.cuts[0])
+    return PartitionMap.of(partition.hot.tolist(), [identities, *[0] * (partition.shard_count - 1)])
 
 
 def connect(plan: Plan, shards: int, mpi: bool) -> Bus:

@@ -71,7 +71,7 @@ def measure(hosts: int, folder: Path) -> tuple[int, int, int]:
     }
     configuration.write_text(yaml.safe_dump(plan))
     with RunDirectory(folder / f"run{hosts}") as run_directory:
-        partition = PartitionMap.of(1, [0] * hosts)
+        partition = PartitionMap.of([0] * hosts, [0])
         shard = build_hot(
             antumbra.make_plan(antumbra.load_configuration(configuration)), run_directory, partition, shard=0
         )

@@ -59,7 +59,7 @@ class ColdPlacement:
     Attributes
     ----------
     nodes : tuple of (int, float)
-        Index of a node in use, and the weight of the identities that live there.
+        Index of a node in use, and the weight of the identities that live there. Ids are given in this order.
     bandwidth : tuple of BandwidthShare
         Empty: identities have the bandwidths of their node.
     addresses : (int, int) or None

@@ -1,8 +1,8 @@
-"""The partition: which shard owns which host.
+"""The partition: which shard owns which host, and the files that say so.
 
 Ids, addresses and random numbers do not depend on it: it decides where something is computed, never what.
-The cold identities of all populations live on one shard, since one engine computes them together; spreading
-them over several shards is a matter of that engine, not of this map.
+Hot hosts may be anywhere. Of the cold identities, which many shards compute together, each shard has one
+contiguous range of HostIds, in the order of the shards. `bridge.partitioner` makes partitions.
 """
 
 from __future__ import annotations
@@ -12,24 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
-from scipy.spatial.distance import squareform
 
 from bridge.directory import HostDirectory
 from bridge.errors import UserError
-from bridge.graph import UNREACHABLE, PathTable
 from bridge.rundir import write_atomically
 
 _FORMAT: Final = "antumbra-partition"
-_VERSION: Final = 1
-#: A cut may move this far from where it would balance best, as a share of one shard's load.
-_TOLERANCE: Final = 0.1
-#: Above this many places, their order is not optimised further: it would take minutes.
-_MOST_OPTIMISED: Final = 500
+_VERSION: Final = 2
 
 
 class PartitionError(UserError):
@@ -42,36 +35,49 @@ class PartitionMap:
 
     Attributes
     ----------
-    shard_count : int
     hot : ndarray of int32, shape (hot hosts,)
         Shard of each hot host, by HostId.
-    cold : int
-        Shard of all cold identities.
+    cuts : ndarray of int64, shape (shards + 1,)
+        Shard s has the identities whose HostIds are ``cuts[s]`` and more, but less than ``cuts[s + 1]``; the range
+        may be empty. The first cut is the number of hot hosts, the last the number of all hosts.
     """
 
-    shard_count: int
     hot: npt.NDArray[np.int32]
-    cold: int = 0
+    cuts: npt.NDArray[np.int64]
 
     @staticmethod
-    def of(shard_count: int, hot: Sequence[int], cold: int = 0) -> PartitionMap:
-        """Make one of the shards of the hot hosts, by HostId."""
-        return PartitionMap(shard_count, np.array(hot, dtype=np.int32), cold)
+    def of(hot: Sequence[int], identities: Sequence[int]) -> PartitionMap:
+        """Make one of the shards of the hot hosts, by HostId, and of the number of identities of each shard."""
+        cuts = len(hot) + np.cumsum([0, *identities])
+        return PartitionMap(np.array(hot, dtype=np.int32), cuts.astype(np.int64))
+
+    @property
+    def shard_count(self) -> int:
+        """Number of shards."""
+        return len(self.cuts) - 1
 
     @cached_property
-    def _by_id(self) -> npt.NDArray[np.int32]:
-        # One entry more stands for all identities, whose ids come after those of hot hosts.
-        return np.append(self.hot, np.int32(self.cold))
+    def _ends(self) -> npt.NDArray[np.int64]:
+        return np.ascontiguousarray(self.cuts[1:])
 
     def shard_of(self, ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         """Return the shards that own hosts: int32[n] for HostIds uint32[n]."""
-        shards: npt.NDArray[np.int32] = self._by_id[np.minimum(ids, len(self.hot))]
+        hot_count = len(self.hot)
+        # The range that ends behind an id is its own: empty ones before it end at or before it.
+        shards = np.searchsorted(self._ends, ids, side="right").astype(np.int32)
+        if hot_count:
+            is_hot = ids < hot_count
+            shards[is_hot] = self.hot[ids[is_hot]]
         return shards
 
     def hosts_of(self, shard: int) -> list[int]:
         """Return the HostIds of the hot hosts of a shard, ascending."""
         ids: list[int] = np.flatnonzero(self.hot == shard).tolist()
         return ids
+
+    def identities_of(self, shard: int) -> range:
+        """Return the HostIds of the cold identities of a shard."""
+        return range(int(self.cuts[shard]), int(self.cuts[shard + 1]))
 
     def describe(self, directory: HostDirectory) -> dict[str, object]:
         """Return it by names, as a partition file has it."""
@@ -80,49 +86,9 @@ class PartitionMap:
             "version": _VERSION,
             "shards": self.shard_count,
             "hosts": {name: int(shard) for name, shard in zip(directory.hostnames, self.hot, strict=True)},
-            "populations": {population.name: self.cold for population in directory.populations},
+            "populations": {population.name: population.count for population in directory.populations},
+            "identities": (self.cuts - len(self.hot)).tolist(),
         }
-
-
-def contiguous_partition(directory: HostDirectory, shards: int, load: Sequence[float]) -> PartitionMap:
-    """Divide the hot hosts, in the order of their ids, into runs of about equal load.
-
-    Parameters
-    ----------
-    directory : HostDirectory
-    shards : int
-    load : sequence of float
-        Of each hot host, by HostId.
-    """
-    _check_load(directory, load)
-    return PartitionMap(shards, _runs(np.arange(directory.hot_count), shards, np.asarray(load, dtype=np.float64), None))
-
-
-def community_partition(directory: HostDirectory, paths: PathTable, shards: int, load: Sequence[float]) -> PartitionMap:
-    """Divide the hot hosts so that those close to each other share a shard, and loads are about equal.
-
-    Places are put in an order in which near ones are neighbours (the leaves of an average-linkage tree over
-    the latencies), and that order is cut into runs: each cut is made where the latency between neighbours is
-    largest, not far from where it would balance best.
-
-    Parameters
-    ----------
-    directory, paths
-        Of the experiment.
-    shards : int
-    load : sequence of float
-        Of each hot host, by HostId.
-    """
-    _check_load(directory, load)
-    node = directory.node[: directory.hot_count]
-    used = np.unique(node)
-    distance = _distances(paths, used)
-    place_in_order = np.empty(len(used), dtype=np.int64)
-    place_in_order[_near_ones_together(distance)] = np.arange(len(used))
-    vertex = np.searchsorted(used, node)
-    order = np.lexsort((np.arange(len(node)), place_in_order[vertex]))
-    gaps = distance[vertex[order[:-1]], vertex[order[1:]]]
-    return PartitionMap(shards, _runs(order, shards, np.asarray(load, dtype=np.float64), gaps))
 
 
 def read_partition(path: Path, directory: HostDirectory, shards: int | None = None) -> PartitionMap:
@@ -149,10 +115,14 @@ def read_partition(path: Path, directory: HostDirectory, shards: int | None = No
     except ValueError as error:
         raise PartitionError(f"not a partition: {error}", where=str(path)) from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
-        message = f'not a partition: it must say "format": "{_FORMAT}", "version": {_VERSION}'
-        raise PartitionError(message, where=str(path))
+        earlier = isinstance(content, dict) and content.get("format") == _FORMAT
+        raise PartitionError(
+            f'not a partition: it must say "format": "{_FORMAT}", "version": {_VERSION}',
+            where=str(path),
+            hint="antumbra partition CONFIG -n N -o FILE makes one of this version" if earlier else None,
+        )
     count = content.get("shards")
-    if not isinstance(count, int) or count < 1:
+    if not _is_whole(count) or count < 1:
         raise PartitionError('"shards" must be a whole number, 1 or more', where=str(path))
     if shards is not None and count != shards:
         raise PartitionError(
@@ -160,11 +130,11 @@ def read_partition(path: Path, directory: HostDirectory, shards: int | None = No
             where=str(path),
             hint=f"antumbra partition CONFIG -n {shards} makes one",
         )
-    hot = _owners(content, "hosts", directory.hostnames, count, path)
-    cold = _owners(content, "populations", [population.name for population in directory.populations], count, path)
-    if len(set(cold)) > 1:
-        raise PartitionError("all populations must be on one shard", where=f"{path}: populations")
-    return PartitionMap.of(count, hot, cold[0] if cold else 0)
+    hot = _owners(content, directory.hostnames, count, path)
+    _check_populations(content, directory, path)
+    identities = directory.total_count - directory.hot_count
+    cuts = np.array(_cuts(content, count, identities, path), dtype=np.int64) + directory.hot_count
+    return PartitionMap(np.array(hot, dtype=np.int32), cuts)
 
 
 def write_partition(path: Path, partition: PartitionMap, directory: HostDirectory) -> None:
@@ -177,66 +147,57 @@ def partition_text(partition: PartitionMap, directory: HostDirectory) -> str:
     return json.dumps(partition.describe(directory), indent=2) + "\n"
 
 
-def _check_load(directory: HostDirectory, load: Sequence[float]) -> None:
-    if len(load) != directory.hot_count:
-        raise ValueError(f"{len(load)} loads for {directory.hot_count} hosts")
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _runs(
-    order: npt.NDArray[np.int64], shards: int, load: npt.NDArray[np.float64], gaps: npt.NDArray[np.float64] | None
-) -> npt.NDArray[np.int32]:
-    """Cut `order` into runs of about equal load; return the run of each host.
-
-    ``gaps[i]`` is the distance between neighbours i and i + 1 of the order.
-    """
-    count = len(order)
-    owner = np.zeros(count, dtype=np.int32)
-    before = np.concatenate([[0.0], np.cumsum(load[order])])
-    share = before[-1] / shards
-    start = 0
-    for number in range(1, shards):
-        away = np.abs(before[start:] - number * share)
-        candidates = np.flatnonzero(away <= max(float(away.min()), _TOLERANCE * share)) + start
-        gap = np.array([0.0 if gaps is None or not 0 < cut < count else gaps[cut - 1] for cut in candidates])
-        best = np.lexsort((candidates, np.abs(before[candidates] - number * share), -gap))[0]
-        cut = int(candidates[best])
-        owner[order[cut:]] = number
-        start = cut
-    return owner
-
-
-def _distances(paths: PathTable, used: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-    """Latencies between places both ways, [ns]; places without a path are farther than all others."""
-    latency = paths.latency_ns[np.ix_(used, used)].astype(np.float64)
-    latency[latency == UNREACHABLE] = 2.0 * max(float(latency.max(initial=1.0)), 1.0)
-    np.fill_diagonal(latency, 0.0)
-    symmetric: npt.NDArray[np.float64] = np.minimum(latency, latency.T)
-    return symmetric
-
-
-def _near_ones_together(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    if len(distance) < 3:
-        return np.arange(len(distance))
-    condensed = squareform(distance, checks=False)
-    tree = linkage(condensed, method="average")
-    if len(distance) <= _MOST_OPTIMISED:
-        tree = optimal_leaf_ordering(tree, condensed)
-    leaves: npt.NDArray[np.int64] = leaves_list(tree).astype(np.int64)
-    return leaves
-
-
-def _owners(content: Mapping[str, Any], key: str, names: Sequence[str], shards: int, path: Path) -> list[int]:
+def _entries(content: Mapping[str, Any], key: str, names: Sequence[str], path: Path) -> dict[str, Any]:
+    """Return an object of the file, which has an entry for each of the names, and no other."""
     entries = content.get(key, {})
     if not isinstance(entries, dict):
-        raise PartitionError("must map names to shards", where=f"{path}: {key}")
+        raise PartitionError("must be an object with an entry for each name", where=f"{path}: {key}")
     unknown = sorted(set(entries) - set(names))
     missing = [name for name in names if name not in entries]
-    for what, found in (("names what the experiment does not have", unknown), ("has no shard for", missing)):
+    for what, found in (("names what the experiment does not have", unknown), ("has no entry for", missing)):
         if found:
             shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
             raise PartitionError(f"{what}: {shown}", where=f"{path}: {key}")
+    return entries
+
+
+def _owners(content: Mapping[str, Any], names: Sequence[str], shards: int, path: Path) -> list[int]:
+    entries = _entries(content, "hosts", names, path)
     for name in names:
         shard = entries[name]
-        if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < shards:
-            raise PartitionError(f"{shard!r} is not a shard, 0 to {shards - 1}", where=f"{path}: {key}.{name}")
+        if not _is_whole(shard) or not 0 <= shard < shards:
+            raise PartitionError(f"{shard!r} is not a shard, 0 to {shards - 1}", where=f"{path}: hosts.{name}")
     return [entries[name] for name in names]
+
+
+def _check_populations(content: Mapping[str, Any], directory: HostDirectory, path: Path) -> None:
+    counts = {population.name: population.count for population in directory.populations}
+    for name, count in _entries(content, "populations", list(counts), path).items():
+        if count != counts[name]:
+            raise PartitionError(
+                f"it is for {count!r} identities, and the experiment has {counts[name]}",
+                where=f"{path}: populations.{name}",
+            )
+
+
+def _cuts(content: Mapping[str, Any], shards: int, identities: int, path: Path) -> list[int]:
+    cuts = content.get("identities", [0] * (shards + 1) if identities == 0 else None)
+    fits = (
+        isinstance(cuts, list)
+        and len(cuts) == shards + 1
+        and all(map(_is_whole, cuts))
+        and cuts == sorted(cuts)
+        and (cuts[0], cuts[-1]) == (0, identities)
+    )
+    if not fits:
+        raise PartitionError(
+            f"must be {shards + 1} whole numbers that do not descend, from 0 to {identities}: shard s has the "
+            "identities from number s of them to number s + 1",
+            where=f"{path}: identities",
+        )
+    assert isinstance(cuts, list)
+    return cuts
