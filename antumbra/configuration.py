@@ -117,7 +117,7 @@ def read_configuration(
     data = {key: value for key, value in source.data.items() if not str(key).startswith("x-")}
     problems = Problems(file, source)
     try:
-        sections = Sections.model_validate(data)
+        sections = Sections.model_validate(data, context={"folder": folder})
     except ValidationError as error:
         for path, message in from_validation(error, source, Sections):
             problems.add(path, message)

@@ -162,7 +162,7 @@ class ColdEngine:
             "node": directory.node.astype(np.uint16),
             "latency": paths.latency_ns.astype(np.int64),
             "loss": paths.loss.astype(np.float64),
-            "delay_quantiles": np.array(gossip.validation_delay, dtype=np.int64),
+            "validation_delay": gossip.validation_delay.table(),
             "asked_heartbeat": np.full(n, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],

@@ -11,6 +11,7 @@ id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/specs/tre
 from typing import Final
 
 from bridge.rng import Purpose, philox4x32
+from cold.distribution_kernels import draw_value
 from cold.jit import int64, kernel, uint64
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
@@ -152,14 +153,10 @@ def draw_words(parameters: Parameters, entity: int, purpose: int, counter: int) 
 @kernel
 def validation_delay(state: State, parameters: Parameters, identity: int, slot: int) -> int:
     """How long an identity takes to validate a message of others [ns]."""
-    count = len(state.delay_quantiles)
-    if count == 1:
-        return state.delay_quantiles[0]
+    if state.validation_delay[0] < 0:
+        return state.validation_delay[1]
     words = draw_words(parameters, identity + parameters.hot_count, _VALIDATION, state.message_id[slot])
-    scaled = int64(words[0]) * (count - 1)
-    segment, part = scaled >> 32, (scaled & WORD) >> 12
-    low, high = state.delay_quantiles[segment], state.delay_quantiles[segment + 1]
-    return low + ((high - low) * part >> 20)
+    return draw_value(state.validation_delay, 0, uint64(words[0]) | uint64(words[1]) << _WORD_BITS)
 
 
 @kernel

@@ -6,17 +6,14 @@ Durations are kept as nanoseconds, bandwidths as bits per second, sizes as bytes
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bridge.section import Section
 from bridge.units import Bandwidth, Duration, Size
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
+from cold.distributions import Distribution, Drawn
 
 
 def _parse_range(value: object) -> tuple[int, int]:
@@ -82,9 +79,7 @@ class GossipSection(Section):
     seen_ttl: Duration = 120 * 10**9
     prune_backoff: Duration = 60 * 10**9
     flood_publish: bool = True
-    validation_delay: Annotated[list[Duration], BeforeValidator(_listed)] = Field(
-        default=[0], min_length=1, max_length=64
-    )
+    validation_delay: Annotated[Distribution, Drawn(Duration)] = Field(default="0 s", validate_default=True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -98,8 +93,6 @@ class GossipSection(Section):
             raise PydanticCustomError("gossip", "mcache_gossip must not be larger than mcache_length")
         if self.seen_ttl < self.mcache_length * self.heartbeat:
             raise PydanticCustomError("gossip", "seen_ttl must be at least mcache_length heartbeats")
-        if self.validation_delay != sorted(self.validation_delay):
-            raise PydanticCustomError("gossip", "validation_delay lists quantiles, and they must ascend")
         return self
 
 

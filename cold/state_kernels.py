@@ -181,8 +181,8 @@ class State(NamedTuple):
     """int64[L, L], ns."""
     loss: Float64Array
     """float64[L, L]."""
-    delay_quantiles: Int64Array
-    """int64[quantiles]: of the validation delay, ns."""
+    validation_delay: Int64Array
+    """int64[n]: the table of the validation delay's distribution [ns], see `cold.distribution_kernels`."""
 
     # Identities.
     identity: Int64Array

@@ -19,6 +19,7 @@ from cold.population import heartbeat_phases, link_rates
 from cold.publications import PlannedMessage, plan_publications
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
+from tests.cold.quantile_twin import draw
 
 NETWORK, FORWARD, PUBLISH, HEARTBEAT = range(4)
 
@@ -33,6 +34,7 @@ class Twin:
         self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
     ) -> None:
         self.gossip = section.gossip
+        self.validation_delay = section.gossip.validation_delay.table()
         self.seed = seed
         self.count = directory.total_count
         self.node = directory.node.tolist()
@@ -168,13 +170,8 @@ class Twin:
             self.counters["duplicates"] += 1
             return
         self.seen[identity][message_id] = (received, hops)
-        quantiles = self.gossip.validation_delay
-        delay = quantiles[0]
-        if len(quantiles) > 1:
-            word = self.words(identity, ColdPurpose.VALIDATION, message_id)[0]
-            segment, part = divmod(word * (len(quantiles) - 1), 2**32)
-            low, high = quantiles[segment : segment + 2]
-            delay = low + ((high - low) * (part >> 12) >> 20)
+        low, high = self.words(identity, ColdPurpose.VALIDATION, message_id)[:2]
+        delay = draw(self.validation_delay, high << 32 | low)
         key = (received + delay, identity, FORWARD, 0, 0, message_id)
         heapq.heappush(self.heap, (key, "forward", (message_id, source, hops + 1)))
 

@@ -271,7 +271,15 @@ CASES = [
     (cold("gossip: {d: 3}"), 5, "cold.gossip", "d_low <= d <= d_high, and are 6, 3, 12"),
     (cold("gossip: {mcache_gossip: 9}"), 5, "cold.gossip", "must not be larger than mcache_length"),
     (cold("gossip: {seen_ttl: 1 s}"), 5, "cold.gossip", "at least mcache_length heartbeats"),
-    (cold("gossip: {validation_delay: [3 ms, 1 ms]}"), 5, "cold.gossip", "must ascend"),
+    (cold("gossip: {validation_delay: [3 ms, 1 ms]}"), 5, "cold.gossip.validation_delay", "must ascend"),
+    (
+        cold("gossip: {validation_delay: {kind: uniform, low: 1 ms, hihg: 2 ms}}"),
+        *(5, "cold.gossip.validation_delay.hihg", "unknown key"),
+    ),
+    (
+        cold("gossip: {validation_delay: {kind: sample, path: d.csv, column: x, unit: 1 s}}"),
+        *(5, "cold.gossip.validation_delay", "d.csv cannot be read"),
+    ),
     (cold("topics: [1, 1]"), 5, "cold.topics", "listed twice"),
     (cold("publications: [{topic: 2, time: 1 s, size: 9}]"), 3, "cold", "topic 2 is not one of topics"),
     (cold("publications: [{topic: 1, time: 1 s, size: 9, origin: 9}]"), 3, "cold", "there is no identity 9"),
