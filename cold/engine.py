@@ -20,7 +20,7 @@ from cold.jit import uint64
 from cold.messages import MessageTable, aligned_zeros
 from cold.overlay import Overlay, build_overlay
 from cold.population import heartbeat_phases, link_rates, ports
-from cold.publications import PlannedMessage, plan_publications
+from cold.publications import PublicationPlan
 from cold.reference import by_reference
 from cold.section import ColdSection
 from cold.state_kernels import (
@@ -111,8 +111,7 @@ class ColdEngine:
         gossip = section.gossip
         self._hot_count = directory.hot_count
         self._identities = directory.total_count - directory.hot_count
-        self._plan: list[PlannedMessage] = plan_publications(section, directory, seed, stop_time_ns)
-        self._planned = 0
+        self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
         self._now = 0
         self._topics = list(section.topics)
         self._messages = MessageTable(self._topics, gossip.seen_ttl)
@@ -295,23 +294,21 @@ class ColdEngine:
         return border if border > start else latest
 
     def _find_next(self, now: int) -> int:
-        planned = self._plan[self._planned].time if self._planned < len(self._plan) else NEVER
-        return min(planned, next_time(self._reference, self._parameters, now))
+        return min(self._plan.next_time(), next_time(self._reference, self._parameters, now))
 
     def _admit_publications(self, end: int) -> None:
+        if self._plan.next_time() >= end:
+            return
+        planned = self._plan.take(end)
         records = []
-        while self._planned < len(self._plan) and self._plan[self._planned].time < end:
-            message = self._plan[self._planned]
-            self._planned += 1
-            state, slot = self._messages.reserve(
-                self._state, message.message_id, message.topic, self._now, message.time
-            )
+        for message_id, time, topic, origin, size in zip(
+            planned.message_id.tolist(), *(column.tolist() for column in planned.published), strict=True
+        ):
+            state, slot = self._messages.reserve(self._state, message_id, topic, self._now, time)
             self._replace_state(state)
-            address = message.message_id >> 32
-            self._messages.describe(self._state, slot, message.time, message.origin, address, message.size)
-            records.append((message.time, message.origin << 32 | message.origin, slot << SLOT_SHIFT | PUBLISH))
-        if records:
-            self._insert(np.array(records, dtype=np.int64))
+            self._messages.describe(self._state, slot, time, origin, message_id >> 32, size)
+            records.append((time, origin << 32 | origin, slot << SLOT_SHIFT | PUBLISH))
+        self._insert(np.array(records, dtype=np.int64))
 
     def _insert(self, records: npt.NDArray[np.int64]) -> None:
         if not len(records):

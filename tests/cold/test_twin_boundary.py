@@ -12,7 +12,6 @@ import pytest
 from bridge.batch import EventBatch, pack_payloads
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
-from cold.publications import PlannedMessage
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.test_boundary import (
     ADDRESS,
@@ -34,7 +33,7 @@ from tests.cold.test_boundary import (
     payload_of,
     read,
 )
-from tests.cold.twin import Twin
+from tests.cold.twin import Message, Twin
 
 KINDS = {"hello": HELLO, "leave": LEAVE, "graft": GRAFT, "prune": PRUNE, "ihave": IHAVE, "iwant": IWANT}
 END = 12 * NS_PER_S
@@ -144,7 +143,7 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float)
     for event, each in enumerate(said):
         if each.name == "receive":
             (number,) = each.messages
-            twin.message[number] = PlannedMessage(publish_time[number], number, 0, origin_of(number), 100)
+            twin.message[number] = Message(publish_time[number], 0, origin_of(number), 100)
         twin.deliver(each.time, each.source, event, each.destination, each.name, items_of(each))
     twin.run(END)
 

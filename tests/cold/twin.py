@@ -7,7 +7,7 @@ event (overlay, phases, link rates, publications) and the random numbers, nothin
 import heapq
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,21 @@ from bridge.graph import PathTable
 from bridge.rng import Purpose, draw_uniform, philox4x32
 from cold.overlay import build_overlay
 from cold.population import heartbeat_phases, link_rates
-from cold.publications import PlannedMessage, plan_publications
+from cold.publications import PublicationPlan
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
 from tests.cold.quantile_twin import draw
 
 NETWORK, FORWARD, PUBLISH, HEARTBEAT = range(4)
+
+
+class Message(NamedTuple):
+    """What a publisher says: times in ns, the topic's index, the publisher's HostId."""
+
+    time: int
+    topic: int
+    origin: int
+    size: int
 
 
 class Twin:
@@ -75,11 +84,14 @@ class Twin:
         self.asked: list[set[tuple[int, int]]] = [set() for _ in range(self.count)]
         self.counters: Counter[str] = Counter()
         self.heap: list[tuple[tuple[int, ...], str, tuple[object, ...]]] = []
-        self.message: dict[int, PlannedMessage] = {}
-        for planned in plan_publications(section, directory, seed, stop_time_ns):
-            self.message[planned.message_id] = planned
-            key = (planned.time, planned.origin, PUBLISH, 0, 0, planned.message_id)
-            heapq.heappush(self.heap, (key, "publish", (planned.message_id,)))
+        self.message: dict[int, Message] = {}
+        planned = PublicationPlan(section, directory, seed, stop_time_ns).take(stop_time_ns)
+        for message_id, *row in zip(
+            planned.message_id.tolist(), *(column.tolist() for column in planned.published), strict=True
+        ):
+            self.message[message_id] = message = Message(*row)
+            key = (message.time, message.origin, PUBLISH, 0, 0, message_id)
+            heapq.heappush(self.heap, (key, "publish", (message_id,)))
         for identity in range(hot, self.count):
             self.schedule_heartbeat(identity, 0)
 
