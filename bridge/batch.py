@@ -57,6 +57,9 @@ class EventKind(IntEnum):
     TAIL = 2
 
 
+_KINDS: Final = np.array(sorted(EventKind), dtype=np.uint16)
+
+
 class DecodeError(InternalError):
     """Bytes that are not an encoded batch.
 
@@ -277,6 +280,13 @@ class EventBatch:
             raise DecodeError(f"event {misplaced} is out of order", start["deliver_time"] + 8 * misplaced)
         if count and batch.deliver_time[0] < 0:
             raise DecodeError("negative deliver time", start["deliver_time"])
+        unknown = np.flatnonzero(~np.isin(batch.kind, _KINDS))
+        if len(unknown):
+            place = int(unknown[0])
+            known = ", ".join(f"{kind.value} ({kind.name})" for kind in EventKind)
+            raise DecodeError(
+                f"event {place} has kind {batch.kind[place]}, known are {known}", start["kind"] + 2 * place
+            )
         return batch
 
     def _first_out_of_order(self) -> int:

@@ -19,7 +19,7 @@ events = st.tuples(
     st.one_of(st.integers(0, 2), st.integers(0, 2**32 - 1)),
     st.one_of(st.integers(0, 2), st.integers(0, 2**64 - 1)),
     st.one_of(st.integers(0, 2), st.integers(0, 2**32 - 1)),
-    st.integers(0, 2**16 - 1),
+    st.sampled_from(list(EventKind)),
     st.binary(max_size=40),
 )
 event_lists = st.lists(events, max_size=30, unique_by=lambda event: event[:4])
@@ -141,11 +141,11 @@ def test_a_truncated_encoding_is_refused(rows: list[Event], data: st.DataObject)
 
 def hand_made(
     *, magic: bytes = b"AGEB", version: int = 1, reserved: int = 0, times: tuple[int, int] = (10, 20),
-    lengths: tuple[int, int] = (1, 2),
+    lengths: tuple[int, int] = (1, 2), kinds: tuple[int, int] = (1, 1),
 ) -> bytes:  # fmt: skip
     return struct.pack(
         ">4sHHQQ" + "qq" + "II" + "QQ" + "II" + "HH" + "II" + "3s",
-        magic, version, reserved, 2, 3, *times, 1, 2, 3, 4, 5, 6, 1, 1, *lengths, b"abc",
+        magic, version, reserved, 2, 3, *times, 1, 2, 3, 4, 5, 6, *kinds, *lengths, b"abc",
     )  # fmt: skip
 
 
@@ -166,6 +166,7 @@ def test_the_wire_format_is_the_documented_one() -> None:
         (hand_made() + b"x", len(hand_made()), "take"),
         (hand_made(times=(20, 10)), 32, "out of order"),
         (hand_made(times=(-1, 10)), 24, "negative"),
+        (hand_made(kinds=(1, 77)), 24 + 2 * 24 + 2, r"event 1 has kind 77, known are 1 \(PACKET\), 2 \(TAIL\)"),
         (hand_made(lengths=(1, 1)), 24 + 2 * 26, "add up to 2"),
         (struct.pack(">4sHHQQ", b"AGEB", 1, 0, 2**63, 0), 24, "take"),
     ],
