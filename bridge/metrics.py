@@ -134,7 +134,7 @@ class WindowMetrics:
             ["window", "start_ns", "end_ns", "runahead_ns", *executed, "crossed", "crossed_bytes", "digest"],
         )
         exchanged = [f"{way}{what}" for way in ("sent_to_shards", "received_from_shards") for what in ("", "_bytes")]
-        self._shards = TableRecorder(directory, SHARDS, ["window", "shard", *sent, *exchanged])
+        self._shards = TableRecorder(directory, SHARDS, ["window", "shard", *sent, *exchanged, "inner"])
         self._walltime = TableRecorder(
             directory, WALLTIME, ["window", "shard", *execute, "exchange_ns", "deliver_ns", "reduce_ns"]
         )
@@ -163,6 +163,7 @@ class WindowMetrics:
                 record.sent_to_shards_bytes,
                 record.received_from_shards,
                 record.received_from_shards_bytes,
+                record.inner,
             )
         )
         self._walltime.append(

@@ -53,6 +53,8 @@ class WindowRecord(NamedTuple):
         partition.
     sent_to_shards, sent_to_shards_bytes, received_from_shards, received_from_shards_bytes
         Events exchanged with other shards, and their payload bytes.
+    inner
+        Windows that this shard ran inside this one; 1 if it ran this one as a whole.
     execute_wall_ns
         Wall-clock time in ``run_until``, per participant.
     exchange_wall_ns
@@ -76,10 +78,23 @@ class WindowRecord(NamedTuple):
     sent_to_shards_bytes: int
     received_from_shards: int
     received_from_shards_bytes: int
+    inner: int
     execute_wall_ns: tuple[int, ...]
     exchange_wall_ns: int
     deliver_wall_ns: int
     reduce_wall_ns: int
+
+
+class _Work:
+    """What the participants of this shard have done in a window so far; see `WindowRecord`."""
+
+    __slots__ = ("crossed", "crossed_bytes", "deliver_wall", "digest", "exchange_wall", "execute_wall", "inner", "sent")
+
+    def __init__(self, participants: int) -> None:
+        self.sent = [0] * participants
+        self.execute_wall = [0] * participants
+        self.inner = self.crossed = self.crossed_bytes = self.digest = 0
+        self.exchange_wall = self.deliver_wall = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +167,9 @@ class WindowLoop:
         Called with the record of each window.
     on_progress
         Called with the simulated time reached, a few times a second, and at the end.
+    inner_runahead_ns
+        If `runahead` is that between hosts of different shards: the longest window that the participants here may run
+        without hearing from each other. They then run such windows inside each window, without other shards.
     """
 
     def __init__(
@@ -165,6 +183,7 @@ class WindowLoop:
         shard_of: OwnerOf | None = None,
         on_window: Callable[[WindowRecord], None] | None = None,
         on_progress: Callable[[int], None] | None = None,
+        inner_runahead_ns: int | None = None,
     ) -> None:
         if bus.shard_count > 1 and shard_of is None:
             raise ValueError("a bus of several shards needs shard_of")
@@ -176,6 +195,7 @@ class WindowLoop:
         self._shard_of = shard_of
         self._on_window = on_window
         self._on_progress = on_progress
+        self._inner_runahead = inner_runahead_ns
         self._stop_requested = False
         self._event_counters = tuple(
             participant.events_executed if isinstance(participant, CountsEvents) else _count_nothing
@@ -242,25 +262,9 @@ class WindowLoop:
     def _run_window(self, number: int, start: int, end: int, runahead: int) -> tuple[WindowRecord, int, bool]:
         """Run one window. Returns its record, the start of the next one, and whether to stop instead."""
         clock = time.perf_counter_ns
-        outbound: list[EventBatch] = []
-        sent: list[int] = []
-        execute_wall: list[int] = []
-        digest = 0
+        work = _Work(len(self._participants))
+        everything = self._advance(end, work)
         before = clock()
-        for position, participant in enumerate(self._participants):
-            batch = participant.run_until(end)
-            count = len(batch)
-            if count:
-                _check_outbound(participant, batch, end)
-                outbound.append(batch)
-            sent.append(count)
-            digest += self._fingerprint_since_last(position, batch)
-            after = clock()
-            execute_wall.append(after - before)
-            before = after
-
-        everything = EventBatch.concatenate(outbound) if outbound else EventBatch.empty()
-        crossed, crossed_bytes = self._count_crossed(everything)
         parts = self._per_shard(everything)
         inbound = self._bus.exchange(parts)
         exchanged = clock()
@@ -282,20 +286,65 @@ class WindowLoop:
             end,
             runahead,
             self._executed_since_last(),
-            tuple(sent),
-            crossed,
-            crossed_bytes,
-            digest & _MASK,
+            tuple(work.sent),
+            work.crossed,
+            work.crossed_bytes,
+            work.digest & _MASK,
             len(everything) - len(kept),
             everything.payload.shape[0] - kept.payload.shape[0],
             len(inbound) - len(kept),
             inbound.payload.shape[0] - kept.payload.shape[0],
-            tuple(execute_wall),
-            exchanged - before,
-            delivered - exchanged,
+            work.inner,
+            tuple(work.execute_wall),
+            work.exchange_wall + exchanged - before,
+            work.deliver_wall + delivered - exchanged,
             reduced - delivered,
         )
         return record, next_start, interrupted
+
+    def _advance(self, end: int, work: _Work) -> EventBatch:
+        """Let the participants execute their events before `end`; return what they caused that is not delivered yet."""
+        if self._inner_runahead is None or self._shard_of is None:
+            return self._step(end, work)
+        later: list[EventBatch] = []
+        while True:
+            start = min((participant.next_event_time() for participant in self._participants), default=NEVER)
+            step_end = min(start + self._inner_runahead, end)
+            caused = self._step(step_end, work)
+            if step_end == end:
+                return EventBatch.concatenate([*later, caused])
+            if len(caused):
+                before = time.perf_counter_ns()
+                stays = self._shard_of(caused.destination) == self._bus.shard
+                later.append(caused.select(~stays))
+                here = caused.select(stays)
+                if len(here):
+                    self._deliver(here, step_end)
+                work.deliver_wall += time.perf_counter_ns() - before
+
+    def _step(self, end: int, work: _Work) -> EventBatch:
+        """Let each participant execute its events before `end`; return all that they caused for others."""
+        clock = time.perf_counter_ns
+        outbound: list[EventBatch] = []
+        before = clock()
+        for position, participant in enumerate(self._participants):
+            batch = participant.run_until(end)
+            count = len(batch)
+            if count:
+                _check_outbound(participant, batch, end)
+                outbound.append(batch)
+                work.sent[position] += count
+            work.digest += self._fingerprint_since_last(position, batch)
+            after = clock()
+            work.execute_wall[position] += after - before
+            before = after
+        work.inner += 1
+        everything = EventBatch.concatenate(outbound) if outbound else EventBatch.empty()
+        crossed, crossed_bytes = self._count_crossed(everything)
+        work.crossed += crossed
+        work.crossed_bytes += crossed_bytes
+        work.exchange_wall += clock() - before
+        return everything
 
     def _fingerprint_since_last(self, position: int, batch: EventBatch) -> int:
         count = self._fingerprint_counters[position]

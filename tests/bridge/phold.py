@@ -5,6 +5,7 @@ path's latency. Events for hosts of the same participant stay inside, as they do
 """
 
 import heapq
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,18 +29,26 @@ class Phold:
     host_count
         Number of hosts in all participants.
     latency_ns
-        Smallest delay of an event.
+        Smallest delay of an event: for all, or by its source and destination.
     spread_ns
         Delays are up to this much longer.
     """
 
-    def __init__(self, hosts: range, host_count: int, *, seed: int, latency_ns: int, spread_ns: int) -> None:
+    def __init__(
+        self,
+        hosts: range,
+        host_count: int,
+        *,
+        seed: int,
+        latency_ns: int | Callable[[int, int], int],
+        spread_ns: int,
+    ) -> None:
         self.trace: list[Event] = []
         self.closed = False
         self._hosts = hosts
         self._host_count = host_count
         self._seed = seed
-        self._latency = latency_ns
+        self._latency = latency_ns if callable(latency_ns) else lambda _, __: latency_ns
         self._spread = spread_ns
         self._sent = dict.fromkeys(hosts, 0)
         self._min_used_latency = NEVER
@@ -93,6 +102,7 @@ class Phold:
         host = event[3]
         self._sent[host] += 1
         random = int(draw_u64(self._seed, host, _PURPOSE, self._sent[host]))
-        delay = self._latency + (random >> 32) % self._spread
+        destination = random % self._host_count
+        delay = self._latency(host, destination) + (random >> 32) % self._spread
         self._min_used_latency = min(self._min_used_latency, delay)
-        return event[0] + delay, host, self._sent[host], random % self._host_count
+        return event[0] + delay, host, self._sent[host], destination

@@ -1,7 +1,7 @@
 """The window protocol, run by participants that hold real events."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -89,15 +89,37 @@ def traces_of_one_shard(
     return sorted(event for participant in participants for event in participant.trace), records
 
 
+def run_shards(shards: int, run: Callable[[int, ThreadBus], None]) -> None:
+    """Run each shard in a thread, and raise what went wrong first in any of them."""
+    barrier = threading.Barrier(shards, timeout=60)
+    slots: list[list[object]] = [[] for _ in range(shards)]
+    failures: list[BaseException] = []
+
+    def run_one(shard: int) -> None:
+        bus = ThreadBus(shard, barrier, slots)
+        try:
+            run(shard, bus)
+        except threading.BrokenBarrierError:
+            return
+        except BaseException as error:
+            failures.append(error)
+            bus.close()
+
+    threads = [threading.Thread(target=run_one, args=(shard,)) for shard in range(shards)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
 def traces_of_shards(shards: int, parts_per_shard: int) -> list[Event]:
     parts = shards * parts_per_shard
     participants = [phold(hosts) for hosts in partition(parts)]
     owner = part_of(parts)
-    barrier = threading.Barrier(shards, timeout=60)
-    slots: list[list[object]] = [[] for _ in range(shards)]
 
-    def run(shard: int) -> None:
-        bus = ThreadBus(shard, barrier, slots)
+    def run(shard: int, bus: ThreadBus) -> None:
         first = shard * parts_per_shard
         loop = WindowLoop(
             participants[first : first + parts_per_shard],
@@ -107,17 +129,9 @@ def traces_of_shards(shards: int, parts_per_shard: int) -> list[Event]:
             stop_time_ns=STOP,
             shard_of=lambda ids: owner[ids] // parts_per_shard,
         )
-        try:
-            assert loop.run().reached_ns == STOP
-        except BaseException:
-            bus.close()
-            raise
+        assert loop.run().reached_ns == STOP
 
-    threads = [threading.Thread(target=run, args=(shard,)) for shard in range(shards)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_shards(shards, run)
     return sorted(event for participant in participants for event in participant.trace)
 
 
@@ -135,6 +149,67 @@ def test_the_partition_into_participants_does_not_change_what_happens() -> None:
 def test_the_partition_into_shards_does_not_change_what_happens(shards: int, parts_per_shard: int) -> None:
     alone, _ = traces_of_one_shard(1)
     assert traces_of_shards(shards, parts_per_shard) == alone
+
+
+@pytest.mark.parametrize(("shards", "parts_per_shard"), [(2, 1), (2, 2), (3, 2)])
+def test_longer_windows_between_shards_do_not_change_what_happens(shards: int, parts_per_shard: int) -> None:
+    parts = shards * parts_per_shard
+    owner = part_of(parts)
+
+    def latency(source: int, destination: int) -> int:
+        together = owner[source] // parts_per_shard == owner[destination] // parts_per_shard
+        return LATENCY if together else 7 * LATENCY
+
+    def all_of(hosts: list[range]) -> list[Phold]:
+        return [Phold(part, HOSTS, seed=1, latency_ns=latency, spread_ns=SPREAD) for part in hosts]
+
+    (alone,) = all_of([range(HOSTS)])
+    whole = WindowLoop([alone], everyone_is_first, InProcessBus(), runahead=Runahead(LATENCY), stop_time_ns=STOP).run()
+    participants = all_of(partition(parts))
+    records: list[list[WindowRecord]] = [[] for _ in range(shards)]
+
+    def run(shard: int, bus: ThreadBus) -> None:
+        first = shard * parts_per_shard
+        WindowLoop(
+            participants[first : first + parts_per_shard],
+            lambda ids: owner[ids] - first,
+            bus,
+            runahead=Runahead(7 * LATENCY),
+            stop_time_ns=STOP,
+            shard_of=lambda ids: owner[ids] // parts_per_shard,
+            on_window=records[shard].append,
+            inner_runahead_ns=LATENCY,
+        ).run()
+
+    run_shards(shards, run)
+    assert sorted(event for participant in participants for event in participant.trace) == sorted(alone.trace)
+    assert len(records[0]) < whole.windows / 3
+    for shard in range(shards):
+        assert sum(record.inner for record in records[shard]) > 2 * len(records[shard])
+        for participant in participants:
+            assert participant.trace == sorted(participant.trace)
+    for number in range(len(records[0])):
+        same = [(one[number].start, one[number].end) for one in records]
+        assert same == same[:1] * shards
+
+
+def test_windows_that_are_too_long_for_the_latencies_between_shards_are_noticed() -> None:
+    owner = part_of(2)
+    participants = [phold(hosts) for hosts in partition(2)]
+
+    def run(shard: int, bus: ThreadBus) -> None:
+        WindowLoop(
+            [participants[shard]],
+            lambda ids: owner[ids] - shard,
+            bus,
+            runahead=Runahead(4 * LATENCY),
+            stop_time_ns=STOP,
+            shard_of=lambda ids: owner[ids],
+            inner_runahead_ns=LATENCY,
+        ).run()
+
+    with pytest.raises(CausalityError, match="has already reached"):
+        run_shards(2, run)
 
 
 def test_every_participant_executes_in_order_and_before_the_stop_time() -> None:
@@ -345,16 +420,13 @@ def test_a_stop_requested_in_the_last_window_is_no_interruption() -> None:
 
 
 def test_a_stop_requested_in_one_shard_stops_all_after_the_same_window() -> None:
-    barrier = threading.Barrier(2, timeout=60)
-    slots: list[list[object]] = [[], []]
     results: dict[int, LoopResult] = {}
 
-    def run(shard: int) -> None:
-        participant = Scripted([5, 500, 5000])
+    def run(shard: int, bus: ThreadBus) -> None:
         loop = WindowLoop(
-            [participant],
+            [Scripted([5, 500, 5000])],
             everyone_is_first,
-            ThreadBus(shard, barrier, slots),
+            bus,
             runahead=Runahead(10),
             stop_time_ns=NS_PER_S,
             shard_of=everyone_is_first,
@@ -362,11 +434,7 @@ def test_a_stop_requested_in_one_shard_stops_all_after_the_same_window() -> None
         )
         results[shard] = loop.run()
 
-    threads = [threading.Thread(target=run, args=(shard,)) for shard in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_shards(2, run)
     assert [(results[shard].windows, results[shard].interrupted) for shard in range(2)] == [(2, True)] * 2
 
 

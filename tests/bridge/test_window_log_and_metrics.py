@@ -34,6 +34,7 @@ def record(number: int, *, work: bool = True) -> WindowRecord:
         sent_to_shards_bytes=0,
         received_from_shards=0,
         received_from_shards_bytes=0,
+        inner=1,
         execute_wall_ns=(100, 200),
         exchange_wall_ns=30,
         deliver_wall_ns=20,
