@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bridge.batch import EventBatch
 from bridge.directory import HostDirectory
-from bridge.errors import InternalError
+from bridge.errors import InternalError, UserError
 from bridge.graph import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
@@ -51,6 +51,7 @@ from cold.state_kernels import (
     insert,
     next_time,
 )
+from cold.topics import TopicGroup
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -61,6 +62,7 @@ _LINKS_AT_FIRST = 256
 #: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
+_MOST_TOPICS = 64
 #: The events of a step should fit the second cache while they are sorted: so many identities take shorter steps.
 _MANY = 250_000
 _EVENT_ARRAYS = ("pool", "chunk_next", "due", "spare", "pending", "out", "out_ids")
@@ -108,12 +110,16 @@ class ColdEngine:
             raise InternalError(f"a cold engine for {owned} only: identities cannot be divided yet", where=where)
         if paths.min_latency_ns < 1:
             raise InternalError(f"the smallest latency is {paths.min_latency_ns} ns", where="cold engine")
+        if any(isinstance(topic, TopicGroup) and topic.is_partial for topic in section.topics):
+            raise UserError("exact gossip needs every identity in every topic", where="cold.topics")
+        if len(section.topic_numbers) > _MOST_TOPICS:
+            raise UserError(f"exact gossip has at most {_MOST_TOPICS} topics", where="cold.topics")
         gossip = section.gossip
         self._hot_count = directory.hot_count
         self._identities = directory.total_count - directory.hot_count
         self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
         self._now = 0
-        self._topics = list(section.topics)
+        self._topics = section.topic_numbers
         self._messages = MessageTable(self._topics, gossip.seen_ttl)
         self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl)
 

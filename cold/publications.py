@@ -122,7 +122,7 @@ def _listed(
         identity = np.full(count, publication.origin, dtype=np.int64)
     return Publications(
         publication.time + number * publication.interval,
-        np.full(count, section.topics.index(publication.topic), dtype=np.int64),
+        np.full(count, section.topic_numbers.index(publication.topic), dtype=np.int64),
         first_id + identity,
         np.full(count, publication.size, dtype=np.int64),
     )

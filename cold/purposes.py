@@ -20,3 +20,6 @@ class ColdPurpose(IntEnum):
     """Peers grafted at a heartbeat; counter as GOSSIP_PEERS."""
     ORIGIN = 106
     """Publisher of a message; entity the number of the publication, counter that of the message in it."""
+    SUBSCRIPTION = 107
+    """Topics that an identity subscribes to; counter index of the group's first topic << 32 | number of the choice, or
+    index of the topic << 32."""

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from bridge.section import Section
 from bridge.units import Bandwidth, Duration, Size
 from cold.distributions import Distribution, Drawn
+from cold.topics import Topic, check_topics, indices_of, mean_subscriptions, topic_numbers
 
 
 def _parse_range(value: object) -> tuple[int, int]:
@@ -113,7 +114,7 @@ class ColdSection(Section):
     populations: dict[str, ColdPopulation] = Field(min_length=1)
     overlay: OverlaySection = OverlaySection()
     gossip: GossipSection = GossipSection()
-    topics: list[Annotated[int, Field(ge=0, le=65535)]] = Field(default=[1], min_length=1, max_length=64)
+    topics: list[Topic] = Field(default=[1], min_length=1)
     publications: list[Publication] = Field(default_factory=list)
 
     @property
@@ -121,17 +122,21 @@ class ColdSection(Section):
         """Return the number of identities of all populations."""
         return sum(population.count for population in self.populations.values())
 
+    @property
+    def topic_numbers(self) -> list[int]:
+        """Return the number of every topic, those of groups included; its place is the topic's index."""
+        return topic_numbers(self.topics)
+
     @field_validator("topics")
     @classmethod
-    def _unique(cls, topics: list[int]) -> list[int]:
-        if len(set(topics)) != len(topics):
-            raise PydanticCustomError("topics", "a topic is listed twice")
+    def _unique(cls, topics: list[Topic]) -> list[Topic]:
+        check_topics(topics)
         return topics
 
     @model_validator(mode="after")
     def _publications_fit(self) -> Self:
         for place, publication in enumerate(self.publications):
-            if publication.topic not in self.topics:
+            if indices_of(self.topics, publication.topic) is None:
                 raise PydanticCustomError(
                     "publication",
                     "publications[{place}]: topic {topic} is not one of topics",
@@ -156,5 +161,5 @@ def estimate_memory(section: ColdSection) -> int:
         for publication in section.publications
     )
     degree = min(section.overlay.degree, section.identity_count - 1)
-    per_identity = 1000 + 4 * degree + 72 * len(section.topics) + 8 * messages
+    per_identity = 1000 + 4 * degree + round(72 * mean_subscriptions(section.topics)) + 8 * messages
     return section.identity_count * per_identity

@@ -54,13 +54,13 @@ class Twin:
         self.hot = hot = directory.hot_count
         phases = heartbeat_phases(seed, hot, self.count - hot, self.gossip.heartbeat)
         self.phase = [0] * hot + phases.tolist()
-        topics = range(len(section.topics))
+        topics = range(len(section.topic_numbers))
         overlay = build_overlay(
             seed,
             hot,
             self.count - hot,
             min(section.overlay.degree, self.count - hot - 1),
-            len(section.topics),
+            len(section.topic_numbers),
             self.gossip.d,
             self.gossip.d_high,
         )

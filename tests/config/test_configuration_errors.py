@@ -281,6 +281,26 @@ CASES = [
         *(5, "cold.gossip.validation_delay", "d.csv cannot be read"),
     ),
     (cold("topics: [1, 1]"), 5, "cold.topics", "listed twice"),
+    (cold("topics: [x]"), 5, "cold.topics[0]", "must be a whole number"),
+    (cold("topics: [{name: a, first: 1, cuont: 2}]"), 5, "cold.topics[0].cuont", "unknown key"),
+    (
+        cold("topics: [{name: a, first: 1, count: 2, per_identity: 3}]"),
+        *(5, "cold.topics[0]", "per_identity must not be more than count"),
+    ),
+    (
+        cold("topics: [{name: a, first: 1, count: 2, per_identity: 1, share: 0.5}]"),
+        *(5, "cold.topics[0]", "per_identity or share, not both"),
+    ),
+    (cold("topics: [{name: a, first: 65535, count: 2}]"), 5, "cold.topics[0]", "would be number 65536"),
+    (cold("topics: [{name: a, first: 1, count: 2}, 2]"), 5, "cold.topics", "listed twice"),
+    (
+        cold("topics: [{name: a, first: 1, count: 2}, {name: a, first: 9, count: 2}]"),
+        *(5, "cold.topics", "two groups have one name"),
+    ),
+    (
+        cold("topics: [{name: a, first: 1, count: 1000}, {name: b, first: 2000, count: 30}]"),
+        *(5, "cold.topics", "1030 topics are more than 1024"),
+    ),
     (cold("publications: [{topic: 2, time: 1 s, size: 9}]"), 3, "cold", "topic 2 is not one of topics"),
     (cold("publications: [{topic: 1, time: 1 s, size: 9, origin: 9}]"), 3, "cold", "there is no identity 9"),
     (
