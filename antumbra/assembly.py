@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType
@@ -41,12 +41,14 @@ from antumbra.sharding import (
     partition_of,
 )
 from bridge.bus import Bus
+from bridge.directory import HostDirectory
 from bridge.errors import AntumbraError, UserError
 from bridge.local_bus import LocalBus
 from bridge.metrics import WindowMetrics, write_table
 from bridge.mpi_bus import MpiBus
 from bridge.participant import Nobody, Participant
 from bridge.partition import PartitionMap
+from bridge.paths import PathTable
 from bridge.rundir import RunDirectory
 from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog
@@ -144,16 +146,27 @@ def build_cold(plan: Plan, partition: PartitionMap, shard: int) -> ColdParticipa
     from cold.engine import ColdEngine
 
     general = plan.sections.general
+    directory, paths = _as_the_tail_sees_it(plan)
     return ColdEngine(
         plan.sections.cold,
-        plan.directory,
-        plan.paths,
+        directory,
+        paths,
         general.seed,
         general.stop_time,
         owned=owned,
         cuts=partition.cuts,
         shard=shard,
     )
+
+
+def _as_the_tail_sees_it(plan: Plan) -> tuple[HostDirectory, PathTable]:
+    """Return the paths from the places of identities to all others as a table, and the directory with its numbers."""
+    directory = plan.directory
+    rows = np.unique(directory.node[directory.hot_count :])
+    table = plan.paths.table(rows)
+    number_of = np.empty(len(table.node_ids), dtype=np.int32)
+    number_of[plan.paths.columns(rows)] = np.arange(len(table.node_ids))
+    return replace(directory, node=number_of[directory.node]), table
 
 
 def run(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +25,8 @@ from bridge.directory import (
     HotPlacement,
     build_directory,
 )
-from bridge.graph import (
-    SWITCH_1_GBIT,
-    UNREACHABLE,
-    GraphError,
-    GraphNode,
-    NetworkGraph,
-    PathTable,
-    compute_paths,
-    parse_gml,
-)
+from bridge.graph import SWITCH_1_GBIT, GraphError, GraphNode, NetworkGraph, parse_gml
+from bridge.paths import Paths
 from bridge.proximity import order_by_proximity
 from bridge.section import GraphFile
 from bridge.units import format_time
@@ -56,7 +47,7 @@ class Plan:
     graph : NetworkGraph
         As written; `paths.node_ids` are the nodes in use.
     directory : HostDirectory
-    paths : PathTable
+    paths : Paths
     hosts : tuple of HostPlan
         By HostId.
     runahead_ns : int
@@ -70,7 +61,7 @@ class Plan:
     configuration: Configuration
     graph: NetworkGraph
     directory: HostDirectory
-    paths: PathTable
+    paths: Paths
     hosts: tuple[HostPlan, ...]
     runahead_ns: int
     estimate: Estimate
@@ -105,7 +96,7 @@ def make_plan(configuration: Configuration) -> Plan:
     problems.stop()
     assert graph is not None, "a graph that cannot be read is a problem, and has stopped us"
 
-    paths = compute_paths(graph, in_use, sections.network.use_shortest_path)
+    paths = Paths(graph, in_use, sections.network.use_shortest_path)
     process_count = sum(len(host.processes) for host in sections.hosts.values())
     needed = estimate(
         hosts=len(sections.hosts),
@@ -241,7 +232,7 @@ def _known_nodes(graph: NetworkGraph) -> str:
     return f"it has {shown}" + (f" and {len(ids) - 12} more" if len(ids) > 12 else "")
 
 
-def _build_directory(sections: Sections, graph: NetworkGraph, paths: PathTable, problems: Problems) -> HostDirectory:
+def _build_directory(sections: Sections, graph: NetworkGraph, paths: Paths, problems: Problems) -> HostDirectory:
     index = {number: place for place, number in enumerate(paths.node_ids)}
     hot = [
         _hot_placement(name, host, graph.nodes[host.network_node_id], index) for name, host in sections.hosts.items()
@@ -286,14 +277,13 @@ def _cold_placement(
     )
 
 
-def _check_paths(sections: Sections, paths: PathTable, directory: HostDirectory, problems: Problems) -> None:
+def _check_paths(sections: Sections, paths: Paths, directory: HostDirectory, problems: Problems) -> None:
     """Find the pairs of hosts that cannot reach each other, and the places that lack a path to themselves."""
     residents = np.bincount(directory.node, minlength=len(paths.node_ids))
     first_of = {int(node): int(host) for node, host in reversed(_first_residents(directory))}
-    holes = (paths.latency_ns == UNREACHABLE) & (residents > 0)[:, None] & (residents > 0)[None, :]
-    pairs = [(int(a), int(b)) for a, b in np.argwhere(holes) if a != b or residents[a] > 1]
+    count, pairs = paths.missing(residents > 0, residents > 1, _MOST_PAIRS_TOLD)
     kind = "path" if sections.network.use_shortest_path else "edge (use_shortest_path is false)"
-    for a, b in islice(pairs, _MOST_PAIRS_TOLD):
+    for a, b in pairs:
         one, other = directory.name_of(first_of[a]), directory.name_of(first_of[b])
         if a == b:
             node = paths.node_ids[a]
@@ -304,8 +294,8 @@ def _check_paths(sections: Sections, paths: PathTable, directory: HostDirectory,
         else:
             message = f"no {kind} from node {paths.node_ids[a]} ({one}) to node {paths.node_ids[b]} ({other})"
         problems.add(_attachment_key(one, sections), message)
-    if len(pairs) > _MOST_PAIRS_TOLD:
-        problems.add(("network", "graph"), f"{len(pairs)} pairs of nodes in use have no {kind} in all")
+    if count > len(pairs):
+        problems.add(("network", "graph"), f"{count} pairs of nodes in use have no {kind} in all")
 
 
 def _first_residents(directory: HostDirectory) -> list[tuple[int, int]]:
@@ -337,7 +327,7 @@ def _host_plan(number: int, name: str, sections: Sections, binaries: dict[str, P
     return HostPlan(number, name, processes, options.log_level, options.pcap_enabled, options.pcap_capture_size)
 
 
-def _runahead(sections: Sections, paths: PathTable) -> tuple[int, list[str]]:
+def _runahead(sections: Sections, paths: Paths) -> tuple[int, list[str]]:
     """Return the length of a window: the smallest latency, or less where the configuration says so."""
     safe = paths.min_latency_ns or sections.general.stop_time
     asked = sections.experimental.runahead

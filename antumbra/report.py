@@ -21,7 +21,7 @@ from rich.table import Table
 from antumbra.assembly import MessageTable, RunResult
 from antumbra.plan import Plan
 from bridge.directory import HostDirectory
-from bridge.graph import PathTable
+from bridge.paths import Paths
 from bridge.simtime import EPOCH, NS_PER_MS, NS_PER_S
 from bridge.units import format_bandwidth, format_size, format_time
 
@@ -89,7 +89,7 @@ def print_plan(console: Console, plan: Plan) -> None:
         "graph",
         f"{_count(len(plan.graph.nodes), 'node')}, {nodes} in use, {_count(len(plan.graph.edges), 'edge')}",
     )
-    table.add_row("latency", _latency_range(plan.paths))
+    table.add_row("smallest latency", _smallest_latency(plan.paths))
     table.add_row("window", format_time(plan.runahead_ns))
     processes = sum(len(host.processes) for host in plan.hosts)
     table.add_row("hot hosts", f"{directory.hot_count:,} with {_count(processes, 'process', 'processes')}")
@@ -296,10 +296,8 @@ def _coverage(reached: int, identities: int) -> str:
     return f"{reached:,} ({reached / max(identities, 1):.2%})"
 
 
-def _latency_range(paths: PathTable) -> str:
-    if not paths.min_latency_ns:
-        return "no paths"
-    return f"{format_time(paths.min_latency_ns)} to {format_time(int(paths.latency_ns.max()))}"
+def _smallest_latency(paths: Paths) -> str:
+    return format_time(paths.min_latency_ns) if paths.min_latency_ns else "no paths"
 
 
 def _seconds(time_ns: int | None) -> str:

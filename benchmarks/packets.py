@@ -26,7 +26,8 @@ import numpy as np
 from bridge.batch import EventBatch
 from bridge.bus import InProcessBus
 from bridge.directory import HotPlacement, build_directory
-from bridge.graph import SWITCH_1_GBIT, compute_paths, parse_gml
+from bridge.graph import SWITCH_1_GBIT, parse_gml
+from bridge.paths import Paths
 from bridge.rundir import RunDirectory
 from bridge.section import GeneralSection
 from bridge.simtime import NS_PER_MS, NS_PER_S
@@ -55,7 +56,7 @@ class Pair:
 
     def __init__(self, folder: Path, bps: int, processes: tuple[tuple[ProcessPlan, ...], ...]) -> None:
         self.directory = build_directory([HotPlacement(name, 0, bps, bps) for name in "ab"], [])
-        self.paths = compute_paths(parse_gml(SWITCH_1_GBIT), [0])
+        self.paths = Paths(parse_gml(SWITCH_1_GBIT), [0])
         self.run_directory = RunDirectory(folder)
         self.shard = HotShard(
             [HostPlan(i, name, processes[i], None, False, 65535) for i, name in enumerate("ab")],

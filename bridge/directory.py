@@ -96,7 +96,7 @@ class HostDirectory:
     address : ndarray of uint32, shape (total_count,)
         IPv4 addresses as host-order integers.
     node : ndarray of int32, shape (total_count,)
-        Index into the nodes in use, which is that of `PathTable`.
+        Index into the nodes in use, a place of `bridge.paths.Paths`.
     uplink_bps, downlink_bps : ndarray of int64, shape (total_count,)
         Bits per second.
     populations : tuple of ColdRange

@@ -1,22 +1,16 @@
-"""The network graph (GML, in Shadow's dialect) and the paths between the nodes that are in use.
+"""The network graph: GML, in Shadow's dialect.
 
-A node is a place that hosts attach to; an edge carries latency and packet loss. Between two places, packets
-follow the path of least latency; the loss of a path is that of losing the packet on any of its edges. Between
-two hosts of the same place they follow the place's self-loop, never a detour over another place.
+A node is a place that hosts attach to; an edge carries latency and packet loss. `bridge.paths` finds the way from one
+node to another.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import networkx as nx
-import numpy as np
-import numpy.typing as npt
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from bridge.units import UnitError, parse_bandwidth, parse_time
 
@@ -75,28 +69,6 @@ class NetworkGraph:
     directed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PathTable:
-    """What a packet meets between any two of the nodes in use.
-
-    Attributes
-    ----------
-    node_ids : tuple of int
-        The nodes in use, by ascending id; their places here are the indices of the tables below.
-    latency_ns : ndarray of int64, shape (N, N)
-        From row to column; `UNREACHABLE` without a path. The diagonal is the self-loop.
-    loss : ndarray of float64, shape (N, N)
-        Probability that a packet is lost on the whole path; 1 without a path.
-    min_latency_ns : int
-        The smallest latency in the table: no packet between two hosts can be faster.
-    """
-
-    node_ids: tuple[int, ...]
-    latency_ns: npt.NDArray[np.int64]
-    loss: npt.NDArray[np.float64]
-    min_latency_ns: int
-
-
 def parse_gml(text: str) -> NetworkGraph:
     """Read a graph in Shadow's dialect of GML.
 
@@ -119,85 +91,6 @@ def parse_gml(text: str) -> NetworkGraph:
     if not nodes:
         raise GraphError("the graph has no node")
     return NetworkGraph(nodes, edges, graph.is_directed())
-
-
-def compute_paths(graph: NetworkGraph, in_use: Sequence[int], use_shortest_path: bool = True) -> PathTable:
-    """Compute the paths between the nodes in use.
-
-    Parameters
-    ----------
-    graph : NetworkGraph
-    in_use : sequence of int
-        Ids of the nodes that hosts are attached to; each exists in the graph.
-    use_shortest_path : bool
-        False: a packet takes the direct edge, and there is no path where there is none.
-    """
-    node_ids = tuple(sorted(set(in_use)))
-    every_id = tuple(graph.nodes)
-    index = {number: place for place, number in enumerate(every_id)}
-    direct = _fastest_edges(graph, index)
-    wanted = np.array([index[number] for number in node_ids], dtype=np.int64)
-    shape = (len(wanted), len(wanted))
-    latency = np.full(shape, UNREACHABLE, dtype=np.int64)
-    loss = np.ones(shape, dtype=np.float64)
-    place = {int(vertex): row for row, vertex in enumerate(wanted)}
-    for (source, target), (edge_latency, edge_loss) in direct.items():
-        if source in place and target in place and (source == target or not use_shortest_path):
-            latency[place[source], place[target]] = edge_latency
-            loss[place[source], place[target]] = edge_loss
-    if use_shortest_path:
-        _fill_shortest(direct, len(every_id), wanted, latency, loss)
-    reachable = latency[latency != UNREACHABLE]
-    return PathTable(node_ids, latency, loss, int(reachable.min()) if reachable.size else 0)
-
-
-def _fastest_edges(graph: NetworkGraph, index: dict[int, int]) -> dict[tuple[int, int], tuple[int, float]]:
-    """Return (latency, loss) per ordered pair: of parallel edges the fastest, then the least lossy."""
-    direct: dict[tuple[int, int], tuple[int, float]] = {}
-    for edge in graph.edges:
-        source, target = index[edge.source], index[edge.target]
-        for pair in {(source, target)} if graph.directed else {(source, target), (target, source)}:
-            candidate = (edge.latency_ns, edge.loss)
-            direct[pair] = min(direct.get(pair, candidate), candidate)
-    return direct
-
-
-def _fill_shortest(
-    direct: dict[tuple[int, int], tuple[int, float]],
-    size: int,
-    wanted: npt.NDArray[np.int64],
-    latency: npt.NDArray[np.int64],
-    loss: npt.NDArray[np.float64],
-) -> None:
-    """Fill the off-diagonal entries of `latency` and `loss` with those of the paths of least latency.
-
-    Distances are exact, since whole nanoseconds below 2**53 are exact in float64. Which of several equally
-    fast paths is taken is decided here, by the last edge's loss and then its source, so that no version of
-    scipy can change it.
-    """
-    pairs = sorted(pair for pair in direct if pair[0] != pair[1])
-    if not pairs:
-        return
-    sources = np.array([pair[0] for pair in pairs], dtype=np.int64)
-    targets = np.array([pair[1] for pair in pairs], dtype=np.int64)
-    edge_latency = np.array([direct[pair][0] for pair in pairs], dtype=np.float64)
-    edge_loss = np.array([direct[pair][1] for pair in pairs], dtype=np.float64)
-    matrix = csr_array((edge_latency, (sources, targets)), shape=(size, size))
-    for row, start in enumerate(wanted):
-        distance: npt.NDArray[np.float64] = dijkstra(matrix, indices=int(start))
-        with np.errstate(invalid="ignore"):
-            tight = np.flatnonzero(distance[sources] + edge_latency == distance[targets])
-        tight = tight[np.isfinite(distance[targets[tight]])]
-        tight = tight[np.lexsort((sources[tight], edge_loss[tight], targets[tight]))]
-        reached, first = np.unique(targets[tight], return_index=True)
-        last_edge = tight[first]
-        kept = np.zeros(size)
-        kept[start] = 1.0
-        for edge in last_edge[np.argsort(distance[reached], kind="stable")].tolist():
-            kept[targets[edge]] = kept[sources[edge]] * (1.0 - edge_loss[edge])
-        other = (wanted != start) & np.isfinite(distance[wanted])
-        latency[row, other] = distance[wanted[other]].astype(np.int64)
-        loss[row, other] = 1.0 - kept[wanted[other]]
 
 
 def _read_node(text: str, number: object, attributes: dict[str, Any]) -> GraphNode:

@@ -6,7 +6,7 @@ import numpy as np
 
 from bridge.batch import EventBatch, pack_payloads
 from bridge.directory import ColdPlacement, HotPlacement, build_directory
-from bridge.graph import PathTable
+from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.section import ColdSection

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bridge.batch import EventBatch
 from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
-from bridge.graph import PathTable
+from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
 from cold.gossip_kernels import execute, note_needs, room_for

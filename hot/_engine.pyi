@@ -1,5 +1,6 @@
 """What hot/engine/binding.c offers."""
 
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy.typing as npt
@@ -64,9 +65,8 @@ class Engine:
         range_size: npt.NDArray[Any],
         range_first_id: npt.NDArray[Any],
         node_of_host: npt.NDArray[Any],
-        latency_ns: npt.NDArray[Any],
-        loss: npt.NDArray[Any],
         node_count: int,
+        find_path: Callable[[int, int], tuple[int, float]],
     ) -> None: ...
     def next_event_time(self) -> int: ...
     def run_until(

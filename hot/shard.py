@@ -18,7 +18,7 @@ import numpy as np
 from bridge.batch import EventBatch, EventKind
 from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
-from bridge.graph import PathTable
+from bridge.paths import Paths
 from bridge.rundir import RunDirectory, disk_errors_reported
 from bridge.section import GeneralSection
 from bridge.simtime import EPOCH, NEVER, NS_PER_S
@@ -47,7 +47,7 @@ class HotShard:
         The hosts of this shard.
     directory : HostDirectory
         All hosts of the experiment.
-    paths : PathTable
+    paths : Paths
         Latency and loss between the nodes in use.
     run_directory : RunDirectory
         Gets a folder per host.
@@ -68,7 +68,7 @@ class HotShard:
         hosts: Sequence[HostPlan],
         *,
         directory: HostDirectory,
-        paths: PathTable,
+        paths: Paths,
         run_directory: RunDirectory,
         seed: int,
         general: GeneralSection,
@@ -239,7 +239,7 @@ class HotShard:
             shutdown_signal=process.shutdown_signal,
         )
 
-    def _set_routes(self, directory: HostDirectory, paths: PathTable) -> None:
+    def _set_routes(self, directory: HostDirectory, paths: Paths) -> None:
         addresses = directory.address[: directory.hot_count]
         order = np.argsort(addresses, kind="stable").astype(np.uint32)
         ranges = sorted(directory.populations, key=lambda cold: cold.first_address)
@@ -251,9 +251,8 @@ class HotShard:
                 range_size=np.array([cold.count for cold in ranges], np.uint32),
                 range_first_id=np.array([cold.first_id for cold in ranges], np.uint32),
                 node_of_host=np.ascontiguousarray(directory.node, np.int32),
-                latency_ns=np.ascontiguousarray(paths.latency_ns, np.int64),
-                loss=np.ascontiguousarray(paths.loss, np.float64),
                 node_count=len(paths.node_ids),
+                find_path=paths.between,
             )
 
     def _log_warnings(self) -> None:

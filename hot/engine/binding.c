@@ -15,11 +15,12 @@
 
 static PyObject *engine_error;
 
-enum { ROUTE_BUFFERS = 8 };
+enum { ROUTE_BUFFERS = 6 };
 
 struct engine_object {
     PyObject_HEAD struct engine engine;
     Py_buffer routes[ROUTE_BUFFERS]; /* kept as long as the engine looks into them */
+    PyObject *find_path;             /* (node, node) -> (latency, loss) */
     bool has_routes, running, closed;
     PyThreadState *thread;
 };
@@ -30,6 +31,22 @@ static bool check_interrupted(struct engine *engine) {
     bool raised = PyErr_CheckSignals() != 0;
     self->thread = PyEval_SaveThread();
     return raised;
+}
+
+static int ask_for_path(struct engine *engine, size_t source_node, size_t destination_node, struct path *path) {
+    struct engine_object *self = engine->context;
+    long long latency;
+    PyEval_RestoreThread(self->thread);
+    PyObject *answer =
+        PyObject_CallFunction(self->find_path, "nn", (Py_ssize_t)source_node, (Py_ssize_t)destination_node);
+    bool answered = answer && PyArg_ParseTuple(answer, "Ld", &latency, &path->loss);
+    Py_XDECREF(answer);
+    self->thread = PyEval_SaveThread();
+    if (!answered)
+        return engine_fail(engine, ENGINE_INTERRUPTED, 0, "", "no answer for the path from node %zu to node %zu",
+                           source_node, destination_node);
+    path->latency_ns = latency;
+    return 0;
 }
 
 static PyObject *raise_failure(const struct engine *engine) {
@@ -103,6 +120,7 @@ static int engine_object_init(PyObject *object, PyObject *arguments, PyObject *k
     };
     self->engine.context = self;
     self->engine.interrupted = check_interrupted;
+    self->engine.find_path = ask_for_path;
     int result = engine_init(&self->engine, PyBytes_AS_STRING(shim));
     Py_DECREF(shim);
     if (result)
@@ -126,6 +144,7 @@ static void close_now(struct engine_object *self) {
     for (int i = 0; self->has_routes && i < ROUTE_BUFFERS; i++)
         PyBuffer_Release(&self->routes[i]);
     self->has_routes = false;
+    Py_CLEAR(self->find_path);
 }
 
 static void engine_object_dealloc(PyObject *object) {
@@ -254,7 +273,7 @@ static PyObject *method_add_process(PyObject *object, PyObject *arguments, PyObj
 static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
     static char *names[] = {"addresses",    "address_ids", "range_first", "range_size", "range_first_id",
-                            "node_of_host", "latency_ns",  "loss",        "node_count", NULL};
+                            "node_of_host", "node_count",  "find_path",   NULL};
     if (!ready(self))
         return NULL;
     if (self->has_routes) {
@@ -263,10 +282,12 @@ static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObje
     }
     Py_buffer *b = self->routes;
     Py_ssize_t nodes;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$y*y*y*y*y*y*y*y*n", names, &b[0], &b[1], &b[2], &b[3],
-                                     &b[4], &b[5], &b[6], &b[7], &nodes))
+    PyObject *find_path;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$y*y*y*y*y*y*nO", names, &b[0], &b[1], &b[2], &b[3], &b[4],
+                                     &b[5], &nodes, &find_path))
         return NULL;
     self->has_routes = true;
+    self->find_path = Py_NewRef(find_path);
     struct route_table *routes = &self->engine.routes;
     *routes = (struct route_table){
         .address_count = (size_t)b[0].len / sizeof(uint32_t),
@@ -279,14 +300,13 @@ static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObje
         .range_size = b[3].buf,
         .range_first_id = b[4].buf,
         .node_of_host = b[5].buf,
-        .latency_ns = b[6].buf,
-        .loss = b[7].buf,
     };
-    if (b[1].len != b[0].len || b[3].len != b[2].len || b[4].len != b[2].len || nodes < 0 ||
-        b[6].len != nodes * nodes * (Py_ssize_t)sizeof(int64_t) || b[7].len != b[6].len) {
+    if (b[1].len != b[0].len || b[3].len != b[2].len || b[4].len != b[2].len || nodes < 0 || nodes > INT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "the tables do not fit each other");
         return NULL;
     }
+    if (route_init(routes))
+        return PyErr_NoMemory();
     free(self->engine.local_of_host);
     uint32_t *local = malloc(sizeof *local * (routes->host_count + 1));
     if (!local)

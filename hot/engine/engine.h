@@ -137,13 +137,22 @@ struct engine_host {
     uint64_t drops_loss, drops_no_route;
 };
 
+struct path {
+    uint64_t name;      /* source node x node_count + destination node + 1; 0: this place of the cache is empty */
+    int64_t latency_ns; /* negative: there is none */
+    double loss;
+};
+
+/* The paths that packets took lately: each has one place, where the last that was asked for stays. With few nodes no
+ * two paths share one. What is not there is asked for again, so forgetting changes no result. */
+#define MOST_PATHS ((size_t)1 << 20)
 struct route_table {
     size_t address_count, range_count, node_count, host_count;
     const uint32_t *addresses, *address_ids;                   /* sorted by address */
     const uint32_t *range_first, *range_size, *range_first_id; /* sorted by first address */
     const int32_t *node_of_host;
-    const int64_t *latency_ns; /* [node][node], negative: no path */
-    const double *loss;
+    struct path *paths; /* [2^path_bits] */
+    uint32_t path_bits;
 };
 
 /* Events for hosts of others, as columns. */
@@ -186,6 +195,8 @@ struct engine {
     int64_t last_reap;                          /* wall clock */
     bool warnings;                              /* some host has lines for the log */
     bool (*interrupted)(struct engine *engine); /* asked while a process keeps the turn */
+    /* Asked for the latency and loss of a path; -1 after engine_fail. */
+    int (*find_path)(struct engine *engine, size_t source_node, size_t destination_node, struct path *path);
     void *context;
     enum engine_error error;
     int error_number;
@@ -215,6 +226,8 @@ void reap_dead(struct engine *engine, struct engine_host *host); /* the shard ha
 int64_t wall_clock(void);
 
 /* route.c */
+__attribute__((warn_unused_result)) int route_init(struct route_table *table); /* node_count is set. -1: no memory */
+void route_free(struct route_table *table);
 uint32_t route_find(const struct route_table *table, uint32_t address); /* HostId or NO_HOST */
 /* Sends one packet that left the host's uplink at host->kernel->now. */
 __attribute__((warn_unused_result)) int route_packet(struct engine *engine, struct engine_host *host,

@@ -34,6 +34,39 @@ uint32_t route_find(const struct route_table *table, uint32_t address) {
     return NO_HOST;
 }
 
+int route_init(struct route_table *table) {
+    size_t pairs = table->node_count * table->node_count;
+    table->path_bits = 0;
+    while ((size_t)1 << table->path_bits < KMIN(pairs, MOST_PATHS))
+        table->path_bits++;
+    table->paths = calloc((size_t)1 << table->path_bits, sizeof *table->paths);
+    return table->paths ? 0 : -1;
+}
+
+void route_free(struct route_table *table) {
+    free(table->paths);
+    table->paths = NULL;
+}
+
+static const struct path *find_path(struct engine *engine, uint32_t source, uint32_t destination) {
+    struct route_table *table = &engine->routes;
+    size_t from = (size_t)table->node_of_host[source], to = (size_t)table->node_of_host[destination];
+    uint64_t pair = (uint64_t)from * table->node_count + to;
+    size_t size = (size_t)1 << table->path_bits;
+    /* Fibonacci hashing, where not every pair has a place of its own. */
+    size_t place = table->node_count * table->node_count <= size
+                       ? (size_t)pair
+                       : (size_t)((pair * 0x9E3779B97F4A7C15ull) >> (64 - table->path_bits));
+    struct path *path = &table->paths[place];
+    if (path->name != pair + 1) {
+        struct path found = {.name = pair + 1};
+        if (engine->find_path(engine, from, to, &found))
+            return NULL;
+        *path = found;
+    }
+    return path;
+}
+
 static int grow(void **column, size_t count, size_t size) {
     void *grown = realloc(*column, count * size);
     if (!grown)
@@ -142,18 +175,20 @@ int route_packet(struct engine *engine, struct engine_host *host, const uint8_t 
         host->last_destination = route_find(routes, address);
     }
     uint32_t destination = host->last_destination;
-    int64_t latency = -1;
-    size_t path = 0;
-    if (destination != NO_HOST) {
-        path = (size_t)routes->node_of_host[host->id] * routes->node_count + (size_t)routes->node_of_host[destination];
-        latency = routes->latency_ns[path];
+    if (destination == NO_HOST) {
+        host->drops_no_route++;
+        return 0;
     }
+    const struct path *path = find_path(engine, host->id, destination);
+    if (!path)
+        return -1;
+    int64_t latency = path->latency_ns;
     if (latency < 0) {
         host->drops_no_route++;
         return 0;
     }
-    if (routes->loss[path] > 0 && kernel->now >= engine->options.bootstrap_end &&
-        (double)(rng_next(kernel, RNG_PACKET_LOSS) >> 11) * 0x1p-53 < routes->loss[path]) {
+    if (path->loss > 0 && kernel->now >= engine->options.bootstrap_end &&
+        (double)(rng_next(kernel, RNG_PACKET_LOSS) >> 11) * 0x1p-53 < path->loss) {
         host->drops_loss++;
         return 0;
     }

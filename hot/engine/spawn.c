@@ -304,6 +304,7 @@ static void end_processes(struct engine_host *host) {
 }
 
 void engine_close(struct engine *engine) {
+    route_free(&engine->routes);
     /* All are told before the first is waited for. */
     for (uint32_t i = 0; i < engine->host_count; i++)
         for (uint32_t j = 0; j < engine->hosts[i].process_count; j++)

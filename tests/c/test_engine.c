@@ -122,6 +122,16 @@ static int64_t latency[] = {1 * NS_PER_MS, 50 * NS_PER_MS, 50 * NS_PER_MS, -1};
 static double loss[4];
 static uint32_t local[1002];
 
+static int asked; /* how often a path was looked up */
+
+static int find_path(struct engine *engine, size_t source_node, size_t destination_node, struct path *path) {
+    (void)engine;
+    asked++;
+    path->latency_ns = latency[2 * source_node + destination_node];
+    path->loss = loss[2 * source_node + destination_node];
+    return 0;
+}
+
 static void two_hosts(struct engine *engine, uint64_t seed, int64_t bps, double path_loss) {
     *engine = (struct engine){.shim_fd = -1, .min_used_latency = NEVER};
     engine->options.seed = seed;
@@ -145,9 +155,9 @@ static void two_hosts(struct engine *engine, uint64_t seed, int64_t bps, double 
         .range_size = range_size,
         .range_first_id = range_id,
         .node_of_host = nodes,
-        .latency_ns = latency,
-        .loss = loss,
     };
+    CHECK(route_init(&engine->routes) == 0);
+    engine->find_path = find_path;
 }
 
 static void send_from_a(struct engine *engine, uint32_t destination, int count, uint32_t length) {
@@ -178,6 +188,61 @@ static void a_packet_takes_the_latency_of_its_path(void) {
     CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 1);
     CHECK_EQUAL(engine.hosts[1].kernel->now, 50 * NS_PER_MS);
     CHECK_EQUAL(engine.min_used_latency, 50 * NS_PER_MS);
+    engine_close(&engine);
+}
+
+static void a_path_is_asked_for_once(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    asked = 0;
+    send_from_a(&engine, ADDRESS(1), 20, 500);
+    send_from_a(&engine, COLD_FIRST, 20, 500);
+    run_all(&engine);
+    CHECK_EQUAL(asked, 3); /* there, to the tail, and back with what no socket wants */
+    CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 20);
+    engine_close(&engine);
+}
+
+static int find_own_path(struct engine *engine, size_t source_node, size_t destination_node, struct path *path) {
+    (void)engine;
+    asked++;
+    path->latency_ns = (int64_t)(NS_PER_MS * (1 + source_node) + destination_node);
+    path->loss = 0;
+    return 0;
+}
+
+/* Sends to all identities from a node, and checks that every packet met its own path. */
+static void send_along_all_paths(struct engine *engine, uint32_t source, uint32_t identities) {
+    nodes[0] = (int32_t)source;
+    engine->outbound.count = 0;
+    for (uint32_t i = 0; i < identities; i++) {
+        uint8_t bytes[28] = {0x45};
+        put32(bytes + 16, COLD_FIRST + i);
+        CHECK(route_packet(engine, &engine->hosts[0], bytes, sizeof bytes) == 0);
+        CHECK_EQUAL(engine->outbound.deliver_time[i], (int64_t)NS_PER_MS * (1 + source) + nodes[2 + i]);
+    }
+}
+
+/* 3,000 x 3,000 pairs do not all fit: some take each other's place. */
+static void of_too_many_paths_some_are_asked_for_again(void) {
+    enum { NODES = 3000, IDENTITIES = 1000 };
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    route_free(&engine.routes);
+    engine.routes.node_count = NODES;
+    CHECK(route_init(&engine.routes) == 0);
+    engine.find_path = find_own_path;
+    for (int i = 0; i < IDENTITIES; i++)
+        nodes[2 + i] = 3 * i;
+    asked = 0;
+    for (uint32_t source = 0; source < NODES; source++)
+        send_along_all_paths(&engine, source, IDENTITIES);
+    CHECK_EQUAL(asked, NODES * IDENTITIES);
+    send_along_all_paths(&engine, NODES - 1, 10); /* still there */
+    CHECK_EQUAL(asked, NODES * IDENTITIES);
+    send_along_all_paths(&engine, 0, IDENTITIES);
+    CHECK(asked > NODES * IDENTITIES);
+    memset(nodes, 0, sizeof nodes);
     engine_close(&engine);
 }
 
@@ -287,6 +352,8 @@ int main(void) {
     RUN(codel_drops_only_from_a_standing_queue);
     RUN(codel_enters_dropping_after_one_interval_above_the_target);
     RUN(a_packet_takes_the_latency_of_its_path);
+    RUN(a_path_is_asked_for_once);
+    RUN(of_too_many_paths_some_are_asked_for_again);
     RUN(a_thousand_packets_take_what_the_bandwidth_says);
     RUN(loss_follows_its_probability_and_the_seed);
     RUN(bootstrap_has_neither_loss_nor_bandwidth);

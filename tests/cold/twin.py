@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bridge.directory import HostDirectory
-from bridge.graph import PathTable
+from bridge.paths import PathTable
 from bridge.rng import Purpose, draw_uniform, philox4x32
 from cold.overlay import build_overlay
 from cold.population import heartbeat_phases, link_rates

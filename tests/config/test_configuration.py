@@ -137,7 +137,7 @@ def test_the_traced_example_of_shadow_is_read_as_it_is(write: Write) -> None:
     assert all(host.pcap_enabled for host in plan.hosts)
     assert [host.log_level for host in plan.hosts] == ["debug", "debug", "debug", None]
     assert plan.directory.uplink_bps.tolist() == [18 * 10**6] * 4
-    assert plan.paths.loss[0, 0] == 0.01
+    assert plan.paths.between(0, 0)[1] == 0.01
     assert plan.hosts[3].processes[0].start_time_ns == 10**9
     assert plan.notes == ("accepted, without effect here: experimental.scheduler, experimental.use_sched_fifo",)
 

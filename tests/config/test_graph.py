@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.graph import SWITCH_1_GBIT, UNREACHABLE, GraphError, compute_paths, parse_gml
+from bridge.graph import SWITCH_1_GBIT, UNREACHABLE, GraphError, parse_gml
+from bridge.paths import Paths
 
 NODE = 'node [ id {} host_bandwidth_up "1 Mbit" host_bandwidth_down "2 Mbit" ]\n'
 
@@ -25,13 +26,13 @@ def edge(source: int, target: int, latency: str, loss: float = 0.0) -> str:
 def test_the_switch_is_one_node_of_a_gigabit() -> None:
     graph = parse_gml(SWITCH_1_GBIT)
     assert graph.nodes[0].uplink_bps == graph.nodes[0].downlink_bps == 10**9
-    paths = compute_paths(graph, [0])
+    paths = Paths(graph, [0]).table()
     assert paths.latency_ns.tolist() == [[10**6]]
     assert paths.min_latency_ns == 10**6
 
 
 def test_a_path_adds_latencies_and_multiplies_what_survives() -> None:
-    paths = compute_paths(parse_gml(gml(3, edge(0, 1, "10 ms", 0.1) + edge(1, 2, "5 ms", 0.2))), [0, 2])
+    paths = Paths(parse_gml(gml(3, edge(0, 1, "10 ms", 0.1) + edge(1, 2, "5 ms", 0.2))), [0, 2]).table()
     assert paths.node_ids == (0, 2)
     assert paths.latency_ns[0, 1] == paths.latency_ns[1, 0] == 15_000_000
     assert paths.loss[0, 1] == pytest.approx(1 - 0.9 * 0.8)
@@ -40,19 +41,19 @@ def test_a_path_adds_latencies_and_multiplies_what_survives() -> None:
 
 def test_a_detour_is_taken_if_it_is_faster_and_only_if_it_may_be() -> None:
     graph = parse_gml(gml(3, edge(0, 1, "10 ms") + edge(1, 2, "5 ms") + edge(0, 2, "20 ms", 0.5)))
-    assert compute_paths(graph, [0, 2]).latency_ns[0, 1] == 15_000_000
-    direct = compute_paths(graph, [0, 1, 2], use_shortest_path=False)
+    assert Paths(graph, [0, 2]).table().latency_ns[0, 1] == 15_000_000
+    direct = Paths(graph, [0, 1, 2], use_shortest_path=False).table()
     assert direct.latency_ns[0, 2] == 20_000_000
     assert direct.loss[0, 2] == 0.5
 
 
 def test_hosts_of_one_node_use_its_own_edge_however_slow() -> None:
-    paths = compute_paths(parse_gml(gml(2, edge(0, 0, "50 ms") + edge(0, 1, "1 ms") + edge(1, 1, "2 ms"))), [0, 1])
+    paths = Paths(parse_gml(gml(2, edge(0, 0, "50 ms") + edge(0, 1, "1 ms") + edge(1, 1, "2 ms"))), [0, 1]).table()
     assert paths.latency_ns.tolist() == [[50_000_000, 1_000_000], [1_000_000, 2_000_000]]
 
 
 def test_directed_edges_lead_one_way() -> None:
-    paths = compute_paths(parse_gml(gml(2, edge(0, 1, "3 ms"), directed=1)), [0, 1])
+    paths = Paths(parse_gml(gml(2, edge(0, 1, "3 ms"), directed=1)), [0, 1]).table()
     assert paths.latency_ns[0, 1] == 3_000_000
     assert paths.latency_ns[1, 0] == UNREACHABLE
     assert paths.loss[1, 0] == 1.0
@@ -60,14 +61,14 @@ def test_directed_edges_lead_one_way() -> None:
 
 def test_of_parallel_edges_the_fastest_counts() -> None:
     edges = edge(0, 1, "9 ms") + edge(0, 1, "4 ms", 0.3) + edge(1, 0, "4 ms", 0.2)
-    paths = compute_paths(parse_gml(gml(2, edges)), [0, 1])
+    paths = Paths(parse_gml(gml(2, edges)), [0, 1]).table()
     assert paths.latency_ns[0, 1] == 4_000_000
     assert paths.loss[0, 1] == pytest.approx(0.2)
 
 
 def test_a_bare_latency_counts_seconds() -> None:
     graph = parse_gml(gml(1, "edge [ source 0 target 0 latency 2 ]\n"))
-    assert compute_paths(graph, [0]).latency_ns[0, 0] == 2 * 10**9
+    assert Paths(graph, [0]).table().latency_ns[0, 0] == 2 * 10**9
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_paths_are_the_shortest_whatever_the_order_of_the_edges(nodes: int, data
     chosen = data.draw(st.lists(st.sampled_from(pairs), unique=True, min_size=1))
     edges = [(a, b, data.draw(st.integers(1, 5)), data.draw(st.sampled_from([0.0, 0.25, 0.5]))) for a, b in chosen]
     lines = [edge(a, b, f"{latency} ms", loss) for a, b, latency, loss in edges]
-    paths = compute_paths(parse_gml(gml(nodes, "".join(lines))), range(nodes))
-    again = compute_paths(parse_gml(gml(nodes, "".join(reversed(lines)))), range(nodes))
+    paths = Paths(parse_gml(gml(nodes, "".join(lines))), range(nodes)).table()
+    again = Paths(parse_gml(gml(nodes, "".join(reversed(lines)))), range(nodes)).table()
     assert np.array_equal(paths.latency_ns, again.latency_ns)
     assert np.array_equal(paths.loss, again.loss)
     distance = {(a, b): 0 if a == b else 10**9 for a in range(nodes) for b in range(nodes)}

@@ -8,7 +8,8 @@ from typing import Any
 
 from bridge.bus import InProcessBus
 from bridge.directory import HostDirectory, HotPlacement, build_directory
-from bridge.graph import compute_paths, parse_gml
+from bridge.graph import parse_gml
+from bridge.paths import Paths
 from bridge.rundir import RunDirectory
 from bridge.section import GeneralSection
 from bridge.simtime import NS_PER_S
@@ -50,7 +51,7 @@ class Experiment:
         self.directory: HostDirectory = build_directory(
             [HotPlacement(name, i % 2, 10_000_000, 10_000_000) for i, name in enumerate(names)], []
         )
-        self.paths = compute_paths(graph, [0, 1])
+        self.paths = Paths(graph, [0, 1])
         self.path = directory
         self.stop_ns = int(stop * NS_PER_S)
         self.run_directory = RunDirectory(directory)

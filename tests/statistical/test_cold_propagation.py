@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from bridge.directory import BandwidthShare, ColdPlacement, build_directory
-from bridge.graph import PathTable
+from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.section import ColdSection
