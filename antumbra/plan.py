@@ -33,6 +33,7 @@ from bridge.units import format_time
 from cold.section import ColdPopulation
 from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import WITHOUT_EFFECT, HostPlan, HostSection, ProcessPlan, ProcessSection
+from hot.users import resolve_users
 
 _MOST_PAIRS_TOLD = 10
 
@@ -312,6 +313,7 @@ def _attachment_key(name: str, sections: Sections) -> KeyPath:
 def _host_plan(number: int, name: str, sections: Sections, binaries: dict[str, Path]) -> HostPlan:
     host = sections.hosts[name]
     options = sections.host_option_defaults.overridden_by(host.host_options)
+    users = resolve_users([process.user for process in host.processes])
     processes = tuple(
         ProcessPlan(
             executable=binaries[process.path],
@@ -321,8 +323,9 @@ def _host_plan(number: int, name: str, sections: Sections, binaries: dict[str, P
             shutdown_time_ns=process.shutdown_time,
             shutdown_signal=process.shutdown_signal,
             expected_final_state=process.expected_final_state,
+            user=user,
         )
-        for process in host.processes
+        for process, user in zip(host.processes, users, strict=True)
     )
     return HostPlan(number, name, processes, options.log_level, options.pcap_enabled, options.pcap_capture_size)
 

@@ -55,6 +55,8 @@ class Engine:
         start_time: int,
         shutdown_time: int,
         shutdown_signal: int,
+        user: int,
+        group: int,
     ) -> None: ...
     def set_routes(
         self,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
 from bridge.simtime import EPOCH
+from hot.users import User, group_file, passwd_file
 
 _SAME_EVERYWHERE: Final = {
     # Names come from /etc/hosts alone. A resolver that asks the network anyway is refused at once by the host
@@ -20,6 +21,8 @@ _SAME_EVERYWHERE: Final = {
     "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
     "host.conf": "multi on\n",
+    "passwd": passwd_file(),
+    "group": group_file(),
 }
 
 
@@ -29,7 +32,9 @@ def hosts_file(hosts: Sequence[tuple[str, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, own: Sequence[str], seed: int) -> list[Path]:
+def write_etc(
+    root: Path, hosts: Sequence[tuple[str, int]], *, own: Mapping[str, Sequence[User]], seed: int
+) -> list[Path]:
     """Write the files of the hosts that are simulated here and return their directories, in order.
 
     Parameters
@@ -39,7 +44,7 @@ def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, own: Sequence[str
     hosts
         Names and addresses, as /etc/hosts will list them.
     own
-        Names of the hosts whose files are written.
+        The hosts whose files are written, in order, and the users of their processes.
     seed
         Of the run: machine ids depend on it and on the name.
     """
@@ -48,7 +53,7 @@ def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, own: Sequence[str
     for name, text in shared.items():
         _write(root / name, text)
     directories = []
-    for hostname in own:
+    for hostname, users in own.items():
         directory = root / f"host-{hostname}"
         directory.mkdir(exist_ok=True)
         for name, text in shared.items():
@@ -59,6 +64,11 @@ def write_etc(root: Path, hosts: Sequence[tuple[str, int]], *, own: Sequence[str
             except OSError:
                 # Some file systems know no hard links.
                 _write(target, text)
+        special = {"passwd": passwd_file(users, home=f"/srv/{hostname}"), "group": group_file(users)}
+        for name, text in special.items():
+            if text != shared[name]:
+                (directory / name).unlink()
+                _write(directory / name, text)
         _write(directory / "hostname", hostname + "\n")
         identity = hashlib.sha256(f"{seed} {hostname}".encode()).hexdigest()[:32]
         _write(directory / "machine-id", identity + "\n")

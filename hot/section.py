@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from bridge.section import LogLevel, Section
 from bridge.units import Bandwidth, Duration, Size
+from hot.users import ROOT, User, UserChoice, parse_user
 
 StraceMode = Literal["off", "standard", "deterministic"]
 
@@ -149,6 +150,8 @@ class ProcessSection(Section):
     path: str = Field(min_length=1)
     args: Arguments = ()
     environment: dict[Variable, str] = Field(default_factory=dict)
+    user: Annotated[UserChoice, BeforeValidator(parse_user)] = UserChoice(name=ROOT.name)
+    """Ours, not Shadow's: who it runs as inside the simulation. A name, a number, or number:group."""
     start_time: Duration = 0
     shutdown_time: Duration | None = None
     shutdown_signal: Signal = int(signal.SIGTERM)
@@ -245,6 +248,7 @@ class ProcessPlan:
     shutdown_time_ns: int | None
     shutdown_signal: int
     expected_final_state: FinalState
+    user: User = ROOT
 
 
 @dataclass(frozen=True, slots=True)

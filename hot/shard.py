@@ -103,7 +103,7 @@ class HotShard:
                 etc_directories = write_etc(
                     etc,
                     [(name, int(directory.address[i])) for i, name in enumerate(directory.hostnames)],
-                    own=[host.name for host in self._hosts],
+                    own={host.name: [process.user for process in host.processes] for host in self._hosts},
                     seed=seed,
                 )
             for host, etc_directory in zip(self._hosts, etc_directories, strict=True):
@@ -237,6 +237,8 @@ class HotShard:
             start_time=process.start_time_ns,
             shutdown_time=NEVER if shutdown is None else shutdown,
             shutdown_signal=process.shutdown_signal,
+            user=process.user.uid,
+            group=process.user.gid,
         )
 
     def _set_routes(self, directory: HostDirectory, paths: Paths) -> None:

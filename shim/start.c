@@ -4,6 +4,7 @@
  * interpreter are mapped as the kernel would map them (fs/binfmt_elf.c), on the real stack, but with an auxiliary
  * vector of ours: no vDSO, fixed random bytes, a fixed CPU. Nothing of the program runs before the trap is in place.
  */
+#include "../hot/kernel/credentials.h"
 #include "../hot/kernel/process.h"
 #include "../hot/kernel/signal.h"
 #include "shim.h"
@@ -146,6 +147,7 @@ static uint64_t push_bytes(struct pusher *stack, const void *bytes, size_t lengt
 static uint64_t build_stack(uint64_t top, struct task *task, const struct exec_request *request,
                             const struct image *program, const struct image *interpreter) {
     struct pusher stack = {top};
+    const struct credentials *credentials = task->credentials;
     uint8_t random[16];
     rng_fill(task->host, RNG_HOST_RANDOM, random, sizeof random);
     uint64_t name = push_bytes(&stack, request->named, strlen(request->named) + 1);
@@ -161,11 +163,11 @@ static uint64_t build_stack(uint64_t top, struct task *task, const struct exec_r
         {AT_BASE, interpreter ? interpreter->base : 0},
         {AT_FLAGS, 0},
         {AT_ENTRY, program->entry},
-        {AT_UID, 0},
-        {AT_EUID, 0},
-        {AT_GID, 0},
-        {AT_EGID, 0},
-        {AT_SECURE, 0},
+        {AT_UID, credentials->user.real},
+        {AT_EUID, credentials->user.effective},
+        {AT_GID, credentials->group.real},
+        {AT_EGID, credentials->group.effective},
+        {AT_SECURE, task->process->secure_execution},
         {AT_RANDOM, random_at},
         {AT_HWCAP, CPU_HWCAP},
         {AT_HWCAP2, 0},

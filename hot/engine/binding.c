@@ -238,16 +238,17 @@ static char **strings_of(PyObject *list, uint32_t *count) {
 static PyObject *method_add_process(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
     static char *names[] = {
-        "host", "path", "name", "arguments", "environment", "start_time", "shutdown_time", "shutdown_signal", NULL};
-    unsigned int place;
+        "host", "path",  "name", "arguments", "environment", "start_time", "shutdown_time", "shutdown_signal",
+        "user", "group", NULL};
+    unsigned int place, user, group;
     PyObject *path, *name, *argument_list, *environment_list;
     long long start_time, shutdown_time;
     int shutdown_signal;
     if (!ready(self))
         return NULL;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$ISSO!O!LLi", names, &place, &path, &name, &PyList_Type,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$ISSO!O!LLiII", names, &place, &path, &name, &PyList_Type,
                                      &argument_list, &PyList_Type, &environment_list, &start_time, &shutdown_time,
-                                     &shutdown_signal))
+                                     &shutdown_signal, &user, &group))
         return NULL;
     struct engine_host *host = host_at(self, place);
     if (!host)
@@ -258,6 +259,8 @@ static PyObject *method_add_process(PyObject *object, PyObject *arguments, PyObj
         .start_time = start_time,
         .shutdown_time = shutdown_time,
         .shutdown_signal = shutdown_signal,
+        .uid = user,
+        .gid = group,
     };
     PyObject *result = NULL;
     process.arguments = strings_of(argument_list, &process.argument_count);

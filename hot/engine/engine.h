@@ -107,6 +107,7 @@ struct managed {
     uint32_t argument_count, environment_count;
     int64_t start_time, shutdown_time; /* NEVER: none */
     int shutdown_signal;
+    uint32_t uid, gid; /* simulated */
     bool started;
     int32_t pid; /* simulated */
     pid_t group; /* real process group of the whole tree; 0: not started, or all of it is gone */

@@ -168,6 +168,10 @@ int engine_add_process(struct engine *engine, struct engine_host *host, const st
     }
     uint32_t index = host->process_count++;
     host->processes[index] = copy;
+    if (index == 0) { /* the host's directory is this user's home */
+        host->kernel->owner_user = copy.uid;
+        host->kernel->owner_group = copy.gid;
+    }
     if (host_schedule(engine, host, copy.start_time, EVENT_START, index))
         return -1;
     if (copy.shutdown_time != NEVER)
@@ -261,7 +265,7 @@ int process_spawn(struct engine *engine, struct engine_host *host, uint32_t inde
     struct exec_request *request =
         exec_request_create(kernel, managed->path, (const char *const *)managed->arguments, managed->argument_count,
                             (const char *const *)managed->environment, managed->environment_count);
-    struct task *task = request ? host_start_process(kernel, index, request) : NULL;
+    struct task *task = request ? host_start_process(kernel, index, request, managed->uid, managed->gid) : NULL;
     if (!task)
         return engine_fail(engine, ENGINE_BROKEN, 0, kernel->name, "the host has no memory to start %s", managed->path);
     managed->started = true;

@@ -3,6 +3,7 @@
  * Called by the system call table. Operations of each kind only try; the loops that sleep are here. A real file has a
  * real descriptor for each of its virtual ones, so that dup, close and fork keep the real kernel's view the same.
  */
+#include "credentials.h"
 #include "fdtable.h"
 #include "fs.h"
 #include "internal.h"
@@ -41,6 +42,10 @@ struct file *file_create(struct host *host, enum file_kind kind, uint32_t flags,
     file->kind = (uint8_t)kind;
     file->flags = flags;
     file->object = object;
+    if (host->current) { /* the shard's own, for the streams of a first process, belong to root */
+        file->user = host->current->credentials->user.filesystem;
+        file->group = host->current->credentials->group.filesystem;
+    }
     wait_queue_init(&file->wait);
     list_init(&file->watches);
     return file;

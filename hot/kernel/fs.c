@@ -44,7 +44,7 @@ static void remember(struct native_file *native, const struct stat *status, bool
 }
 
 /* Identifies the file behind a description that was made without looking (a standard stream). */
-static struct inode *native_inode(struct task *task, const struct file *file, int native_fd) {
+struct inode *native_inode(struct task *task, const struct file *file, int native_fd) {
     struct native_file *native = file->object;
     struct stat status = {0};
     if (!native->known) {
@@ -206,7 +206,7 @@ static int64_t open_location(struct task *task, const struct location *location,
     }
     struct inode *inode;
     if (temporary || !existed)
-        inode_created(host, &status, location->own);
+        inode_created(task, &status, location->own);
     else if ((flags & O_TRUNC) && (inode = inode_get(host, &status, location->own)))
         inode_written(host, inode);
     if (!existed)
@@ -219,6 +219,9 @@ static int64_t reopen(struct task *task, const struct virtual_name *found, uint3
     const struct fd_entry *entry = &found->process->files->entries[found->fd];
     struct file *file = entry->file;
     struct stat status;
+    int64_t permitted = virtual_permit(task, found, 0);
+    if (permitted)
+        return permitted;
     switch ((enum file_kind)file->kind) {
     case FILE_NATIVE: {
         char link[48];
@@ -326,7 +329,7 @@ int64_t sys_memfd_create(struct task *task, const uint64_t *a) {
         platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
         return result;
     }
-    inode_created(task->host, &status, true);
+    inode_created(task, &status, true);
     return install_native(task, native_fd, &status, true, O_RDWR | (flags & MFD_CLOEXEC ? O_CLOEXEC : 0u));
 }
 
@@ -346,16 +349,19 @@ static int64_t status_of_file(struct task *task, const struct file *file, int na
         return 0;
     case FILE_PIPE:
         status_synthetic(status, MODE_FIFO | 0600, file_number(task->host, file));
-        return 0;
+        break;
     case FILE_SOCKET_INET:
     case FILE_SOCKET_UNIX:
     case FILE_SOCKET_NETLINK:
         status_synthetic(status, MODE_SOCKET | 0777, file_number(task->host, file));
-        return 0;
-    default:
+        break;
+    default: /* all of them are one inode of the kernel's */
         status_synthetic(status, 0600, file_number(task->host, file));
         return 0;
     }
+    status->st_uid = file->user;
+    status->st_gid = file->group;
+    return 0;
 }
 
 static int64_t status_of_descriptor(struct task *task, int fd, struct stat *status) {
@@ -377,6 +383,7 @@ static int64_t status_of_location(struct task *task, const struct location *loca
     if (found->kind != NAME_REAL) {
         uint32_t mode = virtual_mode(found);
         status_synthetic(status, mode, virtual_number(location->name));
+        virtual_owner(found, &status->st_uid, &status->st_gid);
         if (found->kind == NAME_RANDOM)
             status->st_rdev = strcmp(location->name, "/dev/random") == 0 ? 0x108 : 0x109;
         return 0;
@@ -453,6 +460,8 @@ int64_t sys_statx(struct task *task, const uint64_t *a) {
         .stx_mask = STATX_BASIC_STATS,
         .stx_blksize = (uint32_t)status.st_blksize,
         .stx_nlink = (uint32_t)status.st_nlink,
+        .stx_uid = status.st_uid,
+        .stx_gid = status.st_gid,
         .stx_mode = (uint16_t)status.st_mode,
         .stx_ino = status.st_ino,
         .stx_size = (uint64_t)status.st_size,
@@ -486,10 +495,10 @@ static int64_t access_at(struct task *task, int directory, uint64_t user_path, u
                                         (uint64_t)(uintptr_t)location->path, wanted, 0, 0, 0);
     else
         result = status_of_location(task, location, follow, &status);
-    if (!result && location->found.kind == NAME_FILE && (wanted & 1))
-        result = -EACCES;
     if (!result && location->found.kind == NAME_FILE && (wanted & 2) && !(status.st_mode & 0222))
         result = -EACCES;
+    if (!result && location->found.kind != NAME_REAL)
+        result = virtual_permit(task, &location->found, wanted);
     location_free(task->host, location);
     return result;
 }
@@ -504,6 +513,18 @@ int64_t sys_faccessat2(struct task *task, const uint64_t *a) {
     if ((uint32_t)a[3] & ~(uint32_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
     return access_at(task, (int)a[0], a[1], (uint32_t)a[2], (uint32_t)a[3] & ~(uint32_t)AT_EACCESS);
+}
+
+/* Its owners, and mode bits that execve looks at. All zero for a program without set-id bits, and for one that is gone.
+ */
+void fs_program_owner(struct task *task, const char *path, struct program_owner *owner) {
+    struct stat status;
+    memset(owner, 0, sizeof *owner);
+    if (native_stat(AT_FDCWD, path, 0, &status) || !(status.st_mode & 06000))
+        return;
+    const struct inode *inode = inode_get(task->host, &status, path_below(path, task->host->directory) != NULL);
+    if (inode)
+        *owner = (struct program_owner){status.st_mode, inode->user, inode->group};
 }
 
 /* ---- File systems: the same one everywhere ---- */

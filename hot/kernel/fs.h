@@ -16,6 +16,11 @@ __attribute__((warn_unused_result)) int64_t fs_resolve_path(struct task *task, i
                                                             size_t capacity);
 /* A real path as programs see it, in place: the host's own directory is /srv/<hostname>. 0 or -ENAMETOOLONG. */
 int fs_real_to_virtual(const struct host *host, char *path, size_t capacity);
+/* Who owns the program at a real path, and its mode, if that has set-user-id or set-group-id bits; else zeros. */
+struct program_owner {
+    uint32_t mode, user, group;
+};
+void fs_program_owner(struct task *task, const char *path, struct program_owner *owner);
 /* Something other than write changed a native file: it shows virtual time from now on. */
 void fs_written(struct task *task, int native_fd);
 /* The virtual inode number of an open real file, for the identity of shared mappings (mm.c). */

@@ -56,7 +56,11 @@ const char *virtual_file_name(const struct file *file);
 /* The same if `file` is a virtual directory, else NULL. */
 const char *virtual_directory_name(const struct file *file);
 uint32_t virtual_mode(const struct virtual_name *found); /* MODE_* and permissions */
-uint64_t virtual_number(const char *name);               /* inode number */
+/* Whose it is. */
+void virtual_owner(const struct virtual_name *found, uint32_t *user, uint32_t *group);
+/* 0 if the task may use it as bits of rwx (4, 2, 1) say, else -EACCES. */
+int64_t virtual_permit(const struct task *task, const struct virtual_name *found, uint32_t wanted);
+uint64_t virtual_number(const char *name); /* inode number */
 void virtual_stat(const struct file *file, struct stat *status);
 int64_t virtual_size(const struct file *file);
 struct snapshot;
@@ -70,7 +74,7 @@ struct snapshot **virtual_snapshot_slot(struct file *file);
 
 struct location {
     struct virtual_name found;
-    bool own;       /* below the host's own directory, or generated for the host */
+    bool own;       /* below the host's own directory */
     bool generated; /* one of the /etc files of the host: not to be changed */
     int directory;  /* for the real kernel, with `path`: AT_FDCWD or a real descriptor */
     char path[FS_REAL_MAX];
@@ -99,15 +103,20 @@ struct inode {
     uint64_t device, real_number; /* the real inode */
     uint64_t number;
     int64_t atime, mtime, ctime, btime; /* ns of Unix time; meaningful if `touched` */
+    uint32_t user, group;               /* who made it, or was given it, in the run; else who owned it before */
     bool touched;                       /* created or written in the run */
     bool own;
 };
+/* The record of an open real file (fs.c); NULL: no memory. */
+struct inode *native_inode(struct task *task, const struct file *file, int native_fd);
 int64_t native_stat(int directory, const char *path, int flags, struct stat *status);
 /* The record of a real inode, made at first sight; NULL: no memory. */
 struct inode *inode_get(struct host *host, const struct stat *status, bool own);
-/* A file that was just made. Whether its real number was seen before (and is reused) makes no difference. */
-void inode_created(struct host *host, const struct stat *status, bool own);
+/* A file that the task just made. Whether its real number was seen before (and is reused) makes no difference. */
+void inode_created(struct task *task, const struct stat *status, bool own);
 void inode_written(struct host *host, struct inode *inode);
+/* Its mode or its owner changed: not what it holds. `status` as the real kernel gave it. */
+void inode_changed(struct host *host, struct inode *inode, struct stat *status);
 /* Rewrites what the real kernel said into what programs see. */
 void inode_present(const struct inode *inode, struct stat *status);
 void status_synthetic(struct stat *status, uint32_t mode, uint64_t number);

@@ -28,8 +28,9 @@ struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, 
     return futex_create(host) || net_create(host) || fs_create(host) ? NULL : host;
 }
 
-struct task *host_start_process(struct host *host, uint32_t config_index, struct exec_request *request) {
-    struct task *task = process_create(host, NULL);
+struct task *host_start_process(struct host *host, uint32_t config_index, struct exec_request *request, uint32_t user,
+                                uint32_t group) {
+    struct task *task = process_create(host, NULL, user, group);
     if (!task)
         return NULL;
     struct process *process = task->process;

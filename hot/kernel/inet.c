@@ -2,13 +2,16 @@
  * Called by udp.c and tcp*.c (output, tables), by the engine (net_receive, net_egress_*, net_sent) and at the end of
  * every system call (net_run_backlog); calls udp_input and tcp_input.
  */
+#include "credentials.h"
 #include "socket.h"
 #include "tcp.h"
 #include <asm/ioctls.h>
+#include <linux/capability.h>
 #include <linux/in.h>
 #include <linux/udp.h>
 
-#define EPHEMERAL_FIRST 32768u /* net.ipv4.ip_local_port_range */
+#define UNPRIVILEGED_PORT 1024u /* net.ipv4.ip_unprivileged_port_start */
+#define EPHEMERAL_FIRST 32768u  /* net.ipv4.ip_local_port_range */
 #define EPHEMERAL_LAST 60999u
 #define FIRST_BUCKETS 16u
 #define DEFAULT_TTL 64
@@ -630,7 +633,6 @@ static uint16_t name_family(const uint8_t *name) {
 }
 
 int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length) {
-    (void)task;
     if (length < sizeof(struct sockaddr_in))
         return -EINVAL;
     uint32_t address = get32(name + 4);
@@ -638,6 +640,8 @@ int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name
     /* Compatibility of Linux: AF_UNSPEC with the wildcard address. */
     if (name_family(name) != AF_INET && !(name_family(name) == AF_UNSPEC && !address))
         return -EAFNOSUPPORT;
+    if (port && port < UNPRIVILEGED_PORT && !credentials_capable(task, CAP_NET_BIND_SERVICE))
+        return -EACCES;
     if (socket->state != SOCKET_UNCONNECTED || socket->local_port || socket->bound_address)
         return -EINVAL;
     int error = inet_bind(socket, address, port);

@@ -2,8 +2,10 @@
  *
  * fs.c and namespace.c call this. A real inode gets its number when a program of the host first sees it. Its times are
  * the real ones if it is an input, the epoch if the run made it before programs started, and virtual time from the
- * moment that a program changes it.
+ * moment that a program changes it. Its owner is who made it in the simulation, or to whom chown gave it; what was in
+ * the host's directory before belongs to the user of the host's first process, and everything else to root.
  */
+#include "credentials.h"
 #include "fs_internal.h"
 
 #include <asm/unistd.h>
@@ -76,6 +78,8 @@ static struct inode *find_or_insert(struct host *host, const struct stat *status
     inode->device = status->st_dev;
     inode->real_number = status->st_ino;
     inode->own = own;
+    inode->user = own ? host->owner_user : 0;
+    inode->group = own ? host->owner_group : 0;
     list_push_back(bucket, &inode->node);
     if (++fs->count > 2 * fs->bucket_count)
         grow(host, fs);
@@ -89,12 +93,15 @@ struct inode *inode_get(struct host *host, const struct stat *status, bool own) 
     return inode;
 }
 
-void inode_created(struct host *host, const struct stat *status, bool own) {
+void inode_created(struct task *task, const struct stat *status, bool own) {
+    struct host *host = task->host;
     struct inode *inode = find_or_insert(host, status, own);
     if (!inode)
         return;
     inode->number = host->fs->next_number++;
     inode->own = own;
+    inode->user = task->credentials->user.filesystem;
+    inode->group = task->credentials->group.filesystem;
     inode->touched = false;
     inode_written(host, inode);
 }
@@ -106,6 +113,19 @@ void inode_written(struct host *host, struct inode *inode) {
         inode->atime = inode->btime = now;
     }
     inode->mtime = inode->ctime = now;
+}
+
+static int64_t joined(unsigned long seconds, unsigned long nanoseconds) {
+    return (int64_t)seconds * NS_PER_S + (int64_t)nanoseconds;
+}
+
+void inode_changed(struct host *host, struct inode *inode, struct stat *status) {
+    inode_present(inode, status);
+    int64_t atime = joined(status->st_atime, status->st_atime_nsec);
+    int64_t mtime = joined(status->st_mtime, status->st_mtime_nsec);
+    inode_written(host, inode);
+    inode->atime = atime;
+    inode->mtime = mtime;
 }
 
 /* Times before 1970 are negative seconds and positive nanoseconds. */
@@ -134,7 +154,8 @@ void inode_present(const struct inode *inode, struct stat *status) {
     }
     status->st_dev = VIRTUAL_DEVICE;
     status->st_ino = inode->number;
-    status->st_uid = status->st_gid = 0;
+    status->st_uid = inode->user;
+    status->st_gid = inode->group;
     if ((status->st_mode & MODE_TYPE) == MODE_DIRECTORY) { /* both differ from file system to file system */
         status->st_size = 4096;
         status->st_nlink = 1;

@@ -6,6 +6,7 @@
  *
  *   arena.c memory            task.c run queue, turn, wait queues       timer.c timers          rng.c random numbers
  *   file.c descriptors        process.c fork, exec, exit, wait          signal.c signals        futex.c futexes
+ *   credentials.c capabilities.c users, groups, who may do what
  *   pipe.c eventfd.c timerfd.c epoll.c poll.c unix_socket.c             fs.c real and virtual files
  *   socket.c inet.c udp.c tcp*.c netlink.c the network                  syscall.c the table, dispatch, strace
  */
@@ -22,6 +23,7 @@ struct socket;
 struct net; /* net.h: interfaces, ports, connections */
 struct fs;  /* fs.h: virtual inodes and files */
 struct futexes;
+struct credentials; /* credentials.h */
 
 /* ---- Arena (arena.c): every host has one, a memfd mapped at the same address wherever it is mapped. ---- */
 
@@ -175,6 +177,7 @@ struct task {
     int64_t restart_deadline;  /* of a call with a relative time-out that goes on after a stop; 0 = none */
     uint64_t user_stack;       /* the program's stack pointer at a FRAME call */
     struct exec_request *exec; /* between execve and the new program's start */
+    struct credentials *credentials;
     char comm[16];
     int32_t nice;
     uint64_t timer_slack; /* ns; kept and shown */
@@ -244,14 +247,16 @@ struct process {
     bool continue_report;     /* it went on, until a wait has told */
     bool dying;               /* exit_status is set; the tasks that are left end when they next run */
     bool dumpable;
-    bool keep_capabilities, no_new_privileges; /* kept and shown */
-    bool subreaper;                            /* orphans of its descendants become its children */
-    int32_t parent_death_signal;               /* 0 = none */
-    int32_t exit_status;                       /* as wait4 gives it */
-    int32_t exit_signal;                       /* to the parent, SIGCHLD usually */
-    int32_t strace_fd;                         /* native descriptor in the process, -1 = off */
-    char *executable;                          /* kalloc'ed path, for /proc/self/exe */
-    char *command_line;                        /* kalloc'ed, NUL separated, command_line_length bytes */
+    bool no_new_privileges;
+    bool secure_execution;           /* AT_SECURE of its program */
+    struct credentials *credentials; /* of a zombie: its last thread's; else NULL */
+    bool subreaper;                  /* orphans of its descendants become its children */
+    int32_t parent_death_signal;     /* 0 = none */
+    int32_t exit_status;             /* as wait4 gives it */
+    int32_t exit_signal;             /* to the parent, SIGCHLD usually */
+    int32_t strace_fd;               /* native descriptor in the process, -1 = off */
+    char *executable;                /* kalloc'ed path, for /proc/self/exe */
+    char *command_line;              /* kalloc'ed, NUL separated, command_line_length bytes */
     uint32_t command_line_length;
     char *environment; /* as it was at the program's start, for /proc/self/environ */
     uint32_t environment_length;
@@ -276,7 +281,8 @@ struct host {
     int64_t now; /* ns since the start of the simulation */
     uint64_t rng_counter[RNG_PURPOSES];
     struct arena arena;
-    uint32_t address; /* IPv4, host byte order */
+    uint32_t address;                 /* IPv4, host byte order */
+    uint32_t owner_user, owner_group; /* of the files that its directory held before the run */
     char name[HOST_NAME_MAX];
     char directory[HOST_PATH_MAX];  /* real path of the host's own directory */
     char hosts_file[HOST_PATH_MAX]; /* real path of the generated /etc/hosts and its siblings' directory */
@@ -319,7 +325,8 @@ void warning_add(struct host *host, const char *text);
 /* Builds the table entry of a program that the shard starts: descriptors 0, 1, 2 are native, its number is
  * `config_index`. The task is runnable but in no queue. NULL: no memory. */
 __attribute__((warn_unused_result)) struct task *host_start_process(struct host *host, uint32_t config_index,
-                                                                    struct exec_request *request);
+                                                                    struct exec_request *request, uint32_t user,
+                                                                    uint32_t group);
 
 /* Lays a fresh kernel out in a zeroed arena at `base`; returns the host, which is at `base`. */
 struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, const char *name, uint32_t address);
@@ -347,6 +354,7 @@ struct file {
     struct wait_queue wait; /* who polls or sleeps on it */
     struct list watches;    /* struct epoll_item.file_node: dropped when the description goes */
     void *object;           /* what `kind` says */
+    uint32_t user, group;   /* who made it, as fstat shows of what is no real file */
     int64_t position;       /* of FILE_VIRTUAL */
 };
 

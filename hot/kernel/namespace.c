@@ -1,13 +1,15 @@
 /* Calls that change real files by name or as a whole: directories, links, modes, owners, times, sizes.
  *
  * The system call table calls this. The real kernel does the work; what is kept here is which files the run has changed
- * (inode.c), so that their times are virtual. Everything belongs to user 0, and stays so.
+ * (inode.c), so that their times are virtual, and whose they are: the real owner is always who runs the simulator.
  */
+#include "credentials.h"
 #include "fs.h"
 #include "fs_internal.h"
 #include "syscalls.h"
 
 #include <asm/unistd.h>
+#include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
@@ -24,7 +26,7 @@ static void written_at(struct task *task, int directory, const char *path, int f
         return;
     struct inode *inode;
     if (created)
-        inode_created(task->host, &status, own);
+        inode_created(task, &status, own);
     else if ((inode = inode_get(task->host, &status, own)))
         inode_written(task->host, inode);
 }
@@ -237,18 +239,50 @@ int64_t sys_symlinkat(struct task *task, const uint64_t *a) { return symlink_at(
 
 /* ---- Modes, owners, times ---- */
 
+#define SET_USER 04000u
+#define SET_GROUP 02000u
+#define GROUP_EXECUTE 0010u
+
+static bool is_owner(const struct task *task, const struct inode *inode) {
+    return task->credentials->user.filesystem == inode->user || credentials_capable(task, CAP_FOWNER);
+}
+
+/* The record of a real file that is named, or with an empty path open, and its real status. */
+static int64_t find_inode(struct task *task, int directory, const char *path, int flags, bool own, struct stat *status,
+                          struct inode **inode) {
+    int64_t result = native_stat(directory, path, flags, status);
+    if (result)
+        return result;
+    *inode = inode_get(task->host, status, own);
+    return *inode ? 0 : -ENOMEM;
+}
+
+/* The mode that chmod gives; -EPERM. */
+static int64_t changed_mode(const struct task *task, const struct inode *inode, uint64_t mode) {
+    if (!is_owner(task, inode))
+        return -EPERM;
+    bool sets_group = credentials_in_group(task, inode->group) || credentials_capable(task, CAP_FSETID);
+    return (int64_t)(mode & 07777 & ~(sets_group ? 0u : (uint64_t)SET_GROUP));
+}
+
 static int64_t chmod_at(struct task *task, int directory, uint64_t user_path, uint64_t mode, bool follow) {
     struct location *location;
     int64_t result = find_changeable(task, directory, user_path, follow, &location);
     if (result)
         return result;
     struct stat status;
-    if (!follow && native_stat(location->directory, location->path, AT_SYMLINK_NOFOLLOW, &status) == 0 &&
-        (status.st_mode & MODE_TYPE) == MODE_LINK)
+    struct inode *inode = NULL;
+    result = find_inode(task, location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, location->own,
+                        &status, &inode);
+    if (!result && (status.st_mode & MODE_TYPE) == MODE_LINK)
         result = -EOPNOTSUPP;
-    else
+    if (!result)
+        result = changed_mode(task, inode, mode);
+    if (result >= 0)
         result = platform_syscall(__NR_fchmodat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
-                                  mode & 07777, 0, 0, 0);
+                                  (uint64_t)result, 0, 0, 0);
+    if (!result)
+        inode_changed(task->host, inode, &status);
     location_free(task->host, location);
     return result;
 }
@@ -269,26 +303,90 @@ int64_t sys_fchmod(struct task *task, const uint64_t *a) {
         return -EBADF;
     if (entry->native_fd < 0)
         return 0; /* modes of sockets and pipes mean nothing */
-    return platform_syscall(__NR_fchmod, (uint64_t)entry->native_fd, a[1] & 07777, 0, 0, 0, 0);
+    struct stat status;
+    struct inode *inode = native_inode(task, entry->file, entry->native_fd);
+    int64_t result = inode ? native_stat(entry->native_fd, "", AT_EMPTY_PATH, &status) : -ENOMEM;
+    if (!result)
+        result = changed_mode(task, inode, a[1]);
+    if (result >= 0)
+        result = platform_syscall(__NR_fchmod, (uint64_t)entry->native_fd, (uint64_t)result, 0, 0, 0, 0);
+    if (!result)
+        inode_changed(task->host, inode, &status);
+    return result;
 }
 
-/* User 0 may give files away, but who runs the simulation may not: the owner that programs see is always 0. */
-static int64_t chown_at(struct task *task, int directory, uint64_t user_path, bool follow) {
+/* Whether the task may give what belongs to (owner, of_group) to (user, group); UINT32_MAX leaves one as it is. */
+static bool may_give(const struct task *task, uint32_t owner, uint32_t of_group, uint32_t user, uint32_t group) {
+    if (credentials_capable(task, CAP_CHOWN))
+        return true;
+    bool own = task->credentials->user.filesystem == owner;
+    return (user == UINT32_MAX || (own && user == owner)) &&
+           (group == UINT32_MAX || (own && (group == of_group || credentials_in_group(task, group))));
+}
+
+/* The new owner of a real file is known to the simulated host alone: the real one stays who runs the simulator. What
+ * ran with the old owner's rights does not with the new one's; the real mode is set by `descriptor` or `location`. */
+static int64_t give_inode(struct task *task, struct inode *inode, struct stat *status, uint64_t user, uint64_t group,
+                          int descriptor, const struct location *location) {
+    uint32_t new_user = (uint32_t)user, new_group = (uint32_t)group, mode = status->st_mode;
+    if (!may_give(task, inode->user, inode->group, new_user, new_group))
+        return -EPERM;
+    uint32_t dropped = SET_USER | (mode & GROUP_EXECUTE ? SET_GROUP : 0u);
+    if ((mode & MODE_TYPE) == MODE_REGULAR && (mode & dropped)) {
+        uint64_t left = mode & 07777 & ~dropped;
+        int64_t result = location ? platform_syscall(__NR_fchmodat, (uint64_t)location->directory,
+                                                     (uint64_t)(uintptr_t)location->path, left, 0, 0, 0)
+                                  : platform_syscall(__NR_fchmod, (uint64_t)descriptor, left, 0, 0, 0, 0);
+        if (result)
+            return result;
+    }
+    inode->user = new_user == UINT32_MAX ? inode->user : new_user;
+    inode->group = new_group == UINT32_MAX ? inode->group : new_group;
+    inode_changed(task->host, inode, status);
+    return 0;
+}
+
+static int64_t chown_at(struct task *task, int directory, uint64_t user_path, uint64_t user, uint64_t group,
+                        bool follow) {
     struct location *location;
     struct stat status;
+    struct inode *inode = NULL;
     int64_t result = find_changeable(task, directory, user_path, follow, &location);
     if (result)
         return result;
-    result = native_stat(location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, &status);
+    result = find_inode(task, location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, location->own,
+                        &status, &inode);
+    if (!result)
+        result = give_inode(task, inode, &status, user, group, -1, location);
     location_free(task->host, location);
     return result;
 }
 
-int64_t sys_chown(struct task *task, const uint64_t *a) { return chown_at(task, AT_FDCWD, a[0], true); }
+static int64_t chown_descriptor(struct task *task, int fd, uint64_t user, uint64_t group) {
+    const struct fd_entry *entry = fd_entry(task, fd);
+    if (!entry || (entry->file->flags & O_PATH))
+        return -EBADF;
+    struct file *file = entry->file;
+    if (file->kind == FILE_VIRTUAL)
+        return -EPERM;
+    if (entry->native_fd >= 0) {
+        struct stat status;
+        struct inode *inode = native_inode(task, file, entry->native_fd);
+        int64_t result = inode ? native_stat(entry->native_fd, "", AT_EMPTY_PATH, &status) : -ENOMEM;
+        return result ? result : give_inode(task, inode, &status, user, group, entry->native_fd, NULL);
+    }
+    if (!may_give(task, file->user, file->group, (uint32_t)user, (uint32_t)group))
+        return -EPERM;
+    file->user = (uint32_t)user == UINT32_MAX ? file->user : (uint32_t)user;
+    file->group = (uint32_t)group == UINT32_MAX ? file->group : (uint32_t)group;
+    return 0;
+}
 
-int64_t sys_lchown(struct task *task, const uint64_t *a) { return chown_at(task, AT_FDCWD, a[0], false); }
+int64_t sys_chown(struct task *task, const uint64_t *a) { return chown_at(task, AT_FDCWD, a[0], a[1], a[2], true); }
 
-int64_t sys_fchown(struct task *task, const uint64_t *a) { return fd_entry(task, (int)a[0]) ? 0 : -EBADF; }
+int64_t sys_lchown(struct task *task, const uint64_t *a) { return chown_at(task, AT_FDCWD, a[0], a[1], a[2], false); }
+
+int64_t sys_fchown(struct task *task, const uint64_t *a) { return chown_descriptor(task, (int)a[0], a[1], a[2]); }
 
 int64_t sys_fchownat(struct task *task, const uint64_t *a) {
     uint32_t flags = (uint32_t)a[4];
@@ -298,8 +396,8 @@ int64_t sys_fchownat(struct task *task, const uint64_t *a) {
     if ((flags & AT_EMPTY_PATH) && copy_from_user(&first, a[1], 1))
         return -EFAULT;
     if ((flags & AT_EMPTY_PATH) && !first)
-        return fd_entry(task, (int)a[0]) ? 0 : -EBADF;
-    return chown_at(task, (int)a[0], a[1], !(flags & AT_SYMLINK_NOFOLLOW));
+        return chown_descriptor(task, (int)a[0], a[2], a[3]);
+    return chown_at(task, (int)a[0], a[1], a[2], a[3], !(flags & AT_SYMLINK_NOFOLLOW));
 }
 
 /* A time of utimensat in ns of Unix time. `old` stays under UTIME_OMIT. */
@@ -325,6 +423,10 @@ static int64_t set_times(struct task *task, int directory, const char *path, int
     struct inode *inode = inode_get(task->host, &status, own);
     if (!inode)
         return -ENOMEM;
+    bool now = !times || (times[0].tv_nsec == NS_NOW && times[1].tv_nsec == NS_NOW);
+    if (!is_owner(task, inode)) /* who may write may say that it was written now */
+        if (!now || !credentials_permit(task, status.st_mode, inode->user, inode->group, 2))
+            return now ? -EACCES : -EPERM;
     inode_present(inode, &status);
     int64_t atime = (int64_t)status.st_atime * NS_PER_S + (int64_t)status.st_atime_nsec;
     int64_t mtime = (int64_t)status.st_mtime * NS_PER_S + (int64_t)status.st_mtime_nsec;

@@ -101,7 +101,7 @@ struct socket {
     uint32_t multicast_address;
     uint32_t bound_interface; /* SO_BINDTODEVICE: 0, INTERFACE_LO or INTERFACE_ETH */
     uint64_t cookie;
-    int32_t peer_pid; /* SO_PEERCRED; 0 = none */
+    int32_t peer[3]; /* SO_PEERCRED: process, user, group; process 0 = none */
     int32_t priority, mark, tos, ttl, low_water;
     bool read_shutdown, write_shutdown;
     struct packet_queue receive; /* UDP datagrams, netlink answers; TCP keeps its own */

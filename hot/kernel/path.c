@@ -10,8 +10,8 @@
 
 #define LINKS_MAX 8
 
-static const char *const generated_files[] = {"hosts",         "resolv.conf", "hostname",
-                                              "nsswitch.conf", "host.conf",   "machine-id"};
+static const char *const generated_files[] = {"hosts",     "resolv.conf", "hostname", "nsswitch.conf",
+                                              "host.conf", "machine-id",  "passwd",   "group"};
 
 int64_t native_path(int native_fd, char *out, size_t capacity) {
     char link[32];
@@ -217,7 +217,7 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
     size_t length = strlen(path);
     bool slash = path[length - 1] == '/';
     enum translation how = translate(host, location->name, location->path, FS_REAL_MAX - 1);
-    location->own = how != AS_IS;
+    location->own = how == HOST_DIRECTORY || how == SHARED_MEMORY;
     location->generated = how == GENERATED;
     if (how == SHARED_MEMORY) {
         char real[HOST_PATH_MAX + 8];

@@ -3,6 +3,7 @@
  * The dispatcher calls the system calls, file.c the operations.
  */
 #include "pidfd.h"
+#include "credentials.h"
 #include "internal.h"
 #include "process.h"
 #include "signal.h"
@@ -89,7 +90,10 @@ int64_t sys_pidfd_send_signal(struct task *task, const uint64_t *a) {
     if ((int)a[1] < 0 || (int)a[1] > SIGNAL_COUNT)
         return -EINVAL;
     struct signal_info info = {.signo = (int)a[1], .u.queue.pid = task->process->pid};
+    info.u.queue.uid = (int32_t)task->credentials->user.real;
     if (a[2] && copy_from_user(&info, a[2], sizeof info))
         return -EFAULT;
+    if (!credentials_may_signal(task, process, (int)a[1]))
+        return -EPERM;
     return a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
 }

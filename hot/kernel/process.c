@@ -5,6 +5,7 @@
  * world has ended, cleans up after them.
  */
 #include "process.h"
+#include "credentials.h"
 #include "fdtable.h"
 #include "fs.h"
 #include "futex.h"
@@ -19,7 +20,8 @@
 
 /* ---- Birth ---- */
 
-static struct task *task_create(struct process *process) {
+/* Takes a reference of its own to the credentials. */
+static struct task *task_create(struct process *process, struct credentials *credentials) {
     struct host *host = process->host;
     struct task *task = kalloc(host, sizeof *task);
     if (!task)
@@ -33,6 +35,7 @@ static struct task *task_create(struct process *process) {
     signal_queue_init(&task->signals);
     task->host = host;
     task->process = process;
+    task->credentials = credentials_get(credentials);
     task->tid = host->next_pid++;
     task->state = TASK_RUNNABLE;
     task->altstack_flags = KSS_DISABLE;
@@ -43,11 +46,16 @@ static struct task *task_create(struct process *process) {
 
 static void task_free(struct task *task) {
     struct host *host = task->host;
+    struct process *process = task->process;
     list_remove(&task->process_node);
     signal_queue_clear(host, &task->signals);
     file_drop_held(task);
     kfree(host, task->exec);
     kfree(host, task->scratch);
+    if (list_empty(&process->tasks) && !process->credentials)
+        process->credentials = task->credentials;
+    else
+        credentials_put(host, task->credentials);
     kfree(host, task);
 }
 
@@ -82,6 +90,7 @@ static void process_free(struct process *process) {
     list_remove(&process->host_node);
     list_remove(&process->sibling_node);
     pidfd_forget(process);
+    credentials_put(host, process->credentials);
     kfree(host, process->actions);
     kfree(host, process->executable);
     kfree(host, process->command_line);
@@ -96,13 +105,15 @@ static void enter_host(struct process *process, struct task *task) {
         list_push_back(&process->parent->children, &process->sibling_node);
 }
 
-struct task *process_create(struct host *host, struct process *parent) {
+struct task *process_create(struct host *host, struct process *parent, uint32_t user, uint32_t group) {
     struct process *process = process_allocate(host, parent);
     if (!process)
         return NULL;
     process->files = fd_table_create(host);
     process->actions = kalloc(host, SIGNAL_COUNT * sizeof *process->actions);
-    struct task *task = process->files && process->actions ? task_create(process) : NULL;
+    struct credentials *credentials = credentials_create(host, user, group);
+    struct task *task = process->files && process->actions && credentials ? task_create(process, credentials) : NULL;
+    credentials_put(host, credentials);
     if (!task) {
         if (process->files)
             fd_table_put(host, process->files, false);
@@ -119,6 +130,8 @@ struct task *process_create(struct host *host, struct process *parent) {
     process->limits[6][0] = process->limits[6][1] = 32768; /* RLIMIT_NPROC */
     process->limits[7][0] = 1024;                          /* RLIMIT_NOFILE */
     process->limits[7][1] = 1 << 20;
+    process->limits[13][0] = process->limits[13][1] = 0; /* RLIMIT_NICE */
+    process->limits[14][0] = process->limits[14][1] = 0; /* RLIMIT_RTPRIO */
     return task;
 }
 
@@ -146,7 +159,7 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     process->command_line_length = old->command_line_length;
     process->environment = duplicate(host, old->environment, old->environment_length);
     process->environment_length = process->environment ? old->environment_length : 0;
-    struct task *child = process->files && process->actions ? task_create(process) : NULL;
+    struct task *child = process->files && process->actions ? task_create(process, task->credentials) : NULL;
     if (!child || mm_copy(process, old) != 0) {
         if (child)
             task_free(child);
@@ -212,7 +225,7 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
         return -EPERM;
     if ((flags & CLONE_VM) && !thread && !(flags & CLONE_VFORK) && request->stack == 0)
         return -EINVAL;
-    struct task *child = thread ? task_create(task->process) : process_fork(task, request);
+    struct task *child = thread ? task_create(task->process, task->credentials) : process_fork(task, request);
     if (!child)
         return -EAGAIN;
     memcpy(child->comm, task->comm, sizeof child->comm);
@@ -380,6 +393,7 @@ static void tell_parent(struct process *process) {
         bool killed = process->exit_status & 0x7f;
         info.code = end_code(process->exit_status);
         info.u.child.pid = process->pid;
+        info.u.child.uid = (int32_t)credentials_of(process)->user.real;
         info.u.child.status = killed ? process->exit_status & 0x7f : process->exit_status >> 8 & 0xff;
         (void)signal_send_process(parent, process->exit_signal, &info);
     }
@@ -624,6 +638,7 @@ int64_t sys_waitid(struct task *task, const uint64_t *a) {
         info.signo = KSIGCHLD;
         info.code = event.code;
         info.u.child.pid = event.child->pid;
+        info.u.child.uid = (int32_t)credentials_of(event.child)->user.real;
         info.u.child.status = event.status;
         if (!(options & WNOWAIT))
             consume(&event);
@@ -845,6 +860,11 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
         result = -E2BIG;
     if (result == 0)
         result = resolve_program(task, &request, capacity, directory, named);
+    if (result == 0) {
+        struct program_owner owner;
+        fs_program_owner(task, request->path, &owner);
+        result = credentials_exec(task, owner.mode, owner.user, owner.group);
+    }
     if (result)
         goto out;
     /* Alone from here on: the other threads end, as in Linux' de_thread. */
@@ -867,7 +887,6 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     task->native_tid = process->native_pid; /* the real execve gives the caller the leader's id too */
     futex_exit(task);                       /* robust locks of the old memory */
     process->executed = true;
-    process->keep_capabilities = false;
     process_set_program(task, request);
     fd_table_exec(task);
     signal_exec(process);
@@ -909,37 +928,6 @@ int64_t sys_gettid(struct task *task, const uint64_t *a) {
 int64_t sys_getppid(struct task *task, const uint64_t *a) {
     (void)a;
     return task->process->parent ? task->process->parent->pid : 1;
-}
-
-/* Everybody is root of the simulated host. */
-int64_t sys_getuid(struct task *task, const uint64_t *a) {
-    (void)task, (void)a;
-    return 0;
-}
-
-int64_t sys_getresuid(struct task *task, const uint64_t *a) {
-    (void)task;
-    uint32_t id = 0;
-    for (int i = 0; i < 3; i++)
-        if (copy_to_user(a[i], &id, sizeof id))
-            return -EFAULT;
-    return 0;
-}
-
-/* Dropping privileges succeeds and changes nothing: files stay those of the user who runs the simulation. */
-int64_t sys_setuid(struct task *task, const uint64_t *a) {
-    (void)task, (void)a;
-    return 0;
-}
-
-int64_t sys_getgroups(struct task *task, const uint64_t *a) {
-    (void)task;
-    uint32_t group = 0;
-    if ((int)a[0] < 0)
-        return -EINVAL;
-    if (a[0] && copy_to_user(a[1], &group, sizeof group))
-        return -EFAULT;
-    return 1;
 }
 
 int64_t sys_set_tid_address(struct task *task, const uint64_t *a) {

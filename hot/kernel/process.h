@@ -4,8 +4,9 @@
 
 #include "kernel.h"
 
-/* A process with one task, in no run queue yet. files, actions and mm are fresh; `parent` may be NULL. */
-__attribute__((warn_unused_result)) struct task *process_create(struct host *host, struct process *parent);
+/* A process with one task, in no run queue yet. files, actions, credentials and mm are fresh; `parent` may be NULL. */
+__attribute__((warn_unused_result)) struct task *process_create(struct host *host, struct process *parent,
+                                                                uint32_t user, uint32_t group);
 /* Ends what the real world has ended (a crash of the process outside of the simulation, the run's end): the shard calls
  * it, nothing of the process runs any more. `status` is as wait4 gives it. */
 void process_abandon(struct process *process, int status);

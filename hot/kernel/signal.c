@@ -4,6 +4,7 @@
  * the shim builds the handler's frame, and where the tasks of a stopped process sleep until it continues.
  */
 #include "signal.h"
+#include "credentials.h"
 #include "internal.h"
 #include "process.h"
 #include "syscalls.h"
@@ -333,6 +334,7 @@ static void tell_parent(struct process *process, int code, int status) {
     if (action->handler != KSIG_IGN && !(action->flags & KSA_NOCLDSTOP)) {
         struct signal_info info = {.signo = KSIGCHLD, .code = code};
         info.u.child.pid = process->pid;
+        info.u.child.uid = (int32_t)credentials_of(process)->user.real;
         info.u.child.status = status;
         (void)signal_send_process(parent, KSIGCHLD, &info);
     }
@@ -593,6 +595,7 @@ int64_t sys_sigaltstack(struct task *task, const uint64_t *a) {
 
 static struct signal_info info_from(struct task *task, int signo, int code) {
     struct signal_info info = {.signo = signo, .code = code, .u.queue.pid = task->process->pid};
+    info.u.queue.uid = (int32_t)task->credentials->user.real;
     return info;
 }
 
@@ -603,7 +606,7 @@ int64_t sys_kill(struct task *task, const uint64_t *a) {
     if (bad_signal(a[1]))
         return -EINVAL;
     struct signal_info info = info_from(task, signo, 0 /* SI_USER */);
-    bool found = false;
+    int64_t result = -ESRCH;
     list_for_each_safe(node, &task->host->processes) {
         struct process *process = list_entry(node, struct process, host_node);
         bool match = pid > 0     ? process->pid == pid
@@ -611,17 +614,23 @@ int64_t sys_kill(struct task *task, const uint64_t *a) {
                                  : process->process_group == (pid ? -pid : task->process->process_group);
         if (!match || process_reaped(process))
             continue;
-        found = true;
+        if (!credentials_may_signal(task, process, signo)) {
+            result = result == 0 ? 0 : -EPERM;
+            continue;
+        }
+        result = 0; /* of a group, one that may have it is enough */
         if (signo)
             (void)signal_send_process(process, signo, &info);
     }
-    return found ? 0 : -ESRCH;
+    return result;
 }
 
 static int64_t send_thread(struct task *task, int group, int tid, int signo, const struct signal_info *info) {
     struct task *target = task_find(task->host, tid);
     if (!target || (group > 0 && target->process->pid != group))
         return -ESRCH;
+    if (!credentials_may_signal(task, target->process, signo))
+        return -EPERM;
     return signo ? signal_send_task(target, signo, info) : 0;
 }
 
@@ -655,6 +664,8 @@ int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
         return -EINVAL;
     if (!process)
         return -ESRCH;
+    if (!credentials_may_signal(task, process, (int)a[1]))
+        return -EPERM;
     return a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
 }
 

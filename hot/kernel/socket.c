@@ -3,6 +3,7 @@
  * socket.h, and sleeps where these answer -EAGAIN.
  */
 #include "socket.h"
+#include "credentials.h"
 #include "internal.h"
 #include "process.h"
 #include "signal.h"
@@ -10,6 +11,7 @@
 #include "tcp.h"
 #include <asm/fcntl.h>
 #include <asm/socket.h>
+#include <linux/capability.h>
 #include <linux/in.h>
 #include <linux/netlink.h>
 #include <linux/poll.h>
@@ -615,6 +617,22 @@ static int rights_from_user(struct task *task, uint64_t address, uint64_t length
     return 0;
 }
 
+static bool is_one_of(const struct identity *identity, uint32_t id) {
+    return id == identity->real || id == identity->effective || id == identity->saved;
+}
+
+/* Whether a task may say that it is this process, user and group. */
+static int check_credentials(const struct task *task, const int32_t claimed[3]) {
+    const struct credentials *own = task->credentials;
+    if (claimed[1] == -1 || claimed[2] == -1)
+        return -EINVAL;
+    if ((claimed[0] != task->process->pid && !credentials_capable(task, CAP_SYS_ADMIN)) ||
+        (!is_one_of(&own->user, (uint32_t)claimed[1]) && !credentials_capable(task, CAP_SETUID)) ||
+        (!is_one_of(&own->group, (uint32_t)claimed[2]) && !credentials_capable(task, CAP_SETGID)))
+        return -EPERM;
+    return process_find(task->host, claimed[0]) ? 0 : -ESRCH;
+}
+
 static int control_item(struct task *task, const struct socket *socket, const struct control_header *header,
                         uint64_t address, struct socket_message *message) {
     uint64_t length = header->length - sizeof(*header);
@@ -628,7 +646,7 @@ static int control_item(struct task *task, const struct socket *socket, const st
         message->has_credentials = true;
         if (copy_from_user(message->credentials, address, sizeof(message->credentials)))
             return -EFAULT;
-        return process_find(task->host, message->credentials[0]) ? 0 : -ESRCH;
+        return check_credentials(task, message->credentials);
     }
     if (header->level == IPPROTO_IP && socket->family == AF_INET) {
         struct in_pktinfo information;
@@ -1234,10 +1252,8 @@ static int get_socket_option(struct socket *socket, int name, uint8_t *value, ui
         *length = put_timeout(value, room, socket->send_timeout);
         return 0;
     case SO_PEERCRED: {
-        /* Without a peer: no process, and no user (-1). Everybody is root in the simulation. */
-        int32_t user = socket->peer_pid ? 0 : -1;
-        int32_t credentials[3] = {socket->peer_pid, user, user};
-        *length = put_value(value, room, credentials, sizeof(credentials));
+        static const int32_t nobody[3] = {0, -1, -1};
+        *length = put_value(value, room, socket->peer[0] ? socket->peer : nobody, sizeof(nobody));
         return 0;
     }
     case SO_PEERNAME: {

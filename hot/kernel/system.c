@@ -2,9 +2,11 @@
  *
  * Called by the dispatcher. Every answer is the same on every machine.
  */
+#include "credentials.h"
 #include "internal.h"
 #include "process.h"
 #include "syscalls.h"
+#include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/random.h>
 #include <linux/resource.h>
@@ -62,12 +64,16 @@ int64_t sys_prlimit64(struct task *task, const uint64_t *a) {
         return -ESRCH;
     if (resource >= ARRAY_LENGTH(process->limits))
         return -EINVAL;
+    if (!credentials_may_limit(task, process))
+        return -EPERM;
     memcpy(old, process->limits[resource], sizeof old);
     if (a[2]) {
         if (copy_from_user(given, a[2], sizeof given))
             return -EFAULT;
         if (given[0] > given[1])
             return -EINVAL;
+        if (given[1] > old[1] && !credentials_capable(task, CAP_SYS_RESOURCE))
+            return -EPERM;
         memcpy(process->limits[resource], given, sizeof given);
     }
     return a[3] ? copy_to_user(a[3], old, sizeof old) : 0;
@@ -139,42 +145,58 @@ int64_t sys_sched_rr_get_interval(struct task *task, const uint64_t *a) {
     return copy_to_user(a[1], interval, sizeof interval);
 }
 
-/* Whether PRIO_PROCESS, PRIO_PGRP or PRIO_USER (there is one user) with `who` mean this task. */
+/* Whether PRIO_PROCESS, PRIO_PGRP or PRIO_USER with `who` mean this task. */
 static bool priority_of(const struct task *self, const struct task *task, int which, int who) {
     if (which == PRIO_PROCESS)
         return who ? task->tid == who : task == self;
     if (which == PRIO_PGRP)
         return task->process->process_group == (who ? who : self->process->process_group);
-    return who == 0;
+    return task->credentials->user.real == (who ? (uint32_t)who : self->credentials->user.real);
 }
 
-/* Nice values are kept and shown; the scheduler is first come, first served. Returns the lowest one, or with `set` sets
- * them all; -ESRCH if nobody is meant. */
-static int64_t each_priority(struct task *self, int which, int who, const int32_t *set) {
-    int64_t lowest = -ESRCH;
-    if (which < PRIO_PROCESS || which > PRIO_USER)
+/* Who may not be favoured may be put back only (RLIMIT_NICE is how far a user may go). */
+static int64_t set_nice(const struct task *self, struct task *task, int32_t nice) {
+    if (!credentials_may_schedule(self, task->process))
+        return -EPERM;
+    if (nice < task->nice && (uint64_t)(20 - nice) > self->process->limits[RLIMIT_NICE][0] &&
+        !credentials_capable(self, CAP_SYS_NICE))
+        return -EACCES;
+    task->nice = nice;
+    return 0;
+}
+
+/* Nice values are kept and shown; the scheduler is first come, first served. */
+int64_t sys_getpriority(struct task *task, const uint64_t *a) {
+    int64_t highest = -ESRCH;
+    if ((int)a[0] < PRIO_PROCESS || (int)a[0] > PRIO_USER)
         return -EINVAL;
-    list_for_each(process_node, &self->host->processes) {
-        struct process *process = list_entry(process_node, struct process, host_node);
+    list_for_each(process_node, &task->host->processes) {
+        const struct process *process = list_entry(process_node, struct process, host_node);
         list_for_each(node, &process->tasks) {
-            struct task *task = list_entry(node, struct task, process_node);
-            if (!priority_of(self, task, which, who))
-                continue;
-            if (set)
-                task->nice = *set;
-            lowest = KMAX(lowest, 20 - task->nice); /* as the raw call encodes it */
+            const struct task *meant = list_entry(node, struct task, process_node);
+            if (priority_of(task, meant, (int)a[0], (int)a[1]))
+                highest = KMAX(highest, 20 - meant->nice); /* as the raw call encodes it */
         }
     }
-    return lowest;
-}
-
-int64_t sys_getpriority(struct task *task, const uint64_t *a) {
-    return each_priority(task, (int)a[0], (int)a[1], NULL);
+    return highest;
 }
 
 int64_t sys_setpriority(struct task *task, const uint64_t *a) {
     int32_t nice = KMIN(KMAX((int32_t)a[2], -20), 19);
-    return KMIN(each_priority(task, (int)a[0], (int)a[1], &nice), 0);
+    int64_t result = -ESRCH;
+    if ((int)a[0] < PRIO_PROCESS || (int)a[0] > PRIO_USER)
+        return -EINVAL;
+    list_for_each(process_node, &task->host->processes) {
+        struct process *process = list_entry(process_node, struct process, host_node);
+        list_for_each(node, &process->tasks) {
+            struct task *meant = list_entry(node, struct task, process_node);
+            if (!priority_of(task, meant, (int)a[0], (int)a[1]))
+                continue;
+            int64_t one = set_nice(task, meant, nice);
+            result = result == -ESRCH || one ? one : result;
+        }
+    }
+    return result;
 }
 
 /* Advice and settings that have no meaning in a simulated host: accepted. */
@@ -191,18 +213,6 @@ int64_t sys_refuse_permission(struct task *task, const uint64_t *a) {
 int64_t sys_not_implemented(struct task *task, const uint64_t *a) {
     (void)task, (void)a;
     return -ENOSYS;
-}
-
-int64_t sys_capget(struct task *task, const uint64_t *a) {
-    (void)task;
-    uint32_t header[2], data[6] = {0};
-    if (copy_from_user(header, a[0], sizeof header))
-        return -EFAULT;
-    if (header[0] != 0x20080522 && header[0] != 0x20071026) {
-        header[0] = 0x20080522;
-        return copy_to_user(a[0], header, sizeof header) ? -EFAULT : -EINVAL;
-    }
-    return a[1] ? copy_to_user(a[1], data, sizeof data) : 0;
 }
 
 /* Every command of membarrier is optional; a kernel without them answers so. */
@@ -239,13 +249,6 @@ int64_t sys_prctl(struct task *task, const uint64_t *a) {
         return 0;
     case PR_GET_PDEATHSIG:
         return copy_to_user(a[1], &process->parent_death_signal, sizeof process->parent_death_signal);
-    case PR_SET_KEEPCAPS:
-        if (a[1] > 1)
-            return -EINVAL;
-        process->keep_capabilities = a[1];
-        return 0;
-    case PR_GET_KEEPCAPS:
-        return process->keep_capabilities;
     case PR_SET_TIMERSLACK:
         task->timer_slack = (int64_t)a[1] > 0 ? a[1] : 50000;
         return 0;
@@ -269,8 +272,6 @@ int64_t sys_prctl(struct task *task, const uint64_t *a) {
     case PR_GET_THP_DISABLE:
     case PR_GET_SECCOMP:
         return 0;
-    case PR_CAPBSET_READ:
-        return a[1] <= 40 ? 0 : -EINVAL;
     case PR_GET_TSC: {
         int32_t enabled = PR_TSC_ENABLE;
         return copy_to_user(a[1], &enabled, sizeof enabled);
@@ -281,6 +282,6 @@ int64_t sys_prctl(struct task *task, const uint64_t *a) {
     case PR_SET_VMA:
         return -EINVAL; /* as kernels without CONFIG_ANON_VMA_NAME */
     default:
-        return -EINVAL;
+        return credentials_prctl(task, a);
     }
 }

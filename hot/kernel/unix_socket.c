@@ -10,6 +10,7 @@
  * What waits to be read is charged to the receiver but limited by the sender's buffer: for connected pairs that is the
  * same as Linux's charging of the sender, and nothing is left behind by a sender that goes.
  */
+#include "credentials.h"
 #include "fs.h"
 #include "internal.h"
 #include "socket.h"
@@ -466,6 +467,8 @@ static struct unix_message *message_create(struct task *task, struct socket *soc
     message->rights = parts->rights;
     parts->rights = NULL;
     message->credentials[0] = task->process->pid;
+    message->credentials[1] = (int32_t)task->credentials->user.real;
+    message->credentials[2] = (int32_t)task->credentials->group.real;
     if (parts->has_credentials)
         memcpy(message->credentials, parts->credentials, sizeof(message->credentials));
     return message;
@@ -683,10 +686,18 @@ static void join(struct socket *socket, struct socket *peer) {
         list_push_back(&of(peer)->clients, &unix_socket->client_node);
 }
 
+/* What the other end of `socket`, or its clients, learn of the task. */
+static void stamp(const struct task *task, struct socket *socket) {
+    socket->peer[0] = task->process->pid;
+    socket->peer[1] = (int32_t)task->credentials->user.effective;
+    socket->peer[2] = (int32_t)task->credentials->group.effective;
+}
+
 void unix_pair(struct task *task, struct socket *first, struct socket *second) {
     join(first, second);
     join(second, first);
-    first->peer_pid = second->peer_pid = task->process->pid;
+    stamp(task, first);
+    stamp(task, second);
 }
 
 static int connect_datagram(struct task *task, struct socket *socket, const uint8_t *bytes, uint32_t length) {
@@ -722,8 +733,8 @@ static struct socket *embryo(struct task *task, struct socket *client, struct so
     server->pass_credentials = listener->pass_credentials;
     join(server, client);
     join(client, server);
-    server->peer_pid = task->process->pid;
-    client->peer_pid = listener->peer_pid;
+    stamp(task, server);
+    memcpy(client->peer, listener->peer, sizeof(client->peer));
     list_push_back(&of(listener)->pending, &of(server)->pending_node);
     of(listener)->pending_count++;
     return server;
@@ -758,7 +769,7 @@ int unix_listen(struct task *task, struct socket *socket, int backlog) {
         return -EINVAL;
     socket->state = SOCKET_LISTENING;
     of(socket)->backlog = (uint32_t)backlog;
-    socket->peer_pid = task->process->pid;
+    stamp(task, socket);
     wake_room(socket->host);
     return 0;
 }

@@ -3,6 +3,7 @@
  * path.c asks where a name leads, fs.c opens what this file found. One row per name; contents are generated when the
  * file is opened and fixed from then on.
  */
+#include "credentials.h"
 #include "fs_internal.h"
 #include "mm.h"
 #include "process.h"
@@ -24,10 +25,11 @@ struct virtual_row {
     generator *generate;
     uint16_t permissions;
     uint8_t kind;
+    bool private; /* of a process: for those who may inspect it */
 };
 
 struct virtual_file {
-    uint32_t mode;
+    uint32_t mode, user, group;
     uint64_t number;
     char *bytes;
     size_t length;
@@ -251,8 +253,14 @@ static void process_status(struct text *text, struct task *task, const struct vi
                 : state == 'T' ? "stopped"
                                : "sleeping",
                 process->pid, found->tid, parent_pid(process));
-    text_printf(text, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t0 \n",
-                process->files ? process->files->capacity : 0);
+    const struct credentials *credentials = shown ? shown->credentials : credentials_of(process);
+    const struct identity *user = &credentials->user, *group = &credentials->group;
+    text_printf(text, "TracerPid:\t0\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\nGroups:\t", user->real,
+                user->effective, user->saved, user->filesystem, group->real, group->effective, group->saved,
+                group->filesystem, process->files ? process->files->capacity : 0);
+    for (uint32_t i = 0; i < credentials->group_count; i++)
+        text_printf(text, "%u ", credentials->groups[i]);
+    text_append(text, "\n", 1);
     text_printf(text, "VmPeak:\t  262144 kB\nVmSize:\t  262144 kB\nVmHWM:\t   65536 kB\nVmRSS:\t   65536 kB\n"
                       "VmData:\t  131072 kB\nVmStk:\t     132 kB\nVmSwap:\t       0 kB\n");
     text_printf(text, "Threads:\t%u\nSigQ:\t0/32768\nSigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\n",
@@ -265,8 +273,10 @@ static void process_status(struct text *text, struct task *task, const struct vi
         caught |= handler != KSIG_IGN && handler != KSIG_DFL ? signal_bit(signo) : 0;
     }
     text_printf(text, "SigIgn:\t%016lx\nSigCgt:\t%016lx\n", ignored, caught);
-    text_printf(text, "CapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n"
-                      "CapBnd:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n");
+    text_printf(text, "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\nCapAmb:\t%016lx\n",
+                credentials->inheritable, credentials->permitted, credentials->effective, credentials->bounding,
+                credentials->ambient);
+    text_printf(text, "NoNewPrivs:\t%d\nSeccomp:\t0\n", process->no_new_privileges);
     text_printf(text, "Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n"
                       "voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n");
 }
@@ -402,21 +412,21 @@ static void net_devices(struct text *text, struct task *task, const struct virtu
                 counters->packets_sent);
 }
 
-#define GENERATED_FILE(name, function, permissions) {name, NULL, function, permissions, NAME_FILE}
-#define CONSTANT_FILE(name, text) {name, text, NULL, 0444, NAME_FILE}
-#define LINK_TO(name, text) {name, text, NULL, 0777, NAME_LINK}
+#define GENERATED_FILE(name, function, permissions) {name, NULL, function, permissions, NAME_FILE, false}
+#define CONSTANT_FILE(name, text) {name, text, NULL, 0444, NAME_FILE, false}
+#define LINK_TO(name, text) {name, text, NULL, 0777, NAME_LINK, false}
 
 /* Below /proc/<pid>/ and /proc/<pid>/task/<tid>/. */
 static const struct virtual_row process_rows[] = {
     CONSTANT_FILE("cgroup", "0::/\n"),
     GENERATED_FILE("cmdline", process_command_line, 0444),
     GENERATED_FILE("comm", process_comm, 0644),
-    {"cwd", NULL, link_working_directory, 0777, NAME_LINK},
-    GENERATED_FILE("environ", process_environment, 0400),
-    {"exe", NULL, link_executable, 0777, NAME_LINK},
-    {"fd", NULL, NULL, 0500, NAME_DIRECTORY},
+    {"cwd", NULL, link_working_directory, 0777, NAME_LINK, true},
+    {"environ", NULL, process_environment, 0400, NAME_FILE, true},
+    {"exe", NULL, link_executable, 0777, NAME_LINK, true},
+    {"fd", NULL, NULL, 0500, NAME_DIRECTORY, false},
     GENERATED_FILE("limits", process_limits, 0444),
-    GENERATED_FILE("maps", process_mappings, 0444),
+    {"maps", NULL, process_mappings, 0444, NAME_FILE, true},
     CONSTANT_FILE("mountinfo", "1 0 8:1 / / rw,relatime - ext4 /dev/root rw\n"
                                "2 1 0:5 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
                                "3 1 0:6 / /sys rw,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
@@ -427,22 +437,22 @@ static const struct virtual_row process_rows[] = {
                             "sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n"
                             "devtmpfs /dev devtmpfs rw,nosuid 0 0\n"
                             "tmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n"),
-    {"oom_score", "0\n", NULL, 0444, NAME_FILE},
-    {"oom_score_adj", "0\n", NULL, 0644, NAME_FILE},
-    LINK_TO("root", "/"),
+    {"oom_score", "0\n", NULL, 0444, NAME_FILE, false},
+    {"oom_score_adj", "0\n", NULL, 0644, NAME_FILE, false},
+    {"root", "/", NULL, 0777, NAME_LINK, true},
     GENERATED_FILE("stat", process_stat, 0444),
     GENERATED_FILE("statm", process_statm, 0444),
     GENERATED_FILE("status", process_status, 0444),
-    {"task", NULL, NULL, 0555, NAME_DIRECTORY},
+    {"task", NULL, NULL, 0555, NAME_DIRECTORY, false},
 };
 
 static const struct virtual_row rows[] = {
     LINK_TO("/dev/fd", "/proc/self/fd"),
-    {"/dev/random", NULL, NULL, 0666, NAME_RANDOM},
+    {"/dev/random", NULL, NULL, 0666, NAME_RANDOM, false},
     LINK_TO("/dev/stderr", "/proc/self/fd/2"),
     LINK_TO("/dev/stdin", "/proc/self/fd/0"),
     LINK_TO("/dev/stdout", "/proc/self/fd/1"),
-    {"/dev/urandom", NULL, NULL, 0666, NAME_RANDOM},
+    {"/dev/urandom", NULL, NULL, 0666, NAME_RANDOM, false},
     LINK_TO("/etc/mtab", "/proc/self/mounts"),
     CONSTANT_FILE("/proc/cmdline", "root=/dev/root ro\n"),
     CONSTANT_FILE("/proc/cpuinfo",
@@ -470,7 +480,7 @@ static const struct virtual_row rows[] = {
     CONSTANT_FILE("/proc/net/route",
                   "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
                   "eth0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n"),
-    {"/proc/self", NULL, link_self, 0777, NAME_LINK},
+    {"/proc/self", NULL, link_self, 0777, NAME_LINK, false},
     GENERATED_FILE("/proc/stat", machine_stat, 0444),
     CONSTANT_FILE("/proc/sys/fs/file-max", "1048576\n"),
     CONSTANT_FILE("/proc/sys/fs/nr_open", "1048576\n"),
@@ -491,9 +501,10 @@ static const struct virtual_row rows[] = {
     CONSTANT_FILE("/proc/sys/net/core/somaxconn", "4096\n"),
     CONSTANT_FILE("/proc/sys/net/core/wmem_max", "212992\n"),
     CONSTANT_FILE("/proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
+    CONSTANT_FILE("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n"),
     CONSTANT_FILE("/proc/sys/vm/max_map_count", "65530\n"),
     CONSTANT_FILE("/proc/sys/vm/overcommit_memory", "0\n"),
-    {"/proc/thread-self", NULL, link_thread_self, 0777, NAME_LINK},
+    {"/proc/thread-self", NULL, link_thread_self, 0777, NAME_LINK, false},
     GENERATED_FILE("/proc/uptime", uptime, 0444),
     CONSTANT_FILE("/proc/version", "Linux version " KERNEL_RELEASE " (antumbra) (gcc) #1 Antumbra\n"),
     CONSTANT_FILE("/sys/devices/system/cpu/online", "0\n"),
@@ -503,7 +514,7 @@ static const struct virtual_row rows[] = {
     CONSTANT_FILE("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152\n"),
 };
 
-static const struct virtual_row directory_row = {"", NULL, NULL, 0555, NAME_DIRECTORY};
+static const struct virtual_row directory_row = {"", NULL, NULL, 0555, NAME_DIRECTORY, false};
 
 /* ---- Finding ---- */
 
@@ -624,6 +635,22 @@ uint32_t virtual_mode(const struct virtual_name *found) {
     }
 }
 
+void virtual_owner(const struct virtual_name *found, uint32_t *user, uint32_t *group) {
+    bool own = found->process && found->process->dumpable;
+    const struct credentials *credentials = own ? credentials_of(found->process) : NULL;
+    *user = own ? credentials->user.effective : 0;
+    *group = own ? credentials->group.effective : 0;
+}
+
+int64_t virtual_permit(const struct task *task, const struct virtual_name *found, uint32_t wanted) {
+    uint32_t user, group;
+    bool private = found->kind == NAME_DESCRIPTOR || (found->row && found->row->private);
+    if (private && !credentials_may_inspect(task, found->process))
+        return -EACCES;
+    virtual_owner(found, &user, &group);
+    return credentials_permit(task, virtual_mode(found), user, group, wanted) ? 0 : -EACCES;
+}
+
 /* ---- Links ---- */
 
 static int64_t descriptor_link(struct task *task, const struct virtual_name *found, char *out, size_t capacity) {
@@ -654,6 +681,9 @@ static int64_t descriptor_link(struct task *task, const struct virtual_name *fou
 int64_t virtual_link(struct task *task, const char *name, const struct virtual_name *found, char *out,
                      size_t capacity) {
     (void)name;
+    int64_t permitted = virtual_permit(task, found, 0);
+    if (permitted)
+        return permitted;
     if (found->kind == NAME_DESCRIPTOR)
         return descriptor_link(task, found, out, capacity);
     struct text text = {.host = task->host};
@@ -685,11 +715,16 @@ int64_t virtual_open(struct task *task, const char *name, const struct virtual_n
         return -EISDIR;
     if (writes && !(mode & 0222))
         return -EACCES;
+    static const uint8_t wanted[4] = {4, 2, 6, 6};
+    int64_t permitted = virtual_permit(task, found, flags & O_PATH ? 0 : wanted[flags & O_ACCMODE]);
+    if (permitted)
+        return permitted;
     size_t name_size = strlen(name) + 1;
     struct virtual_file *virtual = kalloc(host, sizeof *virtual + name_size);
     if (!virtual)
         return -ENOMEM;
     virtual->mode = mode;
+    virtual_owner(found, &virtual->user, &virtual->group);
     virtual->number = virtual_number(name);
     virtual->found = *found;
     virtual->found.process = NULL; /* it may be gone when the directory is read */
@@ -726,6 +761,8 @@ struct snapshot **virtual_snapshot_slot(struct file *file) {
 void virtual_stat(const struct file *file, struct stat *status) {
     const struct virtual_file *virtual = file->object;
     status_synthetic(status, virtual->mode, virtual->number);
+    status->st_uid = virtual->user;
+    status->st_gid = virtual->group;
     if ((virtual->mode & MODE_TYPE) == MODE_CHARACTER)
         status->st_rdev = strcmp(virtual->name, "/dev/random") == 0 ? 0x108 : 0x109;
 }

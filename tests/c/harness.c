@@ -1,5 +1,6 @@
 /* See harness.h. Set HARNESS_TRACE=1 to see each packet that leaves a host. */
 #include "harness.h"
+#include "hot/kernel/credentials.h"
 #include "hot/kernel/socket.h"
 #include "hot/kernel/syscalls.h"
 
@@ -167,7 +168,8 @@ struct task *task_fake(struct host *host) {
     struct task *task = kalloc(host, sizeof *task);
     struct fd_table *files = kalloc(host, sizeof *files);
     struct signal_action *actions = kalloc(host, SIGNAL_COUNT * sizeof *actions);
-    CHECK(process && task && files && actions);
+    struct credentials *credentials = credentials_create(host, 0, 0);
+    CHECK(process && task && files && actions && credentials);
     files->references = 1;
     process->host = host;
     process->pid = process->process_group = process->session = host->next_pid++;
@@ -193,6 +195,8 @@ struct task *task_fake(struct host *host) {
     task->process = process;
     task->tid = process->pid;
     task->state = TASK_RUNNABLE;
+    task->credentials = credentials;
+    process->dumpable = true;
     list_init(&task->run_node);
     list_init(&task->waits);
     list_init(&task->signals.entries);

@@ -278,7 +278,8 @@ static void names_change_as_the_real_directory_does(void) {
     CHECK_EQUAL(CALL(task, chown, P("h"), 12, 13), 0);
     CHECK_EQUAL(CALL(task, stat, P("g"), P(&status)), 0);
     CHECK_EQUAL(status.st_mode & 07777, 0600);
-    CHECK_EQUAL(status.st_uid, 0);
+    CHECK_EQUAL(status.st_uid, 12);
+    CHECK_EQUAL(status.st_gid, 13);
     CHECK_EQUAL(CALL(task, unlink, P("g")), 0);
     CHECK_EQUAL(CALL(task, unlink, P("g")), -ENOENT);
     CHECK_EQUAL(CALL(task, rmdir, P("d")), 0);

@@ -137,6 +137,18 @@ CASES = [
         "",
     ),
     (
+        process("{path: sleep, user: Not A Name}"),
+        7,
+        "hosts.a.processes[0].user",
+        "'Not A Name' is not a user; write a name as 'postgres'",
+    ),
+    (
+        process("{path: sleep, user: '1:4294967295'}"),
+        7,
+        "hosts.a.processes[0].user",
+        "'1:4294967295' is not a user",
+    ),
+    (
         process("{path: sleep, expected_final_state: gone}"),
         7,
         "hosts.a.processes[0].expected_final_state",

@@ -146,7 +146,7 @@ def test_a_script_becomes_its_interpreter(tmp_path: Path) -> None:
 
 
 def test_generated_files_do_not_depend_on_when_they_are_written(tmp_path: Path) -> None:
-    (directory,) = write_etc(tmp_path / "etc", [("alone", 0x0B000001)], own=["alone"], seed=1)
+    (directory,) = write_etc(tmp_path / "etc", [("alone", 0x0B000001)], own={"alone": []}, seed=1)
     assert (directory / "hosts").read_text() == "127.0.0.1 localhost\n11.0.0.1 alone\n"
     assert (directory / "hostname").read_text() == "alone\n"
     assert len((directory / "machine-id").read_text()) == 33
