@@ -30,7 +30,7 @@ from bridge.paths import Paths
 from bridge.proximity import order_by_proximity
 from bridge.section import GraphFile
 from bridge.units import format_time
-from cold.section import ColdPopulation
+from cold.section import MOST_DATAGRAM_BYTES, ColdPopulation
 from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import WITHOUT_EFFECT, HostPlan, HostSection, ProcessPlan, ProcessSection
 from hot.users import resolve_users
@@ -90,6 +90,7 @@ def make_plan(configuration: Configuration) -> Plan:
     sections = configuration.sections
     problems = Problems(configuration.file, configuration.source)
     _check_times(sections, problems)
+    _check_messages(sections, problems)
     binaries = _find_binaries(sections, problems)
     graph = _read_graph(configuration, problems)
     if graph is not None:
@@ -124,6 +125,16 @@ def make_plan(configuration: Configuration) -> Plan:
         needed,
         (*notes, *_without_effect(sections)),
     )
+
+
+def _check_messages(sections: Sections, problems: Problems) -> None:
+    """Messages of the tail must fit the datagrams that hot hosts get."""
+    if sections.hosts and sections.cold is not None and sections.cold.largest_message > MOST_DATAGRAM_BYTES:
+        message = (
+            f"messages of up to {sections.cold.largest_message} bytes do not fit a datagram to hot hosts; "
+            f"{MOST_DATAGRAM_BYTES} bytes do"
+        )
+        problems.add(("cold",), message)
 
 
 def _check_times(sections: Sections, problems: Problems) -> None:

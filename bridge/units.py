@@ -42,6 +42,8 @@ _BYTES_PER_UNIT: Final[dict[str, int]] = {
     prefix + suffix: factor for suffix in ("B", "byte", "bytes", "") for prefix, factor in _PREFIXES.items()
 }
 
+_PPB_PER_UNIT: Final[dict[str, int]] = {"ppb": 1, "ppm": 1000}
+
 _QUANTITY: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([^\s0-9.+-]*)\s*", re.ASCII)
 _LARGEST: Final = 2**63 - 1
 
@@ -82,6 +84,26 @@ def parse_time(value: object) -> int:
         Nanoseconds.
     """
     return _parse(value, _NS_PER_UNIT, "time", "'10 ms', '5 s' or '2 min' (ns, us, ms, s, min, h)")
+
+
+def parse_signed_time(value: object) -> int:
+    """Read a time span that may be negative ("-50 ms") as nanoseconds."""
+    sign, magnitude = _split_sign(value)
+    return sign * parse_time(magnitude)
+
+
+def parse_drift(value: object) -> int:
+    """Read the drift of a clock, which may be negative ("20 ppm", "-500 ppb"), as parts per billion."""
+    sign, magnitude = _split_sign(value)
+    return sign * _parse(magnitude, _PPB_PER_UNIT, "drift", "'20 ppm' or '500 ppb'")
+
+
+def _split_sign(value: object) -> tuple[int, object]:
+    if isinstance(value, str) and value.lstrip().startswith("-"):
+        return -1, value.lstrip()[1:]
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        return -1, -value
+    return 1, value
 
 
 def parse_bandwidth(value: object) -> int:
@@ -138,6 +160,10 @@ def _validator(parse: Any) -> BeforeValidator:
 
 Duration = Annotated[int, _validator(parse_time)]
 """A field that holds nanoseconds and is written as a time."""
+SignedDuration = Annotated[int, _validator(parse_signed_time)]
+"""A field that holds nanoseconds and is written as a time, which may be negative."""
+Drift = Annotated[int, _validator(parse_drift)]
+"""A field that holds parts per billion and is written in ppm or ppb; it may be negative."""
 Bandwidth = Annotated[int, _validator(parse_bandwidth)]
 """A field that holds bits per second and is written as a bandwidth."""
 Size = Annotated[int, _validator(parse_size)]

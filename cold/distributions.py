@@ -16,6 +16,7 @@ unbounded side is drawn as the quantile there.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, Union
 
@@ -59,6 +60,10 @@ class Distribution(Section):
 
     def table(self) -> Int64Array:
         """Return what `cold.distribution_kernels.draw_value` draws from: int64[n], documented there."""
+        return self._table
+
+    @cached_property
+    def _table(self) -> Int64Array:
         parts = self.parts()
         if len(parts) == 1:
             form = parts[0][1]

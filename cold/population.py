@@ -6,6 +6,7 @@ import numpy.typing as npt
 from bridge.directory import HostDirectory
 from bridge.rng import draw_u64_array
 from bridge.simtime import NS_PER_S
+from cold.clocks import Clocks, draw_clocks
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
 from cold.state_kernels import RATE_SHIFT
@@ -29,4 +30,18 @@ def ports(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.uint
     for population in directory.populations:
         first = population.first_id - directory.hot_count
         result[first : first + population.count] = section.populations[population.name].port
+    return result
+
+
+def clocks(section: ColdSection, directory: HostDirectory, seed: int) -> Clocks:
+    """The clock of each identity, drawn from its population's distributions."""
+    identities = directory.total_count - directory.hot_count
+    result = Clocks(np.zeros(identities, dtype=np.int64), np.zeros(identities, dtype=np.int64))
+    for population in directory.populations:
+        first = population.first_id - directory.hot_count
+        clock = section.populations[population.name].clock
+        if clock is not None:
+            drawn = draw_clocks(clock.offset, clock.drift, seed, population.first_id, population.count)
+            for column, values in zip(result, drawn, strict=True):
+                column[first : first + population.count] = values
     return result

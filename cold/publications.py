@@ -3,7 +3,7 @@
 Everything here is a function of configuration and seed, so that every shard computes the same.
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,34 +11,12 @@ import numpy.typing as npt
 from bridge.directory import HostDirectory
 from bridge.rng import draw_u64_array
 from bridge.simtime import NEVER
+from cold.calendar import Calendar
+from cold.distribution_kernels import draw_values
+from cold.population import clocks
+from cold.publication_columns import Publications
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection, Publication
-
-
-class Publications(NamedTuple):
-    """Publications in columns. Sources give them in any order; a plan, by time."""
-
-    time: npt.NDArray[np.int64]
-    """int64[n], ns."""
-    topic: npt.NDArray[np.int64]
-    """int64[n]: index of the topic."""
-    origin: npt.NDArray[np.int64]
-    """int64[n]: HostId."""
-    size: npt.NDArray[np.int64]
-    """int64[n]: bytes."""
-
-    @classmethod
-    def none(cls) -> Self:
-        """Return no publications."""
-        return cls(*(np.empty(0, dtype=np.int64) for _ in cls._fields))
-
-    def taken(self, which: npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice) -> Self:
-        """Return the rows that numpy takes by `which`."""
-        return type(self)(*(column[which] for column in self))
-
-    def then(self, more: Self) -> Self:
-        """Return these rows and the others behind them."""
-        return type(self)(*(np.concatenate((left, right)) for left, right in zip(self, more, strict=True)))
 
 
 class PlannedMessages(NamedTuple):
@@ -69,19 +47,46 @@ class PublicationPlan:
         self._first_id = directory.hot_count
         self._address = directory.address[self._first_id :]
         self._published = np.zeros(len(self._address), dtype=np.uint32)
-        self._ahead = _by_time(listed_publications(section, directory, seed, stop_time_ns))
+        self._stop_time_ns = stop_time_ns
+        self._calendar: Calendar | None = None
+        self._slot = 0
+        if section.calendar is not None:
+            self._calendar = Calendar(
+                section.calendar, section.calendar_topics, clocks(section, directory, seed), seed, self._first_id
+            )
+        self._ahead = Publications.none()
+        self._admit(listed_publications(section, directory, seed, stop_time_ns))
 
     def next_time(self) -> int:
         """Time of the next message that was not taken yet [ns]; NEVER if there is none."""
+        while self._earliest_slot() <= (self._ahead.time[0] if len(self._ahead.time) else NEVER - 1):
+            self._admit_slot()
         return int(self._ahead.time[0]) if len(self._ahead.time) else NEVER
 
     def take(self, end: int) -> PlannedMessages:
         """Return the messages before `end` that were not taken yet."""
+        while self._earliest_slot() < end:
+            self._admit_slot()
         count = int(np.searchsorted(self._ahead.time, end))
         due, self._ahead = self._ahead.taken(slice(count)), self._ahead.taken(slice(count, None))
         identity = due.origin - self._first_id
         ids = self._address[identity].astype(np.uint64) << np.uint64(32) | self._number(identity)
         return PlannedMessages(ids, due)
+
+    def _earliest_slot(self) -> int:
+        """Time before which nothing is published but what is ahead already [ns]; NEVER if that is all."""
+        earliest = NEVER if self._calendar is None else self._calendar.earliest(self._slot)
+        return earliest if earliest < self._stop_time_ns else NEVER
+
+    def _admit_slot(self) -> None:
+        assert self._calendar is not None
+        self._admit(self._calendar.publications(self._slot))
+        self._slot += 1
+
+    def _admit(self, more: Publications) -> None:
+        """Put publications behind those ahead that have the same time; nothing after the end is kept."""
+        both = self._ahead.then(more.taken(more.time < self._stop_time_ns))
+        self._ahead = both.taken(np.argsort(both.time, kind="stable"))
 
     def _number(self, identity: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
         """Count one message of each of these identities, in this order: how many it is now, uint64[n]."""
@@ -97,21 +102,27 @@ class PublicationPlan:
 
 
 def listed_publications(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> Publications:
-    """The messages of `cold.publications` that are published before the end, in the order of the configuration."""
-    listed = Publications.none()
-    for index, publication in enumerate(section.publications):
-        listed = listed.then(_listed(section, directory, seed, stop_time_ns, index, publication))
-    return listed
+    """The messages of `cold.publications` before the end, in the order of the configuration."""
+    return Publications.joined(
+        [
+            _listed(section, directory, seed, index, publication, _count(publication, stop_time_ns))
+            for index, publication in enumerate(section.publications)
+        ]
+    )
+
+
+def _count(publication: Publication, stop_time_ns: int) -> int:
+    """How many of the messages are published before the end."""
+    if publication.time >= stop_time_ns:
+        return 0
+    if publication.interval == 0:
+        return publication.count
+    return min(publication.count, -((publication.time - stop_time_ns) // publication.interval))
 
 
 def _listed(
-    section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int, index: int, publication: Publication
+    section: ColdSection, directory: HostDirectory, seed: int, index: int, publication: Publication, count: int
 ) -> Publications:
-    count = publication.count
-    if publication.interval > 0:
-        count = min(count, max(-((publication.time - stop_time_ns) // publication.interval), 0))
-    elif publication.time >= stop_time_ns:
-        count = 0
     number = np.arange(count, dtype=np.int64)
     first_id, identities = directory.hot_count, directory.total_count - directory.hot_count
     if publication.origin == "random":
@@ -124,9 +135,5 @@ def _listed(
         publication.time + number * publication.interval,
         np.full(count, section.topic_numbers.index(publication.topic), dtype=np.int64),
         first_id + identity,
-        np.full(count, publication.size, dtype=np.int64),
+        draw_values(publication.size.table(), draw_u64_array(seed, index, int(ColdPurpose.MESSAGE_SIZE), number)),
     )
-
-
-def _by_time(publications: Publications) -> Publications:
-    return publications.taken(np.argsort(publications.time, kind="stable"))

@@ -23,3 +23,31 @@ class ColdPurpose(IntEnum):
     SUBSCRIPTION = 107
     """Topics that an identity subscribes to; counter index of the group's first topic << 32 | number of the choice, or
     index of the topic << 32."""
+    CLOCK_OFFSET = 108
+    """Offset of an identity's clock; counter 0."""
+    CLOCK_DRIFT = 109
+    """Drift of an identity's clock; counter 0."""
+    MESSAGE_SIZE = 110
+    """Size of a listed publication's message; entity and counter as ORIGIN."""
+    STAKE = 111
+    """Weight of an identity in the distribution of validators; counter 0."""
+    SHUFFLE = 112
+    """Sort key of a validator (the entity) in an epoch (the counter)."""
+    PROPOSER = 113
+    """Validator that proposes in a slot (the entity); counter 0."""
+    SYNC_COMMITTEE = 114
+    """Validator at a position (the entity) of the sync committee of a period (the counter)."""
+    BLOCK = 115
+    """Delay (counter 1) and size (2) of the block of a slot (the entity)."""
+    BLOBS = 116
+    """Blobs of the block of a slot (the entity); counter 0."""
+    COLUMN = 117
+    """Delay of a data column of a slot (the entity); counter its number."""
+    ATTESTATION = 118
+    """A validator (the entity) in an epoch; counter 4 * epoch, and 1 for the delay, 2 for the size."""
+    AGGREGATE = 119
+    """As ATTESTATION, and 0 for whether the validator aggregates."""
+    SYNC_MESSAGE = 120
+    """A position (the entity) of the sync committee in a slot; counter 4 * slot, and as ATTESTATION."""
+    CONTRIBUTION = 121
+    """As SYNC_MESSAGE, and 0 for whether there is a contribution."""

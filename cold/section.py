@@ -6,15 +6,19 @@ Durations are kept as nanoseconds, bandwidths as bits per second, sizes as bytes
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bridge.section import Section
-from bridge.units import Bandwidth, Duration, Size
+from bridge.units import Bandwidth, Drift, Duration, SignedDuration
+from cold.calendar_section import CalendarSection, MessageSize
 from cold.distributions import Distribution, Drawn
 from cold.topics import Topic, check_topics, indices_of, mean_subscriptions, topic_numbers
+
+#: The largest message that fits a datagram, and so the largest that hot hosts can be sent.
+MOST_DATAGRAM_BYTES: Final = 60_000
 
 
 def _parse_range(value: object) -> tuple[int, int]:
@@ -51,12 +55,24 @@ class BandwidthClass(Section):
     down: Annotated[Bandwidth, Field(ge=1)]
 
 
+class ClockSection(Section):
+    """`cold.populations.<name>.clock`: how wrong clocks are. A positive offset or drift is a clock that is ahead."""
+
+    offset: Annotated[Distribution, Drawn(SignedDuration, least=-(2**50), most=2**50)] = Field(
+        default="0 s", validate_default=True
+    )
+    drift: Annotated[Distribution, Drawn(Drift, least=-1_000_000, most=1_000_000)] = Field(
+        default="0 ppm", validate_default=True
+    )
+
+
 class ColdPopulation(Section):
     """`cold.populations.<name>`: how many identities, and where they live."""
 
     count: int = Field(ge=1, le=16_000_000)
     regions: dict[int, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = Field(default=None, min_length=1)
     bandwidth: list[BandwidthClass] | None = Field(default=None, min_length=1)
+    clock: ClockSection | None = None
     addresses: Annotated[tuple[int, int], BeforeValidator(_parse_range)] | None = None
     port: int = Field(default=9000, ge=1, le=65535)
 
@@ -104,7 +120,7 @@ class Publication(Section):
     time: Duration
     count: int = Field(default=1, ge=1)
     interval: Duration = 10**9
-    size: Annotated[Size, Field(le=60_000)]
+    size: MessageSize
     origin: Annotated[int | Literal["random"], BeforeValidator(_parse_origin)] = "random"
 
 
@@ -116,6 +132,7 @@ class ColdSection(Section):
     gossip: GossipSection = GossipSection()
     topics: list[Topic] = Field(default=[1], min_length=1)
     publications: list[Publication] = Field(default_factory=list)
+    calendar: CalendarSection | None = None
 
     @property
     def identity_count(self) -> int:
@@ -132,6 +149,36 @@ class ColdSection(Section):
     def _unique(cls, topics: list[Topic]) -> list[Topic]:
         check_topics(topics)
         return topics
+
+    @property
+    def calendar_topics(self) -> dict[str, range]:
+        """Return the indices of the topics of each kind of message of the calendar, by path of the key."""
+        named = {} if self.calendar is None else self.calendar.topics()
+        return {key: indices_of(self.topics, name) or range(0) for key, name in named.items()}
+
+    @property
+    def largest_message(self) -> int:
+        """Return the most bytes that a message may have; 0 if nothing is published."""
+        sizes = [publication.size.bounds()[1] for publication in self.publications]
+        if self.calendar is not None:
+            sizes.append(self.calendar.largest_message())
+        return max(sizes, default=0)
+
+    @model_validator(mode="after")
+    def _calendar_fits(self) -> Self:
+        for key, indices in self.calendar_topics.items():
+            if not indices:
+                raise PydanticCustomError(
+                    "calendar", "calendar.{key} is none of topics, neither a number nor a group's name", {"key": key}
+                )
+        for name, population in self.populations.items():
+            if population.clock is not None and self.calendar is None:
+                raise PydanticCustomError(
+                    "calendar",
+                    "populations.{name}.clock times the duties of a calendar, and there is none",
+                    {"name": name},
+                )
+        return self
 
     @model_validator(mode="after")
     def _publications_fit(self) -> Self:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
-from cold.publications import PublicationPlan, Publications
+from cold.publication_columns import Publications
+from cold.publications import PublicationPlan
 from tests.cold.networks import directory_of, publication, section_of
 
 LISTED = [

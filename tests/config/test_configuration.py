@@ -289,4 +289,4 @@ def test_a_population_lives_where_the_configuration_says(write: Write) -> None:
     assert str(IPv4Address(plan.directory.populations[0].first_address)) == "10.1.0.0"
     assert plan.sections.cold is not None
     assert plan.sections.cold.gossip.validation_delay.bounds() == (3 * 10**6, 3 * 10**6)
-    assert plan.sections.cold.publications[0].size == 1000
+    assert plan.sections.cold.publications[0].size.bounds() == (1000, 1000)

@@ -316,10 +316,40 @@ CASES = [
     (cold("publications: [{topic: 2, time: 1 s, size: 9}]"), 3, "cold", "topic 2 is not one of topics"),
     (cold("publications: [{topic: 1, time: 1 s, size: 9, origin: 9}]"), 3, "cold", "there is no identity 9"),
     (
-        cold("publications: [{topic: 1, time: 1 s, size: 1 MB}]"),
+        cold("publications: [{topic: 1, time: 1 s, size: 11 MB}]"),
         5,
         "cold.publications[0].size",
-        "at most 60000",
+        "at most 10485760",
+    ),
+    (
+        BASE + "cold:\n  populations: {t: {count: 9}}\n  publications: [{topic: 1, time: 1 s, size: 1 MB}]\n",
+        *(4, "cold", "messages of up to 1000000 bytes do not fit a datagram to hot hosts; 60000 bytes do"),
+    ),
+    (cold("calendar: {validators: {count: 9}}"), 5, "cold.calendar", "nothing is published"),
+    (cold("calendar: {blocks: {topic: 1}}"), 5, "cold.calendar.validators", "is required"),
+    (
+        cold("calendar: {validators: {count: 9}, blocks: {topic: 2}}"),
+        *(3, "cold", "calendar.blocks.topic is none of topics"),
+    ),
+    (
+        cold("calendar: {validators: {count: 9}, attestations: {topics: subnets}}"),
+        *(3, "cold", "calendar.attestations.topics is none of topics"),
+    ),
+    (
+        cold("calendar: {validators: {count: 9}, columns: {topics: 1}}"),
+        *(5, "cold.calendar", "columns are those of a block"),
+    ),
+    (
+        cold("calendar: {validators: {count: 9}, sync_subcommittees: 5, sync_messages: {topics: 1}}"),
+        *(5, "cold.calendar", "must be a multiple of sync_subcommittees"),
+    ),
+    (
+        GENERAL + SWITCH + "cold: {populations: {t: {count: 3, clock: {offset: 3 ms}}}}\n",
+        *(3, "cold", "populations.t.clock times the duties of a calendar, and there is none"),
+    ),
+    (
+        GENERAL + SWITCH + "cold: {populations: {t: {count: 3, clock: {drift: 3}}}}\n",
+        *(3, "cold.populations.t.clock.drift", "write it as '20 ppm' or '500 ppb'"),
     ),
     (cold("overlay: {degree: 1}"), 5, "cold.overlay.degree", "must be at least 2"),
 ]

@@ -14,6 +14,8 @@ from bridge.units import (
     format_size,
     format_time,
     parse_bandwidth,
+    parse_drift,
+    parse_signed_time,
     parse_size,
     parse_time,
 )
@@ -62,6 +64,27 @@ def test_bandwidths_are_read_as_bits_per_second(text: object, bits: int) -> None
 )
 def test_sizes_are_read_as_bytes(text: object, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(("text", "time"), [("-50 ms", -50 * 10**6), ("3 s", 3 * 10**9), (-2, -2 * 10**9), (0, 0)])
+def test_signed_times_may_be_negative(text: object, time: int) -> None:
+    assert parse_signed_time(text) == time
+
+
+@pytest.mark.parametrize(
+    ("text", "drift"), [("20 ppm", 20_000), ("-500 ppb", -500), ("0.5 ppm", 500), (" - 1 ppm", -1000)]
+)
+def test_drifts_are_read_as_parts_per_billion(text: object, drift: int) -> None:
+    assert parse_drift(text) == drift
+
+
+@pytest.mark.parametrize("parse", [parse_signed_time, parse_drift])
+@pytest.mark.parametrize("wrong", ["", "-", "--1 s", "--1 ppm", "1", True, None, 1.5, "-1 parsec"])
+def test_what_is_not_a_signed_quantity_is_refused(parse: Callable[[object], int], wrong: object) -> None:
+    if parse is parse_signed_time and wrong == "1":
+        wrong = "1 ppm"
+    with pytest.raises(UnitError):
+        parse(wrong)
 
 
 @pytest.mark.parametrize("parse", [parse_time, parse_bandwidth, parse_size])
