@@ -204,7 +204,6 @@ struct tcp {
         uint32_t w_max, k_ms, origin; /* RFC 9438, 4.2 */
         uint64_t w_est_16;            /* 4.3, 16 fraction bits */
         int64_t epoch;                /* -1: not begun */
-        uint32_t prior_cwnd;
         int64_t round_min, last_round_min;
         uint32_t round_end, round_samples;
     } cubic;

@@ -39,7 +39,6 @@ uint32_t tcp_congestion_ssthresh(struct tcp *tcp) {
     uint32_t reduced = (uint32_t)((uint64_t)tcp->cwnd * CUBIC_BETA_1024 / 1024);
     /* RFC 9438, 4.7: fast convergence leaves room to newcomers when the window shrinks from one loss to the next. */
     tcp->cubic.w_max = tcp->cwnd < tcp->cubic.w_max ? (tcp->cwnd + reduced) / 2 : tcp->cwnd;
-    tcp->cubic.prior_cwnd = tcp->cwnd;
     tcp->cubic.epoch = -1;
     return KMAX(reduced, 2u);
 }
@@ -104,8 +103,8 @@ static void cubic_avoid(struct tcp *tcp, uint32_t segments) {
     /* RFC 9438, 4.4: not more than 1.5 windows ahead. */
     target = KMIN(KMAX(target, cwnd), cwnd + cwnd / 2);
 
-    uint32_t alpha = tcp->cubic.w_est_16 >> 16 >= tcp->cubic.prior_cwnd ? 65536u : CUBIC_ALPHA_65536;
-    tcp->cubic.w_est_16 += (uint64_t)alpha * segments / tcp->cwnd;
+    /* RFC 9438, 4.3, but as Linux does it: alpha stays what it is when the window before the loss is reached again. */
+    tcp->cubic.w_est_16 += (uint64_t)CUBIC_ALPHA_65536 * segments / tcp->cwnd;
     int64_t friendly = (int64_t)(tcp->cubic.w_est_16 >> 16);
     if (cubic_window(tcp, elapsed) < friendly)
         target = KMAX(target, friendly);

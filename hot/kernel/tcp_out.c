@@ -303,7 +303,8 @@ void tcp_write_space(struct socket *socket) {
 
 /* ---- Retransmission ---- */
 
-bool tcp_retransmit(struct tcp *tcp, struct tcp_segment *segment) {
+/* A tail-loss probe does no more than this: it is no sign of a loss yet, nor can it prove one to be a mistake. */
+static bool send_again(struct tcp *tcp, struct tcp_segment *segment) {
     uint32_t mss = tcp_current_mss(tcp);
     if (segment->length > mss && !tcp_split(tcp, segment, mss))
         return false;
@@ -315,13 +316,19 @@ bool tcp_retransmit(struct tcp *tcp, struct tcp_segment *segment) {
         segment->sacked = false;
         tcp->sacked_out--;
     }
-    if (!tcp->first_retransmission)
-        tcp->first_retransmission = KMAX(tcp_now(tcp), INT64_C(1));
-    tcp->undo_retransmissions++;
     tcp->total_retransmissions++;
     tcp->bytes_retransmitted += segment->length;
     tcp_host(tcp)->counters.tcp_retransmissions++;
     transmit(tcp, segment);
+    return true;
+}
+
+bool tcp_retransmit(struct tcp *tcp, struct tcp_segment *segment) {
+    if (!send_again(tcp, segment))
+        return false;
+    if (!tcp->first_retransmission)
+        tcp->first_retransmission = KMAX(tcp_now(tcp), INT64_C(1));
+    tcp->undo_retransmissions = KMAX(tcp->undo_retransmissions, 0) + 1;
     return true;
 }
 
@@ -359,7 +366,7 @@ bool tcp_send_loss_probe(struct tcp *tcp) {
                 return false;
             segment = tcp_next(tcp, segment);
         }
-        if (!tcp_retransmit(tcp, segment))
+        if (!send_again(tcp, segment))
             return false;
     }
     tcp->loss_probe_out = true;

@@ -21,7 +21,7 @@ int main(int argc, char **argv) {
     struct transfer_options options;
     int direction = argc > 4 ? argv[3][0] : 0;
     if ((direction != 'u' && direction != 'd') || transfer_parse(&options, argc, argv, 5) != argc) {
-        usage("tcp_client HOST PORT up|down BYTES [--chunk N] [--epoll]");
+        usage("tcp_client HOST PORT up|down BYTES [--chunk N] [--epoll] [--congestion NAME]");
     }
     uint64_t bytes = strtoull(argv[4], NULL, 10);
     struct sockaddr_in server = inet_resolve(argv[1], argv[2], SOCK_STREAM);

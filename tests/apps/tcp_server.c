@@ -27,7 +27,7 @@ int main(int argc, char **argv) {
     struct transfer_options options;
     int last = argc > 1 ? transfer_parse(&options, argc, argv, 2) : 0;
     if (last == 0 || argc - last > 1) {
-        usage("tcp_server PORT [--chunk N] [--epoll] [CONNECTIONS]");
+        usage("tcp_server PORT [--chunk N] [--epoll] [--congestion NAME] [CONNECTIONS]");
     }
     long connections = last < argc ? atol(argv[last]) : 1;
     int listener = inet_bound(argv[1], SOCK_STREAM);

@@ -10,6 +10,7 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 
 #define REQUEST_SIZE 9
@@ -17,6 +18,7 @@
 struct transfer_options {
     size_t chunk;
     int epoll;
+    const char *congestion; /* NULL: the kernel's default */
 };
 
 struct transfer {
@@ -26,7 +28,8 @@ struct transfer {
     size_t chunk_size;
 };
 
-/* Reads --chunk N and --epoll; returns the index of the first other argument, or 0 if one is wrong. */
+/* Reads --chunk N, --epoll and --congestion NAME; returns the index of the first other argument, or 0 if one is wrong.
+ */
 __attribute__((unused)) static int transfer_parse(struct transfer_options *options, int argc, char **argv, int at) {
     *options = (struct transfer_options){.chunk = 16384};
     for (; at < argc; at++) {
@@ -34,6 +37,8 @@ __attribute__((unused)) static int transfer_parse(struct transfer_options *optio
             options->epoll = 1;
         } else if (strcmp(argv[at], "--chunk") == 0 && at + 1 < argc && atol(argv[at + 1]) > 0) {
             options->chunk = (size_t)atol(argv[++at]);
+        } else if (strcmp(argv[at], "--congestion") == 0 && at + 1 < argc) {
+            options->congestion = argv[++at];
         } else {
             return strncmp(argv[at], "--", 2) == 0 ? 0 : at;
         }
@@ -45,6 +50,10 @@ static void transfer_open(struct transfer *transfer, int fd, const struct transf
     *transfer = (struct transfer){.fd = fd, .epoll = -1, .chunk_size = options->chunk};
     transfer->chunk = malloc(options->chunk);
     REQUIRE(transfer->chunk != NULL);
+    if (options->congestion) {
+        socklen_t length = (socklen_t)strlen(options->congestion);
+        REQUIRE(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion, length) == 0);
+    }
     if (options->epoll) {
         int flags = fcntl(fd, F_GETFL);
         REQUIRE(flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);

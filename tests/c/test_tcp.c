@@ -802,7 +802,7 @@ static void a_lost_tail_is_repaired_by_a_probe_not_by_a_time_out(void) {
     end();
 }
 
-static void one_loss_costs_one_retransmission(void) {
+static void one_loss_costs_one_retransmission_and_part_of_the_window(void) {
     begin();
     struct fault faults[2] = {{.lose_data_number = 20}, {0}};
     struct socket *client, *server;
@@ -811,6 +811,8 @@ static void one_loss_costs_one_retransmission(void) {
     exchange(client, server, 200000, 0, 0);
     CHECK_EQUAL(client->tcp->total_retransmissions, 1);
     CHECK_EQUAL(client->tcp->recovery, TCP_OPEN);
+    /* A reduction that was undone as a mistake would leave no threshold. */
+    CHECK(client->tcp->ssthresh < TCP_SSTHRESH_INFINITE);
     close_both(client, server);
     end();
 }
@@ -1031,7 +1033,7 @@ int main(void) {
     RUN(bytes_arrive_whole_through_tiny_windows);
     RUN(a_slow_reader_stops_the_sender_and_restarts_it);
     RUN(a_lost_window_update_is_found_by_probing);
-    RUN(one_loss_costs_one_retransmission);
+    RUN(one_loss_costs_one_retransmission_and_part_of_the_window);
     RUN(a_lost_tail_is_repaired_by_a_probe_not_by_a_time_out);
     RUN(sequence_numbers_wrap);
     RUN(reno_works_too);
