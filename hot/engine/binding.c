@@ -205,6 +205,7 @@ static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject
     if (!host)
         return raise_failure(&self->engine);
     if (capture_size) {
+        host->kernel->link->capture = true;
         host->pcap_path = strdup(PyBytes_AS_STRING(capture_path));
         host->pcap = host->pcap_path ? pcap_open(host->pcap_path, capture_size) : NULL;
         if (!host->pcap) {
@@ -496,8 +497,8 @@ static PyObject *method_counters(PyObject *object, PyObject *argument) {
     }
     if (set_number(counters, "packets_lost_on_path", host->drops_loss) ||
         set_number(counters, "packets_dropped_no_route", host->drops_no_route) ||
-        set_number(counters, "packets_dropped_router_delay", host->router.drops_delay) ||
-        set_number(counters, "packets_dropped_router_full", host->router.drops_full) ||
+        set_number(counters, "packets_dropped_router_delay", host->kernel->link->router.drops_delay) ||
+        set_number(counters, "packets_dropped_router_full", host->kernel->link->router.drops_full) ||
         set_number(counters, "kernel_bytes", host->kernel->arena.bytes_in_use))
         goto failed;
     return counters;

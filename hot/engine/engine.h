@@ -1,8 +1,8 @@
-/* The engine: a shard's side of direct execution. It owns the hosts' arenas, carries packets between them through
- * relays, paths and router queues, runs due events in order, and hands the turn to managed processes.
+/* The engine: a shard's side of direct execution. It owns the hosts' arenas, carries packets between them over paths,
+ * gives each host what is due in a window, and hands the turn to managed processes. What happens inside a host is the
+ * kernel's (hot/kernel/link.c), whoever runs it.
  *
  *   queue.c    events of one host in order; packets in flight and their pool
- *   relay.c    token buckets: access-link bandwidth            router.c   the queue before the downlink (CoDel)
  *   route.c    addresses to hosts, loss and latency, what leaves the shard
  *   pcap.c     capture files
  *   run.c      one window                                       turn.c     processes that hold the turn; their death
@@ -15,7 +15,7 @@
 #ifndef ANTUMBRA_ENGINE_H
 #define ANTUMBRA_ENGINE_H
 
-#include "hot/kernel/kernel.h"
+#include "hot/kernel/link.h"
 
 #include <stdio.h>
 #include <sys/types.h>
@@ -26,7 +26,6 @@
 
 struct wire_packet {
     struct wire_packet *next;
-    int64_t queued_at; /* when it entered the router's queue */
     uint32_t length;
     uint32_t size_class;
     uint8_t bytes[];
@@ -43,7 +42,7 @@ void pool_free(struct packet_pool *pool);
 
 /* ---- Events of one host ---- */
 
-enum event_kind { EVENT_PACKET, EVENT_UPLINK, EVENT_DOWNLINK, EVENT_START, EVENT_SHUTDOWN };
+enum event_kind { EVENT_PACKET, EVENT_START, EVENT_SHUTDOWN };
 
 /* Ordered by (time, packets first, source, id): the same on every shard, since a packet's names are its source's. */
 struct event {
@@ -63,34 +62,6 @@ struct event_queue {
 __attribute__((warn_unused_result)) int queue_push(struct event_queue *queue, const struct event *event);
 struct event queue_pop(struct event_queue *queue); /* not of an empty queue */
 static inline int64_t queue_next(const struct event_queue *queue) { return queue->count ? queue->heap[0].time : NEVER; }
-
-/* ---- Bandwidth (relay.c) ---- */
-
-struct token_bucket {
-    int64_t rate;     /* bits per second = tokens per nanosecond: a token is a bit divided by 10^9 */
-    int64_t capacity; /* tokens */
-    int64_t tokens;
-    int64_t updated;
-    bool waiting; /* a packet waits for its tokens: they may gather beyond the capacity */
-};
-void bucket_init(struct token_bucket *bucket, int64_t rate_bps);
-/* Takes the tokens of a packet of `length` bytes and returns `now`, or returns when to try again. */
-int64_t bucket_take(struct token_bucket *bucket, int64_t now, uint32_t length);
-
-/* ---- The router's queue (router.c) ---- */
-
-struct router {
-    struct wire_packet *head, *tail;
-    uint64_t bytes;
-    int64_t interval_end; /* 0: the standing delay is below the target */
-    int64_t drop_next;
-    uint64_t drop_count, previous_drop_count;
-    bool dropping, ever_dropped;
-    uint64_t drops_delay, drops_full;
-};
-void router_push(struct router *router, struct packet_pool *pool, struct wire_packet *packet, int64_t now);
-struct wire_packet *router_pop(struct router *router, struct packet_pool *pool, int64_t now); /* NULL: empty */
-void router_clear(struct router *router, struct packet_pool *pool);
 
 /* ---- Capture files (pcap.c) ---- */
 
@@ -123,11 +94,7 @@ struct engine_host {
     uint32_t id;
     int arena_fd;
     struct event_queue queue;
-    uint64_t packet_events, local_events; /* counters that name events */
-    struct token_bucket uplink, downlink;
-    bool uplink_scheduled, downlink_scheduled;
-    struct router router;
-    struct wire_packet *arriving;            /* left the router's queue and waits for the downlink */
+    uint64_t packet_events, local_events;    /* counters that name events */
     uint32_t last_address, last_destination; /* one remembered look-up */
     struct pcap *pcap;
     char *pcap_path;
@@ -230,9 +197,9 @@ int64_t wall_clock(void);
 __attribute__((warn_unused_result)) int route_init(struct route_table *table); /* node_count is set. -1: no memory */
 void route_free(struct route_table *table);
 uint32_t route_find(const struct route_table *table, uint32_t address); /* HostId or NO_HOST */
-/* Sends one packet that left the host's uplink at host->kernel->now. */
+/* Sends one packet that left the host's uplink at packet->time. */
 __attribute__((warn_unused_result)) int route_packet(struct engine *engine, struct engine_host *host,
-                                                     const uint8_t *bytes, uint32_t length);
+                                                     const struct packet *packet);
 __attribute__((warn_unused_result)) int route_arrival(struct engine *engine, struct engine_host *destination,
                                                       int64_t time, uint32_t source, uint64_t source_event,
                                                       const uint8_t *bytes, uint32_t length);
@@ -240,7 +207,6 @@ void outbound_free(struct outbound *outbound);
 
 /* run.c */
 __attribute__((warn_unused_result)) int engine_run_until(struct engine *engine, int64_t window_end);
-__attribute__((warn_unused_result)) int host_run_tasks(struct engine *engine, struct engine_host *host);
 int64_t engine_next_time(const struct engine *engine);
 __attribute__((warn_unused_result)) int host_schedule(struct engine *engine, struct engine_host *host, int64_t time,
                                                       enum event_kind kind, uint32_t process);

@@ -4,7 +4,6 @@
  * for a host of this shard goes into that host's queue; the rest is gathered as columns.
  */
 #include "engine.h"
-#include "hot/kernel/net.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -166,8 +165,9 @@ static uint64_t fingerprint(int64_t time, uint32_t source, uint32_t destination,
     return state;
 }
 
-int route_packet(struct engine *engine, struct engine_host *host, const uint8_t *bytes, uint32_t length) {
-    struct host *kernel = host->kernel;
+int route_packet(struct engine *engine, struct engine_host *host, const struct packet *packet) {
+    const uint8_t *bytes = packet->data;
+    uint32_t length = packet->length;
     const struct route_table *routes = &engine->routes;
     uint32_t address = get32(bytes + 16);
     if (address != host->last_address) {
@@ -187,14 +187,14 @@ int route_packet(struct engine *engine, struct engine_host *host, const uint8_t 
         host->drops_no_route++;
         return 0;
     }
-    if (path->loss > 0 && kernel->now >= engine->options.bootstrap_end &&
-        (double)(rng_next(kernel, RNG_PACKET_LOSS) >> 11) * 0x1p-53 < path->loss) {
+    if (path->loss > 0 && packet->time >= engine->options.bootstrap_end &&
+        (double)(rng_next(host->kernel, RNG_PACKET_LOSS) >> 11) * 0x1p-53 < path->loss) {
         host->drops_loss++;
         return 0;
     }
     engine->min_used_latency = KMIN(engine->min_used_latency, latency);
     /* A configured window may be longer than this path: what is sent inside a window never arrives inside it. */
-    int64_t time = KMAX(kernel->now + latency, engine->window_end);
+    int64_t time = KMAX(packet->time + latency, engine->window_end);
     engine->fingerprint += fingerprint(time, host->id, destination, host->packet_events, bytes, length);
     uint32_t local = engine->local_of_host[destination];
     if (local == NO_HOST)

@@ -1,7 +1,9 @@
 /* One window: every host's events before its end, in order, and the turns that they cause.
  *
- * At one time, packets come first (by source and its event number), then the host's own events, then kernel timers;
- * then the threads that became runnable have the turn; then what they sent goes through the uplink relay.
+ * A host gets what is due (its inbox) and then runs on, in the kernel's host_next, as far as it may: here while no task
+ * is runnable, in the managed thread that has the turn otherwise. So a host costs two hand-overs a window, not two a
+ * packet. What it sent and captured is taken from it when the turn is back. Starts and shutdowns of processes are the
+ * shard's own events; at one time they come after packets.
  */
 #include "engine.h"
 #include "hot/kernel/internal.h"
@@ -10,6 +12,8 @@
 #include <string.h>
 
 #define REAP_INTERVAL (200 * NS_PER_MS)
+/* A host gets no more of a window at once, so that a window of any length needs little of its arena. */
+#define FEED_LIMIT (UINT64_C(256) << 10)
 
 int host_schedule(struct engine *engine, struct engine_host *host, int64_t time, enum event_kind kind,
                   uint32_t process) {
@@ -22,61 +26,46 @@ int host_schedule(struct engine *engine, struct engine_host *host, int64_t time,
     return 0;
 }
 
-static int capture(struct engine *engine, struct engine_host *host, const uint8_t *bytes, uint32_t length) {
-    int result = host->pcap ? pcap_write(host->pcap, host->kernel->now, bytes, length) : 0;
-    if (result)
-        return engine_fail(engine, ENGINE_OS_ERROR, -result, host->pcap_path, "the capture file cannot be written");
-    return 0;
-}
-
-/* Shadow's bootstrap phase: bandwidth is unlimited and nothing is lost, so that networks form quickly. */
-static int64_t take_bandwidth(const struct engine *engine, struct token_bucket *bucket, int64_t now, uint32_t length) {
-    return now < engine->options.bootstrap_end ? now : bucket_take(bucket, now, length);
-}
-
-static int run_uplink(struct engine *engine, struct engine_host *host) {
+/* Moves arrivals before `end` into the host. Returns how far the host may then go on by itself: to `end`, to an event
+ * of the shard's own, or to an arrival that it has not got yet. */
+static int64_t feed(struct engine *engine, struct engine_host *host, int64_t end) {
     struct host *kernel = host->kernel;
-    if (host->uplink_scheduled)
-        return 0;
-    for (struct packet *packet; (packet = net_egress_peek(kernel)) != NULL;) {
-        int64_t when = take_bandwidth(engine, &host->uplink, kernel->now, packet->length);
-        if (when > kernel->now) {
-            host->uplink_scheduled = true;
-            return host_schedule(engine, host, when, EVENT_UPLINK, 0);
+    struct packet_queue *inbox = &kernel->link->inbox;
+    for (int64_t time; (time = queue_next(&host->queue)) < end;) {
+        if (host->queue.heap[0].kind != EVENT_PACKET || (inbox->bytes >= FEED_LIMIT && time > inbox->tail->time))
+            return time;
+        struct wire_packet *wire = queue_pop(&host->queue).u.packet;
+        struct packet *packet = packet_create(kernel, wire->length);
+        if (packet) {
+            memcpy(packet->data, wire->bytes, wire->length);
+            packet->time = time;
+            packet_queue_push(inbox, packet);
+        } else {
+            kernel->counters.packets_dropped_buffer++;
         }
-        net_egress_pop(kernel);
-        int result = capture(engine, host, packet->data, packet->length);
+        pool_give(&engine->pool, wire);
+    }
+    return end;
+}
+
+/* Takes what the host has sent and captured. */
+static int drain(struct engine *engine, struct engine_host *host) {
+    struct host *kernel = host->kernel;
+    struct link *link = kernel->link;
+    int result = 0;
+    for (struct packet *packet; (packet = packet_queue_pop(&link->captured)) != NULL;) {
+        int error = pcap_write(host->pcap, packet->time, packet->data, packet->length);
+        packet_free(kernel, packet);
+        if (error)
+            result =
+                engine_fail(engine, ENGINE_OS_ERROR, -error, host->pcap_path, "the capture file cannot be written");
+    }
+    for (struct packet *packet; (packet = packet_queue_pop(&link->outbox)) != NULL;) {
         if (result == 0)
-            result = route_packet(engine, host, packet->data, packet->length);
-        net_sent(kernel, packet);
-        if (result)
-            return result;
+            result = route_packet(engine, host, packet);
+        packet_free(kernel, packet);
     }
-    return 0;
-}
-
-static int run_downlink(struct engine *engine, struct engine_host *host) {
-    struct host *kernel = host->kernel;
-    if (host->downlink_scheduled)
-        return 0;
-    for (;;) {
-        struct wire_packet *packet =
-            host->arriving ? host->arriving : router_pop(&host->router, &engine->pool, kernel->now);
-        host->arriving = NULL;
-        if (!packet)
-            return 0;
-        int64_t when = take_bandwidth(engine, &host->downlink, kernel->now, packet->length);
-        if (when > kernel->now) {
-            host->arriving = packet;
-            host->downlink_scheduled = true;
-            return host_schedule(engine, host, when, EVENT_DOWNLINK, 0);
-        }
-        int result = capture(engine, host, packet->bytes, packet->length);
-        net_receive(kernel, packet->bytes, packet->length);
-        pool_give(&engine->pool, packet);
-        if (result)
-            return result;
-    }
+    return result;
 }
 
 static void shut_down(struct engine_host *host, uint32_t index) {
@@ -88,61 +77,44 @@ static void shut_down(struct engine_host *host, uint32_t index) {
     (void)signal_send_process(process, managed->shutdown_signal, &info);
 }
 
-static int handle(struct engine *engine, struct engine_host *host, const struct event *event) {
-    switch ((enum event_kind)event->kind) {
-    case EVENT_PACKET:
-        router_push(&host->router, &engine->pool, event->u.packet, event->time);
-        return run_downlink(engine, host);
-    case EVENT_DOWNLINK:
-        host->downlink_scheduled = false;
-        return run_downlink(engine, host);
-    case EVENT_UPLINK:
-        host->uplink_scheduled = false;
-        return run_uplink(engine, host);
-    case EVENT_START:
-        return process_spawn(engine, host, event->u.process);
-    case EVENT_SHUTDOWN:
-        shut_down(host, event->u.process);
-        return 0;
-    }
-    return engine_fail(engine, ENGINE_BROKEN, 0, host->kernel->name, "an event of unknown kind %u", event->kind);
-}
-
-int host_run_tasks(struct engine *engine, struct engine_host *host) {
+/* The instant of an event of the shard's own: nobody else lets time pass meanwhile. */
+static int run_own_events(struct engine *engine, struct engine_host *host, int64_t time) {
     struct host *kernel = host->kernel;
-    for (;;) {
-        net_run_backlog(kernel);
-        for (struct task *task; (task = task_next(kernel)) != NULL;)
-            if (turn_give(engine, host, task))
-                return -1;
-        if (run_uplink(engine, host))
+    kernel->limit = 0;
+    kernel->now = KMAX(kernel->now, time);
+    host_take_packets(kernel);
+    while (queue_next(&host->queue) <= time) {
+        struct event event = queue_pop(&host->queue);
+        kernel->counters.events++;
+        if (event.kind == EVENT_SHUTDOWN)
+            shut_down(host, event.u.process);
+        else if (process_spawn(engine, host, event.u.process))
             return -1;
-        /* What left the host may have made room for its senders. */
-        net_run_backlog(kernel);
-        if (list_empty(&kernel->run_queue) && (host->uplink_scheduled || !net_egress_peek(kernel)))
-            return 0;
     }
+    host_take_the_rest(kernel);
+    return 0;
 }
 
 static int run_host(struct engine *engine, struct engine_host *host, int64_t end) {
     struct host *kernel = host->kernel;
-    int64_t time;
-    while ((time = KMIN(queue_next(&host->queue), timer_next(kernel))) < end) {
-        kernel->now = KMAX(kernel->now, time);
-        while (queue_next(&host->queue) <= kernel->now) {
-            struct event event = queue_pop(&host->queue);
-            engine->events_executed++;
-            if (handle(engine, host, &event))
-                return -1;
-        }
-        if (timer_next(kernel) <= kernel->now) {
-            engine->events_executed++;
-            timers_run(kernel);
-        }
-        if (host_run_tasks(engine, host))
+    uint64_t events = kernel->counters.events;
+    for (;;) {
+        int64_t limit = kernel->limit = feed(engine, host, end);
+        struct task *task = host_next(kernel);
+        if (task && turn_give(engine, host, task))
+            return -1;
+        bool more = task || link_full(kernel);
+        if (drain(engine, host))
+            return -1;
+        if (more)
+            continue;
+        if (limit >= end)
+            break;
+        if (host->queue.heap[0].kind != EVENT_PACKET && run_own_events(engine, host, limit))
             return -1;
     }
-    engine->next_time[host - engine->hosts] = time;
+    engine->events_executed += kernel->counters.events - events;
+    engine->next_time[host - engine->hosts] = KMIN(queue_next(&host->queue), host_next_time(kernel));
     engine->warnings |= !list_empty(&kernel->warnings);
     return 0;
 }

@@ -113,8 +113,9 @@ struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const ch
 
     struct engine_host *host = &engine->hosts[engine->host_count];
     *host = (struct engine_host){.kernel = kernel, .id = id, .arena_fd = fd, .last_destination = NO_HOST};
-    bucket_init(&host->uplink, uplink_bps);
-    bucket_init(&host->downlink, downlink_bps);
+    bucket_init(&kernel->link->uplink, uplink_bps);
+    bucket_init(&kernel->link->downlink, downlink_bps);
+    kernel->link->bootstrap_end = options->bootstrap_end;
     engine->next_time[engine->host_count++] = NEVER;
     return host;
 
@@ -323,9 +324,6 @@ void engine_close(struct engine *engine) {
                 pool_give(&engine->pool, event.u.packet);
         }
         free(host->queue.heap);
-        router_clear(&host->router, &engine->pool);
-        if (host->arriving)
-            pool_give(&engine->pool, host->arriving);
         if (host->pcap) {
             int result = pcap_close(host->pcap);
             if (result)

@@ -173,7 +173,7 @@ int turn_wait_back(struct engine *engine, struct engine_host *host) {
     struct host *kernel = host->kernel;
     const struct timespec look_after = {0, LOOK_AFTER};
     int64_t started = 0;
-    uint64_t switches = 0;
+    uint64_t steps = 0;
     while (!__atomic_load_n(&kernel->shard_turn, __ATOMIC_ACQUIRE)) {
         if (syscall(SYS_futex, &kernel->shard_turn, FUTEX_WAIT, 0, &look_after, NULL, 0) == 0 || errno == EAGAIN)
             continue;
@@ -181,9 +181,10 @@ int turn_wait_back(struct engine *engine, struct engine_host *host) {
             return engine_fail(engine, ENGINE_INTERRUPTED, 0, kernel->name, "interrupted");
         if (collect(engine, host))
             return -1;
-        uint64_t now_switches = __atomic_load_n(&kernel->counters.switches, __ATOMIC_RELAXED);
-        if (!started || switches != now_switches) {
-            switches = now_switches;
+        uint64_t now_steps = __atomic_load_n(&kernel->counters.switches, __ATOMIC_RELAXED) +
+                             __atomic_load_n(&kernel->counters.events, __ATOMIC_RELAXED);
+        if (!started || steps != now_steps) {
+            steps = now_steps;
             started = wall_clock();
         } else if (wall_clock() - started > engine->options.turn_limit_ns && end_holder(engine, host)) {
             return -1;

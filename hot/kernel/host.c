@@ -3,6 +3,7 @@
 #include "fs.h"
 #include "futex.h"
 #include "internal.h"
+#include "link.h"
 #include "process.h"
 
 struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, const char *name, uint32_t address) {
@@ -25,7 +26,7 @@ struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, 
     host->send_buffer =
         16384; /* net.ipv4.tcp_wmem, tcp_rmem: where streams start; datagram sockets have limits of their own */
     host->receive_buffer = 131072;
-    return futex_create(host) || net_create(host) || fs_create(host) ? NULL : host;
+    return futex_create(host) || net_create(host) || link_create(host) || fs_create(host) ? NULL : host;
 }
 
 struct task *host_start_process(struct host *host, uint32_t config_index, struct exec_request *request, uint32_t user,

@@ -1,6 +1,6 @@
 /* IPv4 of one host: packets in and out, the egress queue, loopback, ports and connection tables.
- * Called by udp.c and tcp*.c (output, tables), by the engine (net_receive, net_egress_*, net_sent) and at the end of
- * every system call (net_run_backlog); calls udp_input and tcp_input.
+ * Called by udp.c and tcp*.c (output, tables), by link.c (net_receive, net_egress_*, net_left) and at the end of every
+ * system call (net_run_backlog); calls udp_input and tcp_input.
  */
 #include "credentials.h"
 #include "socket.h"
@@ -445,7 +445,7 @@ struct packet *net_egress_peek(struct host *host) { return host->net->egress.hea
 void net_egress_pop(struct host *host) { (void)packet_queue_pop(&host->net->egress); }
 
 /* The packet is no longer its sender's; the sender may send more. */
-static void packet_left(struct host *host, struct packet *packet) {
+void net_left(struct host *host, struct packet *packet) {
     struct socket *owner = packet->owner;
     if (!owner || !packet->queued)
         return;
@@ -457,11 +457,6 @@ static void packet_left(struct host *host, struct packet *packet) {
         socket_write_space(owner);
     else if (!owner->queued_packets)
         kfree(host, owner);
-}
-
-void net_sent(struct host *host, struct packet *packet) {
-    packet_left(host, packet);
-    packet_free(host, packet);
 }
 
 /* ---- Input ---- */
@@ -557,24 +552,21 @@ static uint32_t packet_check(struct host *host, const uint8_t *bytes, uint32_t l
     return total;
 }
 
-void net_receive(struct host *host, const uint8_t *bytes, uint32_t length) {
-    uint32_t total = packet_check(host, bytes, length);
+void net_receive(struct host *host, struct packet *packet) {
+    uint32_t total = packet_check(host, packet->data, packet->length);
     if (!total) {
         host->counters.packets_malformed++;
+        packet_free(host, packet);
         return;
     }
     host->counters.packets_received++;
     host->counters.bytes_received += total;
-    if (!inet_is_local(host, get32(bytes + 16))) {
+    if (!inet_is_local(host, get32(packet->data + 16))) {
         host->counters.packets_dropped_no_socket++;
+        packet_free(host, packet);
         return;
     }
-    struct packet *packet = packet_create(host, total);
-    if (!packet) {
-        host->counters.packets_dropped_buffer++;
-        return;
-    }
-    memcpy(packet->data, bytes, total);
+    packet->length = total; /* the rest is padding */
     ip_input(host, packet);
     net_run_backlog(host);
 }
@@ -586,7 +578,7 @@ void net_run_backlog(struct host *host) {
     net->in_backlog = true;
     struct packet *packet;
     while ((packet = packet_queue_pop(&net->backlog))) {
-        packet_left(host, packet);
+        net_left(host, packet);
         ip_input(host, packet);
     }
     net->in_backlog = false;

@@ -9,6 +9,7 @@
  *   credentials.c capabilities.c users, groups, who may do what
  *   pipe.c eventfd.c timerfd.c epoll.c poll.c unix_socket.c             fs.c real and virtual files
  *   socket.c inet.c udp.c tcp*.c netlink.c the network                  syscall.c the table, dispatch, strace
+ *   link.c relay.c router.c the access link, and how the host's time passes
  */
 #ifndef ANTUMBRA_KERNEL_H
 #define ANTUMBRA_KERNEL_H
@@ -20,8 +21,9 @@ struct process;
 struct task;
 struct file;
 struct socket;
-struct net; /* net.h: interfaces, ports, connections */
-struct fs;  /* fs.h: virtual inodes and files */
+struct net;  /* net.h: interfaces, ports, connections */
+struct link; /* link.h: the access link */
+struct fs;   /* fs.h: virtual inodes and files */
 struct futexes;
 struct credentials; /* credentials.h */
 
@@ -266,7 +268,7 @@ struct process {
 enum strace_mode { STRACE_OFF, STRACE_STANDARD, STRACE_DETERMINISTIC };
 
 struct host_counters {
-    uint64_t calls, native_calls, unsupported_calls, switches, forks, execs, threads;
+    uint64_t events, calls, native_calls, unsupported_calls, switches, forks, execs, threads;
     uint64_t packets_sent, packets_received, packets_dropped_no_socket, packets_dropped_buffer, packets_malformed;
     uint64_t bytes_sent, bytes_received, tcp_retransmissions, spins_detected;
 };
@@ -278,7 +280,8 @@ struct host {
     uint32_t abi_version;
     uint32_t id; /* HostId */
     uint64_t seed;
-    int64_t now; /* ns since the start of the simulation */
+    int64_t now;   /* ns since the start of the simulation */
+    int64_t limit; /* the host's own events before this may be executed by whoever has the turn */
     uint64_t rng_counter[RNG_PURPOSES];
     struct arena arena;
     uint32_t address;                 /* IPv4, host byte order */
@@ -301,6 +304,7 @@ struct host {
     uint64_t timer_sequence;
     /* subsystems */
     struct net *net;
+    struct link *link;
     struct fs *fs;
     struct futexes *futexes;
     /* options */

@@ -52,7 +52,7 @@ struct socket_table {
 struct unix_domain; /* unix_socket.c */
 
 struct net {
-    struct packet_queue egress;  /* waiting for the uplink relay of the engine */
+    struct packet_queue egress;  /* waiting for the uplink's relay */
     struct packet_queue backlog; /* loopback packets, delivered by net_run_backlog */
     bool in_backlog;
     struct socket_table ports;       /* by port (struct socket.port_node); unconnected ones first in a bucket */
@@ -144,14 +144,15 @@ void ip_header(struct host *host, struct packet *packet, uint8_t protocol, uint3
  * it has an owner, its charge is added to queued_bytes until it left the host; then socket_write_space(owner) is
  * called. */
 void ip_output(struct host *host, struct packet *packet);
-/* What arrives from the wire, in the shard. Copies. Malformed bytes are dropped and counted. */
-void net_receive(struct host *host, const uint8_t *bytes, uint32_t length);
+/* What arrives from the wire: takes the packet. Malformed ones are dropped and counted. */
+void net_receive(struct host *host, struct packet *packet);
 /* Delivers loopback packets until none is left: at the end of every system call, timer run and input. */
 void net_run_backlog(struct host *host);
-/* The engine's uplink relay takes packets in order; after copying one it calls net_sent, which frees it. */
+/* The uplink's relay (link.c) takes packets in order; one that has left is told to its sender, who may send more, and
+ * is the caller's. */
 struct packet *net_egress_peek(struct host *host);
 void net_egress_pop(struct host *host); /* removes the head without freeing */
-void net_sent(struct host *host, struct packet *packet);
+void net_left(struct host *host, struct packet *packet);
 
 /* Ports and connections. Addresses and ports in host byte order. */
 __attribute__((warn_unused_result)) int inet_bind(struct socket *socket, uint32_t address,

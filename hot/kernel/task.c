@@ -1,9 +1,11 @@
 /* Tasks: the run queue, the turn, sleeping and waking.
  *
  * A task blocks inside its own system call; the turn then goes to the next runnable task of the host, first come first
- * served, or back to the shard. Waking only queues: nobody loses the turn by waking somebody else.
+ * served, and back to the shard once nothing is left to do before the window's end. Waking only queues: nobody loses
+ * the turn by waking somebody else.
  */
 #include "internal.h"
+#include "link.h"
 
 void wait_add(struct wait_queue *queue, struct wait_entry *entry, struct task *task, uint32_t events) {
     entry->owner = task;
@@ -57,10 +59,10 @@ struct task *task_next(struct host *host) {
     return task;
 }
 
-/* The turn leaves `self`; returns when it is back. */
+/* The turn leaves `self`; returns when it is back. Where nobody else can run, the host's time passes here. */
 static void pass_turn(struct task *self) {
     struct host *host = self->host;
-    struct task *next = task_next(host);
+    struct task *next = host_next(host);
     host->current = next;
     host->counters.switches += next != self;
     self->turn_calls = 0;

@@ -386,7 +386,8 @@ static void drain_egress(struct network *network, uint32_t index) {
             memcpy(flying->bytes, packet->data, packet->length);
             flying_push(network, flying);
         }
-        net_sent(host, packet);
+        net_left(host, packet);
+        packet_free(host, packet);
         net_run_backlog(host);
     }
 }
@@ -448,7 +449,10 @@ void network_run(struct network *network) {
 
 void network_inject(struct network *network, struct host *host, const uint8_t *bytes, uint32_t length) {
     (void)network;
-    net_receive(host, bytes, length);
+    struct packet *packet = packet_create(host, length);
+    CHECK(packet);
+    memcpy(packet->data, bytes, length);
+    net_receive(host, packet);
     net_run_backlog(host);
 }
 

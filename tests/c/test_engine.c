@@ -2,6 +2,7 @@
 #include "harness.h"
 #include "hot/engine/engine.h"
 
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,7 +17,7 @@ static void events_of_a_host_are_popped_in_order(void) {
         uint64_t draw = test_random(&random);
         struct event event = {.time = (int64_t)(draw % 50), .id = (draw >> 8) % 100};
         event.source = (uint32_t)((draw >> 16) % 5);
-        event.kind = (draw >> 24) % 2 ? EVENT_PACKET : EVENT_UPLINK;
+        event.kind = (draw >> 24) % 2 ? EVENT_PACKET : EVENT_START;
         CHECK(queue_push(&queue, &event) == 0);
     }
     struct event before = queue_pop(&queue);
@@ -67,26 +68,30 @@ static void a_packet_larger_than_the_bucket_waits_for_its_own_serialisation(void
     CHECK_EQUAL(bucket_take(&bucket, NS_PER_S + 45800000, 1500), NS_PER_S + 45800000 + 1500 * 800);
 }
 
+static struct packet *arrival_at(struct host *host, int64_t time) {
+    struct packet *packet = packet_create(host, 1500);
+    CHECK(packet);
+    packet->time = time;
+    return packet;
+}
+
 /* Packets come at `in` bits per second, and leave at 10 Mbit/s, for `seconds`; returns the number dropped. */
 static uint64_t overload(int64_t in, int64_t seconds, int64_t *last_delay) {
-    static uint8_t bytes[1500];
+    struct network *network = network_create(1, 1);
+    struct host *host = network->hosts[0];
     struct router router = {0};
-    struct packet_pool pool = {0};
-    int64_t arrival = 0, departure = 0;
-    while (departure < seconds * NS_PER_S) {
-        for (; arrival <= departure; arrival += INT64_C(12000) * NS_PER_S / in)
-            router_push(&router, &pool, pool_take(&pool, bytes, sizeof bytes), arrival);
-        struct wire_packet *packet = router_pop(&router, &pool, departure);
+    int64_t arrival = 0;
+    for (host->now = 0; host->now < seconds * NS_PER_S; host->now += 1200000) {
+        for (; arrival <= host->now; arrival += INT64_C(12000) * NS_PER_S / in)
+            router_push(host, &router, arrival_at(host, arrival));
+        struct packet *packet = router_pop(host, &router);
         if (packet) {
-            *last_delay = departure - packet->queued_at;
-            pool_give(&pool, packet);
+            *last_delay = host->now - packet->time;
+            packet_free(host, packet);
         }
-        departure += 1200000;
     }
-    uint64_t drops = router.drops_delay;
-    router_clear(&router, &pool);
-    pool_free(&pool);
-    return drops;
+    network_free(network);
+    return router.drops_delay;
 }
 
 static void codel_drops_only_from_a_standing_queue(void) {
@@ -97,20 +102,24 @@ static void codel_drops_only_from_a_standing_queue(void) {
 }
 
 static void codel_enters_dropping_after_one_interval_above_the_target(void) {
-    static uint8_t bytes[1500];
+    struct network *network = network_create(1, 1);
+    struct host *host = network->hosts[0];
     struct router router = {0};
-    struct packet_pool pool = {0};
     for (int i = 0; i < 10; i++)
-        router_push(&router, &pool, pool_take(&pool, bytes, sizeof bytes), 0);
+        router_push(host, &router, arrival_at(host, 0));
     static const int64_t times[] = {9, 10, 109, 110};
     static const uint64_t drops[] = {0, 0, 0, 1};
     for (size_t i = 0; i < ARRAY_LENGTH(times); i++) {
-        pool_give(&pool, router_pop(&router, &pool, times[i] * NS_PER_MS));
+        host->now = times[i] * NS_PER_MS;
+        packet_free(host, router_pop(host, &router));
         CHECK_EQUAL(router.drops_delay, drops[i]);
     }
-    router_clear(&router, &pool);
-    CHECK(router_pop(&router, &pool, NS_PER_S) == NULL);
-    pool_free(&pool);
+    network_free(network);
+}
+
+static void codel_drops_at_the_intervals_of_its_control_law(void) {
+    for (uint64_t count = 1; count < 3000000; count += 1 + count / 1000)
+        CHECK_EQUAL(router_control_law(7, count), 7 + llround(100e6 / sqrt((double)count)));
 }
 
 /* ---- Two hosts ---- */
@@ -172,7 +181,8 @@ static void send_from_a(struct engine *engine, uint32_t destination, int count, 
         ip_header(kernel, packet, PROTOCOL_UDP, kernel->address, destination, NULL);
         ip_output(kernel, packet);
     }
-    CHECK(host_schedule(engine, &engine->hosts[0], engine->window_end, EVENT_UPLINK, 0) == 0);
+    kernel->now = engine->window_end;
+    engine->next_time[0] = engine->window_end;
 }
 
 static void run_all(struct engine *engine) {
@@ -215,12 +225,16 @@ static int find_own_path(struct engine *engine, size_t source_node, size_t desti
 static void send_along_all_paths(struct engine *engine, uint32_t source, uint32_t identities) {
     nodes[0] = (int32_t)source;
     engine->outbound.count = 0;
+    struct host *kernel = engine->hosts[0].kernel;
+    struct packet *packet = packet_create(kernel, 28);
+    CHECK(packet);
+    memset(packet->data, 0, 28);
     for (uint32_t i = 0; i < identities; i++) {
-        uint8_t bytes[28] = {0x45};
-        put32(bytes + 16, COLD_FIRST + i);
-        CHECK(route_packet(engine, &engine->hosts[0], bytes, sizeof bytes) == 0);
+        put32(packet->data + 16, COLD_FIRST + i);
+        CHECK(route_packet(engine, &engine->hosts[0], packet) == 0);
         CHECK_EQUAL(engine->outbound.deliver_time[i], (int64_t)NS_PER_MS * (1 + source) + nodes[2 + i]);
     }
+    packet_free(kernel, packet);
 }
 
 /* 3,000 x 3,000 pairs do not all fit: some take each other's place. */
@@ -279,6 +293,8 @@ static void bootstrap_has_neither_loss_nor_bandwidth(void) {
     struct engine engine;
     two_hosts(&engine, 1, 1 * MBIT, 1.0);
     engine.options.bootstrap_end = NS_PER_S;
+    for (uint32_t i = 0; i < 2; i++)
+        engine.hosts[i].kernel->link->bootstrap_end = NS_PER_S;
     send_from_a(&engine, ADDRESS(1), 100, 1500);
     run_all(&engine);
     CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 100);
@@ -300,6 +316,32 @@ static void packets_for_others_leave_as_columns_after_the_window(void) {
         CHECK_EQUAL(get32(engine.outbound.payload + engine.outbound.payload_offset[i] + 16), COLD_FIRST + 5);
     }
     engine_close(&engine);
+}
+
+/* Where the shard stops to look must not be seen: one long window, or many that end anywhere. */
+static uint64_t fingerprint_in_windows_of(int64_t window, uint64_t *received, uint64_t *events) {
+    struct engine engine;
+    two_hosts(&engine, 3, 20 * MBIT, 0.05);
+    send_from_a(&engine, ADDRESS(1), 2000, 1400);
+    for (int64_t end = window; engine_next_time(&engine) != NEVER; end += window)
+        CHECK(engine_run_until(&engine, KMIN(end, 10 * NS_PER_S)) == 0);
+    *received = engine.hosts[1].kernel->counters.packets_received;
+    *events = engine.events_executed;
+    uint64_t fingerprint = engine.fingerprint;
+    engine_close(&engine);
+    return fingerprint;
+}
+
+static void results_do_not_depend_on_where_windows_end(void) {
+    uint64_t received, events, other_received, other_events;
+    uint64_t first = fingerprint_in_windows_of(50 * NS_PER_MS, &received, &events);
+    CHECK(received > 1800 && received < 2000);
+    static const int64_t windows[] = {NS_PER_MS, 777777, 49999999};
+    for (size_t i = 0; i < ARRAY_LENGTH(windows); i++) {
+        CHECK_EQUAL(fingerprint_in_windows_of(windows[i], &other_received, &other_events), first);
+        CHECK_EQUAL(other_received, received);
+        CHECK_EQUAL(other_events, events);
+    }
 }
 
 static void unknown_addresses_are_counted(void) {
@@ -351,6 +393,7 @@ int main(void) {
     RUN(a_packet_larger_than_the_bucket_waits_for_its_own_serialisation);
     RUN(codel_drops_only_from_a_standing_queue);
     RUN(codel_enters_dropping_after_one_interval_above_the_target);
+    RUN(codel_drops_at_the_intervals_of_its_control_law);
     RUN(a_packet_takes_the_latency_of_its_path);
     RUN(a_path_is_asked_for_once);
     RUN(of_too_many_paths_some_are_asked_for_again);
@@ -358,6 +401,7 @@ int main(void) {
     RUN(loss_follows_its_probability_and_the_seed);
     RUN(bootstrap_has_neither_loss_nor_bandwidth);
     RUN(packets_for_others_leave_as_columns_after_the_window);
+    RUN(results_do_not_depend_on_where_windows_end);
     RUN(unknown_addresses_are_counted);
     RUN(captures_hold_packets_with_valid_checksums);
     return 0;

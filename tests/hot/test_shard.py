@@ -111,7 +111,7 @@ def test_nothing_is_left_when_the_shard_is_closed(experiment: Build) -> None:
 def test_two_runs_leave_the_same_bytes_and_another_seed_does_not(experiment: Build, app: App) -> None:
     random = "import os, random; print(os.urandom(8).hex(), random.random(), id(random), hash('x'))"
     hosts = (
-        [process(app("udp_echo_server"), "9000"), process(sys.executable, "-c", random, start=1)],
+        [process(app("udp_echo_server"), "9000"), process(sys.executable, "-B", "-c", random, start=1)],
         [process(app("udp_client"), "a", "9000", "20", start=1)],
     )
     digests = []

@@ -4,8 +4,7 @@
  * never waits on an idle link. A packet larger than the bucket waits until its own tokens have gathered, which is the
  * time that a link of this rate needs for it. Integer arithmetic in bit-nanoseconds: no rounding adds up.
  */
-#include "engine.h"
-#include "hot/kernel/net.h"
+#include "link.h"
 
 #define TOKENS_PER_BYTE (8 * NS_PER_S)
 /* Beyond this a link is never the bottleneck, and products would leave 64 bits. */
