@@ -5,20 +5,52 @@ set -uo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 
 missing=()
+servers=()
 need() { # PROGRAM PACKAGE
     command -v "$1" >/dev/null || missing+=("$2")
+}
+need_server() { # PROGRAM PACKAGE
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || servers+=("$2")
 }
 need bash bash
 need busybox busybox-static
 need curl curl
 need go golang-go # builds the static program that is not C
 need node nodejs
+need openssl openssl
 need perl perl-base
+need rustc rustc
 need tshark tshark
+need wget wget
+need_server etcd etcd-server
+need_server etcdctl etcd-client
+need_server iperf3 iperf3
+need_server nginx nginx-light
+need_server redis-server redis-server
 
 # One by one if not together: a package that this release lacks must not keep the others away.
-if [ ${#missing[@]} -gt 0 ] && ! "$root/tools/apt-install.sh" "${missing[@]}"; then
-    for package in "${missing[@]}"; do
-        "$root/tools/apt-install.sh" "$package" || echo "tests that need $package will be skipped" >&2
-    done
+install() { # [--no-start] PACKAGE...
+    local option=()
+    if [ "$1" = --no-start ]; then
+        option=("$1")
+        shift
+    fi
+    if ! "$root/tools/apt-install.sh" "${option[@]}" "$@"; then
+        for package in "$@"; do
+            "$root/tools/apt-install.sh" "${option[@]}" "$package" ||
+                echo "tests that need $package will be skipped" >&2
+        done
+    fi
+}
+
+if [ ${#missing[@]} -gt 0 ]; then
+    install "${missing[@]}"
+fi
+if [ ${#servers[@]} -eq 0 ]; then
+    exit 0
+elif [ -d /run/systemd/system ]; then
+    # Not on somebody's machine, where they would start with it from now on. A container has no such system.
+    echo "tests that need these will be skipped, unless you install them: ${servers[*]}" >&2
+else
+    install --no-start "${servers[@]}"
 fi

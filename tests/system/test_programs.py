@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.system.experiment import Laboratory, Programs, environment, experiment, host, process, python, shell
+from tests.system.experiment import (
+    Laboratory,
+    Programs,
+    environment,
+    experiment,
+    host,
+    network,
+    process,
+    python,
+    shell,
+)
 
 THREADS = """
 import concurrent.futures, queue, threading, time
@@ -242,6 +253,74 @@ def test_a_static_go_program_uses_goroutines_names_and_sockets(
     run = laboratory.run(experiment(hosts))
     address = run.manifest["hosts"]["server"]
     assert run.stdout("client").splitlines() == ["8 500500 7s", f"[{address}] <nil>", "HTTP/1.0 200 OK true <nil>"]
+
+
+RUST = """
+use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.len() == 1 {
+        let listener = TcpListener::bind("0.0.0.0:7000").unwrap();
+        let handlers: Vec<_> = (0..4).map(|_| {
+            let (mut stream, _) = listener.accept().unwrap();
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                stream.read_to_string(&mut text).unwrap();
+                stream.write_all(text.to_uppercase().as_bytes()).unwrap();
+            })
+        }).collect();
+        for handler in handlers { handler.join().unwrap(); }
+        return;
+    }
+    let start = Instant::now();
+    println!("{:?}", (arguments[1].as_str(), 7000).to_socket_addrs().unwrap().collect::<Vec<_>>());
+    let answers: HashSet<String> = (0..4).map(|number| {
+        let server = arguments[1].clone();
+        std::thread::spawn(move || {
+            let mut stream = TcpStream::connect((server.as_str(), 7000)).unwrap();
+            std::thread::sleep(Duration::from_millis(100 * number));
+            write!(stream, "question {number}").unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        })
+    }).map(|thread| thread.join().unwrap()).collect();
+    let mut sorted: Vec<_> = answers.iter().collect();
+    sorted.sort();
+    println!("{sorted:?} {}", start.elapsed().as_millis());
+    // The order of a hash map's keys is random: drawn from the host's own random numbers.
+    println!("{:?}", (0..20).map(|key| (key, ())).collect::<HashMap<_, _>>().keys().collect::<Vec<_>>());
+}
+"""
+
+
+def test_a_static_rust_program_uses_threads_names_and_sockets(
+    laboratory: Laboratory, program: Programs, tmp_path: Path
+) -> None:
+    compiler = program("rustc")
+    (tmp_path / "main.rs").write_text(RUST)
+    command = [compiler, "--edition", "2021", "-O", "-C", "target-feature=+crt-static", "main.rs"]
+    subprocess.run(command, cwd=tmp_path, env=environment(), check=True, timeout=280)
+    hosts = {
+        "server": host(process(tmp_path / "main")),
+        "client": host(process(tmp_path / "main", "server", start_time="2 s")),
+    }
+    first, second = (
+        laboratory.run(experiment(hosts, network=network(latency="50 ms")), name=name) for name in ("first", "second")
+    )
+    addresses, answers, keys = first.stdout("client").splitlines()
+    assert addresses == f"[{first.manifest['hosts']['server']}:7000]"
+    quoted = ", ".join(f'"QUESTION {number}"' for number in range(4))
+    # One after the other (iterators are lazy): connecting, sleeping, asking: 200 ms and the sleep each.
+    assert answers == f"[{quoted}] {4 * 200 + 100 + 200 + 300}"
+    assert sorted(ast.literal_eval(keys)) == list(range(20))
+    assert ast.literal_eval(keys) != list(range(20))
+    assert first.files == second.files
 
 
 def test_node_serves_a_request_to_curl_on_another_host(laboratory: Laboratory, program: Programs) -> None:
