@@ -50,6 +50,7 @@ from bridge.participant import Nobody, Participant
 from bridge.partition import PartitionMap
 from bridge.paths import PathTable
 from bridge.rundir import RunDirectory
+from bridge.traffic import TRAFFIC, Groups, traffic_table
 from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog
 from hot.section import ProcessOutcome
@@ -68,12 +69,24 @@ class HotParticipant(Participant, Protocol):
         """Return how every configured process stands. Called after the last window, before `close`."""
         ...
 
+    def packets(self) -> npt.NDArray[np.int64]:
+        """Return rows of (source, destination, packets, bytes): what left its hosts, and came from identities."""
+        ...
+
+    def loads(self) -> npt.NDArray[np.int64]:
+        """Return rows of (HostId, events executed, system calls)."""
+        ...
+
 
 class ColdParticipant(Participant, Protocol):
     """What the assembly needs of the cold side beyond the window protocol."""
 
     def message_table(self) -> MessageTable:
         """Return a structured array: a row for each message that the tail knows."""
+        ...
+
+    def events_executed(self) -> int:
+        """Return the number of events that its identities have executed."""
         ...
 
 
@@ -371,6 +384,7 @@ def _run_shard(
         messages = cold.message_table() if cold is not None else None
         statistics = {**metrics.statistics(ended), **_statistics(plan, ended, participants, outcomes)}
         statistics["cut"] = dict(zip(("events", "bytes"), loop.cut(), strict=True))
+        write_table(run_directory, TRAFFIC, _traffic(plan, hot, cold))
         if messages is not None:
             columns = {name: pa.array(messages[name]) for name in messages.dtype.names or ()}
             write_table(run_directory, MESSAGES, pa.table(columns))
@@ -383,6 +397,16 @@ def _run_shard(
         raise
     _close_all([*participants.values(), *recorders])
     return ShardResult(bus.shard, statistics, outcomes, messages), ended
+
+
+def _traffic(plan: Plan, hot: HotParticipant | None, cold: ColdParticipant | None) -> pa.Table:
+    """Return the table of what hosts sent to each other, as far as this shard knows."""
+    return traffic_table(
+        Groups.of(plan.directory, plan.paths.node_ids),
+        hot.packets() if hot is not None else np.zeros((0, 4), dtype=np.int64),
+        hot.loads() if hot is not None else np.zeros((0, 3), dtype=np.int64),
+        cold.events_executed() if cold is not None else None,
+    )
 
 
 def _owner(plan: Plan) -> Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.intp]]:

@@ -131,15 +131,19 @@ def check(config: ConfigurationFile) -> None:
 def partition(
     config: ConfigurationFile,
     shards: Annotated[int, typer.Option("-n", "--shards", min=1, metavar="N", help="Number of shards.")],
+    traffic: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What an earlier run measured: metrics/traffic.parquet in its directory."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it is written; to stdout by default.")
     ] = None,
 ) -> None:
-    """Divide the hosts of CONFIG among N shards: near ones together, and loads about equal."""
+    """Divide the hosts of CONFIG among N shards: near ones together, or those that talk; and loads about equal."""
     from antumbra.sharding import propose_partition
 
     plan = make_plan(load_configuration(config))
-    proposed = propose_partition(plan, shards)
+    proposed = propose_partition(plan, shards, traffic)
     if output is None:
         typer.echo(partition_text(proposed, plan.directory), nl=False)
     else:

@@ -29,6 +29,8 @@ from bridge.partitioner import Demand, community_partition, contiguous_partition
 from bridge.proximity import order_by_proximity
 from bridge.rundir import HOSTS, METRICS, RunDirectory, disk_errors_reported
 from bridge.simtime import NS_PER_S
+from bridge.traffic import Groups, Hints, merge_traffic_tables, read_hints
+from bridge.traffic_partition import traffic_partition
 from bridge.window_log import write_window_log
 from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import FinalState, ProcessOutcome
@@ -37,6 +39,10 @@ MESSAGES: Final = "messages"
 
 #: What a cold identity computes in proportion to a small managed process, as measured with the quickstart.
 _IDENTITY_LOAD: Final = 0.01
+#: Rough costs, as measured with the quickstart: hot events with the programs' own work, system calls, cold events [ns].
+_EVENT_NS: Final = 10_000
+_CALL_NS: Final = 1_000
+_IDENTITY_EVENT_NS: Final = 200
 
 _ADDED_UP: Final = ("events_crossed", "bytes_crossed", "peak_memory_bytes")
 _OF_EACH_SHARD: Final = (
@@ -90,15 +96,32 @@ def decide_shard_count(plan: Plan, asked: int | None) -> tuple[int, bool]:
     return ranks, True
 
 
-def demand_of_hosts(plan: Plan) -> Demand:
-    """Estimate what each host takes of a shard: a hot one as much as its processes, and one for itself."""
+def demand_of_hosts(plan: Plan, hints: Hints | None = None) -> Demand:
+    """Estimate what each host takes of a shard.
+
+    Parameters
+    ----------
+    plan
+        A hot host's load is the number of its processes, and one for itself.
+    hints
+        What an earlier run has measured counts instead, where it knows hot hosts or identities. Hot hosts that it
+        does not know are as busy as the others on average.
+    """
     processes = np.array([len(host.processes) for host in plan.hosts], dtype=np.float64)
     cold = plan.sections.cold
+    load, identity_load = 1.0 + processes, _IDENTITY_LOAD
+    if hints is not None and hints.loads:
+        measured = {host: _EVENT_NS * events + _CALL_NS * calls for host, (events, calls) in hints.loads.items()}
+        mean = sum(measured.values()) / len(measured)
+        load = np.array([measured.get(host, mean) for host in range(plan.directory.hot_count)])
+        identity_load *= mean / float(np.mean(1.0 + processes))
+    if hints is not None and hints.cold_events is not None and cold is not None:
+        identity_load = _IDENTITY_EVENT_NS * hints.cold_events / cold.identity_count
     return Demand.of(
         plan.directory,
-        load=1.0 + processes,
+        load=load,
         memory=HOT_HOST_BYTES + PROCESS_BYTES * processes,
-        identity_load=_IDENTITY_LOAD,
+        identity_load=identity_load,
         identity_memory=estimate_cold_memory(cold) / cold.identity_count if cold else 0.0,
     )
 
@@ -114,10 +137,29 @@ def partition_of(plan: Plan, shards: int) -> PartitionMap:
     return read_partition(path, plan.directory, shards)
 
 
-def propose_partition(plan: Plan, shards: int) -> PartitionMap:
-    """Make a partition that keeps hosts together that are close to each other."""
+def propose_partition(plan: Plan, shards: int, traffic: Path | None = None) -> PartitionMap:
+    """Make a partition that keeps hosts together that are close to each other, or that talk with each other.
+
+    Parameters
+    ----------
+    plan
+        The experiment.
+    shards
+        The number of shards.
+    traffic
+        ``metrics/traffic.parquet`` of an earlier run; without it, distances have to do.
+
+    Raises
+    ------
+    TrafficError
+        The file is no table of traffic, or has none of the hosts of the experiment.
+    """
     order = order_by_proximity(plan.graph)
-    return _undivided(community_partition(plan.directory, plan.paths.node_ids, order, shards, demand_of_hosts(plan)))
+    place = (plan.directory, plan.paths.node_ids, order, shards)
+    if traffic is None:
+        return _undivided(community_partition(*place, demand_of_hosts(plan)))
+    hints = read_hints(traffic, Groups.of(plan.directory, plan.paths.node_ids))
+    return _undivided(traffic_partition(*place, demand_of_hosts(plan, hints), hints))
 
 
 def _undivided(partition: PartitionMap) -> PartitionMap:
@@ -246,6 +288,7 @@ def merge_directories(directory: RunDirectory, participants: Sequence[str], shar
     folders = [directory.shard_directory(shard) for shard in range(shards)]
     rows = merge_window_tables(directory, [folder / METRICS for folder in folders])
     write_window_log(directory, participants, map(np.ndarray.tolist, rows))
+    merge_traffic_tables(directory, [folder / METRICS for folder in folders])
     for folder in folders:
         directory.take_hosts(folder)
     if cold is not None:

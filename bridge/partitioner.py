@@ -25,6 +25,8 @@ Indices = npt.NDArray[np.int64]
 _TOLERANCE: Final = 0.1
 #: Cold identities are divided into so many blocks for each shard, if they are at one place, and more if not.
 _BLOCKS_PER_SHARD: Final = 64
+#: A division is balanced in which the fullest shard has up to this much more to do than in the most even one.
+BALANCED: Final = 1.1
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,20 @@ class Items:
     hot_count: int
 
     @staticmethod
-    def of(directory: HostDirectory, node_ids: Sequence[int], order: NodeOrder, shards: int, demand: Demand) -> Items:
+    def of(
+        directory: HostDirectory,
+        node_ids: Sequence[int],
+        order: NodeOrder,
+        shards: int,
+        demand: Demand,
+        *,
+        blocks_per_shard: int = _BLOCKS_PER_SHARD,
+    ) -> Items:
         """Make items of all hosts of an experiment; see `community_partition`."""
         hot_count = directory.hot_count
         place_of = order.place_of()
         place = np.array([place_of[number] for number in node_ids], dtype=np.int64)[directory.node]
-        first, count = _blocks(place[hot_count:], shards)
+        first, count = _blocks(place[hot_count:], blocks_per_shard * shards)
         firsts = np.concatenate([np.arange(hot_count), hot_count + first])
         counts = np.concatenate([np.zeros(hot_count, dtype=np.int64), count])
         demands = np.concatenate([demand.hot, count * demand.identity])
@@ -169,12 +179,18 @@ class Items:
         return PartitionMap.of(hot.tolist(), identities.tolist())
 
 
-def _blocks(place: Indices, shards: int) -> tuple[Indices, Indices]:
-    """Divide identities into blocks at one place each; return the first identity of each, and their number."""
+def demand_of_shards(partition: PartitionMap, demand: Demand) -> Floats:
+    """Return what each shard has to do, as a share of the whole: float64[shards]."""
+    hot: Floats = np.bincount(partition.hot, weights=demand.hot, minlength=partition.shard_count).astype(np.float64)
+    return hot + np.diff(partition.cuts) * demand.identity
+
+
+def _blocks(place: Indices, least: int) -> tuple[Indices, Indices]:
+    """Divide identities into blocks at one place each, so many or more; return their first identities and numbers."""
     count = len(place)
     if count == 0:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    longest = max(count // (_BLOCKS_PER_SHARD * shards), 1)
+    longest = max(count // least, 1)
     borders = np.concatenate([[0], np.flatnonzero(np.diff(place)) + 1, [count]])
     first = np.concatenate([np.arange(begin, end, longest) for begin, end in pairwise(borders)])
     return first, np.diff(np.append(first, count))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from bridge.batch import EventBatch, EventKind
 from bridge.directory import HostDirectory
@@ -22,6 +23,7 @@ from bridge.paths import Paths
 from bridge.rundir import RunDirectory, disk_errors_reported
 from bridge.section import GeneralSection
 from bridge.simtime import EPOCH, NEVER, NS_PER_S
+from bridge.traffic import PacketCount
 from hot._engine import Engine, EngineError
 from hot.etc import write_etc
 from hot.scripts import resolve_program
@@ -77,6 +79,8 @@ class HotShard:
     ) -> None:
         self._hosts = tuple(sorted(hosts, key=lambda host: host.host_id))
         self._warnings = 0
+        self._hot_count = directory.hot_count
+        self._from_identities = PacketCount()
         etc = run_directory.path.resolve() / _ETC
         with _failures_explained():
             self._engine = Engine(
@@ -141,6 +145,9 @@ class HotShard:
         """Take packets for hosts of this shard."""
         if bool(np.any(batch.kind != EventKind.PACKET)):
             raise InternalError("an event that is no packet was sent to a hot host")
+        from_identities = batch.source >= self._hot_count
+        if bool(from_identities.any()):
+            self._from_identities.add_batch(batch.select(from_identities))
         with _failures_explained():
             self._engine.deliver(
                 batch.deliver_time,
@@ -195,10 +202,30 @@ class HotShard:
                 total.update(self._engine.counters(place))
         return {
             "hosts": len(self._hosts),
-            "events": self.events_executed(),
             "warnings": self._warnings,
             **dict(sorted(total.items())),
         }
+
+    def packets(self) -> npt.NDArray[np.int64]:
+        """Count what its hosts sent to others, and what cold identities sent to them.
+
+        Returns
+        -------
+        int64[n, 4]
+            HostIds of source and destination, packets, bytes; in order.
+        """
+        count = PacketCount()
+        count.add(self._from_identities.rows())
+        for place, host in enumerate(self._hosts):
+            sent = np.frombuffer(self._engine.traffic(place), np.int64).reshape(-1, 3)
+            count.add(np.insert(sent, 0, host.host_id, axis=1))
+        return count.rows()
+
+    def loads(self) -> npt.NDArray[np.int64]:
+        """Return what its hosts had to do: HostId, events executed, system calls; int64[hosts, 3]."""
+        counters = [self._engine.counters(place) for place in range(len(self._hosts))]
+        rows = [(host.host_id, one["events"], one["calls"]) for host, one in zip(self._hosts, counters, strict=True)]
+        return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
     def counters(self, hostname: str) -> dict[str, int]:
         """Return the counters of one host."""

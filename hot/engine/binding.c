@@ -454,6 +454,7 @@ struct counter {
 };
 #define KERNEL_COUNTER(name) {#name, offsetof(struct host_counters, name)}
 static const struct counter kernel_counters[] = {
+    KERNEL_COUNTER(events),
     KERNEL_COUNTER(calls),
     KERNEL_COUNTER(native_calls),
     KERNEL_COUNTER(unsupported_calls),
@@ -508,6 +509,30 @@ failed:
 }
 
 /* [(time, host, text)]; the lines are the caller's from now on. */
+static PyObject *method_traffic(PyObject *object, PyObject *argument) {
+    struct engine_object *self = (struct engine_object *)object;
+    unsigned long place = PyLong_AsUnsignedLong(argument);
+    if ((place == (unsigned long)-1 && PyErr_Occurred()) || !ready(self))
+        return NULL;
+    const struct engine_host *host = host_at(self, (unsigned int)place);
+    if (!host)
+        return NULL;
+    const struct traffic *traffic = &host->traffic;
+    PyObject *rows = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)(traffic->count * 3 * sizeof(int64_t)));
+    if (!rows)
+        return NULL;
+    char *row = PyByteArray_AS_STRING(rows);
+    for (uint32_t i = 0; i < traffic->capacity; i++) {
+        const struct traffic_entry *entry = &traffic->entries[i];
+        if (!entry->packets)
+            continue;
+        int64_t values[3] = {entry->destination, (int64_t)entry->packets, (int64_t)entry->bytes};
+        memcpy(row, values, sizeof values);
+        row += sizeof values;
+    }
+    return rows;
+}
+
 static PyObject *method_take_warnings(PyObject *object, PyObject *ignored) {
     (void)ignored;
     struct engine_object *self = (struct engine_object *)object;
@@ -562,6 +587,7 @@ static PyMethodDef methods[] = {
     {"process_states", method_process_states, METH_NOARGS,
      "Return (host, process, pid, (state, code)) of each process."},
     {"counters", method_counters, METH_O, "Return the counters of the host at a place."},
+    {"traffic", method_traffic, METH_O, "Return rows of int64 (HostId, packets, bytes): what a host sent to others."},
     {"take_warnings", method_take_warnings, METH_NOARGS, "Return and forget (time, host, text) of each warning."},
     {"close", method_close, METH_NOARGS, "End every process and free everything."},
     {NULL, NULL, 0, NULL},

@@ -70,6 +70,22 @@ struct pcap *pcap_open(const char *path, uint32_t capture_size);                
 int pcap_write(struct pcap *pcap, int64_t time, const uint8_t *packet, uint32_t length); /* 0 or -errno */
 int pcap_close(struct pcap *pcap);                                                       /* 0 or -errno */
 
+/* ---- Packets between hosts (traffic.c) ---- */
+
+struct traffic_entry {
+    uint64_t packets, bytes; /* no packets: free */
+    uint32_t destination;    /* HostId */
+};
+
+struct traffic {
+    struct traffic_entry *entries; /* [capacity], a power of two or 0 */
+    uint32_t count, capacity;
+};
+
+__attribute__((warn_unused_result)) int traffic_count(struct traffic *traffic, uint32_t destination,
+                                                      uint32_t length); /* -1: no memory */
+void traffic_free(struct traffic *traffic);
+
 /* ---- Hosts, processes, the engine ---- */
 
 struct managed {
@@ -103,6 +119,7 @@ struct engine_host {
     struct death *deaths; /* of real processes, to be told to the kernel once the turn is back */
     size_t death_count, death_capacity;
     uint64_t drops_loss, drops_no_route;
+    struct traffic traffic; /* sent to other hosts */
 };
 
 struct path {

@@ -192,6 +192,8 @@ int route_packet(struct engine *engine, struct engine_host *host, const struct p
         host->drops_loss++;
         return 0;
     }
+    if (traffic_count(&host->traffic, destination, length))
+        return no_memory(engine);
     engine->min_used_latency = KMIN(engine->min_used_latency, latency);
     /* A configured window may be longer than this path: what is sent inside a window never arrives inside it. */
     int64_t time = KMAX(packet->time + latency, engine->window_end);

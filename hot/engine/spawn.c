@@ -330,6 +330,7 @@ void engine_close(struct engine *engine) {
                 engine_fail(engine, ENGINE_OS_ERROR, -result, host->pcap_path, "the capture file cannot be written");
         }
         free(host->pcap_path);
+        traffic_free(&host->traffic);
         for (uint32_t j = 0; j < host->process_count; j++)
             managed_free(&host->processes[j]);
         free(host->processes);

@@ -9,6 +9,7 @@ import pytest
 
 from antumbra.cli import run_command
 from tests.distributed.shards import BASELINES
+from tests.system.experiment import experiment, host, python, write
 
 CONFIGURATION = str(BASELINES / "tcp-three-hosts-loss.yaml")
 
@@ -24,6 +25,38 @@ def test_partition_writes_what_run_can_read(tmp_path: Path, capsys: pytest.Captu
     arguments = ["run", CONFIGURATION, "--shards", "2", "--partition-file", str(path), "-d", str(tmp_path / "run")]
     assert run_command(arguments) == 0
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["partition"]["hosts"] == owners
+
+
+def test_what_one_run_measured_guides_the_partition_of_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Four hosts at each of two places that are far from each other; two teams, each with two hosts at both.
+    teams = [["a1", "a2", "b1", "b2"], ["a3", "a4", "b3", "b4"]]
+    talk = "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM)\n"
+    talk += "for name in sys.argv[1:] * 5: s.sendto(b'x', (name, 5000))"
+    graph = """graph [
+        node [ id 0 host_bandwidth_up "1 Gbit" host_bandwidth_down "1 Gbit" ]
+        node [ id 1 host_bandwidth_up "1 Gbit" host_bandwidth_down "1 Gbit" ]
+        edge [ source 0 target 0 latency "1 ms" ]
+        edge [ source 1 target 1 latency "1 ms" ]
+        edge [ source 0 target 1 latency "90 ms" ]
+    ]"""
+    hosts = {name: host(python(talk, *team), node="ab".index(name[0])) for team in teams for name in team}
+    configuration = experiment(hosts, network={"graph": {"type": "gml", "inline": graph}})
+    file = str(write(configuration, tmp_path / "experiment.yaml"))
+    assert run_command(["run", file, "-d", str(tmp_path / "first")]) == 0
+    hints = str(tmp_path / "first" / "metrics" / "traffic.parquet")
+    together = {}
+    for label, options in (("distance", []), ("traffic", ["--traffic", hints])):
+        path = tmp_path / f"{label}.json"
+        assert run_command(["partition", file, "-n", "2", *options, "-o", str(path)]) == 0
+        owners = json.loads(path.read_text())["hosts"]
+        together[label] = [[name for name in owners if owners[name] == shard] for shard in range(2)]
+    assert together["distance"] == [["a1", "a2", "a3", "a4"], ["b1", "b2", "b3", "b4"]]
+    assert sorted(together["traffic"]) == teams
+    capsys.readouterr()
+    assert run_command(["partition", file, "-n", "2", "--traffic", file]) == 2
+    assert "not a Parquet file" in capsys.readouterr().err
 
 
 def test_a_partition_for_another_number_of_shards_stops_the_run_before_it_starts(
