@@ -51,3 +51,11 @@ class ColdPurpose(IntEnum):
     """A position (the entity) of the sync committee in a slot; counter 4 * slot, and as ATTESTATION."""
     CONTRIBUTION = 121
     """As SYNC_MESSAGE, and 0 for whether there is a contribution."""
+    REPRESENTATIVE = 150
+    """Publisher of a representative message; entity the topic's index, counter field << 32 | number."""
+    FIELD_CHOICE = 151
+    """Which representative a message follows; entity its publisher, counter the message id."""
+    SAMPLED_ARRIVAL = 152
+    """An identity's place in the field of a message; counter the message id."""
+    LASTING_PLACE = 153
+    """The part of an identity's place that all messages of a topic share; counter the topic's index."""

@@ -1,0 +1,125 @@
+"""Propagation fields: when a message is where, as distributions instead of as events.
+
+A field says, for messages from one group of publishers, how long a message takes to each group of identities. A group
+is what gossip can tell apart of identities from outside: the node they live at and the bandwidths of their links. The
+sampled resolution makes fields of representative messages (`cold.sampled`), the mean-field resolution of equations
+(`cold.mean_field`). Whoever wants to know when an identity gets a message draws it from a field: a function of (seed,
+identity, message) and nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cold.propagation_kernels import LEVELS
+
+#: More groups than these are more tables than a study can use: a graph of many nodes wants the exact resolution.
+MOST_GROUPS: Final = 256
+
+
+class Groups(NamedTuple):
+    """The members of a topic by node and bandwidths. M members, G groups."""
+
+    group: npt.NDArray[np.int32]
+    """int32[M]."""
+    node: npt.NDArray[np.int32]
+    """int32[G]: index into the nodes in use."""
+    uplink_bps: npt.NDArray[np.int64]
+    """int64[G]."""
+    downlink_bps: npt.NDArray[np.int64]
+    """int64[G]."""
+    size: npt.NDArray[np.int64]
+    """int64[G]: members."""
+
+
+@dataclass(frozen=True)
+class PropagationField:
+    """How messages of one group of publishers spread. R representatives, G groups, Q + 1 levels.
+
+    Attributes
+    ----------
+    delay : int64[R, G, Q + 1]
+        Quantiles, at equal distances, of the time from publication to receipt [ns], over the members that get it.
+    hops : uint8[R, G, Q + 1]
+        Hops that the copies at these quantiles came.
+    reached : float64[R, G]
+        Share of the group's members that get the message.
+    totals : int64[R, len(`cold.sampled_kernels.TOTAL_NAMES`)]
+        What one message costs.
+    summary : int64[R, 4]
+        Median, 95th and 99th percentile and maximum of the delay over all members that get it [ns]; -1 without any.
+    copies : float64[R, G]
+        Copies that a member of the group sends, on average.
+    lasting : float
+        In [0, 1]: the probability that an identity's place among its group is its lasting one instead of one drawn
+        for the message. Two messages' places have the rank correlation `lasting` squared.
+    """
+
+    delay: npt.NDArray[np.int64]
+    hops: npt.NDArray[np.uint8]
+    reached: npt.NDArray[np.float64]
+    totals: npt.NDArray[np.int64]
+    summary: npt.NDArray[np.int64]
+    copies: npt.NDArray[np.float64]
+    lasting: float
+
+
+def group_members(
+    node: npt.NDArray[np.int32], uplink_bps: npt.NDArray[np.int64], downlink_bps: npt.NDArray[np.int64]
+) -> Groups:
+    """Divide members into groups by node, uplink and downlink, in this order.
+
+    Parameters
+    ----------
+    node : int32[M]
+    uplink_bps, downlink_bps : int64[M]
+    """
+    order = np.lexsort((downlink_bps, uplink_bps, node))
+    columns = [column[order].astype(np.int64) for column in (node, uplink_bps, downlink_bps)]
+    new = np.zeros(len(order), dtype=np.bool_)
+    new[:1] = True
+    for column in columns:
+        new[1:] |= column[1:] != column[:-1]
+    group = np.empty(len(order), dtype=np.int32)
+    group[order] = np.cumsum(new) - 1
+    firsts = np.flatnonzero(new)
+    sizes = np.diff(np.append(firsts, len(order)))
+    return Groups(group, columns[0][firsts].astype(np.int32), columns[1][firsts], columns[2][firsts], sizes)
+
+
+def tabulate(
+    delays: npt.NDArray[np.int64], hops: npt.NDArray[np.uint8], group: npt.NDArray[np.int32], groups: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Quantiles of delays by group: int64[G, LEVELS], uint8[G, LEVELS], and how many they are of, int64[G].
+
+    Level q of n sorted delays is the one at rank ``round(q (n - 1) / (LEVELS - 1))``, so that every level is a delay
+    that occurred: the first the smallest, the last the largest.
+
+    Parameters
+    ----------
+    delays : int64[n], ns
+    hops : uint8[n]
+    group : int32[n]
+        Group of each.
+    groups
+        Number of groups.
+    """
+    order = np.lexsort((delays, group))
+    counts = np.bincount(group, minlength=groups).astype(np.int64)
+    firsts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    ranks = np.rint(np.arange(LEVELS) * np.maximum(counts - 1, 0)[:, None] / (LEVELS - 1)).astype(np.int64)
+    places = order[np.minimum(firsts[:, None] + ranks, max(len(order) - 1, 0))] if len(order) else None
+    if places is None:
+        return np.zeros((groups, LEVELS), dtype=np.int64), np.zeros((groups, LEVELS), dtype=np.uint8), counts
+    is_there = (counts > 0)[:, None]
+    return np.where(is_there, delays[places], 0), np.where(is_there, hops[places], 0).astype(np.uint8), counts
+
+
+def summarise(delays: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Median, 95th and 99th percentile and maximum, as the message table has them; -1 of nothing: int64[4]."""
+    if not len(delays):
+        return np.full(4, -1, dtype=np.int64)
+    ranks = [(len(delays) * percent + 99) // 100 - 1 for percent in (50, 95, 99, 100)]
+    return np.partition(delays, ranks)[ranks]

@@ -1,0 +1,58 @@
+"""What resolutions cost, and how a budget chooses among them."""
+
+import pytest
+
+from bridge.simtime import NS_PER_S
+from cold.engine import ColdEngine
+from cold.resolution import Resolution, TopicLoad, choose, edge_events
+from cold.section import GossipSection
+from tests.cold.networks import directory_of, publication, section_of, three_nodes
+
+GOSSIP = GossipSection()
+RUN = 12 * NS_PER_S
+EXACT, SAMPLED, MEAN_FIELD = Resolution
+
+
+@pytest.mark.parametrize(("messages", "interval"), [(1, 1), (6, 1), (20, 0)])
+def test_the_cost_of_exact_is_what_the_engine_executes(messages: int, interval: int) -> None:
+    section = section_of(2000, publications=[publication(count=messages, interval=f"{interval} s")])
+    engine = ColdEngine(section, directory_of(2000), three_nodes(), 1, RUN)
+    engine.run_until(RUN)
+    load = TopicLoad(1, 2000, 50, messages, 6)
+    predicted = edge_events(load, EXACT, section.gossip, 8, RUN)
+    # At most all heartbeats from the first message to the last and `mcache_gossip` more have something to tell.
+    assert predicted * 0.4 <= engine.counters()["edge_events"] <= predicted * 1.05
+
+
+def test_a_topic_without_messages_costs_nothing() -> None:
+    assert all(edge_events(TopicLoad(1, 10**6, 50, 0, 6), level, GOSSIP, 8, RUN) == 0 for level in Resolution)
+
+
+def test_a_budget_that_suffices_leaves_everything_exact() -> None:
+    loads = [TopicLoad(1, 10_000, 50, 1, 16), TopicLoad(2, 10_000, 50, 2, 16)]
+    assert choose(loads, GOSSIP, 8, 1e12, RUN) == [EXACT, EXACT]
+
+
+def test_what_saves_most_is_made_coarse_first() -> None:
+    few, many = TopicLoad(1, 10_000, 50, 1, 16), TopicLoad(2, 10_000, 50, 500, 16)
+    all_exact = sum(edge_events(load, EXACT, GOSSIP, 8, RUN) for load in (few, many)) / 12
+    assert choose([few, many], GOSSIP, 8, all_exact * 0.5, RUN) == [EXACT, SAMPLED]
+    assert choose([many, few], GOSSIP, 8, all_exact * 0.5, RUN) == [SAMPLED, EXACT]
+
+
+def test_mean_field_is_for_what_representatives_cannot_afford() -> None:
+    load = TopicLoad(1, 1_000_000, 50, 5, 16)
+    assert edge_events(load, SAMPLED, GOSSIP, 8, RUN) > edge_events(load, EXACT, GOSSIP, 8, RUN)
+    assert choose([load], GOSSIP, 8, 1e6, RUN) == [MEAN_FIELD]
+
+
+def test_equal_topics_are_chosen_in_their_order() -> None:
+    loads = [TopicLoad(number, 10_000, 50, 500, 16) for number in range(4)]
+    some = 3.2 * edge_events(loads[0], EXACT, GOSSIP, 8, RUN) / 12
+    assert choose(loads, GOSSIP, 8, some, RUN) == [SAMPLED, SAMPLED, EXACT, EXACT]
+
+
+def test_a_budget_too_small_for_anything_gets_the_cheapest() -> None:
+    loads = [TopicLoad(1, 1000, 50, 1, 1), TopicLoad(2, 1_000_000, 50, 1000, 16)]
+    chosen = choose(loads, GOSSIP, 8, 1e-3, RUN)
+    assert chosen == [min(Resolution, key=lambda level: edge_events(load, level, GOSSIP, 8, RUN)) for load in loads]
