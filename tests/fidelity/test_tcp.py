@@ -29,14 +29,14 @@ def test_transfers_take_as_long_as_on_linux(tmp_path: Path) -> None:
 
 
 def test_loss_schedules_are_the_same(tmp_path: Path) -> None:
-    """With 40 % loss and one segment of data, the schedule alone decides when the data gets through."""
+    """With 35 % loss and one segment of data, the schedule alone decides when the data gets through."""
     apps, relay = build_programs(tmp_path), build_relay(tmp_path)
-    grid = cells((20,), (50_000_000,), (0.4,), (1000,), 6)
+    grid = cells((20,), (50_000_000,), (0.35,), (1000,), 6)
     try:
         linux_s = run_on_linux(grid, relay, apps, at_once=6)
     except NotPossibleError as error:
         pytest.skip(f"no network namespaces with TUN devices here: {error}")
     simulator_s = run_in_simulator(grid, Laboratory(tmp_path), apps, STOP_TIME_S)
-    # How many time-outs there were shows: the fifth takes sixteen seconds. Linux's long timers are coarse.
+    # How many time-outs there were shows: the third takes four seconds. Linux's long timers are coarse.
     assert linux_s == pytest.approx(simulator_s, rel=0.13, abs=0.5)
-    assert max(simulator_s) > 5
+    assert max(simulator_s) > 3

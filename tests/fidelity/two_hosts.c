@@ -7,8 +7,7 @@
  * the simulation: they key the loss schedule. The server runs before the client and is ended after it. Exits with the
  * client's status. Needs the right to make network namespaces and TUN devices; 77 says that it is missing.
  */
-#include "hot/engine/engine.h"
-#include "hot/kernel/net.h"
+#include "hot/kernel/link.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +19,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -42,19 +42,19 @@ struct side {
     uint32_t id;
     uint64_t packets; /* that have left the uplink: the counter of the loss schedule */
     struct token_bucket uplink, downlink;
-    struct wire_packet *sending, **sending_end; /* wait for the uplink */
+    int64_t uplink_wait, downlink_wait; /* until there are tokens; NEVER: nothing waits */
+    struct packet_queue sending;        /* before the uplink */
+    struct packet_queue in_flight;      /* towards this host; packet->time when it arrives: in order, as they left */
     struct router router;
-    struct wire_packet *arriving; /* has left the router's queue and waits for the downlink */
-    bool uplink_scheduled, downlink_scheduled;
+    struct packet *arriving; /* has left the router's queue and waits for the downlink */
 };
 
 struct network {
     struct side side[SIDES];
-    struct event_queue queue;
-    struct packet_pool pool;
+    struct host clock; /* what the simulator's code asks for the time */
     int64_t latency;
     double loss;
-    uint64_t seed, events;
+    uint64_t seed;
 };
 
 _Noreturn static void fail(const char *what) {
@@ -74,71 +74,94 @@ static int64_t now_ns(void) {
     return time.tv_sec * NS_PER_S + time.tv_nsec;
 }
 
-/* ---- What the simulated network does ---- */
+/* ---- What the simulator's code asks of its kernel ---- */
 
-static void schedule(struct network *network, int64_t time, enum event_kind kind, uint32_t side,
-                     struct wire_packet *packet) {
-    struct event event = {.time = time, .id = network->events++, .source = side, .kind = kind};
-    event.u.packet = packet;
-    require(queue_push(&network->queue, &event) == 0, "no memory for an event");
+void packet_queue_push(struct packet_queue *queue, struct packet *packet) {
+    packet->next = NULL;
+    if (queue->tail)
+        queue->tail->next = packet;
+    else
+        queue->head = packet;
+    queue->tail = packet;
+    queue->bytes += packet->length;
 }
 
-static void run_uplink(struct network *network, uint32_t number, int64_t now) {
+struct packet *packet_queue_pop(struct packet_queue *queue) {
+    struct packet *packet = queue->head;
+    if (!packet)
+        return NULL;
+    queue->head = packet->next;
+    if (!queue->head)
+        queue->tail = NULL;
+    queue->bytes -= packet->length;
+    return packet;
+}
+
+void packet_free(struct host *host, struct packet *packet) {
+    (void)host;
+    free(packet);
+}
+
+/* ---- What the simulated network does ---- */
+
+static void run_uplink(struct network *network, uint32_t number) {
     struct side *side = &network->side[number];
-    while (!side->uplink_scheduled && side->sending) {
-        struct wire_packet *packet = side->sending;
-        int64_t when = bucket_take(&side->uplink, now, packet->length);
+    int64_t now = network->clock.now;
+    while (side->uplink_wait == NEVER && side->sending.head) {
+        int64_t when = bucket_take(&side->uplink, now, side->sending.head->length);
         if (when > now) {
-            side->uplink_scheduled = true;
-            schedule(network, when, EVENT_UPLINK, number, NULL);
+            side->uplink_wait = when;
             return;
         }
-        side->sending = packet->next;
-        if (!side->sending)
-            side->sending_end = &side->sending;
-        packet->next = NULL;
-        if (network->loss > 0 &&
-            (double)(rng_at(network->seed, side->id, RNG_PACKET_LOSS, side->packets++) >> 11) * 0x1p-53 < network->loss)
-            pool_give(&network->pool, packet);
+        struct packet *packet = packet_queue_pop(&side->sending);
+        bool lost =
+            network->loss > 0 &&
+            (double)(rng_at(network->seed, side->id, RNG_PACKET_LOSS, side->packets++) >> 11) * 0x1p-53 < network->loss;
+        packet->time = now + network->latency;
+        if (lost)
+            free(packet);
         else
-            schedule(network, now + network->latency, EVENT_PACKET, 1 - number, packet);
+            packet_queue_push(&network->side[1 - number].in_flight, packet);
     }
 }
 
-static void run_downlink(struct network *network, uint32_t number, int64_t now) {
+static void run_downlink(struct network *network, uint32_t number) {
     struct side *side = &network->side[number];
-    while (!side->downlink_scheduled) {
-        struct wire_packet *packet = side->arriving ? side->arriving : router_pop(&side->router, &network->pool, now);
+    int64_t now = network->clock.now;
+    while (side->downlink_wait == NEVER) {
+        struct packet *packet = side->arriving ? side->arriving : router_pop(&network->clock, &side->router);
         side->arriving = NULL;
         if (!packet)
             return;
         int64_t when = bucket_take(&side->downlink, now, packet->length);
         if (when > now) {
             side->arriving = packet;
-            side->downlink_scheduled = true;
-            schedule(network, when, EVENT_DOWNLINK, number, NULL);
+            side->downlink_wait = when;
             return;
         }
         /* The host may be gone already. */
-        (void)!write(side->tun, packet->bytes, packet->length);
-        pool_give(&network->pool, packet);
+        (void)!write(side->tun, packet->data, packet->length);
+        free(packet);
     }
 }
 
+static int64_t next_time(const struct side *side) {
+    int64_t arrival = side->in_flight.head ? side->in_flight.head->time : NEVER;
+    return KMIN(arrival, KMIN(side->uplink_wait, side->downlink_wait));
+}
+
 /* Events take place at their own times, however late this process is woken up for them. */
-static void handle(struct network *network, const struct event *event) {
-    uint32_t number = event->source;
+static void run_event(struct network *network, uint32_t number) {
     struct side *side = &network->side[number];
-    if (event->kind == EVENT_UPLINK) {
-        side->uplink_scheduled = false;
-        run_uplink(network, number, event->time);
-        return;
-    }
-    if (event->kind == EVENT_PACKET)
-        router_push(&side->router, &network->pool, event->u.packet, event->time);
-    else
-        side->downlink_scheduled = false;
-    run_downlink(network, number, event->time);
+    int64_t time = network->clock.now = next_time(side);
+    if (side->in_flight.head && side->in_flight.head->time == time)
+        router_push(&network->clock, &side->router, packet_queue_pop(&side->in_flight));
+    if (side->uplink_wait == time)
+        side->uplink_wait = NEVER;
+    if (side->downlink_wait == time)
+        side->downlink_wait = NEVER;
+    run_uplink(network, number);
+    run_downlink(network, number);
 }
 
 /* Takes what a host has sent. */
@@ -151,11 +174,13 @@ static void take(struct network *network, uint32_t number) {
             return;
         if (length < 20 || bytes[0] >> 4 != 4)
             continue;
-        struct wire_packet *packet = pool_take(&network->pool, bytes, (uint32_t)length);
+        struct packet *packet = calloc(1, sizeof *packet + (size_t)length);
         require(packet != NULL, "no memory for a packet");
-        *side->sending_end = packet;
-        side->sending_end = &packet->next;
-        run_uplink(network, number, now_ns());
+        packet->length = (uint32_t)length;
+        memcpy(packet->data, bytes, (size_t)length);
+        packet_queue_push(&side->sending, packet);
+        network->clock.now = now_ns();
+        run_uplink(network, number);
     }
 }
 
@@ -164,12 +189,14 @@ static void relay_until(struct network *network, int child_events, pid_t client,
                                {.fd = network->side[SERVER].tun, .events = POLLIN},
                                {.fd = child_events, .events = POLLIN}};
     for (;;) {
-        int64_t now = now_ns();
-        while (queue_next(&network->queue) <= now) {
-            struct event event = queue_pop(&network->queue);
-            handle(network, &event);
+        int64_t now = now_ns(), next;
+        for (;;) {
+            uint32_t first = next_time(&network->side[SERVER]) < next_time(&network->side[CLIENT]) ? SERVER : CLIENT;
+            next = next_time(&network->side[first]);
+            if (next > now)
+                break;
+            run_event(network, first);
         }
-        int64_t next = queue_next(&network->queue);
         struct timespec pause = {.tv_sec = (next - now) / NS_PER_S, .tv_nsec = (next - now) % NS_PER_S};
         int ready = ppoll(watched, ARRAY_LENGTH(watched), next == NEVER ? NULL : &pause, NULL);
         require(ready >= 0 || errno == EINTR, "ppoll");
@@ -302,7 +329,7 @@ int main(int argc, char **argv) {
                                           {"access", required_argument, NULL, 'a'},
                                           {"ids", required_argument, NULL, 'i'},
                                           {NULL, 0, NULL, 0}};
-    struct network network = {0};
+    static struct network network;
     int64_t rate = 0, access = 0;
     for (int option; (option = getopt_long(argc, argv, "+", names, NULL)) != -1;) {
         char *rest = optarg;
@@ -344,7 +371,7 @@ int main(int argc, char **argv) {
     for (uint32_t number = 0; number < SIDES; number++) {
         struct side *side = &network.side[number];
         make_host(side, number);
-        side->sending_end = &side->sending;
+        side->uplink_wait = side->downlink_wait = NEVER;
         bucket_init(&side->uplink, access);
         bucket_init(&side->downlink, number == SERVER ? rate : access);
         side->uplink.updated = side->downlink.updated = now_ns();
