@@ -30,7 +30,6 @@ from antumbra.doctor import required_features_missing
 from antumbra.plan import Plan, make_plan
 from antumbra.resources import raise_descriptor_limit
 from antumbra.sharding import (
-    MESSAGES,
     ShardResult,
     connect,
     copy_template,
@@ -53,8 +52,10 @@ from bridge.rundir import RunDirectory
 from bridge.traffic import TRAFFIC, Groups, traffic_table
 from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog
+from cold.results import TailResults, message_table
 from hot.section import ProcessOutcome
 
+_MESSAGES: Final = "messages"
 _OUR_FAULT: Final = 3
 
 _log = logging.getLogger("antumbra")
@@ -81,8 +82,8 @@ class HotParticipant(Participant, Protocol):
 class ColdParticipant(Participant, Protocol):
     """What the assembly needs of the cold side beyond the window protocol."""
 
-    def message_table(self) -> MessageTable:
-        """Return a structured array: a row for each message that the tail knows."""
+    def partial_results(self) -> TailResults:
+        """Return what became of each message at the identities of this shard."""
         ...
 
     def events_executed(self) -> int:
@@ -263,8 +264,8 @@ def _run_alone(
         copy_template(plan.sections.general.template_directory, run_directory.path)
         _describe(plan, partition, run_directory)
         own, ended = _run_shard(plan, partition, bus, run_directory, on_progress)
-        merged = merge_results([own], plan.directory.hostnames)
-        result = RunResult(plan, where, ended, merged.statistics, merged.outcomes, merged.messages)
+        result = _result_of([own], plan, where, ended)
+        _write_messages(run_directory, result)
         run_directory.write_statistics(result.statistics)
         run_directory.finish(_status(result))
     return result
@@ -279,8 +280,8 @@ def _run_together(
         copy_template(plan.sections.general.template_directory, where, without=plan.directory.hostnames)
         _describe(plan, partition, whole)
         result, finish = _run_one_of_many(plan, partition, bus, where, on_progress)
-        cold = next((shard for shard in range(bus.shard_count) if partition.identities_of(shard)), None)
-        merge_directories(whole, _kinds(plan), bus.shard_count, cold)
+        merge_directories(whole, _kinds(plan), bus.shard_count)
+        _write_messages(whole, result)
         whole.write_statistics(result.statistics)
         whole.finish(_status(result))
         finish()
@@ -303,12 +304,23 @@ def _run_one_of_many(
         copy_template(plan.sections.general.template_directory, own_directory.path, only=names)
         own, ended = _run_shard(plan, partition, bus, own_directory, on_progress)
         own_directory.write_statistics(own.statistics)
-        merged = merge_results(gather(bus, own), plan.directory.hostnames)
-        result = RunResult(plan, where, ended, merged.statistics, merged.outcomes, merged.messages)
+        result = _result_of(gather(bus, own), plan, where, ended)
         own_directory.finish(_status(result), digests=False)
     if bus.shard > 0:
         barrier()
     return result, barrier
+
+
+def _result_of(results: Sequence[ShardResult], plan: Plan, where: Path, ended: LoopResult) -> RunResult:
+    merged = merge_results(results, plan.directory.hostnames)
+    messages = None if merged.messages is None else message_table(merged.messages)
+    return RunResult(plan, where, ended, merged.statistics, merged.outcomes, messages)
+
+
+def _write_messages(run_directory: RunDirectory, result: RunResult) -> None:
+    if result.messages is not None:
+        columns = {name: pa.array(result.messages[name]) for name in result.messages.dtype.names or ()}
+        write_table(run_directory, _MESSAGES, pa.table(columns))
 
 
 @contextmanager
@@ -381,13 +393,10 @@ def _run_shard(
         with _stopping_on_signals(loop, bus):
             ended = loop.run()
         outcomes = tuple(hot.process_outcomes()) if hot is not None else ()
-        messages = cold.message_table() if cold is not None else None
+        messages = cold.partial_results() if cold is not None else None
         statistics = {**metrics.statistics(ended), **_statistics(plan, ended, participants, outcomes)}
         statistics["cut"] = dict(zip(("events", "bytes"), loop.cut(), strict=True))
         write_table(run_directory, TRAFFIC, _traffic(plan, hot, cold))
-        if messages is not None:
-            columns = {name: pa.array(messages[name]) for name in messages.dtype.names or ()}
-            write_table(run_directory, MESSAGES, pa.table(columns))
     except BaseException as error:
         _tell_failure(bus, error, loop.window if loop is not None else None)
         # What went wrong first is what the user must see; what goes wrong while clearing up after it is a

@@ -5,7 +5,6 @@ A run with N shards is N processes of this program: forked here (`--shards N`), 
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections import Counter
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from antumbra.plan import Plan
 from antumbra.resources import HOT_HOST_BYTES, PROCESS_BYTES
@@ -32,10 +30,9 @@ from bridge.simtime import NS_PER_S
 from bridge.traffic import Groups, Hints, merge_traffic_tables, read_hints
 from bridge.traffic_partition import traffic_partition
 from bridge.window_log import write_window_log
+from cold.results import TailResults, merge, merge_statistics
 from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import FinalState, ProcessOutcome
-
-MESSAGES: Final = "messages"
 
 #: What a cold identity computes in proportion to a small managed process, as measured with the quickstart.
 _IDENTITY_LOAD: Final = 0.01
@@ -63,7 +60,7 @@ class ShardResult:
     shard: int
     statistics: dict[str, Any]
     outcomes: tuple[ProcessOutcome, ...]
-    messages: npt.NDArray[np.void] | None
+    messages: TailResults | None
 
 
 def decide_shard_count(plan: Plan, asked: int | None) -> tuple[int, bool]:
@@ -130,7 +127,7 @@ def partition_of(plan: Plan, shards: int) -> PartitionMap:
     """Return the partition to run with: that of `distributed.partition_file`, or one that is made here."""
     file = plan.sections.distributed.partition_file
     if file is None:
-        return _undivided(contiguous_partition(plan.directory, shards, demand_of_hosts(plan)))
+        return contiguous_partition(plan.directory, shards, demand_of_hosts(plan))
     path = Path(file)
     if not path.exists() and (plan.configuration.folder / path).exists():
         path = plan.configuration.folder / path
@@ -157,15 +154,9 @@ def propose_partition(plan: Plan, shards: int, traffic: Path | None = None) -> P
     order = order_by_proximity(plan.graph)
     place = (plan.directory, plan.paths.node_ids, order, shards)
     if traffic is None:
-        return _undivided(community_partition(*place, demand_of_hosts(plan)))
+        return community_partition(*place, demand_of_hosts(plan))
     hints = read_hints(traffic, Groups.of(plan.directory, plan.paths.node_ids))
-    return _undivided(traffic_partition(*place, demand_of_hosts(plan, hints), hints))
-
-
-def _undivided(partition: PartitionMap) -> PartitionMap:
-    """Put all identities on shard 0, for as long as one cold engine computes them together."""
-    identities = int(partition.cuts[-1] - partition.cuts[0])
-    return PartitionMap.of(partition.hot.tolist(), [identities, *[0] * (partition.shard_count - 1)])
+    return traffic_partition(*place, demand_of_hosts(plan, hints), hints)
 
 
 def connect(plan: Plan, shards: int, mpi: bool) -> Bus:
@@ -229,10 +220,15 @@ def gather(bus: Bus, own: ShardResult) -> list[ShardResult]:
         "outcomes": [asdict(outcome) for outcome in own.outcomes],
     }
     texts = bus.share(json.dumps(told).encode())
-    tables = bus.share(_array_bytes(own.messages))
+    parts = bus.share(b"" if own.messages is None else own.messages.encode())
     return [
-        ShardResult(shard, content["statistics"], tuple(map(_outcome, content["outcomes"])), _array(table))
-        for shard, (content, table) in enumerate(zip(map(json.loads, texts), tables, strict=True))
+        ShardResult(
+            shard,
+            content["statistics"],
+            tuple(map(_outcome, content["outcomes"])),
+            TailResults.decode(part) if part else None,
+        )
+        for shard, (content, part) in enumerate(zip(map(json.loads, texts), parts, strict=True))
     ]
 
 
@@ -255,8 +251,14 @@ def merge_results(results: Sequence[ShardResult], hostnames: Sequence[str]) -> S
     statistics = dict(results[0].statistics)
     for name in _ADDED_UP:
         statistics[name] = sum(result.statistics[name] for result in results)
+    parts = [result.messages for result in results if result.messages is not None]
+    messages = merge(parts) if parts else None
     for name in statistics["participants"]:
-        statistics[name] = _added_up([result.statistics[name] for result in results if result.statistics[name]])
+        described = [result.statistics[name] for result in results if result.statistics[name]]
+        if name == "cold" and messages is not None:
+            statistics[name] = merge_statistics(described, len(messages.spread))
+        else:
+            statistics[name] = _added_up(described)
         statistics["participants"][name] = _added_up([result.statistics["participants"][name] for result in results])
     idle = [result.statistics["barrier_idle_fraction"] for result in results]
     statistics |= {
@@ -267,11 +269,10 @@ def merge_results(results: Sequence[ShardResult], hostnames: Sequence[str]) -> S
             {"shard": result.shard, **{name: result.statistics[name] for name in _OF_EACH_SHARD}} for result in results
         ],
     }
-    messages = next((result.messages for result in results if result.messages is not None), None)
     return ShardResult(0, statistics, tuple(outcomes), messages)
 
 
-def merge_directories(directory: RunDirectory, participants: Sequence[str], shards: int, cold: int | None) -> None:
+def merge_directories(directory: RunDirectory, participants: Sequence[str], shards: int) -> None:
     """Make one run's directory of those of its shards, which have ended.
 
     Parameters
@@ -282,8 +283,6 @@ def merge_directories(directory: RunDirectory, participants: Sequence[str], shar
         Names of the participants.
     shards
         Number of shards.
-    cold
-        The shard that has the cold tail, if there is one.
     """
     folders = [directory.shard_directory(shard) for shard in range(shards)]
     rows = merge_window_tables(directory, [folder / METRICS for folder in folders])
@@ -291,8 +290,6 @@ def merge_directories(directory: RunDirectory, participants: Sequence[str], shar
     merge_traffic_tables(directory, [folder / METRICS for folder in folders])
     for folder in folders:
         directory.take_hosts(folder)
-    if cold is not None:
-        directory.take_table(folders[cold], MESSAGES)
 
 
 def _added_up(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -308,18 +305,3 @@ def _added_up(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _outcome(told: Mapping[str, Any]) -> ProcessOutcome:
     states = {name: FinalState(**told[name]) for name in ("expected", "actual")}
     return ProcessOutcome(told["host"], told["program"], told["pid"], **states)
-
-
-def _array_bytes(array: npt.NDArray[np.void] | None) -> bytes:
-    if array is None:
-        return b""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _array(data: bytes) -> npt.NDArray[np.void] | None:
-    if not data:
-        return None
-    array: npt.NDArray[np.void] = np.load(io.BytesIO(data), allow_pickle=False)
-    return array

@@ -162,12 +162,6 @@ class RunDirectory:
             with disk_errors_reported(target):
                 host.rename(target)
 
-    def take_table(self, shard: Path, name: str) -> None:
-        """Move a table of a shard's run directory here."""
-        target = self.metrics / f"{name}.parquet"
-        with disk_errors_reported(target):
-            (shard / METRICS / target.name).rename(target)
-
     def finish(self, status: str, *, digests: bool = True) -> None:
         """Say in the manifest how the run ended, with the digests by which it is compared with others.
 

@@ -1,8 +1,9 @@
 """The packet-level boundary: datagrams of hot hosts become events of identities, and the other way round.
 
 A hot program cannot tell an identity from a peer that runs the datagram protocol: addresses, ports, headers, ids,
-publish times, hops and payloads are what such a peer would send. One gossip socket per hot host is known: the port of
-its first datagram. Payload bytes are kept once per message, and only where they are not those that the id stands for.
+publish times, hops and payloads are what such a peer would send. An identity knows one gossip socket of a hot host:
+the port of its first datagram. Payload bytes are kept once per message, and only where they are not those that the id
+stands for.
 """
 
 from collections import Counter
@@ -33,6 +34,7 @@ from cold.state_kernels import (
     KIND_MASK,
     MESSAGE,
     MOST_HOPS,
+    NO_SLOT,
     OUT_COUNT,
     PRUNE,
     SLOT_MASK,
@@ -57,6 +59,8 @@ class Boundary:
         Topic numbers, by topic index.
     seen_ttl_ns
         A message older than this is refused.
+    heartbeat_ns
+        Between two heartbeats of an identity.
     """
 
     def __init__(
@@ -65,14 +69,16 @@ class Boundary:
         port: npt.NDArray[np.uint16],
         topics: list[int],
         seen_ttl_ns: int,
+        heartbeat_ns: int,
     ) -> None:
         self._directory = directory
         self._address = directory.address.copy()
         self._port = port
-        self._hot_port = np.zeros(directory.hot_count, dtype=np.uint16)
+        self._socket: dict[int, int] = {}
         self._topic_number = np.array(topics, dtype=np.int64)
         self._topic_index = {number: index for index, number in enumerate(topics)}
         self._seen_ttl_ns = seen_ttl_ns
+        self._heartbeat_ns = heartbeat_ns
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
@@ -103,22 +109,20 @@ class Boundary:
             if topic is None:
                 self.dropped["unknown_topic"] += 1
                 continue
-            if self._hot_port[source] not in (0, port):
-                self.dropped["second_port"] += 1
-                continue
-            self._hot_port[source] = port
             time = int(batch.deliver_time[row])
             ends = int(batch.destination[row]) << 32 | source
+            if self._socket.setdefault(ends, port) != port:
+                self.dropped["second_port"] += 1
+                continue
             datagram = (int(batch.source_event[row]) & WORD) << AUXILIARY_SHIFT
             if kind in (IHAVE, IWANT):
                 ids = np.frombuffer(payload[body : body + 8 * count].tobytes(), dtype=">u8").tolist()
                 for message_id in sorted(set(ids)):
+                    slot = NO_SLOT
                     if kind == IHAVE or messages.is_known(message_id):
                         state, slot = messages.reserve(state, message_id, topic, now, time)
-                    else:
-                        self.dropped["iwant_of_unknown_id"] += 1
-                        continue
-                    state.last_reference[slot] = max(int(state.last_reference[slot]), time)
+                        # What an identity has asked for is remembered until its next heartbeat.
+                        state.last_reference[slot] = max(int(state.last_reference[slot]), time + self._heartbeat_ns)
                     records.append((time, ends, datagram | slot << SLOT_SHIFT | (IHAVE_ID if kind == IHAVE else IWANT)))
             elif kind == MESSAGE:
                 state, slot = self._take_message(payload, body, topic, time, messages, state, now)
@@ -152,10 +156,8 @@ class Boundary:
         state, slot = messages.reserve(state, message_id, topic, now, time)
         if not messages.is_published(slot):
             origin = self._directory.id_of_address(origin_address)
-            messages.describe(state, slot, publish_time, origin, origin_address, size)
-            state.topic_slots[:, slot >> 6] &= np.uint64(~(1 << (slot & 63)) & 0xFFFFFFFFFFFFFFFF)
-            state.topic_slots[topic, slot >> 6] |= np.uint64(1 << (slot & 63))
-            state.message_topic[slot] = topic
+            messages.describe(state, slot, topic, publish_time, origin, origin_address, size)
+            messages.note_fresh(slot)
             carried = payload[body + MESSAGE_HEADER : body + MESSAGE_HEADER + size]
             if not follows_formula(uint64(message_id), carried):
                 messages.payload[slot] = carried.tobytes()
@@ -175,13 +177,15 @@ class Boundary:
         offset = np.zeros(count + 1, dtype=np.int64)
         np.cumsum(packet_sizes(out, state.message_size), out=offset[1:])
         data = np.zeros(int(offset[-1]), dtype=np.uint8)
+        sockets = out[:, 1] << 32 | out[:, 1] >> 32
+        ports = np.array([self._socket[ends] for ends in sockets.tolist()], dtype=np.uint16)
         write_packets(
             out,
             state.out_ids,
             offset,
             self._address,
             self._port,
-            self._hot_port,
+            ports,
             self._directory.hot_count,
             self._topic_number,
             state.message_id,

@@ -187,7 +187,7 @@ def write_packets(
     message_size: Int64Array,
     data: UInt8Array,
 ) -> None:
-    """Write the packets of the records `out` into `data`, packet i from ``offset[i]`` on.
+    """Write the packets of the records `out` into `data`, packet i from ``offset[i]`` on, to the port ``hot_port[i]``.
 
     `message_publish_time` is in Unix nanoseconds. Payloads are those that the ids stand for; the caller puts others in
     their place. The UDP checksum is 0: not computed (RFC 768).
@@ -215,7 +215,7 @@ def write_packets(
 
         udp = at + IP_HEADER
         _put(data, udp, 2, int64(port[source - hot_count]))
-        _put(data, udp + 2, 2, int64(hot_port[peer]))
+        _put(data, udp + 2, 2, int64(hot_port[index]))
         _put(data, udp + 4, 2, size - IP_HEADER)
         _put(data, udp + 6, 2, 0)
 

@@ -9,12 +9,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bridge.batch import EventBatch
+from bridge.batch import EventBatch, EventKind
 from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
+from cold.exchange import Exchange
 from cold.gossip_kernels import execute, note_needs, room_for
 from cold.jit import uint64
 from cold.messages import MessageTable, aligned_zeros
@@ -22,12 +23,14 @@ from cold.overlay import Overlay, build_overlay
 from cold.population import heartbeat_phases, link_rates, ports
 from cold.publications import PublicationPlan
 from cold.reference import by_reference
+from cold.results import TailResults, message_table
 from cold.section import ColdSection
 from cold.state_kernels import (
     BACKOFF_COUNT,
     CACHE_LINE,
     CHUNK,
     COUNTER_NAMES,
+    CROSSING_COUNT,
     CURSORS,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -65,7 +68,7 @@ _MOST_BUCKETS = 4096
 _MOST_TOPICS = 64
 #: The events of a step should fit the second cache while they are sorted: so many identities take shorter steps.
 _MANY = 250_000
-_EVENT_ARRAYS = ("pool", "chunk_next", "due", "spare", "pending", "out", "out_ids")
+_EVENT_ARRAYS = ("pool", "chunk_next", "due", "spare", "pending", "out", "out_ids", "crossing")
 
 
 class ColdEngine:
@@ -105,9 +108,10 @@ class ColdEngine:
         cuts: npt.NDArray[np.int64] | None = None,
         shard: int = 0,
     ) -> None:
-        if owned is not None and owned != range(directory.hot_count, directory.total_count):
-            where = f"shard {shard} of {1 if cuts is None else len(cuts) - 1}"
-            raise InternalError(f"a cold engine for {owned} only: identities cannot be divided yet", where=where)
+        everybody = range(directory.hot_count, directory.total_count)
+        owned = everybody if owned is None else owned
+        cuts = np.array([everybody.start, everybody.stop], dtype=np.int64) if cuts is None else cuts.astype(np.int64)
+        _check_cuts(everybody, owned, cuts, shard)
         if paths.min_latency_ns < 1:
             raise InternalError(f"the smallest latency is {paths.min_latency_ns} ns", where="cold engine")
         if any(isinstance(topic, TopicGroup) and topic.is_partial for topic in section.topics):
@@ -115,30 +119,35 @@ class ColdEngine:
         if len(section.topic_numbers) > _MOST_TOPICS:
             raise UserError(f"exact gossip has at most {_MOST_TOPICS} topics", where="cold.topics")
         gossip = section.gossip
-        self._hot_count = directory.hot_count
-        self._identities = directory.total_count - directory.hot_count
+        self._owned = owned
+        self._identities = len(owned)
         self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
         self._now = 0
         self._topics = section.topic_numbers
-        self._messages = MessageTable(self._topics, gossip.seen_ttl)
-        self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl)
+        self._messages = MessageTable(self._topics, gossip.seen_ttl, owned.start, shard, np.diff(cuts) > 0)
+        self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl, gossip.heartbeat)
+        self._exchange = Exchange(cuts, shard, len(self._topics), directory.total_count)
+        self._is_divided = len(owned) < len(everybody)
+        self._fingerprint = 0
 
         bucket_shift, buckets = _calendar_shape(paths, self._identities)
         self._longest_step = min(paths.min_latency_ns, gossip.heartbeat, 1 << bucket_shift)
         overlay = build_overlay(
             seed,
-            self._hot_count,
-            self._identities,
-            min(section.overlay.degree, self._identities - 1),
+            directory.hot_count,
+            len(everybody),
+            min(section.overlay.degree, len(everybody) - 1),
             len(self._topics),
             gossip.d,
             gossip.d_high,
-        )
+        ).rows(owned.start - everybody.start, owned.stop - everybody.start)
         row_lengths = np.diff(overlay.row_start)
         parameters = Parameters(
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
-            hot_count=self._hot_count,
+            hot_count=directory.hot_count,
+            first_id=owned.start,
+            rows=len(owned),
             topics=len(self._topics),
             d=gossip.d,
             d_low=gossip.d_low,
@@ -151,20 +160,21 @@ class ColdEngine:
             flood_publish=int(gossip.flood_publish),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
-            largest_row=int(row_lengths.max()) + self._hot_count,
+            largest_row=int(row_lengths.max()) + directory.hot_count,
             digit_bits=((self._identities - 1).bit_length() + 1) // 2,
             first_member=RECENT + gossip.mcache_gossip,
         )
         self._parameters = by_reference(parameters)
         self._bucket_shift, self._first_member = bucket_shift, parameters.first_member
         n = self._identities
-        phase = heartbeat_phases(seed, self._hot_count, n, gossip.heartbeat)
+        phase = heartbeat_phases(seed, owned.start, n, gossip.heartbeat)
         identity_of_rank = np.argsort(phase, kind="stable").astype(np.int32)
         cursor = np.zeros(CURSORS, dtype=np.int64)
         cursor[FREE_HEAD] = 0
         cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "node": directory.node.astype(np.uint16),
+            "cuts": cuts,
             "latency": paths.latency_ns.astype(np.int64),
             "loss": paths.loss.astype(np.float64),
             "validation_delay": gossip.validation_delay.table(),
@@ -179,7 +189,7 @@ class ColdEngine:
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
-            **MessageTable.arrays(n, len(self._topics)),
+            **MessageTable.arrays(n, len(self._topics), len(cuts) - 1),
             "pool": np.zeros((_CHUNKS_AT_FIRST * CHUNK, 3), dtype=np.int64),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
             "bucket_head": np.full(buckets, -1, dtype=np.int32),
@@ -189,15 +199,16 @@ class ColdEngine:
             "spare": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "pending": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "digits": np.zeros((2, (1 << parameters.digit_bits) + 1), dtype=np.int32),
-            "scratch": np.zeros(int(row_lengths.max()) + self._hot_count + gossip.d_lazy, dtype=np.uint32),
+            "scratch": np.zeros(int(row_lengths.max()) + directory.hot_count + gossip.d_lazy, dtype=np.uint32),
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
+            "crossing": np.zeros((_OUT_AT_FIRST, 3), dtype=np.int64),
             "cursor": cursor,
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
         }
         identity = arrays["identity"]
-        identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[self._hot_count :])
-        identity[:, UPLINK_RATE] = link_rates(directory.uplink_bps[self._hot_count :])
+        identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[owned.start : owned.stop])
+        identity[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
         identity[:, PHASE] = phase
         identity[identity_of_rank, RANK] = np.arange(n)
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
@@ -210,7 +221,7 @@ class ColdEngine:
         return self._next
 
     def run_until(self, window_end: int) -> EventBatch:
-        """Execute the events before `window_end`; return the packets for hot hosts."""
+        """Execute the events before `window_end`; return the packets for hot hosts, and blocks for other shards."""
         if self._next >= window_end:
             self._now = max(self._now, window_end)
             return EventBatch.empty()
@@ -225,15 +236,25 @@ class ColdEngine:
         batch = self._boundary.encode(self._messages, self._state, window_end)
         self._state.cursor[OUT_COUNT] = 0
         self._state.cursor[OUT_IDS_COUNT] = 0
-        return batch
+        if len(batch):
+            self._fingerprint += batch.fingerprint()
+        if not self._is_divided:
+            return batch
+        blocks = self._exchange.encode(self._messages, self._state, window_end)
+        self._state.cursor[CROSSING_COUNT] = 0
+        return EventBatch.concatenate([batch, blocks])
 
     def deliver(self, batch: EventBatch) -> None:
-        """Take packets that hot hosts sent to identities."""
-        if not len(batch):
-            return
-        state, records = self._boundary.decode(batch, self._messages, self._state, self._now)
-        self._replace_state(state)
-        self._insert(records)
+        """Take packets that hot hosts sent to identities, and blocks of other shards."""
+        is_block = batch.kind == EventKind.TAIL
+        for part, decode in (
+            (batch.select(~is_block), self._boundary.decode),
+            (batch.select(is_block), self._exchange.decode),
+        ):
+            if len(part):
+                state, records = decode(part, self._messages, self._state, self._now)
+                self._replace_state(state)
+                self._insert(records)
 
     def close(self) -> None:
         """Nothing to release but memory."""
@@ -243,21 +264,25 @@ class ColdEngine:
         counters = self.counters()
         return counters["edge_events"] + counters["heartbeats"] + counters["published"] + counters["forwards"]
 
+    def event_fingerprint(self) -> int:
+        """Sum of the fingerprints of all packets for hot hosts, modulo 2**64: blocks depend on the partition."""
+        return self._fingerprint & (2**64 - 1)
+
     def counters(self) -> dict[str, int]:
         """Totals since the start, by the names in `cold.state_kernels.COUNTER_NAMES`."""
         return {name: int(value) for name, value in zip(COUNTER_NAMES, self._state.counters.tolist(), strict=True)}
 
-    def message_table(self) -> npt.NDArray[np.void]:
-        """How far each message has spread: one row per message, see `cold.messages.TABLE_TYPE`.
+    def partial_results(self) -> TailResults:
+        """What became of each message at the identities of this shard; `cold.results.merge` puts shards together."""
+        return self._messages.results(self._state)
 
-        Quantiles are of the delay from publication to the first receipt, over the identities that got the message;
-        the publisher itself does not count.
-        """
-        return self._messages.table(self._state)
+    def message_table(self) -> npt.NDArray[np.void]:
+        """How far each message has spread on this shard: one row per message, see `cold.results.TABLE_TYPE`."""
+        return message_table(self.partial_results())
 
     def arrival_digest(self) -> bytes:
-        """SHA-256 over the first arrival of every message at every identity."""
-        return self._messages.digest(self._state)
+        """Sums of two hashes of every first arrival at an identity of this shard: 16 bytes, see ``docs/models.md``."""
+        return self.partial_results().digest.astype(">u8").tobytes()
 
     def mesh_degrees(self) -> npt.NDArray[np.uint8]:
         """Size of each identity's mesh, hot members included: uint8[topics, identities]."""
@@ -285,9 +310,9 @@ class ColdEngine:
             "boundary": {
                 "packets_from_hot": self._boundary.received,
                 "packets_to_hot": self._boundary.sent,
-                "dropped": dict(sorted(self._boundary.dropped.items())),
+                "dropped": dict(sorted((self._boundary.dropped + self._exchange.dropped).items())),
             },
-            "messages": len(self.message_table()),
+            "messages": self._messages.count(),
             "bytes_per_identity": round(identity_bytes / self._identities, 1),
             "event_bytes": event_bytes,
         }
@@ -312,9 +337,10 @@ class ColdEngine:
         ):
             state, slot = self._messages.reserve(self._state, message_id, topic, self._now, time)
             self._replace_state(state)
-            self._messages.describe(self._state, slot, time, origin, message_id >> 32, size)
-            records.append((time, origin << 32 | origin, slot << SLOT_SHIFT | PUBLISH))
-        self._insert(np.array(records, dtype=np.int64))
+            self._messages.describe(self._state, slot, topic, time, origin, message_id >> 32, size)
+            if origin in self._owned:
+                records.append((time, origin << 32 | origin, slot << SLOT_SHIFT | PUBLISH))
+        self._insert(np.array(records, dtype=np.int64).reshape(-1, 3))
 
     def _insert(self, records: npt.NDArray[np.int64]) -> None:
         if not len(records):
@@ -368,6 +394,7 @@ class ColdEngine:
             state._replace(
                 out=_with_room(state.out, int(state.cursor[OUT_COUNT]), records),
                 out_ids=_with_room(state.out_ids, int(state.cursor[OUT_IDS_COUNT]), ids),
+                crossing=_with_room(state.crossing, int(state.cursor[CROSSING_COUNT]), records + ids),
                 link=_with_room(state.link, int(state.cursor[LINK_COUNT]), events),
                 backoff=_with_room(state.backoff, int(state.cursor[BACKOFF_COUNT]), events),
             )
@@ -398,6 +425,20 @@ def _mesh_rows(overlay: Overlay, first_member: int) -> npt.NDArray[np.uint32]:
     rows[:, :, MESH_COUNT] = overlay.mesh_count
     rows[:, :, first_member : first_member + room] = overlay.mesh
     return rows
+
+
+def _check_cuts(everybody: range, owned: range, cuts: npt.NDArray[np.int64], shard: int) -> None:
+    whole = cuts.ndim == 1 and len(cuts) > 1 and cuts[0] == everybody.start and cuts[-1] == everybody.stop
+    if not whole or bool(np.any(np.diff(cuts) < 0)) or not 0 <= shard < len(cuts) - 1:
+        raise InternalError(
+            f"cuts {cuts.tolist()} and shard {shard}: cuts must ascend from {everybody.start} to {everybody.stop}",
+            where="cold engine",
+        )
+    if not owned or owned != range(int(cuts[shard]), int(cuts[shard + 1])):
+        raise InternalError(
+            f"{owned} of shard {shard} must be the range from {cuts[shard]} to {cuts[shard + 1]}, and not empty",
+            where="cold engine",
+        )
 
 
 def _calendar_shape(paths: PathTable, identities: int) -> tuple[int, int]:

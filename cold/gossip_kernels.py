@@ -25,6 +25,7 @@ from cold.state_kernels import (
     CHUNK,
     CONTROL_RECEIVED,
     CONTROL_SENT,
+    CROSSING_COUNT,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -55,6 +56,7 @@ from cold.state_kernels import (
     MESSAGES_SENT,
     MOST_HOPS,
     NEVER,
+    NO_SLOT,
     OUT_COUNT,
     OUT_IDS_COUNT,
     PACKETS,
@@ -70,17 +72,21 @@ from cold.state_kernels import (
     SEEN,
     SLOT_MASK,
     SLOT_SHIFT,
+    SPARED,
     UPLINK_FREE,
     UPLINK_RATE,
     WORD,
     Parameters,
     State,
+    cross,
     is_needed,
+    is_own,
     lowest_bit,
     precedes,
     push,
     put_last_in_order,
     set_needed,
+    shard_of,
 )
 
 # Plain integers: numba takes no members of an IntEnum from a global.
@@ -155,7 +161,7 @@ def validation_delay(state: State, parameters: Parameters, identity: int, slot: 
     """How long an identity takes to validate a message of others [ns]."""
     if state.validation_delay[0] < 0:
         return state.validation_delay[1]
-    words = draw_words(parameters, identity + parameters.hot_count, _VALIDATION, state.message_id[slot])
+    words = draw_words(parameters, identity + parameters.first_id, _VALIDATION, state.message_id[slot])
     return draw_value(state.validation_delay, 0, uint64(words[0]) | uint64(words[1]) << _WORD_BITS)
 
 
@@ -163,7 +169,7 @@ def validation_delay(state: State, parameters: Parameters, identity: int, slot: 
 def validated_at(state: State, parameters: Parameters, identity: int, slot: int) -> int:
     """When an identity that has seen the message may forward it [ns]: a function of its arrival, never stored."""
     arrival = state.arrival[slot, identity] >> ARRIVAL_SHIFT
-    if state.message_origin[slot] == identity + parameters.hot_count:
+    if state.message_origin[slot] == identity + parameters.first_id:
         return arrival
     return arrival + validation_delay(state, parameters, identity, slot)
 
@@ -217,7 +223,7 @@ def send(
     An IWANT (to anybody) or IHAVE (to a hot host) carries the slots ``state.wanted[first:last]``; a cold destination
     gets an event for each of an IWANT's ids.
     """
-    source = identity + parameters.hot_count
+    source = identity + parameters.first_id
     free = max(state.identity[identity, UPLINK_FREE], time) + (
         size * state.identity[identity, UPLINK_RATE] >> RATE_SHIFT
     )
@@ -241,11 +247,55 @@ def send(
         for position in range(first, last):
             wanted = int64(state.wanted[position])
             state.last_reference[wanted] = max(state.last_reference[wanted], arrival)
-            push(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
+            travel(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
+    elif kind == IHAVE and not is_own(parameters, peer):
+        send_list(state, parameters, time, arrival, identity, peer, slot, auxiliary, counter)
     else:
         if kind == MESSAGE:
             state.last_reference[slot] = max(state.last_reference[slot], arrival)
-        push(state, parameters, arrival, peer << 32 | source, auxiliary << AUXILIARY_SHIFT | what)
+        travel(state, parameters, arrival, peer << 32 | source, auxiliary << AUXILIARY_SHIFT | what)
+
+
+@kernel
+def travel(state: State, parameters: Parameters, arrival: int, ends: int, what: int) -> None:
+    """Make a packet an event of its cold destination."""
+    if is_own(parameters, ends >> 32):
+        push(state, parameters, arrival, ends, what)
+    else:
+        cross(state, arrival, ends, what)
+
+
+@kernel
+def send_list(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    arrival: int,
+    identity: int,
+    peer: int,
+    topic: int,
+    number: int,
+    counter: int,
+) -> None:
+    """Send an IHAVE, the packet `counter` of its source, to an identity of another shard.
+
+    That shard cannot look up what the sender has: it gets one record for each id, and only for messages that some of
+    its identities lack. Where there is none, the IHAVE has nothing to do but to be counted at its arrival.
+    """
+    ends = peer << 32 | (identity + parameters.first_id)
+    shard = shard_of(state, peer)
+    listed = 0
+    for word in range(state.missing.shape[2]):
+        left = state.missing[shard, topic, word] & uint64(state.identity[identity, SEEN + word])
+        while left != _ZERO:
+            slot = word * 64 + lowest_bit(left)
+            left &= left - _ONE
+            if is_recent(state, parameters, time, identity, slot, number):
+                state.last_reference[slot] = max(state.last_reference[slot], arrival)
+                cross(state, arrival, ends, (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID)
+                listed += 1
+    if listed == 0:
+        push(state, parameters, arrival, ends, SPARED)
 
 
 @kernel
@@ -416,7 +466,7 @@ def forward(
 
     The loop of `send`, with all that does not depend on the peer taken out of it.
     """
-    source = identity + parameters.hot_count
+    source = identity + parameters.first_id
     topic = int64(state.message_topic[slot])
     members = int64(state.mesh[topic, identity, MESH_COUNT])
     origin = state.message_origin[slot]
@@ -449,7 +499,7 @@ def forward(
                 send_out(state, arrival, peer << 32 | source, (counter + sent) << 32, what, 0)
             else:
                 latest = max(latest, arrival)
-                push(state, parameters, arrival, peer << 32 | source, what)
+                travel(state, parameters, arrival, peer << 32 | source, what)
         sent += 1
     state.last_reference[slot] = latest
     state.identity[identity, UPLINK_FREE] = free
@@ -484,7 +534,7 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
         forward(state, parameters, time, identity, slot, -1, 0)
         return
     count = count_peers(state, identity, topic)
-    words = draw_words(parameters, identity + parameters.hot_count, _FORWARD, state.message_id[slot])
+    words = draw_words(parameters, identity + parameters.first_id, _FORWARD, state.message_id[slot])
     first = int64(words[0]) * count >> 32
     size = MESSAGE_BYTES + state.message_size[slot]
     for turn in range(count):
@@ -505,7 +555,7 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
     missing = min(parameters.d - int64(state.mesh[topic, identity, MESH_COUNT]), candidates)
     for turn in range(missing):
         words = draw_words(
-            parameters, identity + parameters.hot_count, _GRAFT_PEERS, heartbeat << 24 | topic << 16 | turn
+            parameters, identity + parameters.first_id, _GRAFT_PEERS, heartbeat << 24 | topic << 16 | turn
         )
         pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
         peer = int64(state.scratch[pick])
@@ -531,7 +581,7 @@ def choose_gossip_peers(state: State, parameters: Parameters, identity: int, top
     block = 0
     while True:
         words = draw_words(
-            parameters, identity + parameters.hot_count, _GOSSIP_PEERS, heartbeat << 24 | topic << 16 | block
+            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 24 | topic << 16 | block
         )
         block += 1
         for word in words:
@@ -586,12 +636,21 @@ def list_recent(state: State, parameters: Parameters, time: int, identity: int, 
         while left != _ZERO:
             slot = word * 64 + lowest_bit(left)
             left &= left - _ONE
-            cached_at = validated_at(state, parameters, identity, slot)
-            cached = next_heartbeat(parameters, state.identity[identity, PHASE], cached_at)
-            if cached_at <= time and number - cached < parameters.mcache_gossip:
+            if is_recent(state, parameters, time, identity, slot, number):
                 state.wanted[count] = slot
                 count += 1
     return count
+
+
+@kernel
+def is_recent(state: State, parameters: Parameters, time: int, identity: int, slot: int, number: int) -> bool:
+    """Whether the identity, which has the message, put it into its cache in the last intervals before `number`.
+
+    `number` is that of its heartbeat at `time`.
+    """
+    cached_at = validated_at(state, parameters, identity, slot)
+    cached = next_heartbeat(parameters, state.identity[identity, PHASE], cached_at)
+    return cached_at <= time and number - cached < parameters.mcache_gossip
 
 
 @kernel
@@ -616,7 +675,7 @@ def receive_ihave(
     state: State, parameters: Parameters, time: int, identity: int, sender: int, topic: int, number: int
 ) -> None:
     """Take a cold peer's IHAVE: what it had cached at its heartbeat `number`, and this identity has not seen."""
-    other = sender - parameters.hot_count
+    other = sender - parameters.first_id
     phase = state.identity[other, PHASE]
     sent_at = phase + number * parameters.heartbeat_ns
     count = 0
@@ -643,14 +702,14 @@ def receive_ihave(
 def answer_iwant(state: State, parameters: Parameters, time: int, identity: int, sender: int, slot: int) -> None:
     """Send the message, if it is still in the message cache."""
     state.counters[IWANT_RECEIVED] += 1
-    if has_copy(state, identity, slot) and time < state.message_expiry[slot]:
+    if slot != NO_SLOT and has_copy(state, identity, slot) and time < state.message_expiry[slot]:
         cached_at = validated_at(state, parameters, identity, slot)
         if cached_at < time:
             phase = state.identity[identity, PHASE]
             age = next_heartbeat(parameters, phase, time) - next_heartbeat(parameters, phase, cached_at)
             if age < parameters.mcache_length:
                 hops = state.arrival[slot, identity] & MOST_HOPS
-                if state.message_origin[slot] != identity + parameters.hot_count:
+                if state.message_origin[slot] != identity + parameters.first_id:
                     hops = min(hops + 1, MOST_HOPS)
                 size = MESSAGE_BYTES + state.message_size[slot]
                 send(state, parameters, time, identity, sender, size, MESSAGE, slot, hops, 0, 0, 0)
@@ -739,6 +798,7 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
         state.cursor[FREE_COUNT] >= chunks
         and state.cursor[OUT_COUNT] + records <= len(state.out)
         and state.cursor[OUT_IDS_COUNT] + ids <= len(state.out_ids)
+        and state.cursor[CROSSING_COUNT] + records + ids <= len(state.crossing)
         and state.cursor[LINK_COUNT] + events <= len(state.link)
         and state.cursor[BACKOFF_COUNT] + events <= len(state.backoff)
     )
@@ -778,20 +838,20 @@ def receive_alone(state: State, parameters: Parameters, index: int, identity: in
         forward(state, parameters, ready, identity, slot, ends & WORD, min(hops + 1, MOST_HOPS))
     elif ready < NEVER:
         following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
-        push(state, parameters, ready, (identity + parameters.hot_count) << 32 | ends & WORD, following)
+        push(state, parameters, ready, (identity + parameters.first_id) << 32 | ends & WORD, following)
 
 
 @kernel
 def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     """Have the processor fetch what the event at `position` of `due` will touch for certain."""
     ends, what = state.due[position, 1], state.due[position, 2]
-    identity = (ends >> 32) - parameters.hot_count
+    identity = (ends >> 32) - parameters.first_id
     prefetch(state.identity, identity * state.identity.shape[1])
     kind = what & KIND_MASK
     if kind == FORWARD:
         look_at_mesh(state, identity, (what >> SLOT_SHIFT) & SLOT_MASK)
     elif kind == IHAVE:
-        prefetch(state.identity, ((ends & WORD) - parameters.hot_count) * state.identity.shape[1])
+        prefetch(state.identity, ((ends & WORD) - parameters.first_id) * state.identity.shape[1])
     elif kind == BEAT:
         prefetch(state.mesh, identity * state.mesh.shape[2])
         prefetch(state.row_start, identity)
@@ -801,7 +861,7 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
 def look_ahead(state: State, parameters: Parameters, position: int) -> None:
     """Have the processor fetch what the event at `position` of `due` will touch as things are."""
     what = state.due[position, 2]
-    identity = (state.due[position, 1] >> 32) - parameters.hot_count
+    identity = (state.due[position, 1] >> 32) - parameters.first_id
     kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
     if kind == MESSAGE:
         if not has_copy(state, identity, slot):
@@ -826,7 +886,7 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
     Returns 0 when all are done. Otherwise the number of events of the identity that comes next: there is no room for
     what they may cause. Call again with larger arrays.
     """
-    hot_count = parameters.hot_count
+    first_id = parameters.first_id
     turn = start - start % parameters.heartbeat_ns
     due_count = state.cursor[DUE_COUNT]
     last = state.cursor[POSITION]
@@ -845,7 +905,7 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
             look_ahead(state, parameters, ahead)
 
         # The mask tells the compiler that it is not negative.
-        identity = (here - hot_count) & WORD
+        identity = (here - first_id) & WORD
         beat = turn + state.identity[identity, PHASE]
         if beat < start:
             beat += parameters.heartbeat_ns

@@ -3,13 +3,42 @@
 import numpy as np
 import numpy.typing as npt
 
-from cold.jit import int64, kernel
+from cold.jit import int64, kernel, uint64
+from cold.results import EXACT, SUB_BITS
 from cold.state_kernels import ARRIVAL_SHIFT, SEEN, Int64Array, UInt64Array
+
+_GOLDEN = uint64(0x9E3779B97F4A7C15)
+_HALF = uint64(32)
+_SECOND = uint64(0xD1B54A32D192ED03)
 
 
 @kernel
-def first_arrivals(identity: Int64Array, slot: int, arrival: Int64Array) -> Int64Array:
-    """Time of a message's first arrival at each identity, -1 where it did not come: int64[N], ns.
+def mixed(state: int, word: int) -> int:
+    """Take one 64-bit word into the hash of an arrival, see ``docs/models.md``."""
+    state = (state ^ word) * _GOLDEN
+    return state ^ (state >> _HALF)
+
+
+@kernel
+def delay_bucket(delay: int) -> int:
+    """Bucket of a delay [ns, 0 or more] in the histogram of `cold.results`."""
+    shift = 0
+    while delay >> shift >= EXACT:
+        shift += 1
+    return (shift << SUB_BITS) + (delay >> shift)
+
+
+@kernel
+def spread(
+    identity: Int64Array,
+    slot: int,
+    arrival: Int64Array,
+    message_id: int,
+    first_id: int,
+    origin: int,
+    publish_time: int,
+) -> tuple[Int64Array, int, int, int]:
+    """What became of a message at the identities of a shard.
 
     Parameters
     ----------
@@ -19,15 +48,40 @@ def first_arrivals(identity: Int64Array, slot: int, arrival: Int64Array) -> Int6
         The message.
     arrival
         int64[N]: its row of `State.arrival`.
+    message_id
+        uint64.
+    first_id
+        HostId of the first identity.
+    origin
+        HostId of the publisher; it got the message from nobody.
+    publish_time
+        ns.
+
+    Returns
+    -------
+    counts
+        int64[buckets]: histogram of the delays.
+    longest
+        The largest delay, -1 if there is none [ns].
+    first, second
+        Sums of two hashes of each arrival, modulo 2**64; the publisher's own counts.
     """
-    times = np.empty(len(identity), dtype=np.int64)
     column = SEEN + (slot >> 6)
+    longest = int64(-1)
+    first, second = uint64(0), uint64(0)
+    message = mixed(uint64(0), uint64(message_id))
     for index in range(len(identity)):
         if identity[index, column] >> (slot & 63) & 1 != 0:
-            times[index] = arrival[index] >> ARRIVAL_SHIFT
-        else:
-            times[index] = -1
-    return times
+            hashed = mixed(mixed(message, uint64(first_id + index)), uint64(arrival[index]))
+            first += hashed
+            second += mixed(hashed, _SECOND)
+            if first_id + index != origin:
+                longest = max(longest, (arrival[index] >> ARRIVAL_SHIFT) - publish_time)
+    counts = np.zeros(delay_bucket(max(longest, 0)) + 1, dtype=np.int64)
+    for index in range(len(identity)):
+        if identity[index, column] >> (slot & 63) & 1 != 0 and first_id + index != origin:
+            counts[delay_bucket((arrival[index] >> ARRIVAL_SHIFT) - publish_time)] += 1
+    return counts, longest, first, second
 
 
 @kernel

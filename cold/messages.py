@@ -5,9 +5,11 @@ A message has a slot from when it enters the tail until no event refers to it an
 known of it as a whole: that is enough to answer whatever hot hosts may still say about it. So when a slot is freed
 cannot be seen from outside: nobody asks for the message, copies are duplicates until its time to live ends, and a
 request comes too late for the message cache, for as long as which there was a reference to it.
+
+Every shard of a tail has slots of its own. A message has one on each shard that has heard of it, until the identities
+of all shards have it: a shard tells the others when its own do, after what these have asked for has been sent.
 """
 
-import hashlib
 import mmap
 from typing import Any, Final, NamedTuple
 
@@ -15,38 +17,35 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import UserError
-from cold.message_kernels import first_arrivals, forget
+from cold.message_kernels import forget, spread
+from cold.results import SPREAD_TYPE, TailResults
 from cold.state_kernels import NEVER, SEEN, SLOT_MASK, State
 
-#: What `MessageTable.table` returns: one row per message, by (publish time, id). Delays are ns; -1 where nobody got it.
-TABLE_TYPE: Final = np.dtype(
-    [
-        ("id", np.uint64),
-        ("origin", np.int64),
-        ("origin_address", np.uint32),
-        ("topic", np.int64),
-        ("size", np.int64),
-        ("publish_time_ns", np.int64),
-        ("delivered", np.int64),
-        ("p50_ns", np.int64),
-        ("p95_ns", np.int64),
-        ("p99_ns", np.int64),
-        ("max_ns", np.int64),
-    ]
-)
 _SLOTS_AT_FIRST: Final = 64
 #: Slots are looked through for some to free when as many are in use, and then when a share more are.
 _FEW: Final = 16
+_MASK: Final = 2**64 - 1
 
 
-class _Description(NamedTuple):
+class Description(NamedTuple):
     """What a message's publisher says about it."""
 
     topic: int
+    """Index of the topic."""
     publish_time: int
+    """ns."""
     origin: int
+    """HostId, or -1 if unknown."""
     origin_address: int
     size: int
+
+
+class _Spread(NamedTuple):
+    """What became of a message on this shard: a row of `SPREAD_TYPE`, and the histogram of its delays."""
+
+    row: tuple[int, ...]
+    bucket: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int64]
 
 
 class MessageTable:
@@ -63,28 +62,57 @@ class MessageTable:
     origin_address : uint32[S]
     payload : dict of int to bytes
         By slot: payloads that are not those that the ids stand for.
+    payload_told : dict of int to set of int
+        By slot: the shards that have been sent its payload.
+    untold : list of set of int
+        By shard: slots of messages from hot hosts that it has not been told of.
+    incomplete : list of set of int
+        By shard: slots of messages that it has not been told to be complete here.
     most_alive : int
         The most slots in use at once so far.
+
+    Parameters
+    ----------
+    topics
+        Topic numbers, by topic index.
+    seen_ttl_ns
+        How long copies of a message are taken after its publication.
+    first_id
+        HostId of the first identity of this shard.
+    shard
+        This shard.
+    present
+        Which shards have identities: bool[shards].
     """
 
-    def __init__(self, topics: list[int], seen_ttl_ns: int) -> None:
+    def __init__(
+        self, topics: list[int], seen_ttl_ns: int, first_id: int, shard: int, present: npt.NDArray[np.bool_]
+    ) -> None:
         self.slot_of: dict[int, int] = {}
         self.publish_time = np.zeros(_SLOTS_AT_FIRST, dtype=np.int64)
         self.origin_address = np.zeros(_SLOTS_AT_FIRST, dtype=np.uint32)
         self.payload: dict[int, bytes] = {}
+        self.payload_told: dict[int, set[int]] = {}
+        self._others = [other for other in np.flatnonzero(present).tolist() if other != shard]
+        self.untold: list[set[int]] = [set() for _ in present]
+        self.incomplete: list[set[int]] = [set() for _ in present]
+        self._is_complete = np.zeros(_SLOTS_AT_FIRST, dtype=np.uint8)
         self.most_alive = 0
+        self._first_id = first_id
+        self._absent = (~present).astype(np.uint8)
         self._published = np.zeros(_SLOTS_AT_FIRST, dtype=np.bool_)
         self._release = np.zeros(_SLOTS_AT_FIRST, dtype=np.int64)
         self._free = list(range(_SLOTS_AT_FIRST - 1, -1, -1))
         self._topics = topics
         self._seen_ttl_ns = seen_ttl_ns
-        self._finished: list[tuple[tuple[int | float, ...], bytes]] = []
-        self._past: dict[int, _Description] = {}
+        self._finished: list[_Spread] = []
+        self._digest = (0, 0)
+        self._past: dict[int, Description] = {}
         self._returned: set[int] = set()
         self._enough = _FEW
 
     @staticmethod
-    def arrays(identities: int, topics: int) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(identities: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
         """The arrays of `State` that have rows or bits per slot, for the first slots."""
         slots, words = _SLOTS_AT_FIRST, _SLOTS_AT_FIRST // 64
         return {
@@ -97,6 +125,8 @@ class MessageTable:
             "wanted": np.zeros(slots, dtype=np.int32),
             "reached": np.zeros(slots, dtype=np.int64),
             "saturated": np.zeros(slots, dtype=np.uint8),
+            "complete": np.zeros((slots, shards), dtype=np.uint8),
+            "missing": np.zeros((shards, topics, words), dtype=np.uint64),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "open_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
@@ -148,17 +178,23 @@ class MessageTable:
         state.last_reference[slot] = time
         state.reached[slot] = 0
         state.saturated[slot] = 0
-        state.topic_slots[topic, slot >> 6] |= np.uint64(1 << (slot & 63))
+        self._is_complete[slot] = 0
+        state.complete[slot] = self._absent
+        self._set_topic(state, slot, topic)
         past = self._past.get(message_id)
         if past is not None:
             self._returned.add(slot)
-            state.message_topic[slot] = past.topic
             state.saturated[slot] = 1
-            self.describe(state, slot, past.publish_time, past.origin, past.origin_address, past.size)
+            self._is_complete[slot] = 1
+            state.complete[slot] = 1
+            self.describe(state, slot, *past)
         return state, slot
 
-    def describe(self, state: State, slot: int, publish_time: int, origin: int, origin_address: int, size: int) -> None:
-        """Record what a message's publisher said about it: times in ns of the simulation, `origin` -1 if unknown."""
+    def describe(
+        self, state: State, slot: int, topic: int, publish_time: int, origin: int, origin_address: int, size: int
+    ) -> None:
+        """Record what a message's publisher said about it, see `Description`."""
+        self._set_topic(state, slot, topic)
         self._published[slot] = True
         self.publish_time[slot] = publish_time
         self.origin_address[slot] = origin_address
@@ -176,75 +212,132 @@ class MessageTable:
             and int(state.message_size[slot]) == size
         )
 
-    def table(self, state: State) -> npt.NDArray[np.void]:
-        """The spread of every message so far, as `TABLE_TYPE`."""
-        return np.array([row for row, _ in self._all(state)], dtype=TABLE_TYPE)
+    def count(self) -> int:
+        """Number of messages that the tail has heard of."""
+        live = sum(bool(self._published[slot]) and slot not in self._returned for slot in self.slot_of.values())
+        return len(self._finished) + live
 
-    def digest(self, state: State) -> bytes:
-        """SHA-256 over the first arrival of every message at every identity."""
-        whole = hashlib.sha256()
-        for row, arrivals in self._all(state):
-            whole.update(f"{row[0]} {row[5]} {row[6]}\n".encode())
-            whole.update(arrivals)
-        return whole.digest()
+    def description(self, state: State, slot: int) -> Description:
+        """What is known of a described message."""
+        return Description(
+            int(state.message_topic[slot]),
+            int(self.publish_time[slot]),
+            int(state.message_origin[slot]),
+            int(self.origin_address[slot]),
+            int(state.message_size[slot]),
+        )
 
-    def _all(self, state: State) -> list[tuple[tuple[int | float, ...], bytes]]:
-        live = [
-            self._summarise(state, slot)
-            for slot in self.slot_of.values()
-            if self._published[slot] and slot not in self._returned
-        ]
-        return sorted([*self._finished, *live], key=lambda entry: (entry[0][5], entry[0][0]))
+    def is_returned(self, slot: int) -> bool:
+        """Whether the slot stands for a message whose spread is over: every copy of it is a duplicate."""
+        return slot in self._returned
 
-    def _summarise(self, state: State, slot: int) -> tuple[tuple[int | float, ...], bytes]:
-        arrivals = first_arrivals(state.identity, slot, state.arrival[slot])
-        got = arrivals >= 0
-        origin = int(state.message_origin[slot])
-        first_id = len(state.node) - len(got)
-        if origin >= first_id:
-            got[origin - first_id] = False
-        delays = arrivals[got] - self.publish_time[slot]
-        quantiles = [-1] * 4
-        if len(delays):
-            ranks = [(len(delays) * percent + 99) // 100 - 1 for percent in (50, 95, 99, 100)]
-            quantiles = np.partition(delays, ranks)[ranks].tolist()
+    def is_past(self, message_id: int) -> bool:
+        """Whether the message's spread on this shard is over, and its slot was freed."""
+        return message_id in self._past
+
+    def take_complete(self, state: State, shard: int, message_id: int) -> None:
+        """Note that every identity of another shard has a message."""
+        slot = self.slot_of.get(message_id)
+        if slot is not None:
+            state.complete[slot, shard] = 1
+            state.missing[shard, :, slot >> 6] &= ~np.uint64(1 << (slot & 63))
+
+    def note_complete(self, state: State) -> None:
+        """Note what messages all identities of this shard have, so that the others are told."""
+        slots = np.flatnonzero(state.saturated & ~self._is_complete).tolist()
+        self._is_complete[slots] = 1
+        for other in self._others:
+            self.incomplete[other].update(slots)
+
+    def note_fresh(self, slot: int) -> None:
+        """Note a message that a hot host has told of, so that the other shards are told."""
+        for other in self._others:
+            self.untold[other].add(slot)
+
+    def results(self, state: State) -> TailResults:
+        """The spread of every message so far on this shard, by (publish time, id), and the sums of all arrivals."""
+        digest = self._digest
+        live = []
+        for slot in self.slot_of.values():
+            if self._published[slot] and slot not in self._returned:
+                found, digest = self._summarise(state, slot, digest)
+                live.append(found)
+        every = sorted([*self._finished, *live], key=lambda entry: (entry.row[5], entry.row[0]))
+        ends = np.cumsum([0, *(len(entry.bucket) for entry in every)])
+        return TailResults(
+            np.array([entry.row for entry in every], dtype=SPREAD_TYPE),
+            ends.astype(np.int64),
+            np.concatenate([np.zeros(0, np.int32), *(entry.bucket for entry in every)]),
+            np.concatenate([np.zeros(0, np.int64), *(entry.counts for entry in every)]),
+            np.array(digest, dtype=np.uint64),
+        )
+
+    def _summarise(self, state: State, slot: int, digest: tuple[int, int]) -> tuple[_Spread, tuple[int, int]]:
+        topic, publish_time, origin, origin_address, size = self.description(state, slot)
+        counts, longest, first, second = spread(
+            state.identity,
+            slot,
+            state.arrival[slot],
+            state.message_id[slot],
+            self._first_id,
+            origin,
+            publish_time,
+        )
+        bucket = np.flatnonzero(counts)
+        count = counts[bucket]
         row = (
             int(state.message_id[slot]),
             origin,
-            int(self.origin_address[slot]),
-            self._topics[int(state.message_topic[slot])],
-            int(state.message_size[slot]),
-            int(self.publish_time[slot]),
-            len(delays),
-            *quantiles,
+            origin_address,
+            self._topics[topic],
+            size,
+            publish_time,
+            int(count.sum()),
+            int(longest),
         )
-        return row, hashlib.sha256(arrivals.astype(">i8").tobytes()).digest()
+        sums = ((digest[0] + int(first)) & _MASK, (digest[1] + int(second)) & _MASK)
+        return _Spread(row, bucket.astype(np.int32), count), sums
+
+    def _set_topic(self, state: State, slot: int, topic: int) -> None:
+        word, bit = slot >> 6, np.uint64(1 << (slot & 63))
+        state.message_topic[slot] = topic
+        state.topic_slots[:, word] &= ~bit
+        state.topic_slots[topic, word] |= bit
+        state.missing[:, :, word] &= ~bit
+        state.missing[state.complete[slot] == 0, topic, word] |= bit
+
+    def _is_everywhere(self, state: State, slot: int) -> bool:
+        """Whether all identities of all shards have the message, and the other shards have been told that ours do."""
+        if not state.saturated[slot] or not self._others:
+            return bool(state.saturated[slot])
+        told = self._is_complete[slot] and not any(slot in self.incomplete[other] for other in self._others)
+        return bool(told and state.complete[slot, self._others].all())
 
     def _recycle(self, state: State, now: int) -> None:
         gone = np.zeros(state.asked.shape[1], dtype=np.uint64)
         for message_id, slot in list(self.slot_of.items()):
-            is_over = state.saturated[slot] or int(self._release[slot]) < now
+            is_over = self._is_everywhere(state, slot) or int(self._release[slot]) < now
             if not is_over or int(state.last_reference[slot]) >= now:
                 continue
             if self._published[slot] and slot not in self._returned:
-                self._finished.append(self._summarise(state, slot))
-                self._past[message_id] = _Description(
-                    int(state.message_topic[slot]),
-                    int(self.publish_time[slot]),
-                    int(state.message_origin[slot]),
-                    int(self.origin_address[slot]),
-                    int(state.message_size[slot]),
-                )
+                finished, self._digest = self._summarise(state, slot, self._digest)
+                self._finished.append(finished)
+                self._past[message_id] = self.description(state, slot)
             self._returned.discard(slot)
             gone[slot >> 6] |= np.uint64(1 << (slot & 63))
             state.message_topic[slot] = -1
             self.payload.pop(slot, None)
+            self.payload_told.pop(slot, None)
+            for other in self._others:
+                self.untold[other].discard(slot)
+                self.incomplete[other].discard(slot)
             del self.slot_of[message_id]
             self._free.append(slot)
         if gone.any():
             forget(state.identity, state.asked, gone)
             state.topic_slots[:] &= ~gone
             state.open_slots[:] &= ~gone
+            state.missing[:] &= ~gone
         self._enough = max(_FEW, len(self.slot_of) * 5 // 4)
 
     def _grow(self, state: State) -> State:
@@ -252,15 +345,16 @@ class MessageTable:
         slots, words = len(state.message_id), state.asked.shape[1]
         if 2 * slots > SLOT_MASK + 1:
             raise UserError(f"more than {slots:,} messages are alive at once", hint="lower cold.gossip.seen_ttl")
-        for name in ("publish_time", "origin_address", "_published", "_release"):
+        for name in ("publish_time", "origin_address", "_published", "_release", "_is_complete"):
             setattr(self, name, _lengthened(getattr(self, name), 0, slots))
         self._free = list(range(2 * slots - 1, slots - 1, -1))
         rows = (
             *("message_id", "message_topic", "message_origin", "message_size", "message_expiry"),
-            *("last_reference", "reached", "saturated", "wanted", "arrival"),
+            *("last_reference", "reached", "saturated", "complete", "wanted", "arrival"),
         )
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, slots) for name in rows}
         grown |= {name: _lengthened(getattr(state, name), 1, words) for name in ("topic_slots", "open_slots", "asked")}
+        grown["missing"] = _lengthened(state.missing, 2, words)
         grown["identity"] = aligned_zeros(len(state.identity), SEEN + 2 * words)
         grown["identity"][:, : SEEN + words] = state.identity
         return state._replace(**grown)

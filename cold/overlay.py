@@ -28,6 +28,18 @@ class Overlay(NamedTuple):
     mesh_count: npt.NDArray[np.uint8]
     """uint8[topics, identities]."""
 
+    def rows(self, first: int, last: int) -> "Overlay":
+        """The rows of the identities from `first` to `last`, the first that is left out."""
+        if last - first == len(self.mesh_count[0]):
+            return self
+        start = self.row_start[first : last + 1]
+        return Overlay(
+            start - start[0],
+            self.neighbours[start[0] : start[-1]].copy(),
+            self.mesh[:, first:last],
+            self.mesh_count[:, first:last],
+        )
+
 
 def _cycle(seed: int, first_id: int, count: int, number: int) -> npt.NDArray[np.uint32]:
     draws = draw_keys(uint64(seed), first_id, count, int(ColdPurpose.OVERLAY), number)

@@ -10,6 +10,8 @@ the datagram that an IHAVE_ID came in. The slot of a message is its row in the m
 LEAVE and IHAVE it is the topic's index. Packets of one source with one time of arrival keep the order in which they
 were sent, because every step from `push` to `execute` is stable.
 
+A shard has rows for its own identities only. Records for identities of other shards leave by `State.crossing`.
+
 What an event touches lies together, against the rule that state is structure-of-arrays: that rule is for streaming,
 and events come to identities at random, so that each array costs a cache miss. A row of `identity` is what receiving
 touches, a row of `mesh` what forwarding touches besides; with the default parameters both are one cache line.
@@ -45,6 +47,8 @@ CACHE_LINE: Final = 64
 KIND_MASK: Final = 15
 SLOT_SHIFT: Final = 4
 SLOT_MASK: Final = 0xFFFFF
+#: In an IWANT: a message that nobody here has heard of.
+NO_SLOT: Final = SLOT_MASK
 HOPS_SHIFT: Final = 24
 MOST_HOPS: Final = 255
 AUXILIARY_SHIFT: Final = 32
@@ -90,6 +94,8 @@ FORWARD: Final = 9
 PUBLISH: Final = 10
 #: A heartbeat that has something to do: names the identity, no more.
 BEAT: Final = 11
+#: An IHAVE for an identity of another shard, whose identities have all that it lists: counted here, when it arrives.
+SPARED: Final = 12
 
 # Entries of `cursor`.
 FREE_HEAD: Final = 0
@@ -101,7 +107,8 @@ OUT_IDS_COUNT: Final = 5
 LINK_COUNT: Final = 6
 BACKOFF_COUNT: Final = 7
 NEEDED: Final = 8
-CURSORS: Final = 9
+CROSSING_COUNT: Final = 9
+CURSORS: Final = 10
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
@@ -150,7 +157,11 @@ class Parameters(NamedTuple):
     key_0: int
     key_1: int
     hot_count: int
-    """HostId of identity 0: every smaller one is a hot host."""
+    """Every smaller HostId is that of a hot host."""
+    first_id: int
+    """HostId of the first row: rows are the identities of this shard."""
+    rows: int
+    """Number of identities of this shard."""
     topics: int
     d: int
     d_low: int
@@ -166,17 +177,19 @@ class Parameters(NamedTuple):
     bucket_mask: int
     largest_row: int
     digit_bits: int
-    """Half of the bits of the largest identity, rounded up."""
+    """Half of the bits of the largest row, rounded up."""
     first_member: int
     """Column of `State.mesh` where the members begin."""
 
 
 class State(NamedTuple):
-    """Arrays. N identities, H hot hosts, S message slots, W = S / 64 words of slots, T topics, L nodes."""
+    """Arrays. N identities of this shard of R, A of all, H hot hosts, S slots, W = S / 64 words, T topics, L nodes."""
 
     # The network.
     node: UInt16Array
-    """uint16[H + N]."""
+    """uint16[H + A]."""
+    cuts: Int64Array
+    """int64[R + 1]: first HostId of each shard's identities, and one past the last identity."""
     latency: Int64Array
     """int64[L, L], ns."""
     loss: Float64Array
@@ -223,11 +236,15 @@ class State(NamedTuple):
     reached: Int64Array
     """int64[S]: identities that have the message."""
     saturated: UInt8Array
-    """uint8[S]: every identity has the message."""
+    """uint8[S]: every identity of this shard has the message."""
+    complete: UInt8Array
+    """uint8[S, R]: every identity of that shard has the message, as far as it has said so."""
     topic_slots: UInt64Array
     """uint64[T, W]: slots in use."""
     open_slots: UInt64Array
-    """uint64[T, W]: slots of messages that some identities have and some have not."""
+    """uint64[T, W]: slots of messages that some identities of this shard have and some have not."""
+    missing: UInt64Array
+    """uint64[R, T, W]: slots in use that are not complete at that shard."""
     arrival: Int64Array
     """int64[S, N]: first receipt, time << ARRIVAL_SHIFT | hops of that copy; valid where seen."""
 
@@ -258,6 +275,8 @@ class State(NamedTuple):
     """int64[capacity, 6]: records for hot hosts: time, peer << 32 | source, counter << 32 | auxiliary, hops and slot
     and kind, then offset and count of their ids. The counter is the source's count of packets."""
     out_ids: UInt64Array
+    crossing: Int64Array
+    """int64[capacity, 3]: records for identities of other shards, in the order in which each source sent them."""
     cursor: Int64Array
     counters: Int64Array
 
@@ -307,6 +326,31 @@ def push(state: State, parameters: Parameters, time: int, ends: int, what: int) 
     state.bucket_tail[bucket] = position + 1
     if time < state.bucket_first[bucket]:
         state.bucket_first[bucket] = time
+
+
+@kernel
+def cross(state: State, time: int, ends: int, what: int) -> None:
+    """Note one record for an identity of another shard. There must be room."""
+    index = state.cursor[CROSSING_COUNT]
+    state.cursor[CROSSING_COUNT] = index + 1
+    state.crossing[index, 0] = time
+    state.crossing[index, 1] = ends
+    state.crossing[index, 2] = what
+
+
+@kernel
+def is_own(parameters: Parameters, peer: int) -> bool:
+    """Whether a HostId is that of an identity of this shard."""
+    return uint64(peer - parameters.first_id) < uint64(parameters.rows)
+
+
+@kernel
+def shard_of(state: State, peer: int) -> int:
+    """The shard of an identity."""
+    shard = 0
+    while peer >= state.cuts[shard + 1]:
+        shard += 1
+    return shard
 
 
 @kernel
@@ -433,7 +477,7 @@ def sort_due(state: State, parameters: Parameters, count: int) -> None:
         state.digits[1, digit + 1] += state.digits[1, digit]
     for index in range(count):
         ends = state.due[index, 1]
-        digit = ((ends >> 32) - parameters.hot_count) & mask
+        digit = ((ends >> 32) - parameters.first_id) & mask
         place = state.digits[0, digit]
         state.digits[0, digit] = place + 1
         state.spare[place, 0] = state.due[index, 0]
@@ -441,7 +485,7 @@ def sort_due(state: State, parameters: Parameters, count: int) -> None:
         state.spare[place, 2] = state.due[index, 2]
     for index in range(count):
         ends = state.spare[index, 1]
-        digit = (((ends >> 32) - parameters.hot_count) >> bits) & mask
+        digit = (((ends >> 32) - parameters.first_id) >> bits) & mask
         place = state.digits[1, digit]
         state.digits[1, digit] = place + 1
         state.due[place, 0] = state.spare[index, 0]
@@ -501,6 +545,9 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                 if time >= end:
                     push(state, parameters, time, ends, what)
                     continue
+                if what & KIND_MASK == SPARED:
+                    ihaves += 1
+                    continue
                 if what & KIND_MASK == IHAVE:
                     is_open = False
                     for word in range(state.open_slots.shape[1]):
@@ -513,7 +560,7 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                 state.due[due_count, 1] = ends
                 state.due[due_count, 2] = what
                 due_count += 1
-                count_digits(state, parameters, (ends >> 32) - parameters.hot_count)
+                count_digits(state, parameters, (ends >> 32) - parameters.first_id)
             state.chunk_next[chunk] = state.cursor[FREE_HEAD]
             state.cursor[FREE_HEAD] = chunk
             state.cursor[FREE_COUNT] += 1
@@ -526,7 +573,7 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
         while rank < high:
             identity = int64(state.identity_of_rank[rank])
             state.due[due_count, 0] = base + state.sorted_phase[rank]
-            state.due[due_count, 1] = (identity + parameters.hot_count) << 32
+            state.due[due_count, 1] = (identity + parameters.first_id) << 32
             state.due[due_count, 2] = BEAT
             due_count += 1
             count_digits(state, parameters, identity)

@@ -1,6 +1,5 @@
 """The kernels and the slow twin agree bit for bit."""
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,6 @@ def test_the_kernels_agree_with_the_twin(case: str) -> None:
 
     assert {name: twin.counters[name] for name in engine.counters()} == engine.counters()
     assert np.array_equal(twin.mesh_degrees(), engine.mesh_degrees())
-    whole = hashlib.sha256()
     table = engine.message_table()
     assert len(table) == sum(message.time < end for message in twin.message.values())
     for row in table:
@@ -82,6 +80,7 @@ def test_the_kernels_agree_with_the_twin(case: str) -> None:
         ]
         assert row["delivered"] == len(got)
         assert row["max_ns"] == max(got, default=-1)
-        whole.update(f"{row['id']} {row['publish_time_ns']} {row['delivered']}\n".encode())
-        whole.update(hashlib.sha256(arrivals.astype(">i8").tobytes()).digest())
-    assert engine.arrival_digest() == whole.digest()
+        for percentile in (50, 95, 99):
+            exact = sorted(got)[-(-len(got) * percentile // 100) - 1] if got else -1
+            assert row[f"p{percentile}_ns"] == pytest.approx(exact, rel=2**-11)
+    assert engine.arrival_digest() == twin.arrival_digest()

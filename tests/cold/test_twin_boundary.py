@@ -1,6 +1,5 @@
 """The kernels and the slow twin agree about every packet between hot hosts and identities."""
 
-import hashlib
 import random
 import struct
 from operator import attrgetter
@@ -162,9 +161,4 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float)
     order = attrgetter("time", "source", "event")
     assert sorted(received, key=order) == sorted(expected(twin), key=order)
     assert np.array_equal(twin.mesh_degrees(), engine.mesh_degrees())
-    whole = hashlib.sha256()
-    for row in engine.message_table():
-        arrivals = np.array(twin.arrivals(int(row["id"])), dtype=np.int64)
-        whole.update(f"{row['id']} {row['publish_time_ns']} {row['delivered']}\n".encode())
-        whole.update(hashlib.sha256(arrivals.astype(">i8").tobytes()).digest())
-    assert engine.arrival_digest() == whole.digest()
+    assert engine.arrival_digest() == twin.arrival_digest()

@@ -33,6 +33,11 @@ class Message(NamedTuple):
     size: int
 
 
+def _mixed(state: int, word: int) -> int:
+    state = (state ^ word) * 0x9E3779B97F4A7C15 % 2**64
+    return state ^ (state >> 32)
+
+
 class Twin:
     """Gossip among the identities of an experiment, and with hot hosts by `deliver` and `out`.
 
@@ -104,6 +109,18 @@ class Twin:
     def arrivals(self, message_id: int) -> list[int]:
         """First arrival of a message at each identity, -1 where it did not come."""
         return [self.seen[v].get(message_id, (-1, 0))[0] for v in range(self.hot, self.count)]
+
+    def arrival_digest(self) -> bytes:
+        """What `ColdEngine.arrival_digest` must be."""
+        sums = [0, 0]
+        for identity in range(self.hot, self.count):
+            for message_id, (time, hops) in self.seen[identity].items():
+                first = 0
+                for word in (message_id, identity, time << 8 | min(hops, 255)):
+                    first = _mixed(first, word)
+                sums[0] += first
+                sums[1] += _mixed(first, 0xD1B54A32D192ED03)
+        return b"".join((total % 2**64).to_bytes(8) for total in sums)
 
     def deliver(
         self, time: int, source: int, event: int, destination: int, name: str, items: Sequence[tuple[Any, ...]]

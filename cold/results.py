@@ -1,0 +1,140 @@
+"""What a tail has to tell of its messages at the end, and how the parts of several shards become a whole.
+
+Delays of a message are kept as a log-linear histogram: exact below 2,048 ns, and in buckets of a relative width of at
+most 2**-10 above. Bucket b stands for the delays d with ``delay_bucket(d) == b``, which is d below 2,048, and
+``1024 * s + (d >> s)`` above, where s is the number that leaves 1,024 to 2,047 of ``d >> s``. Counts of shards add up,
+so that quantiles do not depend on who has which identity. The form is that of HdrHistogram
+(http://hdrhistogram.org), with 11 significant bits.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+#: Bits of a delay after the leading one that tell buckets apart.
+SUB_BITS: Final = 10
+#: Delays below this have a bucket each [ns].
+EXACT: Final = 2 << SUB_BITS
+
+_COMMON: Final = [
+    ("id", np.uint64),
+    ("origin", np.int64),
+    ("origin_address", np.uint32),
+    ("topic", np.int64),
+    ("size", np.int64),
+    ("publish_time_ns", np.int64),
+    ("delivered", np.int64),
+]
+#: A message's spread on one shard: one row per message, by (publish time, id). `max_ns` is -1 where nobody got it.
+SPREAD_TYPE: Final = np.dtype([*_COMMON, ("max_ns", np.int64)])
+#: What `message_table` returns: one row per message, by (publish time, id). Delays are ns from publication to the first
+#: receipt; -1 where nobody got it. Quantiles are the middle of the bucket that has them: at most 2**-11 away.
+TABLE_TYPE: Final = np.dtype(
+    [*_COMMON, ("p50_ns", np.int64), ("p95_ns", np.int64), ("p99_ns", np.int64), ("max_ns", np.int64)]
+)
+_PERCENTILES: Final = (50, 95, 99)
+
+
+class TailResults(NamedTuple):
+    """Of m messages on one shard, or on several."""
+
+    spread: npt.NDArray[np.void]
+    """`SPREAD_TYPE`[m]."""
+    start: npt.NDArray[np.int64]
+    """int64[m + 1]: the histogram of message i is in the entries from ``start[i]`` to ``start[i + 1]``."""
+    bucket: npt.NDArray[np.int32]
+    """int32[entries]: ascending in each message."""
+    counts: npt.NDArray[np.int64]
+    """int64[entries]."""
+    digest: npt.NDArray[np.uint64]
+    """uint64[2]: sums of two hashes of each arrival, modulo 2**64."""
+
+    def encode(self) -> bytes:
+        """Return it as a numpy archive, which `decode` reads."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **self._asdict())
+        return buffer.getvalue()
+
+    @staticmethod
+    def decode(data: bytes) -> "TailResults":
+        """Read what `encode` made."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return TailResults(**{name: archive[name] for name in TailResults._fields})
+
+
+def merge(parts: Sequence[TailResults]) -> TailResults:
+    """Put together what the shards of one tail have to tell; the result does not depend on how it was divided."""
+    everything = np.concatenate([part.spread for part in parts])
+    _, first, message = np.unique(everything["id"], return_index=True, return_inverse=True)
+    spread = everything[first]
+    spread["delivered"] = 0
+    np.add.at(spread["delivered"], message, everything["delivered"])
+    np.maximum.at(spread["max_ns"], message, everything["max_ns"])
+    rank = np.empty(len(spread), dtype=np.int64)
+    order = np.lexsort((spread["id"], spread["publish_time_ns"]))
+    rank[order] = np.arange(len(spread))
+
+    lengths = np.concatenate([np.zeros(0, np.int64), *(np.diff(part.start) for part in parts)])
+    owner = np.repeat(rank[message], lengths)
+    bucket = np.concatenate([part.bucket for part in parts])
+    keys, entry = np.unique(owner << 32 | bucket, return_inverse=True)
+    count = np.zeros(len(keys), dtype=np.int64)
+    np.add.at(count, entry, np.concatenate([part.counts for part in parts]))
+    start = np.searchsorted(keys >> 32, np.arange(len(spread) + 1)).astype(np.int64)
+    digest = np.zeros(2, dtype=np.uint64)
+    for part in parts:
+        digest += part.digest
+    return TailResults(spread[order], start, (keys & 0xFFFFFFFF).astype(np.int32), count, digest)
+
+
+def message_table(results: TailResults) -> npt.NDArray[np.void]:
+    """One row of `TABLE_TYPE` for each message, with quantiles from the histograms."""
+    table = np.zeros(len(results.spread), dtype=TABLE_TYPE)
+    for name in SPREAD_TYPE.names or ():
+        table[name] = results.spread[name]
+    for row in range(len(table)):
+        entries = slice(results.start[row], results.start[row + 1])
+        reached = np.cumsum(results.counts[entries])
+        for percentile in _PERCENTILES:
+            middle = -1
+            if len(reached):
+                rank = (int(reached[-1]) * percentile + 99) // 100
+                middle = _middle(int(results.bucket[entries][np.searchsorted(reached, rank)]))
+            table[f"p{percentile}_ns"][row] = min(middle, int(table["max_ns"][row]))
+    return table
+
+
+def merge_statistics(parts: Sequence[Mapping[str, Any]], messages: int) -> dict[str, Any]:
+    """Put together the statistics of a tail's shards: totals add up, what is per identity is averaged.
+
+    Parameters
+    ----------
+    parts
+        What each shard's engine returned.
+    messages
+        Number of messages of the whole tail.
+    """
+    whole = _added_up(parts)
+    identities = max(whole["identities"], 1)
+    total = sum(part["bytes_per_identity"] * part["identities"] for part in parts)
+    return whole | {"messages": messages, "bytes_per_identity": round(total / identities, 1)}
+
+
+def _added_up(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    total: dict[str, Any] = {}
+    for name in names:
+        values = [part[name] for part in parts if name in part]
+        total[name] = _added_up(values) if isinstance(values[0], Mapping) else sum(values)
+    return total
+
+
+def _middle(bucket: int) -> int:
+    """The middle of a bucket [ns]."""
+    if bucket < EXACT:
+        return bucket
+    shift = (bucket >> SUB_BITS) - 1
+    return ((bucket - (shift << SUB_BITS)) << shift) + ((1 << shift) >> 1)

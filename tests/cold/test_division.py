@@ -1,0 +1,146 @@
+"""A tail divided among shards does what it does undivided, event by event."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridge.batch import EventBatch, EventKind, pack_payloads
+from bridge.errors import InternalError
+from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
+from cold.engine import ColdEngine
+from tests.cold.divided import DividedTail, odd_cuts
+from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.test_boundary import (
+    ADDRESS,
+    COUNT,
+    GRAFT,
+    HOT,
+    MESSAGE,
+    Received,
+    datagram,
+    message_datagram,
+    packet,
+    read,
+)
+from tests.cold.test_twin_boundary import KEYS, Said, packet_of, talk
+
+END = 4 * NS_PER_S
+PUBLICATIONS = [
+    publication(count=30, interval="90 ms"),
+    publication(count=20, interval="0 ms", origin=3, size=5000, time="2 s"),
+]
+CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
+    "plain": (120, 0.0, {"overlay": {"degree": 20}, "publications": PUBLICATIONS}),
+    "loss, validation, two topics": (
+        90,
+        0.2,
+        {
+            "topics": [1, 7],
+            "overlay": {"degree": 24},
+            "gossip": {"validation_delay": ["1 ms", "2 ms", "80 ms"], "flood_publish": False},
+            "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
+        },
+    ),
+    "short memory, and meshes that must be filled": (
+        70,
+        0.5,
+        {
+            "overlay": {"degree": 14},
+            "gossip": {
+                "heartbeat": "200 ms",
+                "mcache_length": 2,
+                "mcache_gossip": 2,
+                "seen_ttl": "400 ms",
+                "d": 9,
+                "d_low": 9,
+                "d_high": 9,
+                "prune_backoff": "2 s",
+            },
+            "publications": [publication(count=150, interval="30 ms")],
+        },
+    ),
+}
+
+
+def history(tail: ColdEngine | DividedTail, length: int, said: list[EventBatch], end: int) -> list[object]:
+    """Everything that a run shows: its windows with what was executed and sent in each, and its results."""
+    seen: list[object] = []
+    event = 0
+    while True:
+        heard = int(said[event].deliver_time[0]) if event < len(said) else NEVER
+        start = min(tail.next_event_time(), heard)
+        if start >= end:
+            break
+        window_end = min(start + length, end)
+        while event < len(said) and said[event].deliver_time[0] < window_end:
+            tail.deliver(said[event])
+            event += 1
+        batch = tail.run_until(window_end)
+        seen.append((start, window_end, tail.events_executed(), tail.event_fingerprint(), batch.digest()))
+    seen += [tail.counters(), tail.message_table().tolist(), tail.arrival_digest(), tail.mesh_degrees().tolist()]
+    return seen
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_divided_tail_does_what_the_whole_does(case: str) -> None:
+    count, loss, keys = CASES[case]
+    directory = directory_of(count)
+    arguments = (section_of(count, **keys), directory, three_nodes(loss), 5, STOP)
+    for length, counts in ((2 * NS_PER_MS, (1, 2, 3, 7)), (777_777, (2,))):
+        whole = history(ColdEngine(*arguments), length, [], END)
+        for shards in counts:
+            divided = DividedTail(*arguments, odd_cuts(directory, shards))
+            assert history(divided, length, [], END) == whole
+            assert (divided.blocks > 0) == (shards > 1)
+
+
+@pytest.mark.parametrize(("seed", "loss"), [(1, 0.0), (3, 0.3)])
+def test_hot_hosts_may_gossip_with_identities_of_any_shard(seed: int, loss: float) -> None:
+    draw = random.Random(seed)
+    publish_time = {
+        ADDRESS[number % HOT] << 32 | 1000 + number: draw.randrange(NS_PER_S, END - NS_PER_S) for number in range(60)
+    }
+    spoken: list[Said] = [each for each in talk(draw, publish_time) if each.time < END]
+    said = [packet_of(each, event, publish_time) for event, each in enumerate(spoken)]
+    directory = directory_of(COUNT, HOT)
+    arguments = (section_of(COUNT, **KEYS), directory, three_nodes(loss), seed, STOP)
+    whole = history(ColdEngine(*arguments), 2 * NS_PER_MS, said, END)
+    for shards in (2, 7):
+        divided = DividedTail(*arguments, odd_cuts(directory, shards))
+        assert history(divided, 2 * NS_PER_MS, said, END) == whole
+
+
+def test_payloads_cross_shards_with_their_messages() -> None:
+    """A hot host's own bytes reach another hot host through identities of different shards."""
+    directory = directory_of(COUNT, HOT)
+    tail = DividedTail(section_of(COUNT), directory, three_nodes(), 1, STOP, odd_cuts(directory, 2))
+    last = directory.total_count - 1
+    message = message_datagram(7, 0, NS_PER_S, payload=b"not what the id stands for")
+    for event, (time, source, destination, data) in enumerate(
+        [(NS_PER_S // 2, 1, last, datagram(GRAFT)), (NS_PER_S, 0, HOT, message)]
+    ):
+        offset, payload = pack_payloads([packet(source, destination, data)])
+        tail.deliver(EventBatch.build([time], [source], [event], [destination], EventKind.PACKET, offset, payload))
+    received: list[Received] = []
+    while (start := tail.next_event_time()) < 3 * NS_PER_S:
+        received += read(tail.run_until(start + 2 * NS_PER_MS))
+    (copy,) = [each for each in received if each.kind == MESSAGE and each.destination == 1]
+    assert copy.body[26:] == b"not what the id stands for"
+
+
+@pytest.mark.parametrize(
+    ("owned", "cuts", "shard"),
+    [
+        (range(10), [0, 10, 20], 2),
+        (range(10), [0, 11, 20], 0),
+        (range(10, 20), [0, 10, 19], 1),
+        (range(10, 10), [0, 10, 10, 20], 1),
+        (range(10), [0, 10, 5, 20], 0),
+    ],
+)
+def test_ranges_that_do_not_fit_the_cuts_are_refused(owned: range, cuts: list[int], shard: int) -> None:
+    arguments = (section_of(20), directory_of(20), three_nodes(), 1, STOP)
+    with pytest.raises(InternalError, match="cold engine: "):
+        ColdEngine(*arguments, owned=owned, cuts=np.array(cuts), shard=shard)
