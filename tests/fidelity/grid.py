@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.system.experiment import ROOT, Configuration, Laboratory, experiment, host, process
 
@@ -66,6 +66,15 @@ class Cell:
         return replace(self, repeat=0)
 
 
+class Times(NamedTuple):
+    """What a client measured [s]."""
+
+    connected: float
+    """Until the connection stood."""
+    completed: float
+    """Until the server had everything, and said so."""
+
+
 def cells(
     rtts_ms: Sequence[int], rates_bps: Sequence[int], losses: Sequence[float], sizes: Sequence[int], repeats: int
 ) -> list[Cell]:
@@ -87,8 +96,8 @@ def build_relay(folder: Path) -> Path:
     return program
 
 
-def run_on_linux(grid: Sequence[Cell], relay: Path, apps: Path, at_once: int) -> list[float]:
-    """Run each transfer natively, some at once; return their completion times [s].
+def run_on_linux(grid: Sequence[Cell], relay: Path, apps: Path, at_once: int) -> list[Times]:
+    """Run each transfer natively, some at once; return what their clients measured.
 
     Raises
     ------
@@ -96,7 +105,7 @@ def run_on_linux(grid: Sequence[Cell], relay: Path, apps: Path, at_once: int) ->
         There is no right to make network namespaces or TUN devices.
     """
 
-    def run(numbered: tuple[int, Cell]) -> float:
+    def run(numbered: tuple[int, Cell]) -> Times:
         number, cell = numbered
         network = {
             "latency": cell.latency_ns,
@@ -119,21 +128,21 @@ def run_on_linux(grid: Sequence[Cell], relay: Path, apps: Path, at_once: int) ->
         if done.returncode == _NOT_POSSIBLE:
             raise NotPossibleError(done.stderr.strip())
         assert done.returncode == 0, f"{cell}: exit code {done.returncode}\n{done.stderr}"
-        return _completion_time(done.stdout)
+        return _times(done.stdout)
 
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(run, enumerate(grid)))
 
 
-def run_in_simulator(grid: Sequence[Cell], laboratory: Laboratory, apps: Path, stop_time_s: int) -> list[float]:
-    """Run all transfers in one experiment, each between two hosts of its own; return their completion times [s]."""
+def run_in_simulator(grid: Sequence[Cell], laboratory: Laboratory, apps: Path, stop_time_s: int) -> list[Times]:
+    """Run all transfers in one experiment, each between two hosts of its own; return what their clients measured."""
     done = laboratory.run(_experiment(grid, apps, stop_time_s), name="fidelity")
-    return [_completion_time(done.stdout(_client(number))) for number in range(len(grid))]
+    return [_times(done.stdout(_client(number))) for number in range(len(grid))]
 
 
-def _completion_time(output: str) -> float:
+def _times(output: str) -> Times:
     words = output.split()
-    return int(words[words.index("elapsed_ns") + 1]) / 1e9
+    return Times(*(int(words[words.index(name) + 1]) / 1e9 for name in ("connect_ns", "elapsed_ns")))
 
 
 def _client(number: int) -> str:

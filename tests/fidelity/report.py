@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.fidelity.grid import Cell, NotPossibleError, build_relay, cells, run_in_simulator, run_on_linux
+from tests.fidelity.grid import Cell, NotPossibleError, Times, build_relay, cells, run_in_simulator, run_on_linux
 from tests.system.experiment import ROOT, Laboratory
 
 RTTS_MS: Final = (10, 40, 160)
@@ -53,13 +53,13 @@ class Comparison:
         return 8 * self.cell.size / self.linux_s, 8 * self.cell.size / self.simulator_s
 
 
-def compare(grid: Sequence[Cell], linux_s: Sequence[float], simulator_s: Sequence[float]) -> list[Comparison]:
+def compare(grid: Sequence[Cell], on_linux: Sequence[Times], simulated: Sequence[Times]) -> list[Comparison]:
     """Put the completion times of both side by side, repeats together."""
     times: dict[Cell, tuple[list[float], list[float]]] = {}
-    for cell, linux, simulator in zip(grid, linux_s, simulator_s, strict=True):
+    for cell, linux, simulator in zip(grid, on_linux, simulated, strict=True):
         together = times.setdefault(cell.first_repeat(), ([], []))
-        together[0].append(linux)
-        together[1].append(simulator)
+        together[0].append(linux.completed)
+        together[1].append(simulator.completed)
     return [Comparison(cell, statistics.median(a), statistics.median(b)) for cell, (a, b) in times.items()]
 
 
@@ -129,12 +129,12 @@ def main(
     with TemporaryDirectory() as name:
         folder = Path(name)
         apps, relay = build_programs(folder), build_relay(folder)
-        simulator_s = run_in_simulator(grid, Laboratory(folder), apps, STOP_TIME_S)
+        simulated = run_in_simulator(grid, Laboratory(folder), apps, STOP_TIME_S)
         try:
-            linux_s = run_on_linux(grid, relay, apps, _AT_ONCE)
+            on_linux = run_on_linux(grid, relay, apps, _AT_ONCE)
         except NotPossibleError as error:
             sys.exit(f"not possible here: {error}")
-    comparisons = compare(grid, linux_s, simulator_s)
+    comparisons = compare(grid, on_linux, simulated)
     console.print(_table(comparisons))
     for loss in LOSSES:
         some = [comparison for comparison in comparisons if comparison.cell.loss == loss]
