@@ -37,8 +37,8 @@ def test_loss_schedules_are_the_same(tmp_path: Path) -> None:
     except NotPossibleError as error:
         pytest.skip(f"no network namespaces with TUN devices here: {error}")
     simulated = run_in_simulator(grid, Laboratory(tmp_path), apps, STOP_TIME_S)
-    # The first SYN waits a second for its answer, the next twice as long. Linux's long timers are coarse, and client and
-    # server repeat themselves at the same moments: who is first is chance where time is real.
+    # The first SYN waits a second for its answer, the next twice as long. Linux's long timers are coarse, and client
+    # and server repeat themselves at the same moments: who is first is chance where time is real.
     agreed = [
         linux.connected == pytest.approx(simulator.connected, rel=0.13, abs=0.3)
         for linux, simulator in zip(on_linux, simulated, strict=True)
