@@ -26,7 +26,10 @@ need_server etcd etcd-server
 need_server etcdctl etcd-client
 need_server iperf3 iperf3
 need_server nginx nginx-light
+need_server psql postgresql-client
 need_server redis-server redis-server
+# Debian keeps it off the search path.
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need_server postgres postgresql
 
 # One by one if not together: a package that this release lacks must not keep the others away.
 install() { # [--no-start] PACKAGE...

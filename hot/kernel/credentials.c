@@ -103,6 +103,10 @@ bool credentials_in_group(const struct task *task, uint32_t group) {
     return task->credentials->group.filesystem == group || supplementary(task->credentials, group);
 }
 
+bool credentials_in_effective_group(const struct task *task, uint32_t group) {
+    return task->credentials->group.effective == group || supplementary(task->credentials, group);
+}
+
 bool credentials_permit(const struct task *task, uint32_t mode, uint32_t user, uint32_t group, uint32_t wanted) {
     bool directory = (mode & 0170000u) == 0040000u;
     uint32_t granted = task->credentials->user.filesystem == user ? mode >> 6 & 7

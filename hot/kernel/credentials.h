@@ -42,6 +42,7 @@ void credentials_commit(struct task *task, struct credentials *credentials);
 
 bool credentials_capable(const struct task *task, unsigned capability); /* CAP_*, <linux/capability.h> */
 bool credentials_in_group(const struct task *task, uint32_t group);     /* by the file system's group */
+bool credentials_in_effective_group(const struct task *task, uint32_t group);
 /* Whether bits of rwx (4, 2, 1) are granted for an object that is not a real file. */
 bool credentials_permit(const struct task *task, uint32_t mode, uint32_t user, uint32_t group, uint32_t wanted);
 bool credentials_may_signal(const struct task *task, const struct process *target, int signo);

@@ -26,6 +26,7 @@ struct link; /* link.h: the access link */
 struct fs;   /* fs.h: virtual inodes and files */
 struct futexes;
 struct credentials; /* credentials.h */
+struct ipc;         /* ipc.h: System V objects */
 
 /* ---- Arena (arena.c): every host has one, a memfd mapped at the same address wherever it is mapped. ---- */
 
@@ -240,6 +241,7 @@ struct process {
     struct list posix_timers;
     int32_t next_timer_id;
     struct list shared_maps; /* struct shared_map (mm.c) */
+    struct list undos;       /* struct semaphore_undo (sem.c) */
     uint64_t limits[16][2];
     bool zombie;
     bool stopped;             /* job control: no task of it returns to user mode */
@@ -307,6 +309,7 @@ struct host {
     struct link *link;
     struct fs *fs;
     struct futexes *futexes;
+    struct ipc *ipc; /* NULL until it is used */
     /* options */
     uint32_t strace_mode;
     bool model_cpu; /* deterministic CPU-cost model */

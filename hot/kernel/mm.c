@@ -6,6 +6,7 @@
 #include "mm.h"
 #include "fs.h"
 #include "internal.h"
+#include "ipc.h"
 #include "syscalls.h"
 #include <asm/mman.h>
 #include <linux/mman.h>
@@ -25,6 +26,7 @@ struct shared_map {
     struct list node; /* in process->shared_maps */
     uint64_t start, end;
     uint64_t object, offset; /* offset of `start` in the object */
+    struct segment *segment; /* of System V shared memory, which counts its mappings; else NULL */
 };
 
 static uint64_t page_up(uint64_t value) { return (value + PAGE - 1) & ~(PAGE - 1); }
@@ -35,7 +37,7 @@ bool mm_reserved(uint64_t start, uint64_t length) {
 }
 
 static struct shared_map *shared_map_add(struct process *process, uint64_t start, uint64_t end, uint64_t object,
-                                         uint64_t offset) {
+                                         uint64_t offset, struct segment *segment) {
     struct shared_map *map = kalloc(process->host, sizeof *map);
     if (!map)
         return NULL;
@@ -43,8 +45,18 @@ static struct shared_map *shared_map_add(struct process *process, uint64_t start
     map->end = end;
     map->object = object;
     map->offset = offset;
+    map->segment = segment;
     list_push_back(&process->shared_maps, &map->node);
+    if (segment)
+        segment_mapped(segment, process->host->current ? process->host->current->process->pid : process->pid);
     return map;
+}
+
+static void shared_map_free(struct process *process, struct shared_map *map) {
+    list_remove(&map->node);
+    if (map->segment)
+        segment_unmapped(process->host, map->segment, process->pid);
+    kfree(process->host, map);
 }
 
 /* [start, end) is not what it was: cut it out of every shared range. */
@@ -54,20 +66,19 @@ static void shared_map_cut(struct process *process, uint64_t start, uint64_t end
         if (map->end <= start || map->start >= end)
             continue;
         if (map->end > end)
-            (void)shared_map_add(process, end, map->end, map->object, map->offset + (end - map->start));
+            (void)shared_map_add(process, end, map->end, map->object, map->offset + (end - map->start), map->segment);
         if (map->start < start) {
             map->end = start;
             continue;
         }
-        list_remove(&map->node);
-        kfree(process->host, map);
+        shared_map_free(process, map);
     }
 }
 
 int mm_copy(struct process *process, const struct process *from) {
     list_for_each(node, &from->shared_maps) {
         const struct shared_map *map = list_entry(node, struct shared_map, node);
-        if (!shared_map_add(process, map->start, map->end, map->object, map->offset)) {
+        if (!shared_map_add(process, map->start, map->end, map->object, map->offset, map->segment)) {
             mm_release(process);
             return -ENOMEM;
         }
@@ -77,10 +88,17 @@ int mm_copy(struct process *process, const struct process *from) {
 
 void mm_release(struct process *process) {
     list_for_each_safe(node, &process->shared_maps) {
-        struct shared_map *map = list_entry(node, struct shared_map, node);
-        list_remove(&map->node);
-        kfree(process->host, map);
+        shared_map_free(process, list_entry(node, struct shared_map, node));
     }
+}
+
+static const struct shared_map *shared_map_at(const struct process *process, uint64_t address) {
+    list_for_each(node, &process->shared_maps) {
+        const struct shared_map *map = list_entry(node, struct shared_map, node);
+        if (address >= map->start && address < map->end)
+            return map;
+    }
+    return NULL;
 }
 
 void mm_futex_key(const struct process *process, uint64_t address, bool private, uint64_t key[2]) {
@@ -89,13 +107,10 @@ void mm_futex_key(const struct process *process, uint64_t address, bool private,
     if (private)
         return;
     key[1] = address | 1; /* not the futex that a private operation means (FUT_OFF_MMSHARED of Linux) */
-    list_for_each(node, &process->shared_maps) {
-        const struct shared_map *map = list_entry(node, struct shared_map, node);
-        if (address >= map->start && address < map->end) {
-            key[0] = map->object;
-            key[1] = map->offset + (address - map->start);
-            return;
-        }
+    const struct shared_map *map = shared_map_at(process, address);
+    if (map) {
+        key[0] = map->object;
+        key[1] = map->offset + (address - map->start);
     }
 }
 
@@ -134,7 +149,7 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
     if (shared) {
         if (anonymous)
             object = task->host->next_mm++;
-        if (!shared_map_add(process, start, start + length, object, anonymous ? 0 : a[5])) {
+        if (!shared_map_add(process, start, start + length, object, anonymous ? 0 : a[5], NULL)) {
             (void)platform_syscall(NATIVE_MUNMAP, start, length, 0, 0, 0, 0);
             return -ENOMEM;
         }
@@ -153,19 +168,70 @@ int64_t sys_munmap(struct task *task, const uint64_t *a) {
 }
 
 int64_t sys_mremap(struct task *task, const uint64_t *a) {
+    struct process *process = task->process;
     uint64_t length = page_up(a[1]), new_length = page_up(a[2]);
     if (mm_reserved(a[0], length) || ((a[3] & MREMAP_FIXED) && mm_reserved(a[4], new_length)))
         return -EFAULT;
+    const struct shared_map *found = shared_map_at(process, a[0]);
+    if (found && found->segment && new_length > found->end - a[0])
+        return -EINVAL; /* behind a segment lies another one; Linux would let the program map what it cannot use */
+    struct shared_map old = found ? *found : (struct shared_map){.object = 0};
     int64_t address = platform_syscall(NATIVE_MREMAP, a[0], a[1], a[2], a[3], a[4], 0);
     if (address < 0)
         return address;
-    uint64_t key[2], start = (uint64_t)address;
-    mm_futex_key(task->process, a[0], false, key);
-    bool shared = key[0] != task->process->mm;
-    shared_map_cut(task->process, a[0], a[0] + KMAX(length, 1));
-    if (shared && !shared_map_add(task->process, start, start + new_length, key[0], key[1]))
+    uint64_t start = (uint64_t)address, offset = old.offset + (a[0] - old.start);
+    if (start == a[0] && new_length <= length) {
+        shared_map_cut(process, start + new_length, start + length);
+        return address;
+    }
+    /* What moves is there twice for a moment: a segment must not lose its last mapping. */
+    shared_map_cut(process, start, start + new_length);
+    if (found && !shared_map_add(process, start, start + new_length, old.object, offset, old.segment))
         return -ENOMEM;
+    if (start != a[0])
+        shared_map_cut(process, a[0], a[0] + length);
     return address;
+}
+
+/* ---- System V segments ---- */
+
+int64_t mm_map_shared(struct task *task, uint64_t address, uint64_t length, uint64_t protection, uint64_t fixed,
+                      const struct shared_object *object) {
+    struct process *process = task->process;
+    if (fixed && mm_reserved(address, length))
+        return -EINVAL;
+    int64_t result = platform_syscall(NATIVE_MMAP, address, length, protection, MAP_SHARED | fixed,
+                                      (uint64_t)object->fd, object->file_offset);
+    if (result < 0)
+        return result;
+    uint64_t start = (uint64_t)result;
+    struct shared_map *map = shared_map_add(process, start, start + length, object->identity, 0, object->segment);
+    if (!map) {
+        (void)platform_syscall(NATIVE_MUNMAP, start, length, 0, 0, 0, 0);
+        return -ENOMEM;
+    }
+    if (fixed) { /* what was there before, after the new one: it may have been the same segment */
+        list_remove(&map->node);
+        shared_map_cut(process, start, start + length);
+        list_push_back(&process->shared_maps, &map->node);
+    }
+    return result;
+}
+
+int64_t mm_unmap_segment(struct task *task, uint64_t address) {
+    struct process *process = task->process;
+    const struct segment *segment = NULL;
+    int64_t result = -EINVAL;
+    list_for_each_safe(node, &process->shared_maps) {
+        struct shared_map *map = list_entry(node, struct shared_map, node);
+        if (!map->segment || map->start - map->offset != address || (segment && map->segment != segment))
+            continue;
+        segment = map->segment;
+        (void)platform_syscall(NATIVE_MUNMAP, map->start, map->end - map->start, 0, 0, 0, 0);
+        shared_map_free(process, map);
+        result = 0;
+    }
+    return result;
 }
 
 int64_t sys_mprotect(struct task *task, const uint64_t *a) {

@@ -8,6 +8,19 @@ __attribute__((warn_unused_result)) int mm_copy(struct process *process, const s
 void mm_release(struct process *process);
 /* Whether a range touches what belongs to the simulator in every process. */
 bool mm_reserved(uint64_t start, uint64_t length);
+/* Memory that is shared under an identity of its own: a System V segment. */
+struct segment;
+struct shared_object {
+    uint64_t identity;
+    struct segment *segment;
+    int fd; /* the real file, and where in it the object begins */
+    uint64_t file_offset;
+};
+/* Maps the whole object, at `address` if `fixed` (MAP_FIXED...) says so. The address or -errno. */
+int64_t mm_map_shared(struct task *task, uint64_t address, uint64_t length, uint64_t protection, uint64_t fixed,
+                      const struct shared_object *object);
+/* Unmaps what is left of the segment that was mapped at `address`: 0 or -EINVAL. */
+int64_t mm_unmap_segment(struct task *task, uint64_t address);
 /* The key of a futex word: (address space, address) for private memory, (object, offset) for shared memory. */
 void mm_futex_key(const struct process *process, uint64_t address, bool private, uint64_t key[2]);
 

@@ -10,6 +10,7 @@
 #include "fs.h"
 #include "futex.h"
 #include "internal.h"
+#include "ipc.h"
 #include "mm.h"
 #include "pidfd.h"
 #include "signal.h"
@@ -71,6 +72,7 @@ static struct process *process_allocate(struct host *host, struct process *paren
     list_init(&process->sibling_node);
     list_init(&process->posix_timers);
     list_init(&process->shared_maps);
+    list_init(&process->undos);
     list_init(&process->pidfds);
     wait_queue_init(&process->child_wait);
     wait_queue_init(&process->exit_wait);
@@ -427,6 +429,7 @@ static void process_finish(struct process *process, bool in_process) {
     fd_table_put(host, process->files, in_process);
     process->files = NULL;
     mm_release(process);
+    semaphores_undo(process);
     signal_process_release(process);
     struct process *reaper = process->parent;
     while (reaper && (!reaper->subreaper || reaper->zombie))

@@ -145,7 +145,7 @@ static void trace_start(struct line *line, const struct task *task, uint64_t num
 }
 
 static bool returns_pointer(uint64_t number) {
-    return number == 9 || number == 12 || number == 25; /* mmap, brk, mremap */
+    return number == 9 || number == 12 || number == 25 || number == 30; /* mmap, brk, mremap, shmat */
 }
 
 static void trace_end(struct line *line, const struct task *task, uint64_t number, int64_t result) {

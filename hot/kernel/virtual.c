@@ -5,6 +5,7 @@
  */
 #include "credentials.h"
 #include "fs_internal.h"
+#include "ipc.h"
 #include "mm.h"
 #include "process.h"
 #include "signal.h"
@@ -148,6 +149,8 @@ static uint64_t mapped_number(struct task *task, const char *path) {
     return inode ? inode->number : 0;
 }
 
+#define ARENA_FILE "/memfd:antumbra-host" /* as hot/engine/spawn.c names it */
+
 /* One line of the real file: start-end permissions offset device inode name. */
 static void mapping(struct text *text, struct task *task, const struct process *process, char *line) {
     uint64_t start, end;
@@ -168,8 +171,19 @@ static void mapping(struct text *text, struct task *task, const struct process *
     char *name = line + (field - line);
     if (strncmp(name, "[v", 2) == 0) /* the vDSO and its kin do not exist in the simulation */
         return;
-    uint64_t number = 0;
-    if (*name == '/') {
+    uint64_t number = 0, place;
+    const struct segment *segment = NULL;
+    (void)parse_hexadecimal(offset, &place);
+    if (strncmp(name, ARENA_FILE, strlen(ARENA_FILE)) == 0)
+        segment = segment_at(task->host, place);
+    char segment_name[40], segment_offset[20];
+    if (segment) { /* System V shared memory: a part of the arena's file (shm.c) */
+        number = (uint64_t)segment_id(segment);
+        kprintf(segment_name, sizeof segment_name, "/SYSV%08x (deleted)", (uint32_t)segment_key(segment));
+        kprintf(segment_offset, sizeof segment_offset, "%08lx", place - segment_offset_of(segment));
+        name = segment_name;
+        offset = segment_offset;
+    } else if (*name == '/') {
         number = mapped_number(task, name);
         char *shown = kalloc_raw(task->host, FS_PATH_MAX);
         if (shown && kprintf(shown, FS_PATH_MAX, "%s", name) < FS_PATH_MAX &&
@@ -180,7 +194,10 @@ static void mapping(struct text *text, struct task *task, const struct process *
     bool heap = !*name && process->brk > process->brk_start && start <= process->brk && end >= process->brk_start;
     char head[128];
     int length = kprintf(head, sizeof head, "%08lx-%08lx %.4s %.8s %s %lu ", start, end, permissions, offset,
-                         number ? "08:01" : "00:00", number);
+                         segment  ? "00:01"
+                         : number ? "08:01"
+                                  : "00:00",
+                         number);
     text_append(text, head, KMIN((size_t)length, sizeof head - 1));
     const char *label = heap ? "[heap]" : name;
     for (; *label && length < 73; length++)

@@ -162,7 +162,7 @@ class Programs:
 
     def __call__(self, name: str) -> str:
         """Return the path of a program, or skip the test that needs it."""
-        found = shutil.which(name, path=environment()["PATH"])
+        found = shutil.which(name, path=f"{environment()['PATH']}:/usr/sbin:/sbin")
         if found is None:
             pytest.skip(f"{name} is not installed (tests/install-programs.sh)")
         return found
