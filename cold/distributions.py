@@ -16,6 +16,7 @@ unbounded side is drawn as the quantile there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, Union
@@ -424,8 +425,7 @@ class Drawn:
         return value
 
 
-def join_tables(distributions: list[Distribution]) -> tuple[Int64Array, Int64Array]:
-    """Put the tables of several distributions into one array; the second is where each of them begins."""
-    tables = [distribution.table() for distribution in distributions]
-    first = np.concatenate([[0], np.cumsum([len(table) for table in tables])])[:-1].astype(np.int64)
-    return np.concatenate(tables), first
+def join_tables(tables: Sequence[Int64Array]) -> tuple[Int64Array, Int64Array]:
+    """Put several tables into one array; the second is where each of them begins: int64[tables]."""
+    lengths = np.array([len(table) for table in tables], dtype=np.int64)
+    return np.concatenate(list(tables)), np.cumsum(lengths) - lengths

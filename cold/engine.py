@@ -15,32 +15,41 @@ from bridge.errors import InternalError, UserError
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
+from cold.distributions import join_tables
 from cold.exchange import Exchange
 from cold.gossip_kernels import execute, note_needs, room_for
 from cold.jit import uint64
 from cold.messages import MessageTable, aligned_zeros
 from cold.overlay import Overlay, build_overlay
-from cold.population import heartbeat_phases, link_rates, ports
+from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import PublicationPlan
 from cold.reference import by_reference
 from cold.results import TailResults, message_table
-from cold.section import ColdSection
+from cold.section import ColdSection, GossipSection
 from cold.state_kernels import (
     BACKOFF_COUNT,
     CACHE_LINE,
     CHUNK,
+    CLIENT_COLUMNS,
+    CLIENT_SHIFT,
     COUNTER_NAMES,
     CROSSING_COUNT,
     CURSORS,
+    D_HIGH,
+    D_LAZY,
+    D_LOW,
     DOWNLINK_RATE,
     DUE_COUNT,
+    FIRST_RANK,
     FREE_COUNT,
     FREE_HEAD,
+    HEARTBEAT_NS,
     LINK_COUNT,
     MESH_COUNT,
     NEEDED,
     OUT_COUNT,
     OUT_IDS_COUNT,
+    PAST_RANK,
     PHASE,
     POSITION,
     PUBLISH,
@@ -48,6 +57,8 @@ from cold.state_kernels import (
     RECENT,
     SLOT_SHIFT,
     UPLINK_RATE,
+    VALIDATION_DELAY,
+    D,
     Parameters,
     State,
     collect,
@@ -118,28 +129,32 @@ class ColdEngine:
             raise UserError("exact gossip needs every identity in every topic", where="cold.topics")
         if len(section.topic_numbers) > _MOST_TOPICS:
             raise UserError(f"exact gossip has at most {_MOST_TOPICS} topics", where="cold.topics")
-        gossip = section.gossip
+        gossip, clients = section.gossip, section.client_gossip
+        shortest_beat, longest_beat = (pick(client.heartbeat for client in clients) for pick in (min, max))
         self._owned = owned
         self._identities = len(owned)
         self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
         self._now = 0
         self._topics = section.topic_numbers
         self._messages = MessageTable(self._topics, gossip.seen_ttl, owned.start, shard, np.diff(cuts) > 0)
-        self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl, gossip.heartbeat)
+        self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl, longest_beat)
         self._exchange = Exchange(cuts, shard, len(self._topics), directory.total_count)
         self._is_divided = len(owned) < len(everybody)
         self._fingerprint = 0
 
         bucket_shift, buckets = _calendar_shape(paths, self._identities)
-        self._longest_step = min(paths.min_latency_ns, gossip.heartbeat, 1 << bucket_shift)
+        self._longest_step = min(paths.min_latency_ns, shortest_beat, 1 << bucket_shift)
+        kinds = client_kinds(section, seed, everybody.start, len(everybody))
+        degree = np.array([client.d for client in clients], dtype=np.uint8)
+        most_lazy = max(client.d_lazy for client in clients)
         overlay = build_overlay(
             seed,
             directory.hot_count,
             len(everybody),
             min(section.overlay.degree, len(everybody) - 1),
             len(self._topics),
-            gossip.d,
-            gossip.d_high,
+            degree[kinds],
+            max(client.d_high for client in clients),
         ).rows(owned.start - everybody.start, owned.stop - everybody.start)
         row_lengths = np.diff(overlay.row_start)
         parameters = Parameters(
@@ -149,11 +164,7 @@ class ColdEngine:
             first_id=owned.start,
             rows=len(owned),
             topics=len(self._topics),
-            d=gossip.d,
-            d_low=gossip.d_low,
-            d_high=gossip.d_high,
-            d_lazy=gossip.d_lazy,
-            heartbeat_ns=gossip.heartbeat,
+            most_lazy=most_lazy,
             mcache_length=gossip.mcache_length,
             mcache_gossip=gossip.mcache_gossip,
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
@@ -167,8 +178,11 @@ class ColdEngine:
         self._parameters = by_reference(parameters)
         self._bucket_shift, self._first_member = bucket_shift, parameters.first_member
         n = self._identities
-        phase = heartbeat_phases(seed, owned.start, n, gossip.heartbeat)
-        identity_of_rank = np.argsort(phase, kind="stable").astype(np.int32)
+        kinds = kinds[owned.start - everybody.start : owned.stop - everybody.start]
+        heartbeat_ns = np.array([client.heartbeat for client in clients], dtype=np.int64)
+        phase = heartbeat_phases(seed, owned.start, n, heartbeat_ns[kinds])
+        identity_of_rank = np.lexsort((phase, kinds)).astype(np.int32)
+        client, delays = _client_table(clients, kinds)
         cursor = np.zeros(CURSORS, dtype=np.int64)
         cursor[FREE_HEAD] = 0
         cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
@@ -177,7 +191,8 @@ class ColdEngine:
             "cuts": cuts,
             "latency": paths.latency_ns.astype(np.int64),
             "loss": paths.loss.astype(np.float64),
-            "validation_delay": gossip.validation_delay.table(),
+            "validation_delay": delays,
+            "client": client,
             "asked_heartbeat": np.full(n, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],
@@ -199,7 +214,7 @@ class ColdEngine:
             "spare": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "pending": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "digits": np.zeros((2, (1 << parameters.digit_bits) + 1), dtype=np.int32),
-            "scratch": np.zeros(int(row_lengths.max()) + directory.hot_count + gossip.d_lazy, dtype=np.uint32),
+            "scratch": np.zeros(int(row_lengths.max()) + directory.hot_count + most_lazy, dtype=np.uint32),
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
             "crossing": np.zeros((_OUT_AT_FIRST, 3), dtype=np.int64),
@@ -210,7 +225,7 @@ class ColdEngine:
         identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[owned.start : owned.stop])
         identity[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
         identity[:, PHASE] = phase
-        identity[identity_of_rank, RANK] = np.arange(n)
+        identity[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state)
         note_needs(self._reference, self._parameters)
@@ -325,7 +340,7 @@ class ColdEngine:
         return border if border > start else latest
 
     def _find_next(self, now: int) -> int:
-        return min(self._plan.next_time(), next_time(self._reference, self._parameters, now))
+        return min(self._plan.next_time(), next_time(self._reference, now))
 
     def _admit_publications(self, end: int) -> None:
         if self._plan.next_time() >= end:
@@ -439,6 +454,27 @@ def _check_cuts(everybody: range, owned: range, cuts: npt.NDArray[np.int64], sha
             f"{owned} of shard {shard} must be the range from {cuts[shard]} to {cuts[shard + 1]}, and not empty",
             where="cold engine",
         )
+
+
+def _client_table(
+    clients: list[GossipSection], kinds: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """`State.client` and `State.validation_delay` for identities of these kinds."""
+    delays, first = join_tables([client.validation_delay.table() for client in clients])
+    table = np.zeros((len(clients), CLIENT_COLUMNS), dtype=np.int64)
+    past = np.cumsum(np.bincount(kinds, minlength=len(clients)))
+    for column, values in (
+        (D, [client.d for client in clients]),
+        (D_LOW, [client.d_low for client in clients]),
+        (D_HIGH, [client.d_high for client in clients]),
+        (D_LAZY, [client.d_lazy for client in clients]),
+        (HEARTBEAT_NS, [client.heartbeat for client in clients]),
+        (VALIDATION_DELAY, first),
+        (FIRST_RANK, np.concatenate([[0], past[:-1]])),
+        (PAST_RANK, past),
+    ):
+        table[:, column] = values
+    return table, delays
 
 
 def _calendar_shape(paths: PathTable, identities: int) -> tuple[int, int]:

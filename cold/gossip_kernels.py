@@ -26,6 +26,9 @@ from cold.state_kernels import (
     CONTROL_RECEIVED,
     CONTROL_SENT,
     CROSSING_COUNT,
+    D_HIGH,
+    D_LAZY,
+    D_LOW,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -36,6 +39,7 @@ from cold.state_kernels import (
     FORWARDS,
     FREE_COUNT,
     GRAFT,
+    HEARTBEAT_NS,
     HEARTBEATS,
     HELLO,
     HOPS_SHIFT,
@@ -66,18 +70,21 @@ from cold.state_kernels import (
     PRUNE,
     PUBLISH,
     PUBLISHED,
-    RANK,
     RATE_SHIFT,
     RECENT,
     SEEN,
     SLOT_MASK,
     SLOT_SHIFT,
     SPARED,
+    TURN,
     UPLINK_FREE,
     UPLINK_RATE,
+    VALIDATION_DELAY,
     WORD,
+    D,
     Parameters,
     State,
+    client_of,
     cross,
     is_needed,
     is_own,
@@ -159,10 +166,11 @@ def draw_words(parameters: Parameters, entity: int, purpose: int, counter: int) 
 @kernel
 def validation_delay(state: State, parameters: Parameters, identity: int, slot: int) -> int:
     """How long an identity takes to validate a message of others [ns]."""
-    if state.validation_delay[0] < 0:
-        return state.validation_delay[1]
+    first = state.client[client_of(state, identity), VALIDATION_DELAY]
+    if state.validation_delay[first] < 0:
+        return state.validation_delay[first + 1]
     words = draw_words(parameters, identity + parameters.first_id, _VALIDATION, state.message_id[slot])
-    return draw_value(state.validation_delay, 0, uint64(words[0]) | uint64(words[1]) << _WORD_BITS)
+    return draw_value(state.validation_delay, first, uint64(words[0]) | uint64(words[1]) << _WORD_BITS)
 
 
 @kernel
@@ -175,11 +183,13 @@ def validated_at(state: State, parameters: Parameters, identity: int, slot: int)
 
 
 @kernel
-def next_heartbeat(parameters: Parameters, phase: int, time: int) -> int:
-    """Number of the first heartbeat at `time` or later."""
+def next_heartbeat(state: State, identity: int, time: int) -> int:
+    """Number of an identity's first heartbeat at `time` or later."""
+    phase = state.identity[identity, PHASE]
     if time <= phase:
         return 0
-    return (time - phase + parameters.heartbeat_ns - 1) // parameters.heartbeat_ns
+    heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
+    return (time - phase + heartbeat_ns - 1) // heartbeat_ns
 
 
 @kernel
@@ -446,9 +456,10 @@ def note_need(state: State, parameters: Parameters, identity: int) -> None:
     if not needed:
         for topic in range(parameters.topics):
             members = int64(state.mesh[topic, identity, MESH_COUNT])
-            if members < parameters.d_low and count_peers(state, identity, topic) > members:
+            low = state.client[client_of(state, identity), D_LOW]
+            if members < low and count_peers(state, identity, topic) > members:
                 needed = True
-    set_needed(state, state.identity[identity, RANK], needed)
+    set_needed(state, identity, needed)
 
 
 @kernel
@@ -515,11 +526,12 @@ def remember(state: State, parameters: Parameters, time: int, identity: int, slo
     Of its per-identity state, hot hosts can see something for as long as it is cached; cold ones ask only for what
     they have not seen, and every event that can make them is in the calendar already.
     """
-    cached = next_heartbeat(parameters, state.identity[identity, PHASE], time)
+    cached = next_heartbeat(state, identity, time)
     state.mesh[state.message_topic[slot], identity, RECENT + cached % parameters.mcache_gossip] += 1
-    set_needed(state, state.identity[identity, RANK], True)
+    set_needed(state, identity, True)
     if parameters.hot_count > 0:
-        kept_until = time + (parameters.mcache_length + 1) * parameters.heartbeat_ns
+        heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
+        kept_until = time + (parameters.mcache_length + 1) * heartbeat_ns
         state.last_reference[slot] = max(state.last_reference[slot], kept_until)
 
 
@@ -552,7 +564,8 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
         if not in_mesh(state, parameters, topic, identity, peer) and not in_backoff(state, identity, peer, topic, time):
             state.scratch[candidates] = peer
             candidates += 1
-    missing = min(parameters.d - int64(state.mesh[topic, identity, MESH_COUNT]), candidates)
+    wanted = state.client[client_of(state, identity), D]
+    missing = min(wanted - int64(state.mesh[topic, identity, MESH_COUNT]), candidates)
     for turn in range(missing):
         words = draw_words(
             parameters, identity + parameters.first_id, _GRAFT_PEERS, heartbeat << 24 | topic << 16 | turn
@@ -568,10 +581,11 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
 @kernel
 def choose_gossip_peers(state: State, parameters: Parameters, identity: int, topic: int, heartbeat: int) -> int:
     """Choose up to D_lazy random known peers outside the mesh into `state.scratch`; returns how many."""
+    lazy = state.client[client_of(state, identity), D_LAZY]
     known = count_peers(state, identity, topic)
     outside = known - int64(state.mesh[topic, identity, MESH_COUNT])
     chosen = 0
-    if outside <= parameters.d_lazy:
+    if outside <= lazy:
         for index in range(known):
             peer = peer_at(state, identity, topic, index)
             if not in_mesh(state, parameters, topic, identity, peer):
@@ -585,7 +599,7 @@ def choose_gossip_peers(state: State, parameters: Parameters, identity: int, top
         )
         block += 1
         for word in words:
-            if chosen == parameters.d_lazy:
+            if chosen == lazy:
                 return chosen
             peer = peer_at(state, identity, topic, int64(word) * known >> 32)
             fresh = not in_mesh(state, parameters, topic, identity, peer)
@@ -604,9 +618,9 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
     A mesh cannot be above D_high: a GRAFT finds room below it or is answered by PRUNE.
     """
     state.counters[HEARTBEATS] += 1
-    number = next_heartbeat(parameters, state.identity[identity, PHASE], time)
+    number = next_heartbeat(state, identity, time)
     for topic in range(parameters.topics):
-        if state.mesh[topic, identity, MESH_COUNT] < parameters.d_low:
+        if state.mesh[topic, identity, MESH_COUNT] < state.client[client_of(state, identity), D_LOW]:
             graft_peers(state, parameters, time, identity, topic, number)
         ids = int64(0)
         for interval in range(parameters.mcache_gossip):
@@ -649,16 +663,16 @@ def is_recent(state: State, parameters: Parameters, time: int, identity: int, sl
     `number` is that of its heartbeat at `time`.
     """
     cached_at = validated_at(state, parameters, identity, slot)
-    cached = next_heartbeat(parameters, state.identity[identity, PHASE], cached_at)
+    cached = next_heartbeat(state, identity, cached_at)
     return cached_at <= time and number - cached < parameters.mcache_gossip
 
 
 @kernel
-def want(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> bool:
+def want(state: State, time: int, identity: int, slot: int) -> bool:
     """Whether to ask for a message: not seen, not too old, not asked for in this heartbeat interval. Marks it asked."""
     if has_seen(state, identity, slot) or time >= state.message_expiry[slot]:
         return False
-    interval = next_heartbeat(parameters, state.identity[identity, PHASE], time)
+    interval = next_heartbeat(state, identity, time)
     if state.asked_heartbeat[identity] != interval:
         state.asked_heartbeat[identity] = interval
         for word in range(state.asked.shape[1]):
@@ -676,8 +690,7 @@ def receive_ihave(
 ) -> None:
     """Take a cold peer's IHAVE: what it had cached at its heartbeat `number`, and this identity has not seen."""
     other = sender - parameters.first_id
-    phase = state.identity[other, PHASE]
-    sent_at = phase + number * parameters.heartbeat_ns
+    sent_at = state.identity[other, PHASE] + number * state.client[client_of(state, other), HEARTBEAT_NS]
     count = 0
     for word in range(state.open_slots.shape[1]):
         left = state.open_slots[topic, word] & ~uint64(state.identity[identity, SEEN + word])
@@ -689,8 +702,8 @@ def receive_ihave(
             cached_at = validated_at(state, parameters, other, slot)
             if cached_at > sent_at:
                 continue
-            cached = next_heartbeat(parameters, phase, cached_at)
-            if number - cached < parameters.mcache_gossip and want(state, parameters, time, identity, slot):
+            cached = next_heartbeat(state, other, cached_at)
+            if number - cached < parameters.mcache_gossip and want(state, time, identity, slot):
                 state.wanted[count] = slot
                 count += 1
     if count > 0:
@@ -705,8 +718,7 @@ def answer_iwant(state: State, parameters: Parameters, time: int, identity: int,
     if slot != NO_SLOT and has_copy(state, identity, slot) and time < state.message_expiry[slot]:
         cached_at = validated_at(state, parameters, identity, slot)
         if cached_at < time:
-            phase = state.identity[identity, PHASE]
-            age = next_heartbeat(parameters, phase, time) - next_heartbeat(parameters, phase, cached_at)
+            age = next_heartbeat(state, identity, time) - next_heartbeat(state, identity, cached_at)
             if age < parameters.mcache_length:
                 hops = state.arrival[slot, identity] & MOST_HOPS
                 if state.message_origin[slot] != identity + parameters.first_id:
@@ -746,7 +758,8 @@ def receive_control(
             learn_peer(state, identity, sender, topic)
         if not in_mesh(state, parameters, topic, identity, sender):
             members = int64(state.mesh[topic, identity, MESH_COUNT])
-            if members < parameters.d_high and not in_backoff(state, identity, sender, topic, time):
+            most = state.client[client_of(state, identity), D_HIGH]
+            if members < most and not in_backoff(state, identity, sender, topic, time):
                 join_mesh(state, parameters, topic, identity, sender)
             else:
                 send(
@@ -787,7 +800,7 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
     per_event = parameters.largest_row + parameters.topics * (128 + slots // 64) + slots + 8
     records = (events + 1) * per_event
     chunks = min(records, records // CHUNK + len(state.bucket_head))
-    return records, chunks, (events + parameters.topics * parameters.d_lazy + 1) * slots
+    return records, chunks, (events + parameters.topics * parameters.most_lazy + 1) * slots
 
 
 @kernel
@@ -887,7 +900,8 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
     what they may cause. Call again with larger arrays.
     """
     first_id = parameters.first_id
-    turn = start - start % parameters.heartbeat_ns
+    for client in range(len(state.client)):
+        state.client[client, TURN] = start - start % state.client[client, HEARTBEAT_NS]
     due_count = state.cursor[DUE_COUNT]
     last = state.cursor[POSITION]
     while last < due_count:
@@ -906,9 +920,10 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
 
         # The mask tells the compiler that it is not negative.
         identity = (here - first_id) & WORD
-        beat = turn + state.identity[identity, PHASE]
+        client = client_of(state, identity)
+        beat = state.client[client, TURN] + state.identity[identity, PHASE]
         if beat < start:
-            beat += parameters.heartbeat_ns
+            beat += state.client[client, HEARTBEAT_NS]
         if beat >= end:
             beat = NEVER
         if last - index == 1 and beat == NEVER and state.due[index, 2] & KIND_MASK == MESSAGE:
@@ -925,7 +940,7 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
             if is_own:
                 time = state.pending[waiting, 0]
             if beat < time:
-                if is_needed(state, state.identity[identity, RANK]):
+                if is_needed(state, identity):
                     heartbeat(state, parameters, beat, identity)
                 beat = NEVER
                 continue
@@ -962,7 +977,7 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
                 state.counters[EDGE_EVENTS] += 1
                 answer_iwant(state, parameters, time, identity, source, slot)
             elif kind == IHAVE_ID:
-                if want(state, parameters, time, identity, slot):
+                if want(state, time, identity, slot):
                     state.wanted[asking] = slot
                     asking += 1
                 if index == last or not same_datagram(state, index - 1):

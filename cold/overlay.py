@@ -47,7 +47,13 @@ def _cycle(seed: int, first_id: int, count: int, number: int) -> npt.NDArray[np.
 
 
 def build_overlay(
-    seed: int, first_id: int, count: int, degree: int, topics: int, mesh_degree: int, mesh_room: int
+    seed: int,
+    first_id: int,
+    count: int,
+    degree: int,
+    topics: int,
+    mesh_degree: npt.NDArray[np.uint8] | int,
+    mesh_room: int,
 ) -> Overlay:
     """Build the peer graph of `count` identities, with mean `degree`, and the first mesh of each topic.
 
@@ -63,15 +69,18 @@ def build_overlay(
         Wanted number of peers of each; all others where there are not more.
     topics
         Number of topics.
-    mesh_degree, mesh_room
-        D and D_high of gossipsub.
+    mesh_degree
+        D of gossipsub, of each identity (uint8[count]) or of all.
+    mesh_room
+        The largest D_high.
     """
+    most = np.full(count, mesh_degree, dtype=np.uint8) if isinstance(mesh_degree, int) else mesh_degree
     mesh = np.zeros((topics, count, mesh_room), dtype=np.uint32)
     mesh_count = np.zeros((topics, count), dtype=np.uint8)
     lefts: list[npt.NDArray[np.uint32]] = []
     rights: list[npt.NDArray[np.uint32]] = []
     cycles = max(degree // 2, 1) if count > 1 else 0
-    mesh_cycles = min(max(mesh_degree // 2, 1), cycles)
+    mesh_cycles = min(max(int(most.max()) // 2, 1), cycles)
     for number in range(cycles):
         order = _cycle(seed, first_id, count, number)
         following = np.roll(order, -1)
@@ -79,7 +88,7 @@ def build_overlay(
         rights.append(following)
         for topic in range(topics):
             if (number - topic * mesh_cycles) % cycles < mesh_cycles:
-                add_to_mesh(mesh[topic], mesh_count[topic], order, following, first_id)
+                add_to_mesh(mesh[topic], mesh_count[topic], most, order, following, first_id)
     if degree % 2 and degree > 1 and count > 1:
         order = _cycle(seed, first_id, count, cycles)
         lefts.append(order[0 : count - 1 : 2])

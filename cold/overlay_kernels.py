@@ -74,25 +74,31 @@ def rows_of_edges(count: int, left: UInt32Array, right: UInt32Array) -> tuple[In
 
 @kernel
 def add_to_mesh(
-    mesh: UInt32Array, mesh_count: npt.NDArray[np.uint8], left: UInt32Array, right: UInt32Array, first_id: int
+    mesh: UInt32Array,
+    mesh_count: npt.NDArray[np.uint8],
+    room: npt.NDArray[np.uint8],
+    left: UInt32Array,
+    right: UInt32Array,
+    first_id: int,
 ) -> None:
     """Add edges to one topic's mesh, in the order given; an edge that is there, or has no room, is left out.
 
     Parameters
     ----------
     mesh
-        uint32[identities, room]: HostIds.
+        uint32[identities, width]: HostIds.
     mesh_count
         uint8[identities].
+    room
+        uint8[identities]: the most members of each mesh, at most its width.
     left, right
         uint32[edges]: ends of each edge, as identity indices.
     first_id
         HostId of identity 0.
     """
-    room = mesh.shape[1]
     for edge in range(len(left)):
         a, b = left[edge], right[edge]
-        if mesh_count[a] >= room or mesh_count[b] >= room:
+        if mesh_count[a] >= room[a] or mesh_count[b] >= room[b]:
             continue
         there = False
         for position in range(mesh_count[a]):

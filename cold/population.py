@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.directory import HostDirectory
-from bridge.rng import draw_u64_array
+from bridge.rng import draw_u64_array, draw_uniform_array
 from bridge.simtime import NS_PER_S
 from cold.clocks import Clocks, draw_clocks
 from cold.purposes import ColdPurpose
@@ -18,10 +18,22 @@ def link_rates(bits_per_second: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return -(-scaled // bits_per_second.astype(np.int64))
 
 
-def heartbeat_phases(seed: int, first_id: int, count: int, heartbeat_ns: int) -> npt.NDArray[np.int64]:
-    """Time of each identity's first heartbeat: int64[count], in [0, heartbeat_ns)."""
+def client_kinds(section: ColdSection, seed: int, first_id: int, count: int) -> npt.NDArray[np.uint8]:
+    """The kind of client of `count` identities from the HostId `first_id` on: uint8[count], as they are listed.
+
+    Each identity's is drawn, so that kinds are spread alike over regions and links, and shares hold in the mean.
+    """
+    shares = np.cumsum([client.share for client in section.clients.values()] or [1.0])
+    draws = draw_uniform_array(seed, np.arange(first_id, first_id + count), ColdPurpose.CLIENT, 0)
+    return np.searchsorted(shares / shares[-1], draws, side="right").astype(np.uint8)
+
+
+def heartbeat_phases(
+    seed: int, first_id: int, count: int, heartbeat_ns: npt.NDArray[np.int64] | int
+) -> npt.NDArray[np.int64]:
+    """Time of the first heartbeat of `count` identities with these intervals: int64[count], in [0, heartbeat_ns)."""
     draws = draw_u64_array(seed, np.arange(first_id, first_id + count), ColdPurpose.PHASE, 0)
-    return (draws % np.uint64(heartbeat_ns)).astype(np.int64)
+    return (draws % np.asarray(heartbeat_ns, dtype=np.uint64)).astype(np.int64)
 
 
 def ports(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.uint16]:

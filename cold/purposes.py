@@ -51,6 +51,8 @@ class ColdPurpose(IntEnum):
     """A position (the entity) of the sync committee in a slot; counter 4 * slot, and as ATTESTATION."""
     CONTRIBUTION = 121
     """As SYNC_MESSAGE, and 0 for whether there is a contribution."""
+    CLIENT = 126
+    """Kind of client of an identity; counter 0."""
     REPRESENTATIVE = 150
     """Publisher of a representative message; entity the topic's index, counter field << 32 | number."""
     FIELD_CHOICE = 151

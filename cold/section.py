@@ -100,17 +100,40 @@ class GossipSection(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.d_low <= self.d <= self.d_high:
-            raise PydanticCustomError(
-                "gossip",
-                "the mesh degrees must be d_low <= d <= d_high, and are {low}, {d}, {high}",
-                {"low": self.d_low, "d": self.d, "high": self.d_high},
-            )
-        if self.mcache_gossip > self.mcache_length:
-            raise PydanticCustomError("gossip", "mcache_gossip must not be larger than mcache_length")
-        if self.seen_ttl < self.mcache_length * self.heartbeat:
-            raise PydanticCustomError("gossip", "seen_ttl must be at least mcache_length heartbeats")
+        check_gossip(self)
         return self
+
+
+def check_gossip(gossip: GossipSection) -> None:
+    """Raise what is wrong with gossip parameters that are right one by one."""
+    if not gossip.d_low <= gossip.d <= gossip.d_high:
+        raise PydanticCustomError(
+            "gossip",
+            "the mesh degrees must be d_low <= d <= d_high, and are {low}, {d}, {high}",
+            {"low": gossip.d_low, "d": gossip.d, "high": gossip.d_high},
+        )
+    if gossip.mcache_gossip > gossip.mcache_length:
+        raise PydanticCustomError("gossip", "mcache_gossip must not be larger than mcache_length")
+    if gossip.seen_ttl < gossip.mcache_length * gossip.heartbeat:
+        raise PydanticCustomError("gossip", "seen_ttl must be at least mcache_length heartbeats")
+
+
+class ClientGossip(Section):
+    """`cold.clients.<name>.gossip`: what a kind of client has of its own; the rest is that of `cold.gossip`."""
+
+    d: int | None = None
+    d_low: int | None = Field(default=None, ge=1)
+    d_high: int | None = Field(default=None, le=64)
+    d_lazy: int | None = Field(default=None, ge=0, le=64)
+    heartbeat: Duration | None = Field(default=None, gt=0)
+    validation_delay: Annotated[Distribution, Drawn(Duration)] | None = None
+
+
+class ClientSection(Section):
+    """`cold.clients.<name>`: a kind of client, which this share of all identities has."""
+
+    share: float = Field(gt=0, allow_inf_nan=False)
+    gossip: ClientGossip = ClientGossip()
 
 
 class Publication(Section):
@@ -130,6 +153,7 @@ class ColdSection(Section):
     populations: dict[str, ColdPopulation] = Field(min_length=1)
     overlay: OverlaySection = OverlaySection()
     gossip: GossipSection = GossipSection()
+    clients: dict[str, ClientSection] = Field(default_factory=dict, max_length=64)
     topics: list[Topic] = Field(default=[1], min_length=1)
     publications: list[Publication] = Field(default_factory=list)
     calendar: CalendarSection | None = None
@@ -138,6 +162,26 @@ class ColdSection(Section):
     def identity_count(self) -> int:
         """Return the number of identities of all populations."""
         return sum(population.count for population in self.populations.values())
+
+    @property
+    def client_gossip(self) -> list[GossipSection]:
+        """Return the gossip parameters of each kind of client; of the only one, if there are no kinds."""
+        return [self._gossip_of(client.gossip) for client in self.clients.values()] or [self.gossip]
+
+    def _gossip_of(self, own: ClientGossip) -> GossipSection:
+        """Return `cold.gossip` with a client's own values in place of its values, as they are: not yet checked."""
+        return self.gossip.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+    @model_validator(mode="after")
+    def _clients_consistent(self) -> Self:
+        for name, client in self.clients.items():
+            try:
+                check_gossip(self._gossip_of(client.gossip))
+            except PydanticCustomError as error:
+                raise PydanticCustomError(
+                    "client", "clients.{name}.gossip: {message}", {"name": name, "message": error.message()}
+                ) from None
+        return self
 
     @property
     def topic_numbers(self) -> list[int]:

@@ -65,7 +65,8 @@ PACKETS: Final = 4
 PHASE: Final = 5
 """Time of the first heartbeat [ns]."""
 RANK: Final = 6
-"""Position of the identity in the order of phases."""
+"""Position of the identity in the order of client kinds and phases, and its client kind << CLIENT_SHIFT."""
+CLIENT_SHIFT: Final = 32
 SEEN: Final = 7
 """The first of the words with a bit for each message received."""
 
@@ -73,6 +74,21 @@ SEEN: Final = 7
 MESH_COUNT: Final = 0
 RECENT: Final = 1
 """The first of `mcache_gossip` counts: messages cached in each of the last intervals between heartbeats."""
+
+# Columns of `client`: the gossip parameters of a kind of client.
+D: Final = 0
+D_LOW: Final = 1
+D_HIGH: Final = 2
+D_LAZY: Final = 3
+HEARTBEAT_NS: Final = 4
+VALIDATION_DELAY: Final = 5
+"""Where in `validation_delay` the kind's table begins."""
+FIRST_RANK: Final = 6
+"""Of the identities of the kind, which have consecutive ranks."""
+PAST_RANK: Final = 7
+TURN: Final = 8
+"""The last multiple of HEARTBEAT_NS before the step at work, or at its start [ns]."""
+CLIENT_COLUMNS: Final = 9
 
 #: First arrivals are kept as time << ARRIVAL_SHIFT | hops.
 ARRIVAL_SHIFT: Final = 8
@@ -163,11 +179,8 @@ class Parameters(NamedTuple):
     rows: int
     """Number of identities of this shard."""
     topics: int
-    d: int
-    d_low: int
-    d_high: int
-    d_lazy: int
-    heartbeat_ns: int
+    most_lazy: int
+    """The largest D_lazy of a kind of client."""
     mcache_length: int
     mcache_gossip: int
     prune_backoff_ms: int
@@ -195,7 +208,9 @@ class State(NamedTuple):
     loss: Float64Array
     """float64[L, L]."""
     validation_delay: Int64Array
-    """int64[n]: the table of the validation delay's distribution [ns], see `cold.distribution_kernels`."""
+    """int64[n]: the tables of the validation delays' distributions [ns], see `cold.distribution_kernels`."""
+    client: Int64Array
+    """int64[K, CLIENT_COLUMNS]: the columns above, of each kind of client."""
 
     # Identities.
     identity: Int64Array
@@ -361,8 +376,15 @@ def insert(state: State, parameters: Parameters, records: Int64Array) -> None:
 
 
 @kernel
-def set_needed(state: State, rank: int, needed: bool) -> None:
-    """Note whether the next heartbeat of the identity with this rank has something to do."""
+def client_of(state: State, identity: int) -> int:
+    """The kind of client of an identity."""
+    return state.identity[identity, RANK] >> CLIENT_SHIFT
+
+
+@kernel
+def set_needed(state: State, identity: int, needed: bool) -> None:
+    """Note whether the next heartbeat of an identity has something to do."""
+    rank = state.identity[identity, RANK] & WORD
     bit = _ONE << uint64(rank & 63)
     if needed:
         state.needed[rank >> 6] |= bit
@@ -371,27 +393,30 @@ def set_needed(state: State, rank: int, needed: bool) -> None:
 
 
 @kernel
-def is_needed(state: State, rank: int) -> bool:
-    """Whether the next heartbeat of the identity with this rank has something to do."""
+def is_needed(state: State, identity: int) -> bool:
+    """Whether the next heartbeat of an identity has something to do."""
+    rank = state.identity[identity, RANK] & WORD
     return state.needed[rank >> 6] >> uint64(rank & 63) & _ONE != _ZERO
 
 
 @kernel
-def next_needed(state: State, rank: int) -> int:
-    """First rank, from `rank` on, whose next heartbeat has something to do; the number of identities if none."""
+def next_needed(state: State, rank: int, past: int) -> int:
+    """First rank, from `rank` to before `past`, whose next heartbeat has something to do; `past` if none."""
+    if rank >= past:
+        return past
     left = state.needed[rank >> 6] & (_ALL << uint64(rank & 63))
-    for word in range(rank >> 6, len(state.needed)):
+    for word in range(rank >> 6, ((past - 1) >> 6) + 1):
         if word > rank >> 6:
             left = state.needed[word]
         if left != _ZERO:
-            return word * 64 + lowest_bit(left)
-    return len(state.sorted_phase)
+            return min(word * 64 + lowest_bit(left), past)
+    return past
 
 
 @kernel
-def first_rank(state: State, offset: int) -> int:
-    """Position of the first phase at `offset` or later; the number of identities if there is none."""
-    low, high = 0, len(state.sorted_phase)
+def first_rank(state: State, kind: int, offset: int) -> int:
+    """The first rank in a kind of client with a phase at `offset` or later; one past its last rank if none."""
+    low, high = state.client[kind, FIRST_RANK], state.client[kind, PAST_RANK]
     while low < high:
         middle = (low + high) // 2
         if state.sorted_phase[middle] < offset:
@@ -402,19 +427,20 @@ def first_rank(state: State, offset: int) -> int:
 
 
 @kernel
-def next_time(state: State, parameters: Parameters, now: int) -> int:
+def next_time(state: State, now: int) -> int:
     """Time of the earliest event or of the earliest heartbeat with something to do, not before `now`; NEVER if none."""
     first = NEVER
     for bucket in range(len(state.bucket_first)):
         first = min(first, state.bucket_first[bucket])
-    count = len(state.sorted_phase)
-    turn = now - now % parameters.heartbeat_ns
-    rank = next_needed(state, first_rank(state, now - turn))
-    if rank == count:
-        rank = next_needed(state, 0)
-        turn += parameters.heartbeat_ns
-    if rank < count:
-        first = min(first, turn + state.sorted_phase[rank])
+    for kind in range(len(state.client)):
+        past = state.client[kind, PAST_RANK]
+        turn = now - now % state.client[kind, HEARTBEAT_NS]
+        rank = next_needed(state, first_rank(state, kind, now - turn), past)
+        if rank == past:
+            rank = next_needed(state, state.client[kind, FIRST_RANK], past)
+            turn += state.client[kind, HEARTBEAT_NS]
+        if rank < past:
+            first = min(first, turn + state.sorted_phase[rank])
     return first
 
 
@@ -497,6 +523,24 @@ def sort_due(state: State, parameters: Parameters, count: int) -> None:
 
 
 @kernel
+def add_beats(state: State, parameters: Parameters, due_count: int, turn: int, low: int, high: int) -> int:
+    """Put the heartbeats of the ranks from `low` to before `high` that have something to do into `due`.
+
+    They are at `turn` and their phases. Returns how many records are in `due`.
+    """
+    rank = next_needed(state, low, high)
+    while rank < high:
+        identity = int64(state.identity_of_rank[rank])
+        state.due[due_count, 0] = turn + state.sorted_phase[rank]
+        state.due[due_count, 1] = (identity + parameters.first_id) << 32
+        state.due[due_count, 2] = BEAT
+        due_count += 1
+        count_digits(state, parameters, identity)
+        rank = next_needed(state, rank + 1, high)
+    return due_count
+
+
+@kernel
 def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     """Take the events in [start, end) out of the calendar into `due`, in order, with a BEAT for each heartbeat.
 
@@ -507,13 +551,12 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     be a free chunk for each bucket.
     """
     first_bucket, last_bucket = start >> parameters.bucket_shift, (end - 1) >> parameters.bucket_shift
-    count = len(state.sorted_phase)
-    offset = start % parameters.heartbeat_ns
-    first = first_rank(state, offset)
-    phase_end = offset + end - start
-    past = first_rank(state, phase_end)
-    wrapped = first_rank(state, phase_end - parameters.heartbeat_ns)
-    waiting = past - first + wrapped
+    waiting = 0
+    for kind in range(len(state.client)):
+        heartbeat_ns = state.client[kind, HEARTBEAT_NS]
+        phase_end = start % heartbeat_ns + end - start
+        waiting += first_rank(state, kind, phase_end) - first_rank(state, kind, start % heartbeat_ns)
+        waiting += first_rank(state, kind, phase_end - heartbeat_ns) - state.client[kind, FIRST_RANK]
     for turn in range(first_bucket, last_bucket + 1):
         chunk = state.bucket_head[turn & parameters.bucket_mask]
         while chunk >= 0:
@@ -568,16 +611,14 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     state.counters[EDGE_EVENTS] += ihaves
     state.counters[IHAVE_RECEIVED] += ihaves
 
-    for low, high, base in ((first, past, start - offset), (0, wrapped, start - offset + parameters.heartbeat_ns)):
-        rank = next_needed(state, low) if low < high else count
-        while rank < high:
-            identity = int64(state.identity_of_rank[rank])
-            state.due[due_count, 0] = base + state.sorted_phase[rank]
-            state.due[due_count, 1] = (identity + parameters.first_id) << 32
-            state.due[due_count, 2] = BEAT
-            due_count += 1
-            count_digits(state, parameters, identity)
-            rank = next_needed(state, rank + 1)
+    for kind in range(len(state.client)):
+        heartbeat_ns = state.client[kind, HEARTBEAT_NS]
+        turn = start - start % heartbeat_ns
+        low, high = first_rank(state, kind, start - turn), first_rank(state, kind, end - turn)
+        due_count = add_beats(state, parameters, due_count, turn, low, high)
+        turn += heartbeat_ns
+        high = first_rank(state, kind, end - turn)
+        due_count = add_beats(state, parameters, due_count, turn, state.client[kind, FIRST_RANK], high)
     sort_due(state, parameters, due_count)
     state.cursor[DUE_COUNT] = due_count
     state.cursor[POSITION] = 0

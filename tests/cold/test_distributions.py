@@ -135,7 +135,7 @@ def test_tables_of_several_distributions_share_an_array(word: int) -> None:
         durations(CASES["weibull"][0]),
         durations("2 s"),
     ]
-    table, first = join_tables(distributions)
+    table, first = join_tables([distribution.table() for distribution in distributions])
     for distribution, begin in zip(distributions, first, strict=True):
         expected = quantile_twin.draw(distribution.table(), word)
         assert draw_value(table, begin, uint64(word)) == expected

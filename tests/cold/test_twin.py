@@ -52,6 +52,30 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [publication(count=3)],
         },
     ),
+    "clients of four kinds": (
+        90,
+        0.1,
+        {
+            "overlay": {"degree": 24},
+            "gossip": {"heartbeat": "700 ms", "validation_delay": "2 ms", "prune_backoff": "3 s"},
+            "clients": {
+                "default": {"share": 2},
+                "lighthouse": {
+                    "share": 3,
+                    "gossip": {"d": 5, "d_low": 3, "d_high": 10, "d_lazy": 3, "heartbeat": "1 s"},
+                },
+                "slow": {
+                    "share": 1,
+                    "gossip": {
+                        "heartbeat": "1300 ms",
+                        "validation_delay": {"kind": "lognormal", "median": "30 ms", "sigma": 0.8},
+                    },
+                },
+                "nobody's": {"share": 1e-9, "gossip": {"heartbeat": "100 ms"}},
+            },
+            "publications": [publication(count=8, interval="300 ms")],
+        },
+    ),
     "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),
     "two identities": (2, 0.0, {"publications": [publication()]}),
     "one identity": (1, 0.0, {"publications": [publication()]}),

@@ -15,7 +15,7 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import Purpose, draw_uniform, philox4x32
 from cold.overlay import build_overlay
-from cold.population import heartbeat_phases, link_rates
+from cold.population import client_kinds, heartbeat_phases, link_rates
 from cold.publications import PublicationPlan
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
@@ -48,7 +48,6 @@ class Twin:
         self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
     ) -> None:
         self.gossip = section.gossip
-        self.validation_delay = section.gossip.validation_delay.table()
         self.seed = seed
         self.count = directory.total_count
         self.node = directory.node.tolist()
@@ -57,8 +56,10 @@ class Twin:
         self.up = link_rates(directory.uplink_bps).tolist()
         self.down = link_rates(directory.downlink_bps).tolist()
         self.hot = hot = directory.hot_count
-        phases = heartbeat_phases(seed, hot, self.count - hot, self.gossip.heartbeat)
-        self.phase = [0] * hot + phases.tolist()
+        kinds = client_kinds(section, seed, hot, self.count - hot).tolist()
+        self.client = [self.gossip] * hot + [section.client_gossip[kind] for kind in kinds]
+        heartbeats = np.array([client.heartbeat for client in self.client[hot:]], dtype=np.int64)
+        self.phase = [0] * hot + heartbeat_phases(seed, hot, self.count - hot, heartbeats).tolist()
         topics = range(len(section.topic_numbers))
         overlay = build_overlay(
             seed,
@@ -66,8 +67,8 @@ class Twin:
             self.count - hot,
             min(section.overlay.degree, self.count - hot - 1),
             len(section.topic_numbers),
-            self.gossip.d,
-            self.gossip.d_high,
+            np.array([client.d for client in self.client[hot:]], dtype=np.uint8),
+            max(client.d_high for client in section.client_gossip),
         )
         nobody: list[list[int]] = [[] for _ in range(hot)]
         self.cold_peers: list[list[int]] = nobody + [
@@ -166,11 +167,11 @@ class Twin:
         return message is not None and time >= message.time + self.gossip.seen_ttl
 
     def schedule_heartbeat(self, identity: int, number: int) -> None:
-        time = self.phase[identity] + number * self.gossip.heartbeat
+        time = self.phase[identity] + number * self.client[identity].heartbeat
         heapq.heappush(self.heap, ((time, identity, HEARTBEAT, 0, 0, 0), "heartbeat", (number,)))
 
     def interval(self, identity: int, time: int) -> int:
-        return int(max(0, -((self.phase[identity] - time) // self.gossip.heartbeat)))
+        return int(max(0, -((self.phase[identity] - time) // self.client[identity].heartbeat)))
 
     def publish(self, time: int, identity: int, message_id: int) -> None:
         self.counters["published"] += 1
@@ -200,7 +201,7 @@ class Twin:
             return
         self.seen[identity][message_id] = (received, hops)
         low, high = self.words(identity, ColdPurpose.VALIDATION, message_id)[:2]
-        delay = draw(self.validation_delay, high << 32 | low)
+        delay = draw(self.client[identity].validation_delay.table(), high << 32 | low)
         key = (received + delay, identity, FORWARD, 0, 0, message_id)
         heapq.heappush(self.heap, (key, "forward", (message_id, source, hops + 1)))
 
@@ -223,7 +224,7 @@ class Twin:
         needed = False
         for topic, meshes in enumerate(self.mesh):
             mesh, peers = meshes[identity], self.peers(identity, topic)
-            if len(mesh) < self.gossip.d_low and len(peers) > len(mesh):
+            if len(mesh) < self.client[identity].d_low and len(peers) > len(mesh):
                 needed = True
                 self.graft_some(time, identity, topic, number)
             ids = sorted(
@@ -253,7 +254,7 @@ class Twin:
             for peer in self.peers(identity, topic)
             if peer not in mesh and self.backoff.get((identity, peer, topic), 0) <= time
         ]
-        for turn in range(min(self.gossip.d - len(mesh), len(candidates))):
+        for turn in range(min(self.client[identity].d - len(mesh), len(candidates))):
             word = self.words(identity, ColdPurpose.GRAFT_PEERS, number << 24 | topic << 16 | turn)[0]
             pick = turn + (word * (len(candidates) - turn) >> 32)
             candidates[turn], candidates[pick] = candidates[pick], candidates[turn]
@@ -264,14 +265,14 @@ class Twin:
     def gossip_peers(self, identity: int, topic: int, number: int) -> list[int]:
         peers, mesh = self.peers(identity, topic), self.mesh[topic][identity]
         outside = [peer for peer in peers if peer not in mesh]
-        if len(outside) <= self.gossip.d_lazy:
+        if len(outside) <= self.client[identity].d_lazy:
             return outside
         chosen: list[int] = []
         block = 0
-        while len(chosen) < self.gossip.d_lazy:
+        while len(chosen) < self.client[identity].d_lazy:
             for word in self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 24 | topic << 16 | block):
                 peer = peers[word * len(peers) >> 32]
-                if len(chosen) < self.gossip.d_lazy and peer not in mesh and peer not in chosen:
+                if len(chosen) < self.client[identity].d_lazy and peer not in mesh and peer not in chosen:
                     chosen.append(peer)
             block += 1
         return chosen
@@ -314,7 +315,7 @@ class Twin:
             self.hot_peers[identity][source, topic] = True
         if source in mesh:
             return
-        if len(mesh) < self.gossip.d_high and self.backoff.get((identity, source, topic), 0) <= time:
+        if len(mesh) < self.client[identity].d_high and self.backoff.get((identity, source, topic), 0) <= time:
             mesh.append(source)
             return
         backoff_ms = self.gossip.prune_backoff // 1_000_000

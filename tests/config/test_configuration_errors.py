@@ -351,6 +351,15 @@ CASES = [
         GENERAL + SWITCH + "cold: {populations: {t: {count: 3, clock: {drift: 3}}}}\n",
         *(3, "cold.populations.t.clock.drift", "write it as '20 ppm' or '500 ppb'"),
     ),
+    (
+        cold("clients: {a: {share: 1, gossip: {d: 13}}}"),
+        *(3, "cold", "clients.a.gossip: the mesh degrees must be d_low <= d <= d_high, and are 6, 13, 12"),
+    ),
+    (
+        cold("clients: {a: {share: 1, gossip: {heartbeat: 21 s}}}"),
+        *(3, "cold", "clients.a.gossip: seen_ttl must be at least mcache_length heartbeats"),
+    ),
+    (cold("clients: {a: {share: 0}}"), 5, "cold.clients.a.share", "must be more than 0"),
     (cold("overlay: {degree: 1}"), 5, "cold.overlay.degree", "must be at least 2"),
 ]
 
