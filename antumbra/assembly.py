@@ -43,6 +43,7 @@ from bridge.bus import Bus
 from bridge.directory import HostDirectory
 from bridge.errors import AntumbraError, UserError
 from bridge.local_bus import LocalBus
+from bridge.lookahead import lookahead_of
 from bridge.metrics import WindowMetrics, write_table
 from bridge.mpi_bus import MpiBus
 from bridge.participant import Nobody, Participant
@@ -380,15 +381,17 @@ def _run_shard(
             metrics.append(window)
             log.append(window)
 
+        outer_ns, inner_ns = _window_lengths(plan, partition, bus.shard)
         loop = WindowLoop(
             tuple(participants.values()),
             _owner(plan),
             bus,
-            runahead=Runahead(plan.runahead_ns, dynamic=plan.dynamic_runahead),
+            runahead=Runahead(outer_ns, dynamic=plan.dynamic_runahead),
             stop_time_ns=plan.sections.general.stop_time,
             shard_of=partition.shard_of,
             on_window=record,
             on_progress=on_progress,
+            inner_runahead_ns=inner_ns,
         )
         with _stopping_on_signals(loop, bus):
             ended = loop.run()
@@ -406,6 +409,15 @@ def _run_shard(
         raise
     _close_all([*participants.values(), *recorders])
     return ShardResult(bus.shard, statistics, outcomes, messages), ended
+
+
+def _window_lengths(plan: Plan, partition: PartitionMap, shard: int) -> tuple[int, int | None]:
+    """Return how long windows are, and those that the shard runs inside them, if it does."""
+    experimental = plan.sections.experimental
+    if experimental.lookahead == "global" or partition.shard_count == 1:
+        return plan.runahead_ns, None
+    lookahead = lookahead_of(partition, plan.directory, plan.paths, experimental.runahead)
+    return lookahead.outer_ns, lookahead.inner_ns[shard]
 
 
 def _traffic(plan: Plan, hot: HotParticipant | None, cold: ColdParticipant | None) -> pa.Table:

@@ -90,6 +90,7 @@ def make_plan(configuration: Configuration) -> Plan:
     sections = configuration.sections
     problems = Problems(configuration.file, configuration.source)
     _check_times(sections, problems)
+    _check_lookahead(sections, problems)
     _check_messages(sections, problems)
     binaries = _find_binaries(sections, problems)
     graph = _read_graph(configuration, problems)
@@ -149,6 +150,15 @@ def _check_times(sections: Sections, problems: Problems) -> None:
         if process.shutdown_time <= process.start_time:
             start = format_time(process.start_time)
             problems.add((*key, "shutdown_time"), f"must be after the process's start_time, which is {start}")
+
+
+def _check_lookahead(sections: Sections, problems: Problems) -> None:
+    experimental = sections.experimental
+    if experimental.lookahead == "partition" and experimental.use_dynamic_runahead:
+        message = (
+            "cannot be 'partition' where use_dynamic_runahead is true: windows follow the latencies in use, or the"
+        )
+        problems.add(("experimental", "lookahead"), f"{message} partition")
 
 
 def _find_binaries(sections: Sections, problems: Problems) -> dict[str, Path]:

@@ -215,6 +215,8 @@ class ExperimentalSection(Section):
     use_sched_fifo: bool = False
     use_syscall_counters: bool = True
     use_worker_spinning: bool = True
+    lookahead: Literal["global", "partition"] = "global"
+    """Ours: how often shards exchange events: after the smallest latency of all, or of those that cross shards."""
     turn_limit: Duration = Field(default=60 * 10**9, gt=0)
     """Ours, not Shadow's: wall-clock time after which a process that makes no progress is ended."""
 
@@ -232,6 +234,7 @@ WITHOUT_EFFECT: Final[frozenset[str]] = frozenset(ExperimentalSection.model_fiel
     "socket_recv_buffer",
     "socket_recv_autotune",
     "use_cpu_pinning",
+    "lookahead",
     "turn_limit",
 }
 """Options of Shadow that steer its own implementation, and change nothing here."""

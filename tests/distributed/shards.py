@@ -8,13 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from tests.system.experiment import ROOT, TIMEOUT_S, Configuration, Laboratory, Run, environment
+from tests.system.experiment import ROOT, TIMEOUT_S, Configuration, Laboratory, Run, environment, write
 
 BASELINES = ROOT / "configs" / "baselines"
 DIGESTS = BASELINES / "digests.json"
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
+
+#: What depends on where one window ends and the next begins.
+_BY_WINDOW = frozenset({"windows.log", "metrics/windows.parquet", "windows"})
 
 #: So that tests run as root, and with more ranks than cores.
 MPI_ENVIRONMENT = {
@@ -68,10 +73,31 @@ def results(run: Run) -> dict[str, Any]:
     }
 
 
-def differences(one: Run, other: Run) -> list[str]:
-    """Name what differs between the results of two runs."""
+def differences(one: Run, other: Run, *, windows: bool = True) -> list[str]:
+    """Name what differs between the results of two runs; if `windows` is false, not how time was cut into windows."""
     first, second = results(one), results(other)
-    return sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
+    left_out = frozenset() if windows else _BY_WINDOW
+    if not windows and first["hot"]:
+        # Programs get the turn at least once in each window in which their host has something to do.
+        first["hot"], second["hot"] = ({**run["hot"], "switches": None} for run in (first, second))
+    return sorted(name for name in {*first, *second} - left_out if first.get(name) != second.get(name))
+
+
+def window_totals(run: Run) -> dict[str, int]:
+    """Add up what the windows of a run say about its events: the same however time is cut into windows."""
+    table = pq.read_table(run.directory / "metrics" / "windows.parquet")
+    names = [name for name in table.schema.names if name.startswith(("executed", "crossed", "digest"))]
+    return {name: sum(table[name].to_pylist()) % 2**64 for name in names}
+
+
+def with_experimental(laboratory: Laboratory, file: Path, name: str, **keys: object) -> Path:
+    """Write a configuration again, with other keys in its `experimental` section; graph files are found as before."""
+    content = yaml.safe_load(file.read_text())
+    content["experimental"] = {**content.get("experimental", {}), **keys}
+    graph = content["network"]["graph"].get("file")
+    if graph is not None:
+        graph["path"] = str(file.parent / graph["path"])
+    return write(content, laboratory.folder / f"{name}.yaml")
 
 
 def recorded(run: Run) -> dict[str, str]:

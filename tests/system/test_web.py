@@ -92,9 +92,7 @@ if (cluster.isPrimary) {
 """
 
 
-def test_a_cluster_of_node_processes_shares_a_socket(
-    laboratory: Laboratory, program: Programs, tmp_path: Path
-) -> None:
+def test_a_cluster_of_node_processes_shares_a_socket(laboratory: Laboratory, program: Programs, tmp_path: Path) -> None:
     program("curl")
     script = tmp_path / "cluster.js"
     script.write_text(_CLUSTER)
