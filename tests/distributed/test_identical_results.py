@@ -95,19 +95,25 @@ def test_a_template_directory_reaches_the_hosts_of_every_shard(laboratory: Labor
 
 
 @pytest.mark.slow
-def test_the_quickstart_with_its_tail_on_a_shard_of_its_own(
+def test_the_quickstart_is_the_same_however_hot_and_cold_are_divided(
     laboratory: Laboratory, program: Programs, tmp_path: Path
 ) -> None:
     program("curl")
     file = ROOT / "configs" / "quickstart.yaml"
     plan = make_plan(load_configuration(file))
-    hot = [number % 2 for number in range(plan.directory.hot_count)]
-    path = tmp_path / "partition.json"
-    write_partition(path, PartitionMap.of(hot, [0, 0, 100_000]), plan.directory)
     # The peers go on after this: how the run ends is not the matter here.
-    one = laboratory.run(file, "--stop-time", "17 s", name="one", expect=None)
-    options = ("--stop-time", "17 s", "--shards", "3", "--partition-file", str(path))
-    three = laboratory.run(file, *options, name="three", expect=None)
-    assert one.exit_code == three.exit_code, three.story()
-    assert one.statistics["events_crossed"] > 500
-    assert not differences(one, three)
+    until = ("--stop-time", "13 s")
+    one = laboratory.run(file, *until, name="one", expect=None)
+    assert one.statistics["events_crossed"] > 300
+    odd = tmp_path / "odd.json"
+    hot = [number % 3 for number in range(plan.directory.hot_count)]
+    write_partition(odd, PartitionMap.of(hot, [33_333, 0, 66_667]), plan.directory)
+    runs = [
+        laboratory.run(file, *until, "--shards", "3", "--partition-file", str(odd), name="odd", expect=None),
+        laboratory.run(file, *until, "--shards", "2", name="two", expect=None),
+        laboratory.run(file, *until, "--shards", "4", name="four", expect=None),
+        run_mpi(laboratory, 2, file, *until, name="ranks", expect=None),
+    ]
+    for other in runs:
+        assert one.exit_code == other.exit_code, other.story()
+        assert not differences(one, other)
