@@ -267,10 +267,11 @@ def _build_directory(sections: Sections, graph: NetworkGraph, paths: Paths, prob
     ]
     bandwidth = [(graph.nodes[n].uplink_bps or 0, graph.nodes[n].downlink_bps or 0) for n in paths.node_ids]
     try:
-        return build_directory(hot, cold, bandwidth)
+        return build_directory(hot, cold, bandwidth, prefix6=int(sections.network.ip6_prefix.network_address))
     except DirectoryError as error:
-        is_host = error.name in sections.hosts
-        key = ("hosts", error.name, "ip_addr") if is_host else ("cold", "populations", error.name, "addresses")
+        key: KeyPath = ("cold", "populations", error.name, "addresses")
+        if error.name in sections.hosts:
+            key = ("hosts", error.name, "ip6_addr" if error.ipv6 else "ip_addr")
         problems.add(key, str(error))
         problems.stop()
         raise
@@ -283,6 +284,7 @@ def _hot_placement(name: str, host: HostSection, node: GraphNode, index: dict[in
         host.bandwidth_up or node.uplink_bps or 0,
         host.bandwidth_down or node.downlink_bps or 0,
         host.ip_addr,
+        None if host.ip6_addr is None else int(host.ip6_addr),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,7 +132,7 @@ def _print_hosts(console: Console, plan: Plan) -> None:
     if not plan.hosts:
         return
     table = Table(title="Hot hosts", title_justify="left")
-    for heading in ("host", "address", "node", "up", "down", "processes"):
+    for heading in ("host", "address", "IPv6 address", "node", "up", "down", "processes"):
         table.add_column(heading)
     for host in plan.hosts[:_MOST_ROWS]:
         number = host.host_id
@@ -140,6 +140,7 @@ def _print_hosts(console: Console, plan: Plan) -> None:
         table.add_row(
             escape(host.name),
             str(IPv4Address(int(directory.address[number]))),
+            str(IPv6Address(directory.address6_of(number))),
             str(plan.paths.node_ids[directory.node[number]]),
             format_bandwidth(int(directory.uplink_bps[number])),
             format_bandwidth(int(directory.downlink_bps[number])),

@@ -51,7 +51,8 @@ Index: TypeAlias = npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
 class EventKind(IntEnum):
     """What the payload of an event is."""
 
-    #: One IPv4 packet as on the wire: 20-byte header, UDP or TCP header, data. Checksums may be 0.
+    #: One IPv4 or IPv6 packet as on the wire: header of 20 or 40 bytes, UDP, TCP or ICMP header, data. Checksums may be
+    #: 0.
     PACKET = 1
     #: Events between cold identities of two shards: one block for each pair of shards and window, see docs/formats.md.
     TAIL = 2

@@ -1,4 +1,4 @@
-"""Who is who: the id, address, place and bandwidths of every host, decided before anything is sharded.
+"""Who is who: the id, addresses, place and bandwidths of every host, decided before anything is sharded.
 
 Hot hosts come first, by hostname; then each cold population, by name, takes a contiguous range of ids and of
 addresses. The directory is the same on every shard, whatever the partition.
@@ -10,11 +10,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from bridge.ipv6 import DEFAULT_PREFIX, NOBODY, Ipv6Addresses
 
 FIRST_HOT_ADDRESS: Final = int(IPv4Address("11.0.0.1"))
 """Where the automatic addresses of hot hosts begin, as in Shadow."""
@@ -25,11 +27,20 @@ LAST_COLD_ADDRESS: Final = int(IPv4Address("100.127.255.255"))
 
 
 class DirectoryError(ValueError):
-    """Addresses that cannot be given. `name` is the host or population that is concerned."""
+    """Addresses that cannot be given.
 
-    def __init__(self, name: str, message: str) -> None:
+    Attributes
+    ----------
+    name : str
+        The host or population that is concerned.
+    ipv6 : bool
+        Whether it is about an IPv6 address.
+    """
+
+    def __init__(self, name: str, message: str, *, ipv6: bool = False) -> None:
         super().__init__(message)
         self.name = name
+        self.ipv6 = ipv6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class HotPlacement:
     uplink_bps: int
     downlink_bps: int
     address: int | None = None
+    address6: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,8 @@ class HostDirectory:
         Bits per second.
     populations : tuple of ColdRange
         By name.
+    ipv6 : Ipv6Addresses
+        The rule for IPv6 addresses, and the hosts that have others.
     """
 
     hostnames: tuple[str, ...]
@@ -110,6 +124,7 @@ class HostDirectory:
     uplink_bps: npt.NDArray[np.int64]
     downlink_bps: npt.NDArray[np.int64]
     populations: tuple[ColdRange, ...]
+    ipv6: Ipv6Addresses
 
     @property
     def hot_count(self) -> int:
@@ -141,6 +156,23 @@ class HostDirectory:
             return ranges[place].first_id + address - starts[place]
         return self._hot_id_by_address.get(address, -1)
 
+    def address6_of(self, host_id: int) -> int:
+        """Return the IPv6 address of a host, as a 128-bit integer."""
+        return self.ipv6.address_of(host_id, int(self.address[host_id]))
+
+    @cached_property
+    def exceptions6(self) -> dict[int, int]:
+        """Return the IPv6 addresses that are not computed, ascending, and whose they are (or `bridge.ipv6.NOBODY`)."""
+        return self.ipv6.exceptions({host_id: int(self.address[host_id]) for host_id in self.ipv6.own})
+
+    def id_of_address6(self, address: int) -> int:
+        """Return the id of the host that has this IPv6 address, or -1."""
+        if address in self.exceptions6:
+            owner = self.exceptions6[address]
+            return -1 if owner == NOBODY else owner
+        embedded = self.ipv6.embedded(address)
+        return self.id_of_address(embedded) if embedded >= 0 else -1
+
     def name_of(self, host_id: int) -> str:
         """Return a name for messages: the hostname, or the population and the identity's number in it."""
         if host_id < self.hot_count:
@@ -153,6 +185,8 @@ def build_directory(
     hosts: Sequence[HotPlacement],
     populations: Sequence[ColdPlacement],
     node_bandwidth: Sequence[tuple[int, int]] = (),
+    *,
+    prefix6: int = int(DEFAULT_PREFIX.network_address),
 ) -> HostDirectory:
     """Give every host its id and address.
 
@@ -162,6 +196,8 @@ def build_directory(
         In any order; the result does not depend on it.
     node_bandwidth
         Uplink and downlink in bits per second of each node in use, for populations without bandwidth classes.
+    prefix6
+        Of computed IPv6 addresses; the last 32 bits are 0.
 
     Raises
     ------
@@ -199,7 +235,12 @@ def build_directory(
         first_id += population.count
     for column in (address, node, uplink, downlink):
         column.flags.writeable = False
-    return HostDirectory(tuple(host.name for host in hot), total, address, node, uplink, downlink, tuple(ranges))
+    ipv6 = Ipv6Addresses(prefix6, {i: host.address6 for i, host in enumerate(hot) if host.address6 is not None})
+    directory = HostDirectory(
+        tuple(host.name for host in hot), total, address, node, uplink, downlink, tuple(ranges), ipv6
+    )
+    _check_own_addresses6(directory)
+    return directory
 
 
 def allot(count: int, weights: Sequence[float]) -> list[int]:
@@ -260,6 +301,23 @@ def _place_populations(cold: Sequence[ColdPlacement], explicit: dict[int, str]) 
         placed.append((start, end, population.name))
         first[population.name] = start
     return first
+
+
+def _check_own_addresses6(directory: HostDirectory) -> None:
+    owner: dict[int, int] = {}
+    for host_id, address in directory.ipv6.own.items():
+        other = owner.setdefault(address, host_id)
+        if other != host_id:
+            text = f"{IPv6Address(address)} is already the address of host {directory.hostnames[other]}"
+            raise DirectoryError(directory.hostnames[host_id], text, ipv6=True)
+        embedded = directory.ipv6.embedded(address)
+        other = directory.id_of_address(embedded) if embedded >= 0 else -1
+        if other not in (-1, host_id) and other not in directory.ipv6.own:
+            text = (
+                f"{IPv6Address(address)} is the address of {directory.name_of(other)}, which comes from its IPv4 "
+                f"address {IPv4Address(embedded)}"
+            )
+            raise DirectoryError(directory.hostnames[host_id], text, ipv6=True)
 
 
 def _hot_addresses(hot: Sequence[HotPlacement], used: set[int], ranges: Sequence[tuple[int, int]]) -> list[int]:

@@ -6,11 +6,13 @@ type.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from ipaddress import IPv6Network
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from bridge.ipv6 import DEFAULT_PREFIX, LONGEST_PREFIX, why_not_a_host
 from bridge.units import Duration
 
 LogLevel = Literal["error", "warning", "info", "debug", "trace"]
@@ -63,11 +65,40 @@ class GraphSection(Section):
         return self
 
 
+def _parse_prefix(value: object) -> IPv6Network:
+    if isinstance(value, IPv6Network):
+        return value
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        network = IPv6Network(value)
+    except ValueError:
+        raise PydanticCustomError(
+            "prefix",
+            "{value} is not an IPv6 prefix; write it as '2001:db8::/64', with zeros behind the prefix",
+            {"value": repr(value)},
+        ) from None
+    if network.prefixlen > LONGEST_PREFIX:
+        reason = f"it leaves no room for an IPv4 address: at most /{LONGEST_PREFIX}"
+    else:
+        reason = why_not_a_host(network.network_address)
+    if reason:
+        raise PydanticCustomError(
+            "prefix", "{value} cannot be the prefix of hosts ({reason})", {"value": value, "reason": reason}
+        )
+    return network
+
+
+Prefix = Annotated[IPv6Network, BeforeValidator(_parse_prefix)]
+
+
 class NetworkSection(Section):
     """`network`: the graph, and how packets find their way through it."""
 
     graph: GraphSection
     use_shortest_path: bool = True
+    ip6_prefix: Prefix = DEFAULT_PREFIX
+    """Ours, not Shadow's: where the hosts' IPv6 addresses come from, see `bridge.ipv6`."""
 
 
 class DistributedSection(Section):

@@ -24,6 +24,7 @@ from cold.state_kernels import (
 )
 
 IP_HEADER: Final = 20
+IP6_HEADER: Final = 40
 UDP_HEADER: Final = 8
 HEADER: Final = 8
 #: Id, origin, publish time, hops and size of a message, before its payload.
@@ -42,12 +43,13 @@ GOLDEN: Final = uint64(0x9E3779B97F4A7C15)
 VERDICTS: Final = (
     "accepted",
     "bad_packet",
+    "ipv6",
     "wrong_address",
     "wrong_port",
     "bad_header",
     "bad_length",
 )
-ACCEPTED, BAD_PACKET, WRONG_ADDRESS, WRONG_PORT, BAD_HEADER, BAD_LENGTH = range(len(VERDICTS))
+ACCEPTED, BAD_PACKET, IPV6, WRONG_ADDRESS, WRONG_PORT, BAD_HEADER, BAD_LENGTH = range(len(VERDICTS))
 
 
 @kernel
@@ -97,6 +99,9 @@ def parse(
     result = np.zeros((len(source), 6), dtype=np.int64)
     for index in range(len(source)):
         at, size = offset[index], offset[index + 1] - offset[index]
+        if size >= IP6_HEADER and payload[at] >> 4 == 6:
+            result[index, 0] = IPV6
+            continue
         if size < IP_HEADER + UDP_HEADER or payload[at] != 0x45 or _get(payload, at + 2, 2) != size:
             result[index, 0] = BAD_PACKET
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final
 
@@ -23,17 +23,24 @@ _SAME_EVERYWHERE: Final = {
     "host.conf": "multi on\n",
     "passwd": passwd_file(),
     "group": group_file(),
+    # The GNU C library's own table is that of RFC 3484, which knows no unique local addresses (fc00::/7) and would put
+    # them before IPv4. These are the preferences of RFC 6724 section 2.1, as other resolvers have them.
+    "gai.conf": "precedence ::1/128 50\nprecedence ::/0 40\nprecedence ::ffff:0:0/96 35\nprecedence 2002::/16 30\n"
+    "precedence 2001::/32 5\nprecedence fc00::/7 3\nprecedence ::/96 1\nprecedence fec0::/10 1\n"
+    "precedence 3ffe::/16 1\n",
 }
 
 
-def hosts_file(hosts: Sequence[tuple[str, int]]) -> str:
-    """Return /etc/hosts for an experiment; `hosts` are names and addresses."""
-    lines = ["127.0.0.1 localhost", *(f"{IPv4Address(address)} {name}" for name, address in hosts)]
+def hosts_file(hosts: Sequence[tuple[str, int, int]]) -> str:
+    """Return /etc/hosts for an experiment; `hosts` are names, IPv4 and IPv6 addresses."""
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    for name, ipv4, ipv6 in hosts:
+        lines += (f"{IPv4Address(ipv4)} {name}", f"{IPv6Address(ipv6)} {name}")
     return "\n".join(lines) + "\n"
 
 
 def write_etc(
-    root: Path, hosts: Sequence[tuple[str, int]], *, own: Mapping[str, Sequence[User]], seed: int
+    root: Path, hosts: Sequence[tuple[str, int, int]], *, own: Mapping[str, Sequence[User]], seed: int
 ) -> list[Path]:
     """Write the files of the hosts that are simulated here and return their directories, in order.
 
@@ -42,7 +49,7 @@ def write_etc(
     root
         Made if it is not there. Files that all hosts share exist once, under several names.
     hosts
-        Names and addresses, as /etc/hosts will list them.
+        Names, IPv4 and IPv6 addresses, as /etc/hosts will list them.
     own
         The hosts whose files are written, in order, and the users of their processes.
     seed

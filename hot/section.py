@@ -17,6 +17,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from bridge.ipv6 import why_not_a_host
 from bridge.section import LogLevel, Section
 from bridge.units import Bandwidth, Duration, Size
 from hot.users import ROOT, User, UserChoice, parse_user
@@ -113,6 +114,27 @@ def _parse_address(value: object) -> int:
     return int(address)
 
 
+def _parse_address6(value: object) -> ipaddress.IPv6Address:
+    if isinstance(value, ipaddress.IPv6Address):
+        return value
+    try:
+        if not isinstance(value, str) or "%" in value:
+            raise ValueError
+        address = ipaddress.IPv6Address(value)
+    except ValueError:
+        raise PydanticCustomError(
+            "address6", "{value} is not an IPv6 address; write it as '2001:db8::1'", {"value": repr(value)}
+        ) from None
+    reason = why_not_a_host(address)
+    if reason:
+        raise PydanticCustomError(
+            "address6",
+            "{value} cannot be the address of a host ({reason})",
+            {"value": value, "reason": reason},
+        )
+    return address
+
+
 def _check_hostname(value: object) -> str:
     if not isinstance(value, str) or not _HOSTNAME_CHARACTERS.fullmatch(value):
         reason = "only a-z, 0-9, '-' and '.' may appear in it"
@@ -140,6 +162,7 @@ def _check_variable(value: object) -> str:
 Signal = Annotated[int, BeforeValidator(_parse_signal)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_parse_arguments)]
 Address = Annotated[int, BeforeValidator(_parse_address)]
+Address6 = Annotated[ipaddress.IPv6Address, BeforeValidator(_parse_address6)]
 Hostname = Annotated[str, BeforeValidator(_check_hostname)]
 Variable = Annotated[str, BeforeValidator(_check_variable)]
 
@@ -176,6 +199,8 @@ class HostSection(Section):
     network_node_id: int = Field(ge=0)
     processes: list[ProcessSection]
     ip_addr: Address | None = None
+    ip6_addr: Address6 | None = None
+    """Ours, not Shadow's; without it the address comes from `network.ip6_prefix` and the IPv4 address."""
     bandwidth_down: Annotated[Bandwidth, Field(ge=1)] | None = None
     bandwidth_up: Annotated[Bandwidth, Field(ge=1)] | None = None
     host_options: HostOptions = HostOptions()

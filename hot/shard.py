@@ -106,7 +106,10 @@ class HotShard:
             with disk_errors_reported(etc):
                 etc_directories = write_etc(
                     etc,
-                    [(name, int(directory.address[i])) for i, name in enumerate(directory.hostnames)],
+                    [
+                        (name, int(directory.address[i]), directory.address6_of(i))
+                        for i, name in enumerate(directory.hostnames)
+                    ],
                     own={host.name: [process.user for process in host.processes] for host in self._hosts},
                     seed=seed,
                 )
@@ -242,6 +245,7 @@ class HotShard:
                 host_id=host.host_id,
                 name=host.name,
                 address=int(directory.address[host.host_id]),
+                address6=directory.address6_of(host.host_id).to_bytes(16),
                 directory=os.fsencode(own),
                 etc_directory=os.fsencode(etc),
                 uplink_bps=int(directory.uplink_bps[host.host_id]),
@@ -279,6 +283,9 @@ class HotShard:
                 range_first=np.array([cold.first_address for cold in ranges], np.uint32),
                 range_size=np.array([cold.count for cold in ranges], np.uint32),
                 range_first_id=np.array([cold.first_id for cold in ranges], np.uint32),
+                prefix6=directory.ipv6.prefix.to_bytes(16),
+                exceptions6=b"".join(address.to_bytes(16) for address in directory.exceptions6),
+                exception6_ids=np.array(list(directory.exceptions6.values()), np.uint32),
                 node_of_host=np.ascontiguousarray(directory.node, np.int32),
                 node_count=len(paths.node_ids),
                 find_path=paths.between,

@@ -15,7 +15,7 @@
 
 static PyObject *engine_error;
 
-enum { ROUTE_BUFFERS = 6 };
+enum { ROUTE_BUFFERS = 9 };
 
 struct engine_object {
     PyObject_HEAD struct engine engine;
@@ -179,17 +179,23 @@ static struct engine_host *host_at(struct engine_object *self, unsigned int plac
 
 static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
-    static char *names[] = {"host_id",    "name",         "address",      "directory",    "etc_directory",
+    static char *names[] = {"host_id",    "name",         "address",      "address6",     "directory", "etc_directory",
                             "uplink_bps", "downlink_bps", "capture_path", "capture_size", NULL};
     unsigned int id, address, capture_size;
-    const char *name;
+    const char *name, *address6;
+    Py_ssize_t address6_length;
     PyObject *directory, *etc_directory, *capture_path;
     long long uplink_bps, downlink_bps;
     if (!ready(self))
         return NULL;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$IsISSLLSI", names, &id, &name, &address, &directory,
-                                     &etc_directory, &uplink_bps, &downlink_bps, &capture_path, &capture_size))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$IsIy#SSLLSI", names, &id, &name, &address, &address6,
+                                     &address6_length, &directory, &etc_directory, &uplink_bps, &downlink_bps,
+                                     &capture_path, &capture_size))
         return NULL;
+    if (address6_length != 16) {
+        PyErr_SetString(PyExc_ValueError, "an IPv6 address has 16 bytes");
+        return NULL;
+    }
     uint32_t place = self->engine.host_count;
     if (place && self->engine.hosts[place - 1].id >= id) {
         PyErr_SetString(PyExc_ValueError, "hosts are added by ascending id");
@@ -200,8 +206,9 @@ static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject
         PyErr_Format(PyExc_ValueError, "the name or the directory of host %s is too long", name);
         return NULL;
     }
-    struct engine_host *host = engine_add_host(&self->engine, id, name, address, PyBytes_AS_STRING(directory),
-                                               PyBytes_AS_STRING(etc_directory), uplink_bps, downlink_bps);
+    struct engine_host *host =
+        engine_add_host(&self->engine, id, name, address, ip_get((const uint8_t *)address6),
+                        PyBytes_AS_STRING(directory), PyBytes_AS_STRING(etc_directory), uplink_bps, downlink_bps);
     if (!host)
         return raise_failure(&self->engine);
     if (capture_size) {
@@ -276,8 +283,8 @@ static PyObject *method_add_process(PyObject *object, PyObject *arguments, PyObj
 
 static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
-    static char *names[] = {"addresses",    "address_ids", "range_first", "range_size", "range_first_id",
-                            "node_of_host", "node_count",  "find_path",   NULL};
+    static char *names[] = {"addresses",   "address_ids",    "range_first",  "range_size", "range_first_id", "prefix6",
+                            "exceptions6", "exception6_ids", "node_of_host", "node_count", "find_path",      NULL};
     if (!ready(self))
         return NULL;
     if (self->has_routes) {
@@ -287,8 +294,8 @@ static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObje
     Py_buffer *b = self->routes;
     Py_ssize_t nodes;
     PyObject *find_path;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$y*y*y*y*y*y*nO", names, &b[0], &b[1], &b[2], &b[3], &b[4],
-                                     &b[5], &nodes, &find_path))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$y*y*y*y*y*y*y*y*y*nO", names, &b[0], &b[1], &b[2], &b[3],
+                                     &b[4], &b[5], &b[6], &b[7], &b[8], &nodes, &find_path))
         return NULL;
     self->has_routes = true;
     self->find_path = Py_NewRef(find_path);
@@ -296,16 +303,21 @@ static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObje
     *routes = (struct route_table){
         .address_count = (size_t)b[0].len / sizeof(uint32_t),
         .range_count = (size_t)b[2].len / sizeof(uint32_t),
-        .host_count = (size_t)b[5].len / sizeof(int32_t),
+        .exception_count = (size_t)b[6].len / 16,
+        .host_count = (size_t)b[8].len / sizeof(int32_t),
         .node_count = (size_t)nodes,
         .addresses = b[0].buf,
         .address_ids = b[1].buf,
         .range_first = b[2].buf,
         .range_size = b[3].buf,
         .range_first_id = b[4].buf,
-        .node_of_host = b[5].buf,
+        .prefix6 = b[5].len == 16 ? ip_get(b[5].buf) : IP6_ANY,
+        .exceptions = b[6].buf,
+        .exception_ids = b[7].buf,
+        .node_of_host = b[8].buf,
     };
-    if (b[1].len != b[0].len || b[3].len != b[2].len || b[4].len != b[2].len || nodes < 0 || nodes > INT32_MAX) {
+    if (b[1].len != b[0].len || b[3].len != b[2].len || b[4].len != b[2].len || b[5].len != 16 ||
+        b[6].len != 4 * b[7].len || nodes < 0 || nodes > INT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "the tables do not fit each other");
         return NULL;
     }

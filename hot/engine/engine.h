@@ -110,8 +110,9 @@ struct engine_host {
     uint32_t id;
     int arena_fd;
     struct event_queue queue;
-    uint64_t packet_events, local_events;    /* counters that name events */
-    uint32_t last_address, last_destination; /* one remembered look-up */
+    uint64_t packet_events, local_events; /* counters that name events */
+    struct ip_address last_address;       /* one remembered look-up */
+    uint32_t last_destination;
     struct pcap *pcap;
     char *pcap_path;
     struct managed *processes;
@@ -133,8 +134,12 @@ struct path {
 #define MOST_PATHS ((size_t)1 << 20)
 struct route_table {
     size_t address_count, range_count, node_count, host_count;
-    const uint32_t *addresses, *address_ids;                   /* sorted by address */
+    const uint32_t *addresses, *address_ids;                   /* IPv4, sorted by address */
     const uint32_t *range_first, *range_size, *range_first_id; /* sorted by first address */
+    struct ip_address prefix6; /* with an IPv4 address as its last 32 bits: the IPv6 address of the same host */
+    size_t exception_count;
+    const uint8_t *exceptions;     /* 16 bytes each, sorted: IPv6 addresses that do not follow this rule ... */
+    const uint32_t *exception_ids; /* ... and whose they are; NO_HOST: nobody's */
     const int32_t *node_of_host;
     struct path *paths; /* [2^path_bits] */
     uint32_t path_bits;
@@ -195,8 +200,8 @@ int engine_fail(struct engine *engine, enum engine_error error, int number, cons
 /* spawn.c */
 __attribute__((warn_unused_result)) int engine_init(struct engine *engine, const char *shim_path);
 struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const char *name, uint32_t address,
-                                    const char *directory, const char *etc_directory, int64_t uplink_bps,
-                                    int64_t downlink_bps); /* NULL: failed */
+                                    struct ip_address address6, const char *directory, const char *etc_directory,
+                                    int64_t uplink_bps, int64_t downlink_bps); /* NULL: failed */
 /* Takes a copy of everything. */
 __attribute__((warn_unused_result)) int engine_add_process(struct engine *engine, struct engine_host *host,
                                                            const struct managed *process);
@@ -213,7 +218,7 @@ int64_t wall_clock(void);
 /* route.c */
 __attribute__((warn_unused_result)) int route_init(struct route_table *table); /* node_count is set. -1: no memory */
 void route_free(struct route_table *table);
-uint32_t route_find(const struct route_table *table, uint32_t address); /* HostId or NO_HOST */
+uint32_t route_find(const struct route_table *table, struct ip_address address); /* HostId or NO_HOST */
 /* Sends one packet that left the host's uplink at packet->time. */
 __attribute__((warn_unused_result)) int route_packet(struct engine *engine, struct engine_host *host,
                                                      const struct packet *packet);

@@ -1,4 +1,4 @@
-/* Capture files: classic pcap with nanoseconds, raw IPv4 packets, times of the emulated calendar.
+/* Capture files: classic pcap with nanoseconds, raw IP packets of both versions, times of the emulated calendar.
  *
  * The simulated network leaves checksums 0; they are computed here, so that tools do not call every packet damaged.
  */
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define BUFFER_SIZE 65536u
-#define PACKET_LIMIT 65536u
+#define PACKET_LIMIT (IP6_HEADER + 65535u)
 
 struct pcap {
     FILE *file;
@@ -62,25 +62,34 @@ static uint16_t folded(uint32_t total) {
     return (uint16_t)~total;
 }
 
-static void fill_checksums(uint8_t *packet, uint32_t length) {
-    if (length < IP_HEADER)
-        return;
-    put16(packet + 10, 0);
-    put16(packet + 10, folded(sum(packet, IP_HEADER, 0)));
-    uint8_t *transport = packet + IP_HEADER;
-    uint32_t rest = length - IP_HEADER;
-    uint32_t pseudo_header = sum(packet + 12, 8, packet[9] + rest);
-    if (packet[9] == PROTOCOL_UDP && rest >= UDP_HEADER) {
+/* `pseudo_header`: sum over addresses, protocol and length (RFC 9293, 3.1; RFC 8200, 8.1). */
+static void fill_transport(uint8_t protocol, uint8_t *transport, uint32_t rest, uint32_t pseudo_header) {
+    if (protocol == PROTOCOL_UDP && rest >= UDP_HEADER) {
         put16(transport + 6, 0);
         uint16_t checksum = folded(sum(transport, rest, pseudo_header));
         put16(transport + 6, checksum ? checksum : 0xffff); /* RFC 768: 0 would say "none" */
-    } else if (packet[9] == PROTOCOL_TCP && rest >= TCP_HEADER) {
+    } else if (protocol == PROTOCOL_TCP && rest >= TCP_HEADER) {
         put16(transport + 16, 0);
         put16(transport + 16, folded(sum(transport, rest, pseudo_header)));
-    } else if (packet[9] == PROTOCOL_ICMP && rest >= 4) {
+    } else if ((protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6) && rest >= 4) {
         put16(transport + 2, 0);
-        put16(transport + 2, folded(sum(transport, rest, 0)));
+        put16(transport + 2, folded(sum(transport, rest, protocol == PROTOCOL_ICMP ? 0 : pseudo_header)));
     }
+}
+
+static void fill_checksums(uint8_t *packet, uint32_t length) {
+    bool v6 = length && packet[0] >> 4 == 6;
+    uint32_t header = v6 ? IP6_HEADER : IP_HEADER;
+    if (length < header)
+        return;
+    uint32_t rest = length - header;
+    uint8_t protocol = packet[v6 ? 6 : 9];
+    uint32_t pseudo_header = sum(packet + (v6 ? 8 : 12), v6 ? 32 : 8, protocol + rest);
+    if (!v6) {
+        put16(packet + 10, 0);
+        put16(packet + 10, folded(sum(packet, IP_HEADER, 0)));
+    }
+    fill_transport(protocol, packet + header, rest, pseudo_header);
 }
 
 int pcap_write(struct pcap *pcap, int64_t time, const uint8_t *packet, uint32_t length) {

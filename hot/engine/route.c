@@ -23,7 +23,7 @@ static size_t last_not_after(const uint32_t *sorted, size_t count, uint32_t valu
     return low; /* one past it; 0: none */
 }
 
-uint32_t route_find(const struct route_table *table, uint32_t address) {
+static uint32_t find_v4(const struct route_table *table, uint32_t address) {
     size_t place = last_not_after(table->addresses, table->address_count, address);
     if (place && table->addresses[place - 1] == address)
         return table->address_ids[place - 1];
@@ -31,6 +31,26 @@ uint32_t route_find(const struct route_table *table, uint32_t address) {
     if (place && address - table->range_first[place - 1] < table->range_size[place - 1])
         return table->range_first_id[place - 1] + (address - table->range_first[place - 1]);
     return NO_HOST;
+}
+
+static uint32_t find_v6(const struct route_table *table, struct ip_address address) {
+    size_t low = 0, high = table->exception_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        struct ip_address exception = ip_get(table->exceptions + 16 * middle);
+        if (ip_equal(exception, address))
+            return table->exception_ids[middle];
+        if (exception.high < address.high || (exception.high == address.high && exception.low < address.low))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool follows_rule = address.high == table->prefix6.high && address.low >> 32 == table->prefix6.low >> 32;
+    return follows_rule ? find_v4(table, (uint32_t)address.low) : NO_HOST;
+}
+
+uint32_t route_find(const struct route_table *table, struct ip_address address) {
+    return ip_is_v4(address) ? find_v4(table, ip_v4(address)) : find_v6(table, address);
 }
 
 int route_init(struct route_table *table) {
@@ -169,8 +189,8 @@ int route_packet(struct engine *engine, struct engine_host *host, const struct p
     const uint8_t *bytes = packet->data;
     uint32_t length = packet->length;
     const struct route_table *routes = &engine->routes;
-    uint32_t address = get32(bytes + 16);
-    if (address != host->last_address) {
+    struct ip_address address = bytes[0] >> 4 == 6 ? ip_get(bytes + 24) : ip4_address(get32(bytes + 16));
+    if (!ip_equal(address, host->last_address)) {
         host->last_address = address;
         host->last_destination = route_find(routes, address);
     }

@@ -69,8 +69,8 @@ static int reserve_host(struct engine *engine) {
 }
 
 struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const char *name, uint32_t address,
-                                    const char *directory, const char *etc_directory, int64_t uplink_bps,
-                                    int64_t downlink_bps) {
+                                    struct ip_address address6, const char *directory, const char *etc_directory,
+                                    int64_t uplink_bps, int64_t downlink_bps) {
     if (reserve_host(engine)) {
         engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, name, "no memory for hosts");
         return NULL;
@@ -95,7 +95,7 @@ struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const ch
         goto no_arena;
     }
     const struct engine_options *options = &engine->options;
-    struct host *kernel = host_create(base, ARENA_STRIDE, id, options->seed, name, address);
+    struct host *kernel = host_create(base, ARENA_STRIDE, id, options->seed, name, address, address6);
     if (!kernel) {
         engine_fail(engine, ENGINE_BROKEN, 0, name, "the host's memory is too small for a kernel");
         goto no_kernel;
@@ -112,7 +112,8 @@ struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const ch
     kernel->receive_autotune = options->receive_autotune;
 
     struct engine_host *host = &engine->hosts[engine->host_count];
-    *host = (struct engine_host){.kernel = kernel, .id = id, .arena_fd = fd, .last_destination = NO_HOST};
+    *host = (struct engine_host){
+        .kernel = kernel, .id = id, .arena_fd = fd, .last_address = IP4_ANY, .last_destination = NO_HOST};
     bucket_init(&kernel->link->uplink, uplink_bps);
     bucket_init(&kernel->link->downlink, downlink_bps);
     kernel->link->bootstrap_end = options->bootstrap_end;

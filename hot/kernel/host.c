@@ -6,12 +6,14 @@
 #include "link.h"
 #include "process.h"
 
-struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, const char *name, uint32_t address) {
+struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, const char *name, uint32_t address,
+                         struct ip_address address6) {
     struct host *host = base;
     host->abi_version = KERNEL_ABI_VERSION;
     host->id = id;
     host->seed = seed;
     host->address = address;
+    host->address6 = address6;
     host->arena.end = (uint64_t)base + size;
     host->arena.unused = ((uint64_t)base + sizeof *host + 63) & ~UINT64_C(63);
     kprintf(host->name, sizeof host->name, "%s", name);

@@ -1,6 +1,6 @@
-/* IPv4 of one host: packets in and out, the egress queue, loopback, ports and connection tables.
- * Called by udp.c and tcp*.c (output, tables), by link.c (net_receive, net_egress_*, net_left) and at the end of every
- * system call (net_run_backlog); calls udp_input and tcp_input.
+/* AF_INET and AF_INET6 sockets of one host: ports, connection tables, names, connecting; their files.
+ * Called by socket.c (system calls), udp.c and tcp*.c (tables) and icmp.c; calls udp.c and tcp.c for what they make of
+ * sending and receiving, and ip.c for addresses.
  */
 #include "credentials.h"
 #include "socket.h"
@@ -8,81 +8,13 @@
 #include <asm/ioctls.h>
 #include <linux/capability.h>
 #include <linux/in.h>
-#include <linux/udp.h>
+#include <linux/in6.h>
 
-#define UNPRIVILEGED_PORT 1024u /* net.ipv4.ip_unprivileged_port_start */
+#define UNPRIVILEGED_PORT 1024u /* net.ipv4.ip_unprivileged_port_start, which is IPv6's too, as the next */
 #define EPHEMERAL_FIRST 32768u  /* net.ipv4.ip_local_port_range */
 #define EPHEMERAL_LAST 60999u
 #define FIRST_BUCKETS 16u
-#define DEFAULT_TTL 64
-#define ICMP_DEST_UNREACH 3 /* RFC 792 */
-#define ICMP_PORT_UNREACH 3
-#define DONT_FRAGMENT 0x4000u
-#define FRAGMENT_MASK 0x3fffu /* more fragments, and the offset */
-/* Errors sent per second and in one burst (Linux: icmp_msgs_per_sec, icmp_msgs_burst). */
-#define ICMP_PER_SECOND 1000
-#define ICMP_BURST 50u
-/* struct sk_buff, struct skb_shared_info and the headroom of a packet, which Linux charges to a socket's buffer. */
-#define SKB_SIZE 256u
-#define SKB_SHARED 320u
-#define SKB_HEADROOM 64u
-#define SKB_LINEAR 16384u /* above this the data sits in whole pages */
-
-/* ---- Packets ---- */
-
-struct packet *packet_create(struct host *host, uint32_t length) {
-    struct packet *packet = kalloc_raw(host, sizeof(*packet) + length);
-    if (!packet)
-        return NULL;
-    memset(packet, 0, sizeof(*packet));
-    packet->length = length;
-    packet->time = host->now;
-    return packet;
-}
-
-void packet_free(struct host *host, struct packet *packet) {
-    struct socket *owner = packet->owner;
-    if (owner && packet->queued) {
-        owner->queued_bytes -= packet->charge;
-        owner->queued_packets--;
-        if (owner->dead && !owner->queued_packets)
-            kfree(host, owner);
-    }
-    kfree(host, packet);
-}
-
-uint32_t packet_charge(uint32_t length) {
-    if (length > SKB_LINEAR)
-        return SKB_SIZE + 512 + length;
-    uint32_t allocation = 512;
-    while (allocation < length + SKB_HEADROOM + SKB_SHARED)
-        allocation *= 2;
-    return SKB_SIZE + allocation;
-}
-
-void packet_queue_push(struct packet_queue *queue, struct packet *packet) {
-    packet->next = NULL;
-    if (queue->tail)
-        queue->tail->next = packet;
-    else
-        queue->head = packet;
-    queue->tail = packet;
-    queue->packets++;
-    queue->bytes += packet->length;
-}
-
-struct packet *packet_queue_pop(struct packet_queue *queue) {
-    struct packet *packet = queue->head;
-    if (!packet)
-        return NULL;
-    queue->head = packet->next;
-    if (!queue->head)
-        queue->tail = NULL;
-    queue->packets--;
-    queue->bytes -= packet->length;
-    packet->next = NULL;
-    return packet;
-}
+#define NAME6_MIN 24u /* RFC 2133's sockaddr_in6, without a scope */
 
 /* ---- The tables ---- */
 
@@ -94,10 +26,18 @@ static uint32_t mix(uint32_t value) {
     return value ^ (value >> 16);
 }
 
-static uint32_t connection_hash(int protocol, uint32_t local, uint16_t local_port, uint32_t remote,
+/* Of IPv4 the address itself. */
+static uint32_t folded(struct ip_address address) {
+    if (ip_is_v4(address))
+        return ip_v4(address);
+    return (uint32_t)address.low ^
+           mix((uint32_t)(address.low >> 32) ^ mix((uint32_t)address.high ^ mix((uint32_t)(address.high >> 32))));
+}
+
+static uint32_t connection_hash(int protocol, struct ip_address local, uint16_t local_port, struct ip_address remote,
                                 uint16_t remote_port) {
     uint32_t ports = ((uint32_t)local_port << 16) | remote_port;
-    return mix(remote ^ mix(ports ^ mix(local ^ (uint32_t)protocol)));
+    return mix(folded(remote) ^ mix(ports ^ mix(folded(local) ^ (uint32_t)protocol)));
 }
 
 static uint32_t socket_hash(const struct socket *socket, bool connection) {
@@ -170,41 +110,54 @@ static void connections_remove(struct socket *socket) {
     socket->host->net->connections.count--;
 }
 
-struct socket *inet_find_connection(struct host *host, uint8_t protocol, uint32_t local, uint16_t local_port,
-                                    uint32_t remote, uint16_t remote_port) {
+struct socket *inet_find_connection(struct host *host, uint8_t protocol, struct ip_address local, uint16_t local_port,
+                                    struct ip_address remote, uint16_t remote_port) {
     struct socket_table *table = &host->net->connections;
     uint32_t hash = connection_hash(protocol, local, local_port, remote, remote_port);
     list_for_each(node, &table->buckets[hash & table->mask]) {
         struct socket *socket = list_entry(node, struct socket, connection_node);
-        if (socket->remote_address == remote && socket->remote_port == remote_port &&
-            socket->local_port == local_port && socket->local_address == local && socket->protocol == protocol)
+        if (ip_equal(socket->remote_address, remote) && socket->remote_port == remote_port &&
+            socket->local_port == local_port && ip_equal(socket->local_address, local) && socket->protocol == protocol)
             return socket;
     }
     return NULL;
 }
 
-/* The unconnected socket that gets what arrives for this name: one bound to the address before one bound to any; among
- * equals with SO_REUSEPORT the one that `turn` falls on, else the latest. */
-static struct socket *find_bound(struct host *host, int protocol, uint32_t local, uint16_t port, uint32_t turn) {
+/* How well an unconnected socket fits what arrives for this address, 0: not at all. One bound to the address comes
+ * before one bound to any, and IPv4's own socket before one of both families (Linux: compute_score). */
+static uint32_t fitness(const struct socket *socket, struct ip_address local) {
+    if (ip_equal(socket->local_address, local))
+        return socket->family == AF_INET ? 4 : 3;
+    if (!ip_is_any(socket->local_address))
+        return 0;
+    if (ip_is_v4(socket->local_address) ? !ip_is_v4(local) : ip_is_v4(local) && socket->only_v6)
+        return 0;
+    return socket->family == AF_INET ? 2 : 1;
+}
+
+/* The unconnected socket that gets what arrives for this name: the fittest; among equals with SO_REUSEPORT the one that
+ * `turn` falls on, else the latest. */
+static struct socket *find_bound(struct host *host, int protocol, struct ip_address local, uint16_t port,
+                                 uint32_t turn) {
     struct list *bucket = port_bucket(host->net, port);
     struct socket *best = NULL;
-    uint32_t equals = 0;
+    uint32_t equals = 0, best_fit = 0;
     list_for_each(node, bucket) {
         struct socket *socket = list_entry(node, struct socket, port_node);
         if (is_connection(socket))
             break;
         if (socket->local_port != port || socket->protocol != protocol ||
-            (socket->local_address && socket->local_address != local))
+            (protocol == PROTOCOL_TCP && socket->state != SOCKET_LISTENING))
             continue;
-        if (protocol == PROTOCOL_TCP && socket->state != SOCKET_LISTENING)
+        uint32_t fit = fitness(socket, local);
+        if (!fit || fit < best_fit)
             continue;
-        if (best && best->local_address && !socket->local_address)
-            continue;
-        if (best && best->local_address == socket->local_address && best->reuse_port && socket->reuse_port) {
+        if (fit == best_fit && best->reuse_port && socket->reuse_port) {
             equals++;
             continue;
         }
         best = socket;
+        best_fit = fit;
         equals = 1;
     }
     if (equals < 2)
@@ -215,30 +168,38 @@ static struct socket *find_bound(struct host *host, int protocol, uint32_t local
         if (is_connection(socket))
             break;
         if (socket->local_port == port && socket->protocol == protocol && socket->reuse_port &&
-            socket->local_address == best->local_address &&
-            (protocol != PROTOCOL_TCP || socket->state == SOCKET_LISTENING) && wanted-- == 0)
+            fitness(socket, local) == best_fit && (protocol != PROTOCOL_TCP || socket->state == SOCKET_LISTENING) &&
+            wanted-- == 0)
             return socket;
     }
     return best;
 }
 
-struct socket *inet_find_listener(struct host *host, uint32_t local, uint16_t local_port) {
+struct socket *inet_find_listener(struct host *host, struct ip_address local, uint16_t local_port) {
     struct socket *socket = find_bound(host, PROTOCOL_TCP, local, local_port, host->net->next_listener);
     if (socket && socket->reuse_port)
         host->net->next_listener++;
     return socket;
 }
 
-struct socket *inet_find_datagram(struct host *host, uint32_t local, uint16_t local_port, uint32_t remote,
-                                  uint16_t remote_port) {
+struct socket *inet_find_datagram(struct host *host, struct ip_address local, uint16_t local_port,
+                                  struct ip_address remote, uint16_t remote_port) {
     struct socket *socket = inet_find_connection(host, PROTOCOL_UDP, local, local_port, remote, remote_port);
     if (socket)
         return socket;
-    return find_bound(host, PROTOCOL_UDP, local, local_port, mix(remote ^ mix(remote_port)));
+    return find_bound(host, PROTOCOL_UDP, local, local_port, mix(folded(remote) ^ mix(remote_port)));
 }
 
-static bool names_overlap(const struct socket *a, uint32_t address) {
-    return !a->local_address || !address || a->local_address == address;
+static bool takes_v4(const struct socket *socket, struct ip_address address) {
+    return ip_is_v4(address) || (ip_is_any(address) && !socket->only_v6);
+}
+
+/* Whether `a` and `b`, this one at `address`, would both get some packet: in either version of IP that both take, one
+ * stands for all addresses or they have the same. */
+static bool names_overlap(const struct socket *a, const struct socket *b, struct ip_address address) {
+    bool v4 = takes_v4(a, a->local_address) && takes_v4(b, address);
+    bool v6 = !ip_is_v4(a->local_address) && !ip_is_v4(address);
+    return (v4 || v6) && (ip_is_any(a->local_address) || ip_is_any(address) || ip_equal(a->local_address, address));
 }
 
 static bool may_share(const struct socket *a, const struct socket *b) {
@@ -249,11 +210,11 @@ static bool may_share(const struct socket *a, const struct socket *b) {
     return a->protocol == PROTOCOL_UDP || (a->state != SOCKET_LISTENING && b->state != SOCKET_LISTENING);
 }
 
-static bool port_conflict(struct socket *socket, uint32_t address, uint16_t port) {
+static bool port_conflict(struct socket *socket, struct ip_address address, uint16_t port) {
     list_for_each(node, port_bucket(socket->host->net, port)) {
         struct socket *other = list_entry(node, struct socket, port_node);
         if (other != socket && other->local_port == port && other->protocol == socket->protocol &&
-            names_overlap(other, address) && !may_share(socket, other))
+            names_overlap(other, socket, address) && !may_share(socket, other))
             return true;
     }
     return false;
@@ -274,7 +235,7 @@ static bool connect_conflict(struct socket *socket, uint16_t port) {
     return false;
 }
 
-static int choose_port(struct socket *socket, uint32_t address, bool connecting, uint16_t *port) {
+static int choose_port(struct socket *socket, struct ip_address address, bool connecting, uint16_t *port) {
     struct net *net = socket->host->net;
     for (uint32_t tried = EPHEMERAL_FIRST; tried <= EPHEMERAL_LAST; tried++) {
         uint16_t candidate = net->next_ephemeral;
@@ -293,9 +254,9 @@ static int choose_port(struct socket *socket, uint32_t address, bool connecting,
     return connecting ? -EADDRNOTAVAIL : -EADDRINUSE;
 }
 
-int inet_bind(struct socket *socket, uint32_t address, uint16_t port) {
-    bool multicast = (address >> 28) == 0xe || address == UINT32_MAX;
-    if (address && !inet_is_local(socket->host, address) && !socket->free_bind &&
+int inet_bind(struct socket *socket, struct ip_address address, uint16_t port) {
+    bool multicast = ip_is_multicast(address) || (ip_is_v4(address) && ip_v4(address) == UINT32_MAX);
+    if (!ip_is_any(address) && !inet_is_local(socket->host, address) && !socket->free_bind &&
         !(multicast && socket->protocol == PROTOCOL_UDP))
         return -EADDRNOTAVAIL;
     if (!port) {
@@ -346,7 +307,7 @@ int inet_connected(struct socket *socket) {
 
 void inet_disconnected(struct socket *socket) {
     connections_remove(socket);
-    socket->remote_address = 0;
+    socket->remote_address = socket->family == AF_INET6 ? IP6_ANY : IP4_ANY;
     socket->remote_port = 0;
     socket->local_address = socket->bound_address;
     if (socket->bound_by_user) {
@@ -371,232 +332,19 @@ int inet_check_listen(struct socket *socket) {
         if (is_connection(other))
             break;
         if (other != socket && other->local_port == socket->local_port && other->protocol == socket->protocol &&
-            other->state == SOCKET_LISTENING && names_overlap(other, socket->local_address) &&
+            other->state == SOCKET_LISTENING && names_overlap(other, socket, socket->local_address) &&
             !(other->reuse_port && socket->reuse_port))
             return -EADDRINUSE;
     }
     return 0;
 }
 
-/* ---- Addresses ---- */
-
-static bool is_loopback(uint32_t address) { return address >> 24 == 127; }
-
-bool inet_is_local(const struct host *host, uint32_t address) {
-    return address == host->address || is_loopback(address);
-}
-
-uint32_t inet_source_address(const struct host *host, uint32_t destination) {
-    return is_loopback(destination) ? LOOPBACK_ADDRESS : host->address;
-}
-
-int inet_route(const struct socket *socket, uint32_t source, uint32_t destination) {
-    bool local = inet_is_local(socket->host, destination);
-    if (destination == UINT32_MAX || destination >> 28 == 0xe)
-        return -ENETUNREACH; /* no broadcast and no multicast between simulated hosts */
-    if (destination >> 24 == 0 || destination >> 28 == 0xf)
-        return -EINVAL;
-    if (!local && is_loopback(source))
-        return -EINVAL; /* a loopback source never leaves the host */
-    if (!local && socket->bound_interface == INTERFACE_LO)
-        return -ENETUNREACH;
-    return 0;
-}
-
-/* ---- Output ---- */
-
-void ip_header(struct host *host, struct packet *packet, uint8_t protocol, uint32_t source, uint32_t destination,
-               const struct socket *options) {
-    uint8_t *p = packet->data;
-    uint32_t mtu = inet_is_local(host, destination) ? LOOPBACK_MTU : MTU;
-    bool whole = packet->length <= mtu && (!options || options->mtu_discover != IP_PMTUDISC_DONT);
-    p[0] = 0x45;
-    p[1] = options ? (uint8_t)options->tos : 0;
-    put16(p + 2, (uint16_t)packet->length);
-    put16(p + 4, host->net->ip_id++);
-    put16(p + 6, whole ? DONT_FRAGMENT : 0);
-    p[8] = options ? (uint8_t)options->ttl : DEFAULT_TTL;
-    p[9] = protocol;
-    put16(p + 10, 0);
-    put32(p + 12, source);
-    put32(p + 16, destination);
-}
-
-void ip_output(struct host *host, struct packet *packet) {
+int inet_create(struct host *host) {
     struct net *net = host->net;
-    struct socket *owner = packet->owner;
-    packet->time = host->now;
-    if (owner) {
-        packet->queued = true;
-        owner->queued_bytes += packet->charge;
-        owner->queued_packets++;
-    }
-    if (inet_is_local(host, get32(packet->data + 16))) {
-        packet_queue_push(&net->backlog, packet);
-        return;
-    }
-    host->counters.packets_sent++;
-    host->counters.bytes_sent += packet->length;
-    packet_queue_push(&net->egress, packet);
-}
-
-struct packet *net_egress_peek(struct host *host) { return host->net->egress.head; }
-
-void net_egress_pop(struct host *host) { (void)packet_queue_pop(&host->net->egress); }
-
-/* The packet is no longer its sender's; the sender may send more. */
-void net_left(struct host *host, struct packet *packet) {
-    struct socket *owner = packet->owner;
-    if (!owner || !packet->queued)
-        return;
-    packet->owner = NULL;
-    packet->queued = false;
-    owner->queued_bytes -= packet->charge;
-    owner->queued_packets--;
-    if (!owner->dead)
-        socket_write_space(owner);
-    else if (!owner->queued_packets)
-        kfree(host, owner);
-}
-
-/* ---- Input ---- */
-
-static bool icmp_allowed(struct host *host) {
-    struct net *net = host->net;
-    int64_t elapsed = host->now - net->icmp_time;
-    int64_t earned = KMIN(elapsed, NS_PER_S) / (NS_PER_S / ICMP_PER_SECOND);
-    if (earned > 0) {
-        net->icmp_tokens = (uint32_t)KMIN(net->icmp_tokens + earned, (int64_t)ICMP_BURST);
-        net->icmp_time = host->now;
-    }
-    if (!net->icmp_tokens)
-        return false;
-    net->icmp_tokens--;
-    return true;
-}
-
-/* RFC 792, 1122 section 3.2.2.1: destination unreachable, port unreachable, with the header and 8 bytes of the cause.
- */
-void icmp_port_unreachable(struct host *host, const struct packet *cause) {
-    uint32_t quoted = KMIN(cause->length, IP_HEADER + 8);
-    uint32_t source = get32(cause->data + 16), destination = get32(cause->data + 12);
-    if (!inet_is_local(host, destination) && !icmp_allowed(host))
-        return;
-    struct packet *packet = packet_create(host, IP_HEADER + 8 + quoted);
-    if (!packet)
-        return;
-    uint8_t *icmp = packet->data + IP_HEADER;
-    memset(icmp, 0, 8);
-    icmp[0] = ICMP_DEST_UNREACH;
-    icmp[1] = ICMP_PORT_UNREACH;
-    memcpy(icmp + 8, cause->data, quoted);
-    ip_header(host, packet, PROTOCOL_ICMP, source, destination, NULL);
-    ip_output(host, packet);
-}
-
-static void icmp_input(struct host *host, struct packet *packet) {
-    const uint8_t *icmp = packet->data + IP_HEADER, *quoted = icmp + 8;
-    if (packet->length < IP_HEADER + 8 + IP_HEADER + 8) {
-        host->counters.packets_malformed++;
-    } else if (icmp[0] == ICMP_DEST_UNREACH && icmp[1] == ICMP_PORT_UNREACH && quoted[0] == 0x45 &&
-               quoted[9] == PROTOCOL_UDP) {
-        const uint8_t *ports = quoted + IP_HEADER;
-        struct socket *socket =
-            inet_find_datagram(host, get32(quoted + 12), get16(ports), get32(quoted + 16), get16(ports + 2));
-        if (socket && (is_connection(socket) || socket->receive_errors))
-            socket_set_error(socket, ECONNREFUSED);
-    }
-    packet_free(host, packet);
-}
-
-static void ip_input(struct host *host, struct packet *packet) {
-    packet->time = host->now;
-    switch (packet->data[9]) {
-    case PROTOCOL_UDP:
-        udp_input(host, packet);
-        break;
-    case PROTOCOL_TCP:
-        tcp_input(host, packet);
-        break;
-    case PROTOCOL_ICMP:
-        icmp_input(host, packet);
-        break;
-    default:
-        host->counters.packets_dropped_no_socket++;
-        packet_free(host, packet);
-    }
-}
-
-/* Length of the packet in `bytes`, 0 if it is none that this host would take from a wire. */
-static uint32_t packet_check(struct host *host, const uint8_t *bytes, uint32_t length) {
-    if (length < IP_HEADER || bytes[0] != 0x45)
-        return 0;
-    uint32_t total = get16(bytes + 2), transport = IP_HEADER;
-    if (total < IP_HEADER || total > length || (get16(bytes + 6) & FRAGMENT_MASK))
-        return 0;
-    if (bytes[9] == PROTOCOL_TCP)
-        transport += TCP_HEADER;
-    else if (bytes[9] == PROTOCOL_UDP || bytes[9] == PROTOCOL_ICMP)
-        transport += UDP_HEADER;
-    if (total < transport)
-        return 0;
-    if (bytes[9] == PROTOCOL_TCP) {
-        uint32_t header = (uint32_t)(bytes[IP_HEADER + 12] >> 4) * 4;
-        if (header < TCP_HEADER || IP_HEADER + header > total)
-            return 0;
-    }
-    uint32_t source = get32(bytes + 12), destination = get32(bytes + 16);
-    /* RFC 1812 section 5.3.7: these never come from another host. */
-    if (inet_is_local(host, source) || source >> 28 >= 0xe || source == 0 || is_loopback(destination))
-        return 0;
-    return total;
-}
-
-void net_receive(struct host *host, struct packet *packet) {
-    uint32_t total = packet_check(host, packet->data, packet->length);
-    if (!total) {
-        host->counters.packets_malformed++;
-        packet_free(host, packet);
-        return;
-    }
-    host->counters.packets_received++;
-    host->counters.bytes_received += total;
-    if (!inet_is_local(host, get32(packet->data + 16))) {
-        host->counters.packets_dropped_no_socket++;
-        packet_free(host, packet);
-        return;
-    }
-    packet->length = total; /* the rest is padding */
-    ip_input(host, packet);
-    net_run_backlog(host);
-}
-
-void net_run_backlog(struct host *host) {
-    struct net *net = host->net;
-    if (net->in_backlog)
-        return; /* what delivery sends is delivered by the loop that runs already */
-    net->in_backlog = true;
-    struct packet *packet;
-    while ((packet = packet_queue_pop(&net->backlog))) {
-        net_left(host, packet);
-        ip_input(host, packet);
-    }
-    net->in_backlog = false;
-}
-
-int net_create(struct host *host) {
-    struct net *net = kalloc(host, sizeof(*net));
-    if (!net)
+    if (table_create(host, &net->ports, FIRST_BUCKETS) || table_create(host, &net->connections, FIRST_BUCKETS))
         return -ENOMEM;
-    if (table_create(host, &net->ports, FIRST_BUCKETS) || table_create(host, &net->connections, FIRST_BUCKETS)) {
-        kfree(host, net->ports.buckets);
-        kfree(host, net);
-        return -ENOMEM;
-    }
-    net->icmp_tokens = ICMP_BURST;
     net->next_ephemeral =
         (uint16_t)(EPHEMERAL_FIRST + rng_next(host, RNG_KERNEL) % (EPHEMERAL_LAST - EPHEMERAL_FIRST + 1));
-    host->net = net;
     return 0;
 }
 
@@ -606,17 +354,31 @@ uint32_t inet_name(const struct socket *socket, uint8_t *name, bool peer) {
     bool connected = socket->protocol == PROTOCOL_UDP ? socket->remote_port != 0 : socket->state == SOCKET_CONNECTED;
     if (peer && !connected)
         return 0;
-    return inet_put_name(name, peer ? socket->remote_address : socket->local_address,
-                         peer ? socket->remote_port : socket->local_port);
+    return inet_put_name(name, socket->family, peer ? socket->remote_address : socket->local_address,
+                         peer ? socket->remote_port : socket->local_port, socket->bound_interface);
 }
 
-uint32_t inet_put_name(uint8_t *name, uint32_t address, uint16_t port) {
-    memset(name, 0, sizeof(struct sockaddr_in));
-    name[0] = AF_INET; /* sin_family is in the machine's order */
+uint32_t inet_put_name(uint8_t *name, int family, struct ip_address address, uint16_t port, uint32_t interface) {
+    uint32_t length = family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    memset(name, 0, length);
+    name[0] = (uint8_t)family; /* in the machine's order */
     put16(name + 2, port);
-    put32(name + 4, address);
-    return sizeof(struct sockaddr_in);
+    if (family != AF_INET6) {
+        put32(name + 4, ip_v4(address));
+        return length;
+    }
+    ip_put(name + 8, address);
+    if (ip_is_link_local(address))
+        memcpy(name + offsetof(struct sockaddr_in6, sin6_scope_id), &interface, sizeof(interface));
+    return length;
 }
+
+/* A socket address, taken apart. */
+struct inet_name {
+    struct ip_address address;
+    uint16_t port;
+    uint32_t scope; /* interface, of a link-local address; 0: none was named */
+};
 
 static uint16_t name_family(const uint8_t *name) {
     uint16_t family;
@@ -624,29 +386,78 @@ static uint16_t name_family(const uint8_t *name) {
     return family;
 }
 
-int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length) {
+static int take_name4(const uint8_t *name, uint32_t length, struct inet_name *taken) {
     if (length < sizeof(struct sockaddr_in))
         return -EINVAL;
-    uint32_t address = get32(name + 4);
-    uint16_t port = get16(name + 2);
-    /* Compatibility of Linux: AF_UNSPEC with the wildcard address. */
-    if (name_family(name) != AF_INET && !(name_family(name) == AF_UNSPEC && !address))
+    if (name_family(name) != AF_INET)
         return -EAFNOSUPPORT;
-    if (port && port < UNPRIVILEGED_PORT && !credentials_capable(task, CAP_NET_BIND_SERVICE))
-        return -EACCES;
-    if (socket->state != SOCKET_UNCONNECTED || socket->local_port || socket->bound_address)
+    *taken = (struct inet_name){ip4_address(get32(name + 4)), get16(name + 2), 0};
+    return 0;
+}
+
+/* A socket address of the socket's own family. A link-local one needs an interface, its own or the socket's. */
+static int take_name(const struct socket *socket, const uint8_t *name, uint32_t length, struct inet_name *taken) {
+    if (socket->family == AF_INET)
+        return take_name4(name, length, taken);
+    if (length < NAME6_MIN)
         return -EINVAL;
-    int error = inet_bind(socket, address, port);
+    if (name_family(name) != AF_INET6)
+        return -EAFNOSUPPORT;
+    *taken = (struct inet_name){ip_get(name + 8), get16(name + 2), 0};
+    if (!ip_is_link_local(taken->address) && taken->address.high >> 48 != 0xff02)
+        return 0;
+    if (length >= sizeof(struct sockaddr_in6))
+        memcpy(&taken->scope, name + offsetof(struct sockaddr_in6, sin6_scope_id), sizeof(taken->scope));
+    if (!taken->scope)
+        taken->scope = socket->bound_interface;
+    return taken->scope && (!socket->bound_interface || socket->bound_interface == taken->scope) ? 0 : -EINVAL;
+}
+
+/* As take_name; sockets of both families may also send to, and connect to, a sockaddr_in. */
+static int take_destination(const struct socket *socket, const uint8_t *name, uint32_t length,
+                            struct inet_name *taken) {
+    bool v4 = socket->family == AF_INET6 && name_family(name) == AF_INET;
+    return v4 ? take_name4(name, length, taken) : take_name(socket, name, length, taken);
+}
+
+int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length) {
+    struct inet_name wanted;
+    int error = take_name(socket, name, length, &wanted);
+    /* Compatibility of Linux: AF_UNSPEC with the wildcard address. */
+    if (error == -EAFNOSUPPORT && socket->family == AF_INET && name_family(name) == AF_UNSPEC && !get32(name + 4)) {
+        wanted = (struct inet_name){IP4_ANY, get16(name + 2), 0};
+        error = 0;
+    }
     if (error)
         return error;
-    socket->bound_address = address;
+    bool v6 = !ip_is_v4(wanted.address);
+    if (v6 && ip_is_multicast(wanted.address) && socket->type == SOCK_STREAM)
+        return -EINVAL;
+    if (wanted.port && wanted.port < UNPRIVILEGED_PORT && !credentials_capable(task, CAP_NET_BIND_SERVICE))
+        return -EACCES;
+    if (socket->state != SOCKET_UNCONNECTED || socket->local_port || !ip_is_any(socket->bound_address))
+        return -EINVAL;
+    if (!v6 && socket->only_v6)
+        return -EINVAL;
+    error = inet_bind(socket, wanted.address, wanted.port);
+    if (error)
+        return error;
+    if (wanted.scope)
+        socket->bound_interface = wanted.scope;
+    socket->bound_address = wanted.address;
     socket->bound_by_user = socket->local_port != 0;
     return 0;
 }
 
+struct ip_address inet_destination(const struct socket *socket, struct ip_address address) {
+    if (!ip_is_any(address))
+        return address;
+    return ip_is_v4(address) || ip_is_v4(socket->local_address) ? IP4_LOOPBACK : IP6_LOOPBACK;
+}
+
 /* Fills the four names in; undone by inet_disconnected. */
-static int choose_names(struct socket *socket, uint32_t address, uint16_t port) {
-    address = address ? address : LOOPBACK_ADDRESS;
+static int choose_names(struct socket *socket, const struct inet_name *to) {
+    struct ip_address address = inet_destination(socket, to->address);
     int error = inet_route(socket, socket->local_address, address);
     if (error)
         return error;
@@ -655,10 +466,12 @@ static int choose_names(struct socket *socket, uint32_t address, uint16_t port) 
         if (error)
             return error;
     }
-    if (!socket->local_address)
+    if (to->scope)
+        socket->bound_interface = to->scope;
+    if (ip_is_any(socket->local_address))
         socket->local_address = inet_source_address(socket->host, address);
     socket->remote_address = address;
-    socket->remote_port = port;
+    socket->remote_port = to->port;
     return 0;
 }
 
@@ -669,15 +482,17 @@ static int datagram_connect(struct socket *socket, const uint8_t *name, uint32_t
         socket->state = SOCKET_UNCONNECTED;
         return 0;
     }
-    if (length < sizeof(struct sockaddr_in))
-        return -EINVAL;
-    if (name_family(name) != AF_INET)
+    struct inet_name to;
+    int error = take_destination(socket, name, length, &to);
+    if (error)
+        return error;
+    if (socket->only_v6 && name_family(name) == AF_INET)
         return -EAFNOSUPPORT;
     /* A second connect moves the socket; the port stays. */
     connections_remove(socket);
     socket->local_address = socket->bound_address;
     socket->state = SOCKET_UNCONNECTED;
-    int error = choose_names(socket, get32(name + 4), get16(name + 2));
+    error = choose_names(socket, &to);
     if (!error)
         error = inet_connected(socket);
     if (!error)
@@ -728,11 +543,10 @@ static int stream_connect(struct socket *socket, const uint8_t *name, uint32_t l
     }
     if (socket->state == SOCKET_DISCONNECTED)
         return -EISCONN;
-    if (length < sizeof(struct sockaddr_in))
-        return -EINVAL;
-    if (name_family(name) != AF_INET)
-        return -EAFNOSUPPORT;
-    int error = choose_names(socket, get32(name + 4), get16(name + 2));
+    struct inet_name to;
+    int error = take_name(socket, name, length, &to);
+    if (!error)
+        error = choose_names(socket, &to);
     if (!error)
         error = inet_autobind(socket);
     if (!error)
@@ -757,14 +571,21 @@ int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, in
     if (socket->type == SOCK_STREAM)
         return tcp_send(task, socket, from, flags);
     struct udp_message to = {.has_local_address = message->has_source, .local_address = message->local_address};
+    uint16_t unspecified = AF_UNSPEC, family = AF_INET;
+    if (message->name_length >= sizeof(family) && !memcmp(message->name, &unspecified, sizeof(unspecified))) {
+        if (socket->family == AF_INET6)
+            message->name_length = 0; /* as if there were none */
+        else
+            memcpy(message->name, &family, sizeof(family));
+    }
     if (message->name_length) {
-        if (message->name_length < sizeof(struct sockaddr_in))
-            return -EINVAL;
-        if (name_family(message->name) != AF_INET && name_family(message->name) != AF_UNSPEC)
-            return -EAFNOSUPPORT;
+        struct inet_name name;
+        int error = take_destination(socket, message->name, message->name_length, &name);
+        if (error)
+            return error == -EAFNOSUPPORT && socket->family == AF_INET6 ? -EINVAL : error;
         to.has_address = true;
-        to.port = get16(message->name + 2);
-        to.address = get32(message->name + 4);
+        to.port = name.port;
+        to.address = name.address;
     }
     return udp_send(task, socket, from, flags, &to);
 }
@@ -778,9 +599,10 @@ int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, i
     int64_t received = udp_receive(task, socket, to, flags, &from);
     if (received < 0 || !from.has_address)
         return received;
-    message->name_length = inet_put_name(message->name, from.address, from.port);
+    message->name_length = inet_put_name(message->name, socket->family, from.address, from.port, from.interface);
     message->has_source = true;
     message->local_address = from.local_address;
+    message->interface = from.interface;
     message->has_time = true;
     message->time = from.time;
     message->ttl = from.ttl;
@@ -788,197 +610,6 @@ int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, i
     if (from.full_length > space)
         message->out_flags |= MSG_TRUNC;
     return received;
-}
-
-/* ---- Options of level IPPROTO_IP ---- */
-
-static int option_value(const void *value, uint32_t length, int32_t *result) {
-    if (length >= sizeof(*result))
-        memcpy(result, value, sizeof(*result));
-    else if (length >= 1)
-        *result = *(const uint8_t *)value; /* Linux takes single bytes at this level */
-    else
-        return -EINVAL;
-    return 0;
-}
-
-static int set_ip_option(struct socket *socket, int name, const void *value, uint32_t length) {
-    int32_t number;
-    int error = option_value(value, length, &number);
-    if (error)
-        return error;
-    switch (name) {
-    case IP_TOS:
-        /* The two ECN bits of a stream are TCP's. */
-        socket->tos = socket->type == SOCK_STREAM ? (number & ~3 & 0xff) | (socket->tos & 3) : number & 0xff;
-        return 0;
-    case IP_TTL:
-        if (number != -1 && (number < 1 || number > 255))
-            return -EINVAL;
-        socket->ttl = number == -1 ? DEFAULT_TTL : number;
-        return 0;
-    case IP_PKTINFO:
-        socket->packet_info = number != 0;
-        return 0;
-    case IP_RECVTTL:
-        socket->packet_ttl = number != 0;
-        return 0;
-    case IP_RECVTOS:
-        socket->packet_tos = number != 0;
-        return 0;
-    case IP_RECVERR:
-        socket->receive_errors = number != 0;
-        return 0;
-    case IP_MTU_DISCOVER:
-        if (number < IP_PMTUDISC_DONT || number > IP_PMTUDISC_OMIT)
-            return -EINVAL;
-        socket->mtu_discover = (uint8_t)number;
-        return 0;
-    case IP_FREEBIND:
-        socket->free_bind = number != 0;
-        return 0;
-    case IP_BIND_ADDRESS_NO_PORT:
-        socket->bind_late = number != 0;
-        return 0;
-    case IP_MULTICAST_TTL:
-        if (socket->type == SOCK_STREAM || number < -1 || number > 255)
-            return -EINVAL;
-        socket->multicast_ttl = number == -1 ? 1 : number;
-        return 0;
-    case IP_MULTICAST_LOOP:
-        socket->multicast_loop = number != 0;
-        return 0;
-    case IP_MULTICAST_IF:
-        if (length < sizeof(struct in_addr))
-            return -EINVAL;
-        socket->multicast_address = get32((const uint8_t *)value + (length >= sizeof(struct ip_mreqn) ? 4 : 0));
-        if (socket->multicast_address && !inet_is_local(socket->host, socket->multicast_address))
-            return -EADDRNOTAVAIL;
-        return 0;
-    case IP_MULTICAST_ALL:
-    case IP_UNICAST_IF:
-        return 0; /* there is one way out, and no multicast */
-    case IP_ADD_MEMBERSHIP:
-    case IP_ADD_SOURCE_MEMBERSHIP:
-        return -ENODEV; /* as on a machine whose interfaces are not capable of multicast */
-    case IP_DROP_MEMBERSHIP:
-    case IP_DROP_SOURCE_MEMBERSHIP:
-        return -EADDRNOTAVAIL;
-    case IP_TRANSPARENT:
-        return -EPERM;
-    default:
-        return -ENOPROTOOPT;
-    }
-}
-
-static int get_ip_option(struct socket *socket, int name, int32_t *number) {
-    switch (name) {
-    case IP_HDRINCL: /* of raw sockets alone, but any can ask */
-        *number = 0;
-        return 0;
-    case IP_TOS:
-        *number = socket->tos;
-        return 0;
-    case IP_TTL:
-        *number = socket->ttl;
-        return 0;
-    case IP_PKTINFO:
-        *number = socket->packet_info;
-        return 0;
-    case IP_RECVTTL:
-        *number = socket->packet_ttl;
-        return 0;
-    case IP_RECVTOS:
-        *number = socket->packet_tos;
-        return 0;
-    case IP_RECVERR:
-        *number = socket->receive_errors;
-        return 0;
-    case IP_MTU_DISCOVER:
-        *number = socket->mtu_discover;
-        return 0;
-    case IP_MTU:
-        if (socket->state != SOCKET_CONNECTED)
-            return -ENOTCONN;
-        *number = inet_is_local(socket->host, socket->remote_address) ? 65535 : (int32_t)MTU; /* a packet has no more */
-        return 0;
-    case IP_FREEBIND:
-        *number = socket->free_bind;
-        return 0;
-    case IP_BIND_ADDRESS_NO_PORT:
-        *number = socket->bind_late;
-        return 0;
-    case IP_MULTICAST_TTL:
-        *number = socket->multicast_ttl;
-        return 0;
-    case IP_MULTICAST_LOOP:
-        *number = socket->multicast_loop;
-        return 0;
-    case IP_MULTICAST_IF:
-        put32((uint8_t *)number, socket->multicast_address);
-        return 0;
-    case IP_MULTICAST_ALL:
-        *number = 1;
-        return 0;
-    case IP_UNICAST_IF:
-    case IP_TRANSPARENT:
-        *number = 0;
-        return 0;
-    default:
-        return -ENOPROTOOPT;
-    }
-}
-
-int inet_set_option(struct task *task, struct socket *socket, int level, int name, const void *value, uint32_t length) {
-    int32_t number;
-    switch (level) {
-    case IPPROTO_IP:
-        return set_ip_option(socket, name, value, length);
-    case SOL_TCP:
-        return socket->type == SOCK_STREAM ? tcp_set_option(socket, name, value, length) : -ENOPROTOOPT;
-    case SOL_UDP:
-        if (socket->type != SOCK_DGRAM || name != UDP_CORK)
-            return -ENOPROTOOPT;
-        if (length < sizeof(number))
-            return -EINVAL;
-        memcpy(&number, value, sizeof(number));
-        return udp_cork(task, socket, number != 0);
-    default:
-        return -ENOPROTOOPT;
-    }
-}
-
-int inet_get_option(struct socket *socket, int level, int name, void *value, uint32_t *length) {
-    int32_t number;
-    int error;
-    switch (level) {
-    case IPPROTO_IP:
-        if (name == IP_OPTIONS) {
-            *length = 0;
-            return 0;
-        }
-        error = get_ip_option(socket, name, &number);
-        break;
-    case SOL_TCP:
-        return socket->type == SOCK_STREAM ? tcp_get_option(socket, name, value, length) : -EOPNOTSUPP;
-    case SOL_UDP:
-        error = socket->type == SOCK_DGRAM && name == UDP_CORK ? 0 : -ENOPROTOOPT;
-        number = socket->pending_cork;
-        break;
-    default:
-        return -EOPNOTSUPP; /* setting gives ENOPROTOOPT */
-    }
-    if (error)
-        return error;
-    /* A short buffer gets a single byte where that holds the value. */
-    if (*length > 0 && *length < sizeof(number) && number >= 0 && number < 256) {
-        *(uint8_t *)value = (uint8_t)number;
-        *length = 1;
-        return 0;
-    }
-    *length = KMIN(*length, (uint32_t)sizeof(number));
-    memcpy(value, &number, *length);
-    return 0;
 }
 
 /* ---- Files ---- */

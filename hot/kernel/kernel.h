@@ -8,12 +8,13 @@
  *   file.c descriptors        process.c fork, exec, exit, wait          signal.c signals        futex.c futexes
  *   credentials.c capabilities.c users, groups, who may do what
  *   pipe.c eventfd.c timerfd.c epoll.c poll.c unix_socket.c             fs.c real and virtual files
- *   socket.c inet.c udp.c tcp*.c netlink.c the network                  syscall.c the table, dispatch, strace
+ *   socket.c inet*.c ip.c icmp.c udp.c tcp*.c netlink.c the network     syscall.c the table, dispatch, strace
  *   link.c relay.c router.c the access link, and how the host's time passes
  */
 #ifndef ANTUMBRA_KERNEL_H
 #define ANTUMBRA_KERNEL_H
 
+#include "ip.h"
 #include "types.h"
 
 struct host;
@@ -286,7 +287,8 @@ struct host {
     int64_t limit; /* the host's own events before this may be executed by whoever has the turn */
     uint64_t rng_counter[RNG_PURPOSES];
     struct arena arena;
-    uint32_t address;                 /* IPv4, host byte order */
+    uint32_t address; /* IPv4, host byte order */
+    struct ip_address address6;
     uint32_t owner_user, owner_group; /* of the files that its directory held before the run */
     char name[HOST_NAME_MAX];
     char directory[HOST_PATH_MAX];  /* real path of the host's own directory */
@@ -336,7 +338,8 @@ __attribute__((warn_unused_result)) struct task *host_start_process(struct host 
                                                                     uint32_t group);
 
 /* Lays a fresh kernel out in a zeroed arena at `base`; returns the host, which is at `base`. */
-struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, const char *name, uint32_t address);
+struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, const char *name, uint32_t address,
+                         struct ip_address address6);
 
 /* ---- Files (file.c): open file descriptions of every kind ---- */
 

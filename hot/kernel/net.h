@@ -1,13 +1,16 @@
-/* The simulated network stack of one host: sockets, IPv4 input and output, UDP, TCP, loopback.
+/* The simulated network stack of one host: sockets, IPv4 and IPv6 input and output, UDP, TCP, loopback.
  *
  *   socket.c   the system calls and what all socket families share (options, names, control messages)
- *   inet.c     ports, connection tables, IPv4 in and out, the egress queue, loopback
+ *   inet.c     AF_INET and AF_INET6: ports, connection tables, names   inet_options.c   their options
+ *   ip.c       addresses; packets in and out, the egress queue, loopback
+ *   icmp.c     errors between hosts
  *   udp.c      datagrams
  *   unix_socket.c netlink.c   the other families
  *   tcp.c tcp_in.c tcp_out.c tcp_timer.c tcp_congestion.c   TCP
  *
- * A packet is an IPv4 packet exactly as on the wire (20-byte header without options, then UDP or TCP): what the engine
- * carries, what pcap files hold and what crosses shards are these bytes. Checksums are left 0.
+ * A packet is an IPv4 or IPv6 packet exactly as on the wire (a header of 20 or 40 bytes without options or extension
+ * headers, then UDP, TCP or ICMP): what the engine carries, what pcap files hold and what crosses shards are these
+ * bytes. Checksums are left 0.
  */
 #ifndef ANTUMBRA_KERNEL_NET_H
 #define ANTUMBRA_KERNEL_NET_H
@@ -15,6 +18,7 @@
 #include "kernel.h"
 
 #define IP_HEADER 20u
+#define IP6_HEADER 40u
 #define UDP_HEADER 8u
 #define TCP_HEADER 20u
 #define MTU 1500u
@@ -23,7 +27,10 @@
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
 #define PROTOCOL_IPV6 41
+#define PROTOCOL_ICMPV6 58
 #define LOOPBACK_ADDRESS UINT32_C(0x7f000001)
+#define IP4_LOOPBACK ip4_address(LOOPBACK_ADDRESS)
+#define IP6_LINK_PREFIX 64u /* of an address on eth0 */
 #define INTERFACE_LO 1u
 #define INTERFACE_ETH 2u
 
@@ -31,7 +38,8 @@ struct packet {
     struct packet *next;
     struct socket *owner; /* whose queued_bytes it counts in, from ip_output until it left the host; NULL: nobody's */
     uint32_t charge;      /* bytes it counts for; a receive queue counts them in receive_used */
-    uint32_t length;      /* of data: the whole IPv4 packet */
+    uint32_t length;      /* of data: the whole IP packet */
+    uint32_t transport;   /* length of its IP header */
     uint32_t offset;      /* first unread payload byte (receive queues) */
     bool queued;          /* counted in the owner's queued_bytes */
     int64_t time;         /* when it was received (SO_TIMESTAMP), or sent */
@@ -66,6 +74,15 @@ struct net {
     uint16_t ip_id;
 };
 
+/* Options of level IPPROTO_IPV6. */
+struct socket_options6 {
+    int32_t hop_limit, multicast_hops; /* -1: the host's */
+    int32_t traffic_class;
+    uint32_t multicast_interface;
+    uint8_t mtu_discover; /* IPV6_PMTUDISC_* */
+    bool packet_info, packet_hops, packet_class, receive_errors, dont_fragment, multicast_loop;
+};
+
 enum socket_state { SOCKET_UNCONNECTED, SOCKET_LISTENING, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_DISCONNECTED };
 
 struct tcp; /* tcp.h */
@@ -75,11 +92,14 @@ struct socket {
     struct file *file; /* NULL after close (TCP goes on closing) and before accept */
     int family, type, protocol;
     uint32_t state;
-    /* names: IPv4 in host byte order; ports too */
-    uint32_t local_address, remote_address; /* 0 = any / not connected */
+    /* Names. AF_INET6 with ::ffff:a.b.c.d talks IPv4; with :: it takes both, unless only_v6. Ports in the machine's
+     * order. */
+    struct ip_address local_address, remote_address; /* "any" of the family: any, not connected */
     uint16_t local_port, remote_port;
-    bool bound_by_user;     /* the program asked for the port */
-    uint32_t bound_address; /* what the program bound: what local_address goes back to when not connected */
+    bool bound_by_user;              /* the program asked for the port */
+    bool only_v6;                    /* IPV6_V6ONLY */
+    struct ip_address bound_address; /* what the program bound: what local_address goes back to when not connected */
+    uint32_t netlink_port;
     struct list port_node, connection_node;
     /* options */
     uint32_t send_buffer, receive_buffer;     /* bytes */
@@ -98,7 +118,8 @@ struct socket {
     uint8_t mtu_discover; /* IP_PMTUDISC_* */
     bool multicast_loop;
     int32_t multicast_ttl;
-    uint32_t multicast_address;
+    struct ip_address multicast_address; /* IP_MULTICAST_IF */
+    struct socket_options6 v6;
     uint32_t bound_interface; /* SO_BINDTODEVICE: 0, INTERFACE_LO or INTERFACE_ETH */
     uint64_t cookie;
     int32_t peer[3]; /* SO_PEERCRED: process, user, group; process 0 = none */
@@ -128,7 +149,18 @@ static inline void put32(uint8_t *p, uint32_t v) {
     p[3] = (uint8_t)v;
 }
 
-/* ---- inet.c ---- */
+static inline uint32_t ip_header_length(struct ip_address destination) {
+    return ip_is_v4(destination) ? IP_HEADER : IP6_HEADER;
+}
+static inline bool packet_is_v6(const struct packet *packet) { return packet->data[0] >> 4 == 6; }
+static inline struct ip_address packet_source(const struct packet *packet) {
+    return packet_is_v6(packet) ? ip_get(packet->data + 8) : ip4_address(get32(packet->data + 12));
+}
+static inline struct ip_address packet_destination(const struct packet *packet) {
+    return packet_is_v6(packet) ? ip_get(packet->data + 24) : ip4_address(get32(packet->data + 16));
+}
+
+/* ---- ip.c ---- */
 __attribute__((warn_unused_result)) int net_create(struct host *host); /* host->net; 0 or -ENOMEM */
 __attribute__((warn_unused_result)) struct packet *packet_create(struct host *host,
                                                                  uint32_t length); /* data is not cleared */
@@ -137,9 +169,10 @@ void packet_free(struct host *host, struct packet *packet); /* no longer counted
 uint32_t packet_charge(uint32_t length);
 void packet_queue_push(struct packet_queue *queue, struct packet *packet);
 struct packet *packet_queue_pop(struct packet_queue *queue);
-/* Writes the IPv4 header of packet->length bytes in front of what the caller put after it. */
-void ip_header(struct host *host, struct packet *packet, uint8_t protocol, uint32_t source, uint32_t destination,
-               const struct socket *options);
+/* Writes the header of packet->length bytes, ip_header_length(destination) of them, in front of what the caller put
+ * after it. Both addresses are of one family. */
+void ip_header(struct host *host, struct packet *packet, uint8_t protocol, struct ip_address source,
+               struct ip_address destination, const struct socket *options);
 /* Sends: loopback and the host's own address go to the backlog, the rest to the egress queue. Takes the packet. Where
  * it has an owner, its charge is added to queued_bytes until it left the host; then socket_write_space(owner) is
  * called. */
@@ -153,9 +186,22 @@ void net_run_backlog(struct host *host);
 struct packet *net_egress_peek(struct host *host);
 void net_egress_pop(struct host *host); /* removes the head without freeing */
 void net_left(struct host *host, struct packet *packet);
+bool inet_is_local(const struct host *host, struct ip_address address);
+/* The host's own, or the loopback address of the family. */
+struct ip_address inet_source_address(const struct host *host, struct ip_address destination);
+struct ip_address inet_link_local(const struct host *host); /* fe80:: and eth0's hardware address (RFC 4291, app. A) */
+/* INTERFACE_* that a packet from there comes by. */
+static inline uint32_t inet_interface(const struct host *host, struct ip_address source) {
+    return inet_is_local(host, source) ? INTERFACE_LO : INTERFACE_ETH;
+}
+/* Largest packet on the way to there. */
+static inline uint32_t inet_mtu(const struct host *host, struct ip_address destination) {
+    return inet_is_local(host, destination) ? LOOPBACK_MTU : MTU;
+}
 
-/* Ports and connections. Addresses and ports in host byte order. */
-__attribute__((warn_unused_result)) int inet_bind(struct socket *socket, uint32_t address,
+/* ---- inet.c: ports and connections. Ports in the machine's order. ---- */
+__attribute__((warn_unused_result)) int inet_create(struct host *host); /* the tables; 0 or -ENOMEM */
+__attribute__((warn_unused_result)) int inet_bind(struct socket *socket, struct ip_address address,
                                                   uint16_t port); /* port 0: ephemeral; -EADDRINUSE, -EADDRNOTAVAIL */
 /* Before connect or send, where no port is bound yet. With its remote names set it may share a port with connections to
  * other places. -EADDRNOTAVAIL when ports have run out. */
@@ -169,11 +215,9 @@ void inet_disconnected(struct socket *socket);
 /* 0, or -EADDRINUSE where another socket listens on the same port (two may be bound by SO_REUSEADDR). */
 __attribute__((warn_unused_result)) int inet_check_listen(struct socket *socket);
 /* Sockets of `protocol` (PROTOCOL_TCP or PROTOCOL_UDP). */
-struct socket *inet_find_connection(struct host *host, uint8_t protocol, uint32_t local, uint16_t local_port,
-                                    uint32_t remote, uint16_t remote_port);
-struct socket *inet_find_listener(struct host *host, uint32_t local, uint16_t local_port); /* listening TCP */
-uint32_t inet_source_address(const struct host *host, uint32_t destination); /* 127.0.0.1 or the host's own */
-bool inet_is_local(const struct host *host, uint32_t address);
+struct socket *inet_find_connection(struct host *host, uint8_t protocol, struct ip_address local, uint16_t local_port,
+                                    struct ip_address remote, uint16_t remote_port);
+struct socket *inet_find_listener(struct host *host, struct ip_address local, uint16_t local_port); /* listening TCP */
 
 /* ---- socket.c ---- */
 __attribute__((warn_unused_result)) struct socket *socket_create(struct host *host, int family, int type,
@@ -185,12 +229,13 @@ void socket_set_error(struct socket *socket, int error);  /* and wakes with POLL
 
 /* ---- udp.c ---- non-blocking; flags are MSG_* */
 struct udp_message {
-    uint32_t address; /* the other end */
+    struct ip_address address; /* the other end */
     uint16_t port;
-    bool has_address;       /* sendto named one */
-    bool has_local_address; /* IP_PKTINFO named the source to send from */
-    uint32_t local_address; /* received on, or to send from (IP_PKTINFO) */
-    uint8_t ttl, tos;       /* received with */
+    bool has_address;                /* sendto named one */
+    bool has_local_address;          /* IP_PKTINFO named the source to send from */
+    struct ip_address local_address; /* received on, or to send from (IP_PKTINFO) */
+    uint32_t interface;              /* received by */
+    uint8_t ttl, tos;                /* received with; of IPv6: hop limit, traffic class */
     int64_t time;
     size_t full_length; /* of the datagram, for MSG_TRUNC */
 };

@@ -1,7 +1,8 @@
 /* AF_NETLINK, NETLINK_ROUTE: what getifaddrs, Go and iproute ask about interfaces, addresses and routes; and the same
  * answers as ioctls. Called by socket.c and by the ioctl operations of all sockets; calls nobody.
  *
- * Every host has lo (127.0.0.1/8) and eth0 (its address/24), and reaches everybody else through eth0.
+ * Every host has lo (127.0.0.1/8, ::1/128) and eth0 (its address/24, its IPv6 address/64, a link-local one), and
+ * reaches everybody else through eth0.
  */
 #include "socket.h"
 #include <linux/if_addr.h>
@@ -16,6 +17,8 @@
 #define ETH_PREFIX 24u
 #define ETH_MASK UINT32_C(0xffffff00)
 #define LOOPBACK_PREFIX 8u
+#define METRIC_LINK 256u /* IPv6 routes of the kernel's own, and those of users (IP6_RT_PRIO_ADDRCONF, _USER) */
+#define METRIC_USER 1024u
 #define TRANSMIT_QUEUE 1000u
 #define HARDWARE_ETHER 1u /* ARPHRD_* */
 #define HARDWARE_LOOPBACK 772u
@@ -71,7 +74,9 @@ static uint32_t interface_address(const struct host *host, uint32_t interface) {
 
 static uint32_t interface_mtu(uint32_t interface) { return interface == INTERFACE_LO ? LOOPBACK_MTU : MTU; }
 
-static void put_address(uint8_t *value, uint32_t address) { (void)inet_put_name(value, address, 0); }
+static void put_address(uint8_t *value, uint32_t address) {
+    (void)inet_put_name(value, AF_INET, ip4_address(address), 0, 0);
+}
 
 static int64_t interface_list(struct host *host, uint64_t argument) {
     struct interface_configuration configuration;
@@ -247,10 +252,14 @@ static void put_byte(struct answer *answer, uint16_t type, uint8_t byte) {
     put_attribute(answer, type, &byte, sizeof(byte));
 }
 
-static void put_ip(struct answer *answer, uint16_t type, uint32_t address) {
-    uint8_t bytes[4];
-    put32(bytes, address);
-    put_attribute(answer, type, bytes, sizeof(bytes));
+/* 4 or 16 bytes. */
+static void put_ip(struct answer *answer, uint16_t type, struct ip_address address) {
+    uint8_t bytes[16];
+    ip_put(bytes, address);
+    if (ip_is_v4(address))
+        put_attribute(answer, type, bytes + 12, 4);
+    else
+        put_attribute(answer, type, bytes, sizeof(bytes));
 }
 
 static void put_text(struct answer *answer, uint16_t type, const char *text) {
@@ -294,19 +303,61 @@ static void describe_address(const struct host *host, struct answer *answer, con
     address->ifa_flags = IFA_F_PERMANENT;
     address->ifa_scope = loopback ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
     address->ifa_index = interface;
-    put_ip(answer, IFA_ADDRESS, interface_address(host, interface));
-    put_ip(answer, IFA_LOCAL, interface_address(host, interface));
+    struct ip_address own = ip4_address(interface_address(host, interface));
+    put_ip(answer, IFA_ADDRESS, own);
+    put_ip(answer, IFA_LOCAL, own);
     if (!loopback)
-        put_ip(answer, IFA_BROADCAST, host->address | ~ETH_MASK);
+        put_ip(answer, IFA_BROADCAST, ip4_address(host->address | ~ETH_MASK));
     put_text(answer, IFA_LABEL, interface_name(interface));
     put_number(answer, IFA_FLAGS, IFA_F_PERMANENT);
     struct ifa_cacheinfo forever = {.ifa_prefered = UINT32_MAX, .ifa_valid = UINT32_MAX};
     put_attribute(answer, IFA_CACHEINFO, &forever, sizeof(forever));
 }
 
+/* The IPv6 addresses of a host, in the order of their interfaces. */
+struct address6 {
+    struct ip_address address;
+    uint32_t interface;
+    uint8_t prefix, scope;
+};
+enum { ADDRESSES6 = 3 };
+
+static void list_addresses6(const struct host *host, struct address6 list[ADDRESSES6]) {
+    list[0] = (struct address6){IP6_LOOPBACK, INTERFACE_LO, 128, RT_SCOPE_HOST};
+    list[1] = (struct address6){host->address6, INTERFACE_ETH, IP6_LINK_PREFIX, RT_SCOPE_UNIVERSE};
+    list[2] = (struct address6){inet_link_local(host), INTERFACE_ETH, IP6_LINK_PREFIX, RT_SCOPE_LINK};
+}
+
+static void describe_address6(struct answer *answer, const struct nlmsghdr *request, uint32_t port,
+                              const struct address6 *own) {
+    struct ifaddrmsg *address = message_begin(answer, request, RTM_NEWADDR, NLM_F_MULTI, port, sizeof(*address));
+    if (!address)
+        return;
+    address->ifa_family = AF_INET6;
+    address->ifa_prefixlen = own->prefix;
+    address->ifa_flags = IFA_F_PERMANENT;
+    address->ifa_scope = own->scope;
+    address->ifa_index = own->interface;
+    put_ip(answer, IFA_ADDRESS, own->address);
+    struct ifa_cacheinfo forever = {.ifa_prefered = UINT32_MAX, .ifa_valid = UINT32_MAX};
+    put_attribute(answer, IFA_CACHEINFO, &forever, sizeof(forever));
+    put_number(answer, IFA_FLAGS, IFA_F_PERMANENT);
+}
+
+static void describe_addresses(const struct host *host, struct answer *answer, const struct nlmsghdr *request,
+                               uint32_t port, uint8_t family) {
+    for (uint32_t interface = INTERFACE_LO; family != AF_INET6 && interface <= INTERFACE_ETH; interface++)
+        describe_address(host, answer, request, port, interface);
+    struct address6 list[ADDRESSES6];
+    list_addresses6(host, list);
+    for (size_t i = 0; family != AF_INET && i < ADDRESSES6; i++)
+        describe_address6(answer, request, port, &list[i]);
+}
+
 struct route {
     uint8_t table, type, scope, prefix;
-    uint32_t destination, interface, source;
+    uint32_t interface;
+    struct ip_address destination, source;
 };
 
 static void describe_route(struct answer *answer, const struct nlmsghdr *request, uint16_t flags, uint32_t port,
@@ -314,28 +365,48 @@ static void describe_route(struct answer *answer, const struct nlmsghdr *request
     struct rtmsg *message = message_begin(answer, request, RTM_NEWROUTE, flags, port, sizeof(*message));
     if (!message)
         return;
-    message->rtm_family = AF_INET;
+    bool v6 = !ip_is_v4(route->destination);
+    message->rtm_family = v6 ? AF_INET6 : AF_INET;
     message->rtm_dst_len = route->prefix;
     message->rtm_table = route->table;
-    message->rtm_protocol = route->table == RT_TABLE_LOCAL ? RTPROT_KERNEL : RTPROT_BOOT;
+    bool kernels = route->table == RT_TABLE_LOCAL || (v6 && route->prefix);
+    message->rtm_protocol = kernels ? RTPROT_KERNEL : RTPROT_BOOT;
     message->rtm_scope = route->scope;
     message->rtm_type = route->type;
     put_number(answer, RTA_TABLE, route->table);
     if (route->prefix)
         put_ip(answer, RTA_DST, route->destination);
-    put_ip(answer, RTA_PREFSRC, route->source);
+    if (!ip_is_any(route->source)) /* IPv6 routes leave the choice to the addresses */
+        put_ip(answer, RTA_PREFSRC, route->source);
+    if (v6)
+        put_number(answer, RTA_PRIORITY, route->table == RT_TABLE_LOCAL ? 0 : kernels ? METRIC_LINK : METRIC_USER);
     put_number(answer, RTA_OIF, route->interface);
 }
 
 static void describe_routes(const struct host *host, struct answer *answer, const struct nlmsghdr *request,
                             uint32_t port) {
-    uint32_t own = host->address;
+    struct ip_address own = ip4_address(host->address), network = ip4_address(host->address & ETH_MASK);
     const struct route routes[] = {
-        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_LINK, 0, 0, INTERFACE_ETH, own},
-        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_LINK, ETH_PREFIX, own & ETH_MASK, INTERFACE_ETH, own},
-        {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, 32, own, INTERFACE_ETH, own},
-        {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, LOOPBACK_PREFIX, LOOPBACK_ADDRESS & 0xff000000u, INTERFACE_LO,
-         LOOPBACK_ADDRESS},
+        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_LINK, 0, INTERFACE_ETH, IP4_ANY, own},
+        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_LINK, ETH_PREFIX, INTERFACE_ETH, network, own},
+        {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, 32, INTERFACE_ETH, own, own},
+        {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, LOOPBACK_PREFIX, INTERFACE_LO,
+         ip4_address(LOOPBACK_ADDRESS & 0xff000000u), IP4_LOOPBACK},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(routes); i++)
+        describe_route(answer, request, NLM_F_MULTI, port, &routes[i]);
+}
+
+static void describe_routes6(const struct host *host, struct answer *answer, const struct nlmsghdr *request,
+                             uint32_t port) {
+    struct ip_address network = {host->address6.high, 0}, link = {inet_link_local(host).high, 0};
+    const struct route routes[] = {
+        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_UNIVERSE, IP6_LINK_PREFIX, INTERFACE_ETH, network, IP6_ANY},
+        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_UNIVERSE, IP6_LINK_PREFIX, INTERFACE_ETH, link, IP6_ANY},
+        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_UNIVERSE, 0, INTERFACE_ETH, IP6_ANY, IP6_ANY},
+        {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_UNIVERSE, 128, INTERFACE_LO, IP6_LOOPBACK, IP6_ANY},
+        {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_UNIVERSE, 128, INTERFACE_ETH, host->address6, IP6_ANY},
+        {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_UNIVERSE, 128, INTERFACE_ETH, inet_link_local(host), IP6_ANY},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(routes); i++)
         describe_route(answer, request, NLM_F_MULTI, port, &routes[i]);
@@ -375,44 +446,47 @@ static int answer_link(struct socket *socket, struct answer *answer, const struc
     }
     if (!interface_name(interface))
         return -ENODEV;
-    describe_link(socket->host, answer, request, 0, socket->local_address, interface);
+    describe_link(socket->host, answer, request, 0, socket->netlink_port, interface);
     return 0;
 }
 
 static int answer_route(struct socket *socket, struct answer *answer, const struct nlmsghdr *request) {
     uint32_t length;
     const uint8_t *bytes = find_attribute(request, sizeof(struct rtmsg), RTA_DST, &length);
-    if (!bytes || length < sizeof(uint32_t))
+    bool v6 = *(const uint8_t *)(request + 1) == AF_INET6; /* rtm_family */
+    if (!bytes || length < (v6 ? 16 : sizeof(uint32_t)))
         return -EINVAL;
     const struct host *host = socket->host;
-    uint32_t destination = get32(bytes);
+    struct ip_address destination = v6 ? ip_get(bytes) : ip4_address(get32(bytes));
     bool local = inet_is_local(host, destination);
     struct route route = {local ? RT_TABLE_LOCAL : RT_TABLE_MAIN,
                           local ? RTN_LOCAL : RTN_UNICAST,
                           RT_SCOPE_UNIVERSE,
-                          32,
-                          destination,
+                          v6 ? 128 : 32,
                           local ? INTERFACE_LO : INTERFACE_ETH,
+                          destination,
                           inet_source_address(host, destination)};
-    describe_route(answer, request, 0, socket->local_address, &route);
+    describe_route(answer, request, 0, socket->netlink_port, &route);
     return 0;
 }
 
 static int answer_dump(struct socket *socket, struct answer *answer, const struct nlmsghdr *request) {
     uint8_t family = request->nlmsg_len > sizeof(*request) ? *(const uint8_t *)(request + 1) : AF_UNSPEC;
-    bool ours = family == AF_UNSPEC || family == AF_INET;
+    bool ours = family == AF_UNSPEC || family == AF_INET || family == AF_INET6;
     switch (request->nlmsg_type) {
     case RTM_GETLINK:
         for (uint32_t interface = INTERFACE_LO; interface <= INTERFACE_ETH; interface++)
-            describe_link(socket->host, answer, request, NLM_F_MULTI, socket->local_address, interface);
+            describe_link(socket->host, answer, request, NLM_F_MULTI, socket->netlink_port, interface);
         return 0;
     case RTM_GETADDR:
-        for (uint32_t interface = INTERFACE_LO; ours && interface <= INTERFACE_ETH; interface++)
-            describe_address(socket->host, answer, request, socket->local_address, interface);
+        if (ours)
+            describe_addresses(socket->host, answer, request, socket->netlink_port, family);
         return 0;
     case RTM_GETROUTE:
-        if (ours)
-            describe_routes(socket->host, answer, request, socket->local_address);
+        if (ours && family != AF_INET6)
+            describe_routes(socket->host, answer, request, socket->netlink_port);
+        if (ours && family != AF_INET)
+            describe_routes6(socket->host, answer, request, socket->netlink_port);
         return 0;
     case RTM_GETNEIGH:
     case RTM_GETRULE:
@@ -475,7 +549,7 @@ static void finish_dump(struct socket *socket, const struct nlmsghdr *request) {
     struct answer answer;
     if (!answer_begin(socket, &answer))
         return;
-    (void)message_begin(&answer, request, NLMSG_DONE, NLM_F_MULTI, socket->local_address, sizeof(int32_t));
+    (void)message_begin(&answer, request, NLMSG_DONE, NLM_F_MULTI, socket->netlink_port, sizeof(int32_t));
     answer_end(socket, &answer);
 }
 
@@ -488,7 +562,7 @@ static int64_t handle(struct socket *socket, const struct nlmsghdr *request) {
     int error = request->nlmsg_type < NLMSG_MIN_TYPE ? 0 : answer_one(socket, &answer, request);
     bool dump = !error && request->nlmsg_type >= NLMSG_MIN_TYPE && (request->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
     if (error || (!dump && (request->nlmsg_flags & NLM_F_ACK)))
-        acknowledge(&answer, request, socket->local_address, error);
+        acknowledge(&answer, request, socket->netlink_port, error);
     answer_end(socket, &answer);
     if (dump)
         finish_dump(socket, request);
@@ -496,8 +570,8 @@ static int64_t handle(struct socket *socket, const struct nlmsghdr *request) {
 }
 
 static void name_port(struct task *task, struct socket *socket) {
-    if (!socket->local_address)
-        socket->local_address = (uint32_t)task->process->pid;
+    if (!socket->netlink_port)
+        socket->netlink_port = (uint32_t)task->process->pid;
 }
 
 int64_t netlink_send(struct task *task, struct socket *socket, struct uio *from, int flags,
@@ -558,15 +632,15 @@ int netlink_bind(struct task *task, struct socket *socket, const uint8_t *name, 
     memcpy(&address, name, sizeof(address));
     if (address.nl_family != AF_NETLINK)
         return -EINVAL;
-    if (socket->local_address && address.nl_pid != socket->local_address)
+    if (socket->netlink_port && address.nl_pid != socket->netlink_port)
         return -EINVAL;
-    socket->local_address = address.nl_pid;
+    socket->netlink_port = address.nl_pid;
     name_port(task, socket);
     return 0;
 }
 
 uint32_t netlink_name(const struct socket *socket, uint8_t *name, bool peer) {
-    return put_netlink_name(name, peer ? 0 : socket->local_address);
+    return put_netlink_name(name, peer ? 0 : socket->netlink_port);
 }
 
 /* ---- Files ---- */

@@ -10,8 +10,8 @@
 
 #define LINKS_MAX 8
 
-static const char *const generated_files[] = {"hosts",     "resolv.conf", "hostname", "nsswitch.conf",
-                                              "host.conf", "machine-id",  "passwd",   "group"};
+static const char *const generated_files[] = {"hosts",      "resolv.conf", "hostname", "nsswitch.conf", "host.conf",
+                                              "machine-id", "passwd",      "group",    "gai.conf"};
 
 int64_t native_path(int native_fd, char *out, size_t capacity) {
     char link[32];

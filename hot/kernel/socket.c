@@ -13,6 +13,7 @@
 #include <asm/socket.h>
 #include <linux/capability.h>
 #include <linux/in.h>
+#include <linux/ipv6.h>
 #include <linux/netlink.h>
 #include <linux/poll.h>
 #include <linux/time_types.h>
@@ -57,7 +58,7 @@ struct socket *socket_create(struct host *host, int family, int type, int protoc
     socket->protocol = protocol;
     list_init(&socket->port_node);
     list_init(&socket->connection_node);
-    bool stream = family == AF_INET && type == SOCK_STREAM;
+    bool stream = (family == AF_INET || family == AF_INET6) && type == SOCK_STREAM;
     /* The configured sizes are TCP's; the others have Linux's net.core.[rw]mem_default. */
     socket->send_buffer = stream ? host->send_buffer : BUFFER_MAX;
     socket->receive_buffer = stream ? host->receive_buffer : BUFFER_MAX;
@@ -66,6 +67,10 @@ struct socket *socket_create(struct host *host, int family, int type, int protoc
     socket->mtu_discover = IP_PMTUDISC_WANT;
     socket->multicast_ttl = 1;
     socket->multicast_loop = true;
+    socket->multicast_address = IP4_ANY;
+    socket->v6 = (struct socket_options6){
+        .hop_limit = -1, .multicast_hops = 1, .mtu_discover = IPV6_PMTUDISC_WANT, .multicast_loop = true};
+    socket->local_address = socket->remote_address = socket->bound_address = family == AF_INET6 ? IP6_ANY : IP4_ANY;
     socket->low_water = 1;
     socket->cookie = ++host->net->next_cookie;
     return socket;
@@ -179,7 +184,7 @@ int64_t sys_getpeername(struct task *task, const uint64_t *a) { return get_name(
 
 /* ---- Creating ---- */
 
-static int create_inet(struct host *host, int type, int protocol, struct socket **created) {
+static int create_inet(struct host *host, int family, int type, int protocol, struct socket **created) {
     if (protocol < 0 || protocol >= PROTOCOL_MAX)
         return -EINVAL;
     if (type == SOCK_RAW)
@@ -187,9 +192,10 @@ static int create_inet(struct host *host, int type, int protocol, struct socket 
     if (type != SOCK_STREAM && type != SOCK_DGRAM)
         return -ESOCKTNOSUPPORT;
     int own = type == SOCK_STREAM ? PROTOCOL_TCP : PROTOCOL_UDP;
+    int echo = family == AF_INET ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
     if (protocol && protocol != own)
-        return type == SOCK_DGRAM && protocol == PROTOCOL_ICMP ? -EACCES : -EPROTONOSUPPORT;
-    struct socket *socket = socket_create(host, AF_INET, type, own);
+        return type == SOCK_DGRAM && protocol == echo ? -EACCES : -EPROTONOSUPPORT;
+    struct socket *socket = socket_create(host, family, type, own);
     if (!socket)
         return -ENOBUFS;
     if (type == SOCK_STREAM && tcp_create(socket)) {
@@ -230,7 +236,8 @@ static int create_netlink(struct host *host, int type, int protocol, struct sock
 static int create(struct host *host, int family, int type, int protocol, struct socket **created) {
     switch (family) {
     case AF_INET:
-        return create_inet(host, type, protocol, created);
+    case AF_INET6:
+        return create_inet(host, family, type, protocol, created);
     case AF_UNIX:
         return create_unix(host, type, protocol, created);
     case AF_NETLINK:
@@ -250,7 +257,7 @@ static void destroy(struct socket *socket) {
 }
 
 static enum file_kind file_kind_of(int family) {
-    return family == AF_INET ? FILE_SOCKET_INET : family == AF_UNIX ? FILE_SOCKET_UNIX : FILE_SOCKET_NETLINK;
+    return family == AF_UNIX ? FILE_SOCKET_UNIX : family == AF_NETLINK ? FILE_SOCKET_NETLINK : FILE_SOCKET_INET;
 }
 
 /* A descriptor for the socket, which goes with it on failure. */
@@ -279,7 +286,7 @@ int64_t sys_socketpair(struct task *task, const uint64_t *a) {
     if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         return -EINVAL;
     if ((int)a[0] != AF_UNIX)
-        return (int)a[0] == AF_INET || (int)a[0] == AF_NETLINK ? -EOPNOTSUPP : -EAFNOSUPPORT;
+        return (int)a[0] == AF_INET || (int)a[0] == AF_INET6 || (int)a[0] == AF_NETLINK ? -EOPNOTSUPP : -EAFNOSUPPORT;
     struct socket *first, *second;
     int error = create_unix(task->host, type, (int)a[2], &first);
     if (error)
@@ -633,13 +640,47 @@ static int check_credentials(const struct task *task, const int32_t claimed[3]) 
     return process_find(task->host, claimed[0]) ? 0 : -ESRCH;
 }
 
+/* Control data of level IPPROTO_IPV6 (RFC 3542, 6). */
+static int control_item6(const struct control_header *header, uint64_t address, uint64_t length,
+                         struct socket_message *message) {
+    struct in6_pktinfo information;
+    int32_t number;
+    switch (header->type) {
+    case IPV6_PKTINFO:
+    case IPV6_2292PKTINFO:
+        if (length < sizeof(information))
+            return -EINVAL;
+        if (copy_from_user(&information, address, sizeof(information)))
+            return -EFAULT;
+        if (information.ipi6_ifindex && !interface_name((uint32_t)information.ipi6_ifindex))
+            return -ENODEV;
+        message->has_source = true;
+        message->local_address = ip_get(information.ipi6_addr.s6_addr);
+        return 0;
+    case IPV6_HOPLIMIT:
+    case IPV6_2292HOPLIMIT:
+    case IPV6_TCLASS:
+    case IPV6_DONTFRAG:
+        /* Of this packet alone: nothing in the simulation depends on it. */
+        if (length != sizeof(number))
+            return -EINVAL;
+        if (copy_from_user(&number, address, sizeof(number)))
+            return -EFAULT;
+        return number < (header->type == IPV6_DONTFRAG ? 0 : -1) || number > (header->type == IPV6_DONTFRAG ? 1 : 255)
+                   ? -EINVAL
+                   : 0;
+    default:
+        return -EINVAL;
+    }
+}
+
 static int control_item(struct task *task, const struct socket *socket, const struct control_header *header,
                         uint64_t address, struct socket_message *message) {
     uint64_t length = header->length - sizeof(*header);
     if (header->level == SOL_SOCKET && header->type == SCM_RIGHTS)
         return socket->family == AF_UNIX ? rights_from_user(task, address, length, message) : 0;
     if (header->level == SOL_SOCKET && header->type == SCM_CREDENTIALS) {
-        if (socket->family == AF_INET)
+        if (is_inet(socket))
             return 0;
         if (length != sizeof(message->credentials))
             return -EINVAL;
@@ -648,7 +689,9 @@ static int control_item(struct task *task, const struct socket *socket, const st
             return -EFAULT;
         return check_credentials(task, message->credentials);
     }
-    if (header->level == IPPROTO_IP && socket->family == AF_INET) {
+    if (header->level == IPPROTO_IPV6 && socket->family == AF_INET6)
+        return control_item6(header, address, length, message);
+    if (header->level == IPPROTO_IP && is_inet(socket)) {
         struct in_pktinfo information;
         switch (header->type) {
         case IP_PKTINFO:
@@ -657,7 +700,7 @@ static int control_item(struct task *task, const struct socket *socket, const st
             if (copy_from_user(&information, address, sizeof(information)))
                 return -EFAULT;
             message->has_source = true;
-            message->local_address = get32((const uint8_t *)&information.ipi_spec_dst);
+            message->local_address = ip4_address(get32((const uint8_t *)&information.ipi_spec_dst));
             return 0;
         case IP_TTL:
         case IP_TOS:
@@ -861,19 +904,46 @@ static int put_packet_info(struct control_writer *writer, const struct socket *s
     return control_put(writer, IPPROTO_IP, IP_PKTINFO, &information, sizeof(information));
 }
 
+static int put_packet_info6(struct control_writer *writer, const struct socket_message *message) {
+    struct in6_pktinfo information = {.ipi6_ifindex = (int)message->interface};
+    ip_put(information.ipi6_addr.s6_addr, message->local_address);
+    return control_put(writer, IPPROTO_IPV6, IPV6_PKTINFO, &information, sizeof(information));
+}
+
+/* What the options ask to hear of a datagram's IP header. */
+static int put_about_v4(struct control_writer *writer, const struct socket *socket,
+                        const struct socket_message *message) {
+    int error = 0;
+    uint8_t tos = (uint8_t)message->tos;
+    if (socket->packet_info)
+        error = put_packet_info(writer, socket, ip_v4(message->local_address));
+    if (!error && socket->packet_ttl)
+        error = control_put(writer, IPPROTO_IP, IP_TTL, &message->ttl, sizeof(message->ttl));
+    if (!error && socket->packet_tos)
+        error = control_put(writer, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
+    return error;
+}
+
+static int put_about_v6(struct control_writer *writer, const struct socket *socket,
+                        const struct socket_message *message) {
+    int error = 0;
+    if (socket->v6.packet_hops)
+        error = control_put(writer, IPPROTO_IPV6, IPV6_HOPLIMIT, &message->ttl, sizeof(message->ttl));
+    if (!error && socket->v6.packet_class)
+        error = control_put(writer, IPPROTO_IPV6, IPV6_TCLASS, &message->tos, sizeof(message->tos));
+    return error;
+}
+
 static int control_to_user(struct task *task, const struct socket *socket, struct socket_message *message, int flags,
                            struct control_writer *writer) {
     int error = 0;
     if (message->has_time && (socket->timestamp || socket->timestamp_ns))
         error = put_time(writer, socket, message->time);
-    if (!error && socket->packet_info && message->has_source)
-        error = put_packet_info(writer, socket, message->local_address);
-    if (!error && socket->packet_ttl && message->ttl >= 0)
-        error = control_put(writer, IPPROTO_IP, IP_TTL, &message->ttl, sizeof(message->ttl));
-    if (!error && socket->packet_tos && message->tos >= 0) {
-        uint8_t tos = (uint8_t)message->tos;
-        error = control_put(writer, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
-    }
+    if (!error && socket->v6.packet_info && message->has_source)
+        error = put_packet_info6(writer, message);
+    if (!error && message->has_source)
+        error = ip_is_v4(message->local_address) ? put_about_v4(writer, socket, message)
+                                                 : put_about_v6(writer, socket, message);
     if (!error && socket->pass_credentials && message->has_credentials)
         error = control_put(writer, SOL_SOCKET, SCM_CREDENTIALS, message->credentials, sizeof(message->credentials));
     if (!error && message->rights)
@@ -1126,13 +1196,14 @@ int64_t sys_setsockopt(struct task *task, const uint64_t *a) {
     struct socket *socket = file->object;
     if (level == SOL_SOCKET)
         error = set_socket_option(socket, name, value, length);
-    else if (socket->family == AF_INET)
+    else if (is_inet(socket))
         error = inet_set_option(task, socket, level, name, value, length);
     else if (socket->family == AF_NETLINK && level == SOL_NETLINK)
         error = 0; /* strict checks, extended acknowledgements, groups: nothing is ever announced */
     else
         error = socket->family == AF_UNIX ? -EOPNOTSUPP : -ENOPROTOOPT;
-    if (error == -ENOPROTOOPT && level != PROTOCOL_IPV6) /* Linux has no IPv6 options on these sockets either */
+    /* Linux has no IPv6 options on other sockets either. */
+    if (error == -ENOPROTOOPT && (level != PROTOCOL_IPV6 || socket->family == AF_INET6))
         platform_warn(task->host, task, "setsockopt: level %d option %d is not supported", level, name);
     return error;
 }
@@ -1319,11 +1390,11 @@ int64_t sys_getsockopt(struct task *task, const uint64_t *a) {
     struct socket *socket = file->object;
     if (level == SOL_SOCKET)
         error = get_socket_option(socket, name, value, &length);
-    else if (socket->family == AF_INET)
+    else if (is_inet(socket))
         error = inet_get_option(socket, level, name, value, &length);
     else
         error = socket->family == AF_UNIX ? -EOPNOTSUPP : -ENOPROTOOPT;
-    if (error == -ENOPROTOOPT && level != PROTOCOL_IPV6)
+    if (error == -ENOPROTOOPT && (level != PROTOCOL_IPV6 || socket->family == AF_INET6))
         platform_warn(task->host, task, "getsockopt: level %d option %d is not supported", level, name);
     if (error)
         return error;

@@ -11,6 +11,7 @@
 #define AF_UNSPEC 0
 #define AF_UNIX 1
 #define AF_INET 2
+#define AF_INET6 10
 #define AF_NETLINK 16
 
 #define SOCK_STREAM 1
@@ -69,11 +70,12 @@ struct socket_message {
     struct socket_rights *rights; /* sent: NULL once taken; received: the caller's to deliver or drop */
     bool has_credentials;
     int32_t credentials[3]; /* pid, uid, gid */
-    bool has_source;        /* IP_PKTINFO sent, packet information received */
-    uint32_t local_address;
+    bool has_source;        /* packet information (IP_PKTINFO, IPV6_PKTINFO), sent or received */
+    struct ip_address local_address;
+    uint32_t interface;
     bool has_time;
     int64_t time;
-    int32_t ttl, tos;  /* of a received datagram; -1: none */
+    int32_t ttl, tos;  /* of a received datagram (IPv6: hop limit, traffic class); -1: none */
     int32_t out_flags; /* MSG_TRUNC, MSG_EOR of recvmsg */
 };
 
@@ -89,17 +91,25 @@ int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, i
                      struct socket_message *message);
 int inet_connect(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
 /* The datagram socket that gets what comes from `remote`; NULL: nobody. */
-struct socket *inet_find_datagram(struct host *host, uint32_t local, uint16_t local_port, uint32_t remote,
-                                  uint16_t remote_port);
-/* 0, or why a packet cannot go there: -ENETUNREACH, -EINVAL. */
-int inet_route(const struct socket *socket, uint32_t source, uint32_t destination);
+struct socket *inet_find_datagram(struct host *host, struct ip_address local, uint16_t local_port,
+                                  struct ip_address remote, uint16_t remote_port);
+/* 0, or why a packet cannot go there: -ENETUNREACH, -EHOSTUNREACH, -EINVAL. */
+int inet_route(const struct socket *socket, struct ip_address source, struct ip_address destination);
+static inline bool is_inet(const struct socket *socket) {
+    return socket->family == AF_INET || socket->family == AF_INET6;
+}
+/* What an address to send to means: the wildcards are the loopback address. */
+struct ip_address inet_destination(const struct socket *socket, struct ip_address address);
+void icmp_create(struct net *net);
 void icmp_port_unreachable(struct host *host, const struct packet *cause);
+void icmp_input(struct host *host, struct packet *packet); /* takes the packet; both versions */
 /* UDP_CORK. */
 int udp_cork(struct task *task, struct socket *socket, bool cork);
 uint32_t udp_data_length(const struct packet *packet);
 void socket_broken_pipe(struct task *task); /* SIGPIPE */
 int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
-uint32_t inet_put_name(uint8_t *name, uint32_t address, uint16_t port); /* writes a sockaddr_in, returns its length */
+/* Writes a sockaddr_in or sockaddr_in6, as `family` is, and returns its length. `interface`: of link-local ones. */
+uint32_t inet_put_name(uint8_t *name, int family, struct ip_address address, uint16_t port, uint32_t interface);
 uint32_t inet_name(const struct socket *socket, uint8_t *name, bool peer); /* length; 0: not connected */
 int inet_set_option(struct task *task, struct socket *socket, int level, int name, const void *value, uint32_t length);
 int inet_get_option(struct socket *socket, int level, int name, void *value, uint32_t *length);

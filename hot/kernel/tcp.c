@@ -161,14 +161,18 @@ static void begin_anew(struct tcp *tcp) {
 }
 
 static void choose_window(struct tcp *tcp) {
-    const struct socket *socket = tcp->socket;
-    bool local = inet_is_local(socket->host, socket->remote_address);
-    tcp->advertised_mss = (local ? LOOPBACK_MTU - 1 : MTU) - IP_HEADER - TCP_HEADER;
+    tcp->advertised_mss = tcp_path_mss(tcp);
     if (tcp->settings.max_segment)
         tcp->advertised_mss = KMIN(tcp->advertised_mss, tcp->settings.max_segment);
     uint32_t space = KMIN(tcp_receive_space(tcp), 65535u);
     /* Whole segments, as Linux offers at first. */
     tcp->rcv_wnd = space > tcp->advertised_mss ? space / tcp->advertised_mss * tcp->advertised_mss : space;
+}
+
+uint64_t tcp_peer_key(const struct host *host, struct ip_address peer) {
+    if (ip_is_v4(peer))
+        return (uint64_t)ip_v4(peer) << 32;
+    return rng_at(host->seed, host->id, RNG_TCP, peer.high ^ peer.low) & ~(uint64_t)UINT32_MAX;
 }
 
 /* RFC 6528, 3: a clock of 64 ns from a place that only the four names give, so that a connection that replaces one in
@@ -177,7 +181,7 @@ static void choose_window(struct tcp *tcp) {
 static void choose_sequence(struct tcp *tcp) {
     const struct socket *socket = tcp->socket;
     const struct host *host = socket->host;
-    uint64_t peer = (uint64_t)socket->remote_address << 32;
+    uint64_t peer = tcp_peer_key(host, socket->remote_address);
     uint64_t names = peer | (uint64_t)socket->local_port << 16 | socket->remote_port;
     uint32_t initial = (uint32_t)(rng_at(host->seed, host->id, RNG_TCP, names) + ((uint64_t)host->now >> 6));
     tcp->timestamp_offset = (uint32_t)rng_at(host->seed, host->id, RNG_TCP, peer);
@@ -255,7 +259,7 @@ static void grow_send_buffer(struct tcp *tcp) {
     struct socket *socket = tcp->socket;
     if (socket->send_buffer_set || !socket->host->send_autotune)
         return;
-    uint32_t segment = packet_charge(tcp_current_mss(tcp) + IP_HEADER + TCP_HEADER + TCP_TIMESTAMP_SPACE);
+    uint32_t segment = packet_charge(tcp_current_mss(tcp) + tcp_ip_header(tcp) + TCP_HEADER + TCP_TIMESTAMP_SPACE);
     uint64_t wanted = (uint64_t)KMAX(tcp->cwnd, TCP_INITIAL_WINDOW) * segment * 2;
     wanted = KMIN(wanted, (uint64_t)TCP_SEND_BUFFER_MAX);
     socket->send_buffer = KMAX(socket->send_buffer, (uint32_t)wanted);
@@ -316,7 +320,7 @@ struct socket *tcp_accept(struct socket *socket) {
 }
 
 /* A connection that a listener was asked for, before its handshake. NULL: no memory, or the names are taken. */
-struct tcp *tcp_child(struct tcp *listener, uint32_t local, uint16_t local_port, uint32_t remote,
+struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t local_port, struct ip_address remote,
                       uint16_t remote_port) {
     const struct socket *parent = listener->socket;
     struct socket *socket = socket_create(parent->host, parent->family, parent->type, parent->protocol);
@@ -343,6 +347,8 @@ struct tcp *tcp_child(struct tcp *listener, uint32_t local, uint16_t local_port,
     socket->tos = parent->tos;
     socket->ttl = parent->ttl;
     socket->low_water = parent->low_water;
+    socket->only_v6 = parent->only_v6;
+    socket->v6 = parent->v6;
     socket->local_address = local;
     socket->local_port = local_port;
     socket->remote_address = remote;
@@ -837,7 +843,7 @@ static void fill_info(const struct tcp *tcp, struct tcp_info *info) {
     info->tcpi_last_data_sent = milliseconds_since(tcp, tcp->last_sent);
     info->tcpi_last_data_recv = milliseconds_since(tcp, tcp->last_received);
     info->tcpi_last_ack_recv = milliseconds_since(tcp, tcp->last_heard);
-    info->tcpi_pmtu = inet_is_local(tcp_host(tcp), tcp->socket->remote_address) ? LOOPBACK_MTU : MTU;
+    info->tcpi_pmtu = inet_mtu(tcp_host(tcp), tcp->socket->remote_address);
     info->tcpi_rcv_ssthresh = tcp_receive_space(tcp);
     info->tcpi_rtt = microseconds(tcp->srtt_8 / 8);
     info->tcpi_rttvar = microseconds(tcp->mdev_4 / 4);

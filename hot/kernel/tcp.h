@@ -62,8 +62,9 @@ enum tcp_state {
 #define TCP_INITIAL_WINDOW 10u     /* RFC 6928 */
 #define TCP_DUPLICATE_THRESHOLD 3u /* RFC 6675 */
 #define TCP_MSS_DEFAULT_IPV4 536u  /* RFC 9293, 3.7.1: no MSS option */
-#define TCP_MSS_MIN 88u            /* net.ipv4.tcp_min_snd_mss is 48, options included */
-#define TCP_WINDOW_SCALE 7u        /* what Linux computes for tcp_rmem[2] = 6291456 */
+#define TCP_MSS_DEFAULT_IPV6 1220u
+#define TCP_MSS_MIN 88u     /* net.ipv4.tcp_min_snd_mss is 48, options included */
+#define TCP_WINDOW_SCALE 7u /* what Linux computes for tcp_rmem[2] = 6291456 */
 #define TCP_TIMESTAMP_SPACE 12u
 #define TCP_SACK_BLOCKS 4u
 #define TCP_SEND_BUFFER_MAX 4194304u              /* net.ipv4.tcp_wmem: 4096 16384 4194304 */
@@ -243,6 +244,7 @@ struct tcp {
 };
 
 static inline struct host *tcp_host(const struct tcp *tcp) { return tcp->socket->host; }
+static inline uint32_t tcp_ip_header(const struct tcp *tcp) { return ip_header_length(tcp->socket->remote_address); }
 static inline int64_t tcp_now(const struct tcp *tcp) { return tcp->socket->host->now; }
 static inline bool tcp_in(const struct tcp *tcp, uint32_t states) { return (TCP_STATES(tcp->state) & states) != 0; }
 static inline uint32_t tcp_in_flight(const struct tcp *tcp) {
@@ -279,7 +281,10 @@ void tcp_destroy(struct tcp *tcp);                   /* frees the socket too */
 void tcp_enter_time_wait(struct tcp *tcp);
 void tcp_established(struct tcp *tcp);    /* windows, buffers and congestion control after the handshake */
 void tcp_write_possible(struct tcp *tcp); /* wakes writers if there is room again */
-struct tcp *tcp_child(struct tcp *listener, uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port);
+struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t local_port, struct ip_address remote,
+                      uint16_t remote_port);
+/* The peer's address in the upper half of a counter for RNG_TCP; the lower is for the ports. */
+uint64_t tcp_peer_key(const struct host *host, struct ip_address peer);
 void tcp_free_segment(struct tcp *tcp, struct tcp_segment *segment); /* out of all lists and counts */
 __attribute__((warn_unused_result)) struct tcp_segment *
 tcp_add_segment(struct tcp *tcp, uint32_t capacity); /* at the end; NULL: no memory */
@@ -309,9 +314,10 @@ void tcp_send_ack(struct tcp *tcp);
 void tcp_send_challenge(struct tcp *tcp); /* an ACK to a suspicious segment, rate limited (RFC 5961, 7) */
 void tcp_send_reset(struct tcp *tcp);
 void tcp_reply_reset(struct host *host, const struct packet *packet, const struct tcp_header *header);
-void tcp_send_probe(struct tcp *tcp);      /* makes the peer answer: what its window allows, or an ACK of old data */
-bool tcp_send_loss_probe(struct tcp *tcp); /* RFC 8985, 7.3; false: nothing to probe with */
-void tcp_close_send(struct tcp *tcp);      /* FIN behind what is queued */
+void tcp_send_probe(struct tcp *tcp);         /* makes the peer answer: what its window allows, or an ACK of old data */
+bool tcp_send_loss_probe(struct tcp *tcp);    /* RFC 8985, 7.3; false: nothing to probe with */
+void tcp_close_send(struct tcp *tcp);         /* FIN behind what is queued */
+uint32_t tcp_path_mss(const struct tcp *tcp); /* what one packet on the way to the peer can carry, options included */
 uint32_t tcp_current_mss(const struct tcp *tcp);
 uint32_t tcp_select_window(struct tcp *tcp);       /* what to advertise now, in bytes */
 uint32_t tcp_receive_space(const struct tcp *tcp); /* the most that may ever be advertised with the present buffer */

@@ -48,11 +48,12 @@ static void parse_options(const uint8_t *p, const uint8_t *end, struct tcp_heade
 }
 
 static bool parse(struct packet *packet, struct tcp_header *header) {
-    if (packet->length < IP_HEADER + TCP_HEADER)
+    uint32_t ip = packet->transport;
+    if (packet->length < ip + TCP_HEADER)
         return false;
-    const uint8_t *p = packet->data + IP_HEADER;
+    const uint8_t *p = packet->data + ip;
     uint32_t offset = (uint32_t)(p[12] >> 4) * 4;
-    if (offset < TCP_HEADER || packet->length - IP_HEADER < offset)
+    if (offset < TCP_HEADER || packet->length - ip < offset)
         return false;
     memset(header, 0, sizeof *header);
     header->window_scale = -1;
@@ -60,7 +61,7 @@ static bool parse(struct packet *packet, struct tcp_header *header) {
     header->acknowledgement = get32(p + 8);
     header->flags = p[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_PSH | TCP_ACK);
     header->window = get16(p + 14);
-    header->header_length = IP_HEADER + offset;
+    header->header_length = ip + offset;
     header->payload_length = packet->length - header->header_length;
     header->end = header->sequence + header->payload_length + !!(header->flags & TCP_SYN) + !!(header->flags & TCP_FIN);
     packet->offset = header->header_length;
@@ -742,11 +743,12 @@ static void acknowledge_arrivals(struct tcp *tcp) {
 /* ---- Reassembly ---- */
 
 static uint32_t packet_start(const struct packet *packet) {
-    uint32_t header = IP_HEADER + (uint32_t)(packet->data[IP_HEADER + 12] >> 4) * 4;
-    return get32(packet->data + IP_HEADER + 4) + (packet->offset - header);
+    const uint8_t *tcp = packet->data + packet->transport;
+    uint32_t header = packet->transport + (uint32_t)(tcp[12] >> 4) * 4;
+    return get32(tcp + 4) + (packet->offset - header);
 }
 
-static bool packet_fin(const struct packet *packet) { return (packet->data[IP_HEADER + 13] & TCP_FIN) != 0; }
+static bool packet_fin(const struct packet *packet) { return (packet->data[packet->transport + 13] & TCP_FIN) != 0; }
 
 static uint32_t packet_end(const struct packet *packet) {
     return packet_start(packet) + (packet->length - packet->offset) + packet_fin(packet);
@@ -863,7 +865,7 @@ static void disorder_insert(struct tcp *tcp, struct packet *packet) {
     }
     if (at && tcp_before(packet_start(at), end)) {
         set_dsack(tcp, packet_start(at), end);
-        packet->data[IP_HEADER + 13] &= (uint8_t)~TCP_FIN;
+        packet->data[packet->transport + 13] &= (uint8_t)~TCP_FIN;
         packet->length = packet->offset + (packet_start(at) - start);
         end = packet_start(at);
         if (start == end) { /* both neighbours together had all of it */
@@ -979,7 +981,8 @@ static void queue_data(struct tcp *tcp, struct packet *packet, const struct tcp_
 static void take_syn(struct tcp *tcp, const struct tcp_header *header) {
     tcp->peer_initial = header->sequence;
     tcp->rcv_nxt = tcp->rcv_wup = tcp->last_ack_sent = header->sequence + 1;
-    tcp->peer_mss = header->mss ? KMAX((uint32_t)header->mss, TCP_MSS_MIN) : TCP_MSS_DEFAULT_IPV4;
+    uint32_t otherwise = ip_is_v4(tcp->socket->remote_address) ? TCP_MSS_DEFAULT_IPV4 : TCP_MSS_DEFAULT_IPV6;
+    tcp->peer_mss = header->mss ? KMAX((uint32_t)header->mss, TCP_MSS_MIN) : otherwise;
     tcp->rcv_mss = KMIN(KMIN(tcp->peer_mss, tcp->advertised_mss), TCP_MSS_DEFAULT_IPV4);
     tcp->sack = header->sack_permitted;
     tcp->timestamps = header->has_timestamp;
@@ -1004,8 +1007,9 @@ static void listen_input(struct tcp *listener, const struct packet *packet, cons
     /* Linux: while the accept queue is full, SYNs are dropped; the client tries again. */
     if (!(header->flags & TCP_SYN) || listener->accepted_count > listener->backlog)
         return;
-    const uint8_t *p = packet->data;
-    struct tcp *tcp = tcp_child(listener, get32(p + 16), get16(p + IP_HEADER + 2), get32(p + 12), get16(p + IP_HEADER));
+    const uint8_t *ports = packet->data + packet->transport;
+    struct tcp *tcp =
+        tcp_child(listener, packet_destination(packet), get16(ports + 2), packet_source(packet), get16(ports));
     if (!tcp)
         return;
     take_syn(tcp, header);
@@ -1223,9 +1227,9 @@ static bool time_wait_input(struct tcp *tcp, const struct tcp_header *header) {
 }
 
 static struct socket *find_socket(struct host *host, const struct packet *packet) {
-    const uint8_t *p = packet->data;
-    uint32_t source = get32(p + 12), destination = get32(p + 16);
-    uint16_t source_port = get16(p + IP_HEADER), destination_port = get16(p + IP_HEADER + 2);
+    const uint8_t *ports = packet->data + packet->transport;
+    struct ip_address source = packet_source(packet), destination = packet_destination(packet);
+    uint16_t source_port = get16(ports), destination_port = get16(ports + 2);
     struct socket *socket =
         inet_find_connection(host, PROTOCOL_TCP, destination, destination_port, source, source_port);
     return socket ? socket : inet_find_listener(host, destination, destination_port);

@@ -11,11 +11,17 @@
 
 /* ---- Segment sizes and windows ---- */
 
-static bool is_loopback(const struct tcp *tcp) { return inet_is_local(tcp_host(tcp), tcp->socket->remote_address); }
+uint32_t tcp_path_mss(const struct tcp *tcp) {
+    struct ip_address peer = tcp->socket->remote_address;
+    uint32_t mtu = inet_mtu(tcp_host(tcp), peer);
+    if (ip_is_v4(peer))
+        mtu = KMIN(mtu, UINT16_MAX); /* a packet's length, with its header, has 16 bits */
+    return mtu - tcp_ip_header(tcp) - TCP_HEADER;
+}
 
 /* Payload bytes of a full segment. */
 uint32_t tcp_current_mss(const struct tcp *tcp) {
-    uint32_t mss = is_loopback(tcp) ? LOOPBACK_MTU - 1 - IP_HEADER - TCP_HEADER : MTU - IP_HEADER - TCP_HEADER;
+    uint32_t mss = tcp_path_mss(tcp);
     mss = KMIN(mss, tcp->peer_mss);
     if (tcp->settings.max_segment)
         mss = KMIN(mss, tcp->settings.max_segment);
@@ -50,7 +56,8 @@ uint32_t tcp_select_window(struct tcp *tcp) {
 }
 
 static int64_t queue_limit(const struct tcp *tcp) {
-    int64_t least = 2 * (int64_t)packet_charge(tcp_current_mss(tcp) + IP_HEADER + TCP_HEADER + TCP_TIMESTAMP_SPACE);
+    int64_t least =
+        2 * (int64_t)packet_charge(tcp_current_mss(tcp) + tcp_ip_header(tcp) + TCP_HEADER + TCP_TIMESTAMP_SPACE);
     if (!tcp->srtt_8)
         return KMAX(least, (int64_t)TCP_QUEUE_LIMIT);
     /* About 1 ms of what the connection sends at twice its present rate. */
@@ -150,7 +157,7 @@ static void send(struct tcp *tcp, uint32_t sequence, uint8_t flags, const uint8_
         window >>= tcp->rcv_scale;
     }
     uint32_t options_length = (uint32_t)(end - options);
-    uint32_t header = IP_HEADER + TCP_HEADER + options_length;
+    uint32_t ip = tcp_ip_header(tcp), header = ip + TCP_HEADER + options_length;
     if (flags & TCP_ACK)
         ack_was_sent(tcp);
     tcp->segments_out++;
@@ -161,7 +168,7 @@ static void send(struct tcp *tcp, uint32_t sequence, uint8_t flags, const uint8_
     struct packet *packet = packet_create(host, header + length);
     if (!packet)
         return;
-    uint8_t *p = packet->data + IP_HEADER;
+    uint8_t *p = packet->data + ip;
     put16(p, socket->local_port);
     put16(p + 2, socket->remote_port);
     put32(p + 4, sequence);
@@ -434,11 +441,11 @@ void tcp_close_send(struct tcp *tcp) {
 void tcp_reply_reset(struct host *host, const struct packet *packet, const struct tcp_header *header) {
     if (header->flags & TCP_RST)
         return;
-    struct packet *reply = packet_create(host, IP_HEADER + TCP_HEADER);
+    struct packet *reply = packet_create(host, packet->transport + TCP_HEADER);
     if (!reply)
         return;
-    const uint8_t *from = packet->data + IP_HEADER;
-    uint8_t *p = reply->data + IP_HEADER;
+    const uint8_t *from = packet->data + packet->transport;
+    uint8_t *p = reply->data + packet->transport;
     bool acknowledged = (header->flags & TCP_ACK) != 0;
     memcpy(p, from + 2, 2);
     memcpy(p + 2, from, 2);
@@ -448,6 +455,6 @@ void tcp_reply_reset(struct host *host, const struct packet *packet, const struc
     p[13] = acknowledged ? TCP_RST : TCP_RST | TCP_ACK;
     put16(p + 14, 0);
     put32(p + 16, 0);
-    ip_header(host, reply, PROTOCOL_TCP, get32(packet->data + 16), get32(packet->data + 12), NULL);
+    ip_header(host, reply, PROTOCOL_TCP, packet_destination(packet), packet_source(packet), NULL);
     ip_output(host, reply);
 }

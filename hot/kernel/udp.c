@@ -7,17 +7,23 @@
 #include <linux/in.h>
 #include <linux/poll.h>
 
+/* Most data of a datagram: IPv4's length counts its header, IPv6's does not. */
 #define UDP_DATA_MAX (65535u - IP_HEADER - UDP_HEADER)
-#define HEADERS (IP_HEADER + UDP_HEADER)
+#define UDP_DATA_MAX6 (65535u - UDP_HEADER)
 
-uint32_t udp_data_length(const struct packet *packet) { return packet->length - HEADERS; }
+uint32_t udp_data_length(const struct packet *packet) { return packet->length - packet->transport - UDP_HEADER; }
+
+static uint32_t headers_to(struct ip_address destination) { return ip_header_length(destination) + UDP_HEADER; }
+
+static uint32_t data_max(struct ip_address destination) { return ip_is_v4(destination) ? UDP_DATA_MAX : UDP_DATA_MAX6; }
 
 /* Where a datagram goes, checked; the socket is bound afterwards. */
-static int choose_destination(struct socket *socket, const struct udp_message *to, uint32_t *address, uint16_t *port) {
+static int choose_destination(struct socket *socket, const struct udp_message *to, struct ip_address *address,
+                              uint16_t *port) {
     if (to->has_address) {
         if (!to->port)
             return -EINVAL;
-        *address = to->address ? to->address : LOOPBACK_ADDRESS;
+        *address = inet_destination(socket, to->address);
         *port = to->port;
     } else {
         if (socket->state != SOCKET_CONNECTED)
@@ -25,26 +31,29 @@ static int choose_destination(struct socket *socket, const struct udp_message *t
         *address = socket->remote_address;
         *port = socket->remote_port;
     }
-    if (*address == UINT32_MAX && !socket->broadcast)
+    if (ip_is_v4(*address) && ip_v4(*address) == UINT32_MAX && !socket->broadcast)
         return -EACCES;
-    if (to->has_local_address && to->local_address && !inet_is_local(socket->host, to->local_address))
+    bool chosen = to->has_local_address && !ip_is_any(to->local_address);
+    if (chosen && !inet_is_local(socket->host, to->local_address))
         return -EINVAL;
-    int error = inet_route(socket, to->has_local_address ? to->local_address : socket->local_address, *address);
+    int error = inet_route(socket, chosen ? to->local_address : socket->local_address, *address);
     return error ? error : inet_autobind(socket);
 }
 
-static uint32_t choose_source(const struct socket *socket, const struct udp_message *to, uint32_t destination) {
-    if (to->has_local_address && to->local_address)
+static struct ip_address choose_source(const struct socket *socket, const struct udp_message *to,
+                                       struct ip_address destination) {
+    if (to->has_local_address && !ip_is_any(to->local_address))
         return to->local_address;
-    return socket->local_address ? socket->local_address : inet_source_address(socket->host, destination);
+    return ip_is_any(socket->local_address) ? inet_source_address(socket->host, destination) : socket->local_address;
 }
 
-static void transmit(struct socket *socket, struct packet *packet, uint32_t source, uint32_t destination,
-                     uint16_t port) {
-    uint8_t *udp = packet->data + IP_HEADER;
+static void transmit(struct socket *socket, struct packet *packet, struct ip_address source,
+                     struct ip_address destination, uint16_t port) {
+    uint32_t header = ip_header_length(destination);
+    uint8_t *udp = packet->data + header;
     put16(udp, socket->local_port);
     put16(udp + 2, port);
-    put16(udp + 4, (uint16_t)(packet->length - IP_HEADER));
+    put16(udp + 4, (uint16_t)(packet->length - header));
     put16(udp + 6, 0);
     ip_header(socket->host, packet, PROTOCOL_UDP, source, destination, socket);
     packet->owner = socket;
@@ -56,36 +65,53 @@ static void transmit(struct socket *socket, struct packet *packet, uint32_t sour
 static void transmit_pending(struct socket *socket) {
     struct packet *packet = socket->pending;
     socket->pending = NULL;
-    uint32_t source = get32(packet->data + 12), destination = get32(packet->data + 16);
-    transmit(socket, packet, source, destination, get16(packet->data + IP_HEADER + 2));
+    transmit(socket, packet, packet_source(packet), packet_destination(packet),
+             get16(packet->data + packet->transport + 2));
+}
+
+static void pending_names(struct packet *packet, struct ip_address source, struct ip_address destination,
+                          uint16_t port) {
+    packet->transport = ip_header_length(destination);
+    if (ip_is_v4(destination)) {
+        packet->data[0] = 0x45;
+        put32(packet->data + 12, ip_v4(source));
+        put32(packet->data + 16, ip_v4(destination));
+    } else {
+        packet->data[0] = 0x60;
+        ip_put(packet->data + 8, source);
+        ip_put(packet->data + 24, destination);
+    }
+    put16(packet->data + packet->transport + 2, port);
 }
 
 static int64_t gather(struct socket *socket, struct uio *from, const struct udp_message *to) {
     struct host *host = socket->host;
     struct packet *packet = socket->pending;
-    uint32_t used = packet ? packet->length : HEADERS;
-    if (from->remaining > UDP_DATA_MAX + HEADERS - used)
+    struct ip_address address;
+    uint16_t port = 0;
+    if (packet) {
+        address = packet_destination(packet);
+    } else {
+        int error = choose_destination(socket, to, &address, &port);
+        if (error)
+            return error;
+    }
+    uint32_t used = packet ? packet->length : headers_to(address);
+    uint32_t most = data_max(address) + headers_to(address);
+    if (from->remaining > most - used)
         return -EMSGSIZE;
     uint32_t needed = used + (uint32_t)from->remaining, added = needed - used;
     if (!packet || needed > socket->pending_capacity) {
-        uint32_t capacity = KMIN(needed * 2, UDP_DATA_MAX + HEADERS);
+        uint32_t capacity = KMIN(needed * 2, most);
         struct packet *larger = packet_create(host, capacity);
         if (!larger)
             return -ENOBUFS;
         if (packet) {
             memcpy(larger->data, packet->data, used);
+            larger->transport = packet->transport;
             packet_free(host, packet);
         } else {
-            uint32_t address;
-            uint16_t port;
-            int error = choose_destination(socket, to, &address, &port);
-            if (error) {
-                packet_free(host, larger);
-                return error;
-            }
-            put32(larger->data + 12, choose_source(socket, to, address));
-            put32(larger->data + 16, address);
-            put16(larger->data + IP_HEADER + 2, port);
+            pending_names(larger, choose_source(socket, to, address), address, port);
         }
         larger->length = used;
         socket->pending = packet = larger;
@@ -105,10 +131,17 @@ int udp_cork(struct task *task, struct socket *socket, bool cork) {
     return 0;
 }
 
+/* Whether the program forbids what would be fragments: IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG. */
+static bool must_fit(const struct socket *socket, struct ip_address destination) {
+    bool v4 = ip_is_v4(destination);
+    int mode = v4 ? socket->mtu_discover : socket->v6.mtu_discover;
+    return (!v4 && socket->v6.dont_fragment) || (mode >= IP_PMTUDISC_DO && mode <= IP_PMTUDISC_PROBE);
+}
+
 int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int flags, const struct udp_message *to) {
     (void)task;
     struct host *host = socket->host;
-    if (from->remaining > UDP_DATA_MAX)
+    if (from->remaining > (socket->family == AF_INET ? UDP_DATA_MAX : UDP_DATA_MAX6))
         return -EMSGSIZE;
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
@@ -126,21 +159,22 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
             transmit_pending(socket);
         return gathered;
     }
-    uint32_t address;
+    struct ip_address address;
     uint16_t port;
     int error = choose_destination(socket, to, &address, &port);
     if (error)
         return error;
+    if (from->remaining > data_max(address))
+        return -EMSGSIZE;
     if (socket->queued_bytes >= socket->send_buffer)
         return -EAGAIN;
-    uint32_t length = (uint32_t)from->remaining;
-    uint32_t mtu = inet_is_local(host, address) ? LOOPBACK_MTU : MTU;
-    if (length + HEADERS > mtu && socket->mtu_discover >= IP_PMTUDISC_DO && socket->mtu_discover <= IP_PMTUDISC_PROBE)
+    uint32_t length = (uint32_t)from->remaining, headers = headers_to(address);
+    if (length + headers > inet_mtu(host, address) && must_fit(socket, address))
         return -EMSGSIZE;
-    struct packet *packet = packet_create(host, HEADERS + length);
+    struct packet *packet = packet_create(host, headers + length);
     if (!packet)
         return -ENOBUFS;
-    if (uio_copy_in(from, packet->data + HEADERS, length)) {
+    if (uio_copy_in(from, packet->data + headers, length)) {
         packet_free(host, packet);
         return -EFAULT;
     }
@@ -162,14 +196,16 @@ int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, in
     uint32_t length = udp_data_length(packet);
     uint32_t copied = (uint32_t)KMIN((uint64_t)length, (uint64_t)to->remaining);
     from->has_address = true;
-    from->address = get32(packet->data + 12);
-    from->port = get16(packet->data + IP_HEADER);
-    from->local_address = get32(packet->data + 16);
-    from->ttl = packet->data[8];
-    from->tos = packet->data[1];
+    from->address = packet_source(packet);
+    from->port = get16(packet->data + packet->transport);
+    from->local_address = packet_destination(packet);
+    from->interface = inet_interface(host, from->address);
+    bool v6 = packet_is_v6(packet);
+    from->ttl = packet->data[v6 ? 7 : 8];
+    from->tos = v6 ? (uint8_t)(get16(packet->data) >> 4) : packet->data[1];
     from->time = packet->time;
     from->full_length = length;
-    int error = uio_copy_out(to, packet->data + HEADERS, copied);
+    int error = uio_copy_out(to, packet->data + packet->transport + UDP_HEADER, copied);
     if (!(flags & MSG_PEEK)) {
         /* As in Linux, a datagram that could not be copied out is gone. */
         socket->receive_used -= packet->charge;
@@ -181,18 +217,18 @@ int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, in
 }
 
 void udp_input(struct host *host, struct packet *packet) {
-    uint8_t *udp = packet->data + IP_HEADER;
-    uint32_t claimed = packet->length >= HEADERS ? get16(udp + 4) : 0;
-    if (claimed < UDP_HEADER || claimed > packet->length - IP_HEADER) {
+    uint32_t header = packet->transport;
+    uint8_t *udp = packet->data + header;
+    uint32_t claimed = packet->length >= header + UDP_HEADER ? get16(udp + 4) : 0;
+    if (claimed < UDP_HEADER || claimed > packet->length - header) {
         host->counters.packets_malformed++;
         packet_free(host, packet);
         return;
     }
-    packet->length = IP_HEADER + claimed; /* the rest is padding */
-    uint32_t source = get32(packet->data + 12), destination = get32(packet->data + 16);
+    packet->length = header + claimed; /* the rest is padding */
+    struct ip_address source = packet_source(packet), destination = packet_destination(packet);
     struct socket *socket = inet_find_datagram(host, destination, get16(udp + 2), source, get16(udp));
-    uint32_t interface = inet_is_local(host, source) ? INTERFACE_LO : INTERFACE_ETH;
-    if (!socket || (socket->bound_interface && socket->bound_interface != interface)) {
+    if (!socket || (socket->bound_interface && socket->bound_interface != inet_interface(host, source))) {
         host->counters.packets_dropped_no_socket++;
         icmp_port_unreachable(host, packet);
         packet_free(host, packet);

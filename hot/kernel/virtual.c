@@ -7,6 +7,7 @@
 #include "fs_internal.h"
 #include "ipc.h"
 #include "mm.h"
+#include "net.h"
 #include "process.h"
 #include "signal.h"
 
@@ -429,6 +430,40 @@ static void net_devices(struct text *text, struct task *task, const struct virtu
                 counters->packets_sent);
 }
 
+static void hexadecimal(struct text *text, struct ip_address address) {
+    text_printf(text, "%016lx%016lx", address.high, address.low);
+}
+
+/* Address, interface, prefix length, scope (IPV6_ADDR_*), flags (IFA_F_PERMANENT), name. */
+static void net_addresses6(struct text *text, struct task *task, const struct virtual_name *found) {
+    (void)found;
+    const struct host *host = task->host;
+    hexadecimal(text, host->address6);
+    text_printf(text, " 02 40 00 80     eth0\n");
+    hexadecimal(text, inet_link_local(host));
+    text_printf(text, " 02 40 20 80     eth0\n");
+    hexadecimal(text, IP6_LOOPBACK);
+    text_printf(text, " 01 80 10 80       lo\n");
+}
+
+static void net_route6(struct text *text, struct ip_address to, uint32_t prefix, uint32_t metric, uint32_t flags,
+                       const char *interface) {
+    hexadecimal(text, to);
+    text_printf(text, " %02x %032x 00 %032x %08x 00000001 00000000 %08x %8s\n", prefix, 0, 0, metric, flags, interface);
+}
+
+static void net_routes6(struct text *text, struct task *task, const struct virtual_name *found) {
+    (void)found;
+    const struct host *host = task->host;
+    struct ip_address link = inet_link_local(host);
+    net_route6(text, (struct ip_address){host->address6.high, 0}, IP6_LINK_PREFIX, 256, 0x1, "eth0");
+    net_route6(text, (struct ip_address){link.high, 0}, IP6_LINK_PREFIX, 256, 0x1, "eth0");
+    net_route6(text, IP6_ANY, 0, 1024, 0x1, "eth0");
+    net_route6(text, IP6_LOOPBACK, 128, 0, 0x80200001, "lo");
+    net_route6(text, host->address6, 128, 0, 0x80200001, "eth0");
+    net_route6(text, link, 128, 0, 0x80200001, "eth0");
+}
+
 #define GENERATED_FILE(name, function, permissions) {name, NULL, function, permissions, NAME_FILE, false}
 #define CONSTANT_FILE(name, text) {name, text, NULL, 0444, NAME_FILE, false}
 #define LINK_TO(name, text) {name, text, NULL, 0777, NAME_LINK, false}
@@ -494,6 +529,8 @@ static const struct virtual_row rows[] = {
                   "Hugepagesize:       2048 kB\n"),
     LINK_TO("/proc/mounts", "self/mounts"),
     GENERATED_FILE("/proc/net/dev", net_devices, 0444),
+    GENERATED_FILE("/proc/net/if_inet6", net_addresses6, 0444),
+    GENERATED_FILE("/proc/net/ipv6_route", net_routes6, 0444),
     CONSTANT_FILE("/proc/net/route",
                   "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
                   "eth0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n"),
@@ -519,6 +556,11 @@ static const struct virtual_row rows[] = {
     CONSTANT_FILE("/proc/sys/net/core/wmem_max", "212992\n"),
     CONSTANT_FILE("/proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
     CONSTANT_FILE("/proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n"),
+    CONSTANT_FILE("/proc/sys/net/ipv6/bindv6only", "0\n"),
+    CONSTANT_FILE("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0\n"),
+    CONSTANT_FILE("/proc/sys/net/ipv6/conf/default/disable_ipv6", "0\n"),
+    CONSTANT_FILE("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0\n"),
+    CONSTANT_FILE("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0\n"),
     CONSTANT_FILE("/proc/sys/vm/max_map_count", "65530\n"),
     CONSTANT_FILE("/proc/sys/vm/overcommit_memory", "0\n"),
     {"/proc/thread-self", NULL, link_thread_self, 0777, NAME_LINK, false},

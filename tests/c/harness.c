@@ -261,7 +261,7 @@ struct network *network_create(uint32_t host_count, uint64_t seed) {
         CHECK(got == base);
         char name[16];
         snprintf(name, sizeof name, "host%u", i + 1);
-        network->hosts[i] = host_create(base, ARENA_STRIDE, i, seed, name, 0x0a000001u + i);
+        network->hosts[i] = host_create(base, ARENA_STRIDE, i, seed, name, 0x0a000001u + i, harness_address6(i));
         CHECK(network->hosts[i]);
         network->wires[i].latency_ns = 10 * NS_PER_MS;
     }
@@ -315,9 +315,14 @@ static struct flying_packet *flying_pop(struct network *network) {
     return first;
 }
 
-static struct host *host_of(const struct network *network, uint32_t address) {
+struct ip_address harness_address6(uint32_t host) {
+    return (struct ip_address){UINT64_C(0xfd416e74756d0000), 0x0a000001u + host};
+}
+
+static struct host *host_of(const struct network *network, struct ip_address address) {
     for (uint32_t i = 0; i < network->host_count; i++)
-        if (network->hosts[i]->address == address)
+        if (ip_equal(address, ip4_address(network->hosts[i]->address)) ||
+            ip_equal(address, network->hosts[i]->address6))
             return network->hosts[i];
     return NULL;
 }
@@ -329,15 +334,18 @@ static int64_t transmission_time(uint32_t length, uint64_t bits_per_second) {
 static void trace(const struct network *network, const uint8_t *p, uint32_t length, const char *fate) {
     if (!getenv("HARNESS_TRACE"))
         return;
-    fprintf(stderr, "%12.6f %u>%u ", (double)network->now / 1e9, p[15], p[19]);
-    if (p[9] == PROTOCOL_TCP && length >= IP_HEADER + TCP_HEADER) {
-        const uint8_t *t = p + IP_HEADER;
+    bool v6 = p[0] >> 4 == 6;
+    uint32_t ip = v6 ? IP6_HEADER : IP_HEADER;
+    uint8_t protocol = p[v6 ? 6 : 9];
+    fprintf(stderr, "%12.6f %u>%u ", (double)network->now / 1e9, p[v6 ? 23 : 15], p[v6 ? 39 : 19]);
+    if (protocol == PROTOCOL_TCP && length >= ip + TCP_HEADER) {
+        const uint8_t *t = p + ip;
         uint32_t header = (uint32_t)(t[12] >> 4) * 4;
         fprintf(stderr, "%u>%u %s%s%s%s seq %u +%u ack %u win %u options %u", get16(t), get16(t + 2),
                 t[13] & 2 ? "S" : "", t[13] & 1 ? "F" : "", t[13] & 4 ? "R" : "", t[13] & 16 ? "." : "", get32(t + 4),
-                length - IP_HEADER - header, get32(t + 8), get16(t + 14), header - TCP_HEADER);
+                length - ip - header, get32(t + 8), get16(t + 14), header - TCP_HEADER);
     } else {
-        fprintf(stderr, "protocol %u", p[9]);
+        fprintf(stderr, "protocol %u", protocol);
     }
     fprintf(stderr, " length %u%s\n", length, fate);
 }
@@ -356,7 +364,7 @@ static void drain_egress(struct network *network, uint32_t index) {
         net_egress_pop(host);
         uint64_t number = wire->packets++;
         wire->bytes += packet->length;
-        struct host *destination = host_of(network, get32(packet->data + 16));
+        struct host *destination = host_of(network, packet_destination(packet));
         bool lost = !destination;
         if (wire->lose && wire->lose(wire->context, number, packet->data, packet->length))
             lost = true;

@@ -73,6 +73,8 @@ struct network {
 };
 
 /* Hosts 10.0.0.1, 10.0.0.2, ... named host1, host2, ...; 10 ms wires without limits. One network at a time. */
+/* fd41:6e74:756d::10.0.0.(host + 1). */
+struct ip_address harness_address6(uint32_t host);
 struct network *network_create(uint32_t host_count, uint64_t seed);
 void network_free(struct network *network);
 /* Runs whatever is runnable or due now, then moves to the next event if that is not after `limit`.

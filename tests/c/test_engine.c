@@ -124,6 +124,10 @@ static void codel_drops_at_the_intervals_of_its_control_law(void) {
 
 /* ---- Two hosts ---- */
 
+static struct ip_address address6(uint32_t host) {
+    return (struct ip_address){UINT64_C(0xfd416e74756d0000), ADDRESS(host)};
+}
+
 static const uint32_t addresses[] = {ADDRESS(0), ADDRESS(1)}, ids[] = {0, 1};
 static const uint32_t range_first[] = {COLD_FIRST}, range_size[] = {1000}, range_id[] = {2};
 static int32_t nodes[1002];
@@ -145,8 +149,8 @@ static void two_hosts(struct engine *engine, uint64_t seed, int64_t bps, double 
     *engine = (struct engine){.shim_fd = -1, .min_used_latency = NEVER};
     engine->options.seed = seed;
     engine->options.send_buffer = engine->options.receive_buffer = 1 << 20;
-    CHECK(engine_add_host(engine, 0, "a", ADDRESS(0), "/tmp", "/tmp", bps, bps));
-    CHECK(engine_add_host(engine, 1, "b", ADDRESS(1), "/tmp", "/tmp", bps, bps));
+    CHECK(engine_add_host(engine, 0, "a", ADDRESS(0), address6(0), "/tmp", "/tmp", bps, bps));
+    CHECK(engine_add_host(engine, 1, "b", ADDRESS(1), address6(1), "/tmp", "/tmp", bps, bps));
     memset(local, 0xff, sizeof local);
     local[0] = 0;
     local[1] = 1;
@@ -163,22 +167,24 @@ static void two_hosts(struct engine *engine, uint64_t seed, int64_t bps, double 
         .range_first = range_first,
         .range_size = range_size,
         .range_first_id = range_id,
+        .prefix6 = {UINT64_C(0xfd416e74756d0000), 0},
         .node_of_host = nodes,
     };
     CHECK(route_init(&engine->routes) == 0);
     engine->find_path = find_path;
 }
 
-static void send_from_a(struct engine *engine, uint32_t destination, int count, uint32_t length) {
+static void send_from_a(struct engine *engine, struct ip_address destination, int count, uint32_t length) {
     struct host *kernel = engine->hosts[0].kernel;
     for (int i = 0; i < count; i++) {
         struct packet *packet = packet_create(kernel, length);
         CHECK(packet);
         memset(packet->data, 0, length);
-        put16(packet->data + IP_HEADER, 1000);
-        put16(packet->data + IP_HEADER + 2, 2000);
-        put16(packet->data + IP_HEADER + 4, (uint16_t)(length - IP_HEADER));
-        ip_header(kernel, packet, PROTOCOL_UDP, kernel->address, destination, NULL);
+        uint32_t ip = ip_header_length(destination);
+        put16(packet->data + ip, 1000);
+        put16(packet->data + ip + 2, 2000);
+        put16(packet->data + ip + 4, (uint16_t)(length - ip));
+        ip_header(kernel, packet, PROTOCOL_UDP, inet_source_address(kernel, destination), destination, NULL);
         ip_output(kernel, packet);
     }
     kernel->now = engine->window_end;
@@ -193,7 +199,7 @@ static void run_all(struct engine *engine) {
 static void a_packet_takes_the_latency_of_its_path(void) {
     struct engine engine;
     two_hosts(&engine, 1, 100 * MBIT, 0);
-    send_from_a(&engine, ADDRESS(1), 1, 100);
+    send_from_a(&engine, ip4_address(ADDRESS(1)), 1, 100);
     run_all(&engine);
     CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 1);
     CHECK_EQUAL(engine.hosts[1].kernel->now, 50 * NS_PER_MS);
@@ -205,8 +211,8 @@ static void a_path_is_asked_for_once(void) {
     struct engine engine;
     two_hosts(&engine, 1, 100 * MBIT, 0);
     asked = 0;
-    send_from_a(&engine, ADDRESS(1), 20, 500);
-    send_from_a(&engine, COLD_FIRST, 20, 500);
+    send_from_a(&engine, ip4_address(ADDRESS(1)), 20, 500);
+    send_from_a(&engine, ip4_address(COLD_FIRST), 20, 500);
     run_all(&engine);
     CHECK_EQUAL(asked, 3); /* there, to the tail, and back with what no socket wants */
     CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 20);
@@ -263,7 +269,7 @@ static void of_too_many_paths_some_are_asked_for_again(void) {
 static void a_thousand_packets_take_what_the_bandwidth_says(void) {
     struct engine engine;
     two_hosts(&engine, 1, 10 * MBIT, 0);
-    send_from_a(&engine, ADDRESS(1), 1000, 1500);
+    send_from_a(&engine, ip4_address(ADDRESS(1)), 1000, 1500);
     run_all(&engine);
     CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 1000);
     /* All but the burst of 1 ms and one MTU, at 800 ns a byte. */
@@ -274,7 +280,7 @@ static void a_thousand_packets_take_what_the_bandwidth_says(void) {
 static uint64_t lost(uint64_t seed) {
     struct engine engine;
     two_hosts(&engine, seed, 100000 * MBIT, 0.1);
-    send_from_a(&engine, ADDRESS(1), 10000, 100);
+    send_from_a(&engine, ip4_address(ADDRESS(1)), 10000, 100);
     run_all(&engine);
     uint64_t count = engine.hosts[0].drops_loss;
     CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received + count, 10000);
@@ -295,7 +301,7 @@ static void bootstrap_has_neither_loss_nor_bandwidth(void) {
     engine.options.bootstrap_end = NS_PER_S;
     for (uint32_t i = 0; i < 2; i++)
         engine.hosts[i].kernel->link->bootstrap_end = NS_PER_S;
-    send_from_a(&engine, ADDRESS(1), 100, 1500);
+    send_from_a(&engine, ip4_address(ADDRESS(1)), 100, 1500);
     run_all(&engine);
     CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 100);
     CHECK_EQUAL(engine.hosts[1].kernel->now, 50 * NS_PER_MS);
@@ -305,7 +311,7 @@ static void bootstrap_has_neither_loss_nor_bandwidth(void) {
 static void packets_for_others_leave_as_columns_after_the_window(void) {
     struct engine engine;
     two_hosts(&engine, 1, 100 * MBIT, 0);
-    send_from_a(&engine, COLD_FIRST + 5, 3, 200);
+    send_from_a(&engine, ip4_address(COLD_FIRST + 5), 3, 200);
     CHECK(engine_run_until(&engine, 5 * NS_PER_MS) == 0);
     CHECK_EQUAL(engine.outbound.count, 3);
     for (size_t i = 0; i < 3; i++) {
@@ -318,11 +324,51 @@ static void packets_for_others_leave_as_columns_after_the_window(void) {
     engine_close(&engine);
 }
 
+static void ipv6_addresses_follow_the_rule_or_are_exceptions(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    struct ip_address prefix = engine.routes.prefix6, cold = {prefix.high, COLD_FIRST + 999};
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){prefix.high, ADDRESS(1)}), 1);
+    CHECK_EQUAL(route_find(&engine.routes, cold), 1001);
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){prefix.high, COLD_FIRST + 1000}), NO_HOST);
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){prefix.high + 1, ADDRESS(1)}), NO_HOST);
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){prefix.high, UINT64_C(1) << 32 | ADDRESS(1)}), NO_HOST);
+    /* Host 1 has an address of its own, below and not instead of the computed one, which nobody has then. */
+    struct ip_address own = {UINT64_C(0x20010db800000000), 7};
+    uint8_t exceptions[32];
+    static const uint32_t exception_ids[] = {1, NO_HOST};
+    ip_put(exceptions, own);
+    ip_put(exceptions + 16, (struct ip_address){prefix.high, ADDRESS(1)});
+    engine.routes.exceptions = exceptions;
+    engine.routes.exception_ids = exception_ids;
+    engine.routes.exception_count = 2;
+    CHECK_EQUAL(route_find(&engine.routes, own), 1);
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){own.high, 8}), NO_HOST);
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){prefix.high, ADDRESS(1)}), NO_HOST);
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){prefix.high, ADDRESS(0)}), 0);
+    engine_close(&engine);
+}
+
+static void both_versions_of_ip_meet_the_same_path(void) {
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct engine engine;
+        two_hosts(&engine, 1, 10 * MBIT, 0);
+        send_from_a(&engine, v6 ? address6(1) : ip4_address(ADDRESS(1)), 100, 1500);
+        run_all(&engine);
+        CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 100);
+        CHECK_EQUAL(engine.hosts[1].kernel->counters.bytes_received, 150000);
+        static int64_t ended;
+        CHECK(!v6 || engine.hosts[1].kernel->now == ended);
+        ended = engine.hosts[1].kernel->now;
+        engine_close(&engine);
+    }
+}
+
 /* Where the shard stops to look must not be seen: one long window, or many that end anywhere. */
 static uint64_t fingerprint_in_windows_of(int64_t window, uint64_t *received, uint64_t *events) {
     struct engine engine;
     two_hosts(&engine, 3, 20 * MBIT, 0.05);
-    send_from_a(&engine, ADDRESS(1), 2000, 1400);
+    send_from_a(&engine, ip4_address(ADDRESS(1)), 2000, 1400);
     for (int64_t end = window; engine_next_time(&engine) != NEVER; end += window)
         CHECK(engine_run_until(&engine, KMIN(end, 10 * NS_PER_S)) == 0);
     *received = engine.hosts[1].kernel->counters.packets_received;
@@ -347,10 +393,10 @@ static void results_do_not_depend_on_where_windows_end(void) {
 static void unknown_addresses_are_counted(void) {
     struct engine engine;
     two_hosts(&engine, 1, 100 * MBIT, 0);
-    CHECK_EQUAL(route_find(&engine.routes, COLD_FIRST + 999), 1001);
-    CHECK_EQUAL(route_find(&engine.routes, COLD_FIRST + 1000), NO_HOST);
-    CHECK_EQUAL(route_find(&engine.routes, ADDRESS(1)), 1);
-    send_from_a(&engine, UINT32_C(0x01020304), 4, 100);
+    CHECK_EQUAL(route_find(&engine.routes, ip4_address(COLD_FIRST + 999)), 1001);
+    CHECK_EQUAL(route_find(&engine.routes, ip4_address(COLD_FIRST + 1000)), NO_HOST);
+    CHECK_EQUAL(route_find(&engine.routes, ip4_address(ADDRESS(1))), 1);
+    send_from_a(&engine, ip4_address(UINT32_C(0x01020304)), 4, 100);
     run_all(&engine);
     CHECK_EQUAL(engine.hosts[0].drops_no_route, 4);
     engine_close(&engine);
@@ -401,6 +447,8 @@ int main(void) {
     RUN(loss_follows_its_probability_and_the_seed);
     RUN(bootstrap_has_neither_loss_nor_bandwidth);
     RUN(packets_for_others_leave_as_columns_after_the_window);
+    RUN(ipv6_addresses_follow_the_rule_or_are_exceptions);
+    RUN(both_versions_of_ip_meet_the_same_path);
     RUN(results_do_not_depend_on_where_windows_end);
     RUN(unknown_addresses_are_counted);
     RUN(captures_hold_packets_with_valid_checksums);

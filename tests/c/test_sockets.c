@@ -38,7 +38,7 @@ struct address {
 
 static struct address address_of(uint32_t ip, uint16_t port) {
     struct address address;
-    inet_put_name(address.bytes, ip, port);
+    inet_put_name(address.bytes, AF_INET, ip4_address(ip), port, 0);
     return address;
 }
 
@@ -103,7 +103,7 @@ static uint32_t poll_of(struct task *task, int fd) { return file_poll(fd_file(ta
 static void sockets_are_refused_as_linux_refuses_them(void) {
     struct network *network = network_create(1, 1);
     struct task *task = task_fake(network->hosts[0]);
-    CHECK_EQUAL(call(task, sys_socket, 10, SOCK_STREAM, 0, 0, 0, 0), -EAFNOSUPPORT);
+    CHECK_EQUAL(call(task, sys_socket, 5 /* AF_APPLETALK */, SOCK_STREAM, 0, 0, 0, 0), -EAFNOSUPPORT);
     CHECK_EQUAL(call(task, sys_socket, 17, SOCK_RAW, 0, 0, 0, 0), -EAFNOSUPPORT);
     CHECK_EQUAL(call(task, sys_socket, AF_INET, SOCK_RAW, 1, 0, 0, 0), -EPERM);
     CHECK_EQUAL(call(task, sys_socket, AF_INET, SOCK_STREAM, PROTOCOL_UDP, 0, 0, 0), -EPROTONOSUPPORT);
@@ -163,16 +163,16 @@ static void every_ephemeral_port_is_given_out_before_bind_fails(void) {
     CHECK(sockets);
     for (int i = 0; i < 28232; i++) {
         sockets[i] = socket_create(host, AF_INET, SOCK_DGRAM, PROTOCOL_UDP);
-        CHECK_EQUAL(inet_bind(sockets[i], 0, 0), 0);
+        CHECK_EQUAL(inet_bind(sockets[i], IP4_ANY, 0), 0);
         for (int j = KMAX(0, i - 3); j < i; j++)
             CHECK(sockets[i]->local_port != sockets[j]->local_port);
     }
     struct socket *last = socket_create(host, AF_INET, SOCK_DGRAM, PROTOCOL_UDP);
-    CHECK_EQUAL(inet_bind(last, 0, 0), -EADDRINUSE);
+    CHECK_EQUAL(inet_bind(last, IP4_ANY, 0), -EADDRINUSE);
     CHECK_EQUAL(inet_autobind(last), -EAGAIN);
     uint16_t freed = sockets[100]->local_port;
     socket_free(sockets[100]);
-    CHECK_EQUAL(inet_bind(last, 0, 0), 0);
+    CHECK_EQUAL(inet_bind(last, IP4_ANY, 0), 0);
     CHECK_EQUAL(last->local_port, freed);
     for (int i = 0; i < 28232; i++)
         if (i != 100)

@@ -17,36 +17,49 @@ static uint64_t baseline[2];
 
 /* ---- Sockets without descriptors ---- */
 
-static void make_name(uint8_t name[16], uint32_t address, uint16_t port) {
-    memset(name, 0, 16);
-    name[0] = AF_INET;
-    put16(name + 2, port);
-    put32(name + 4, address);
+/* Everything happens over either version of IP. */
+static int family = AF_INET;
+
+struct name {
+    uint8_t bytes[SOCKET_NAME_MAX];
+    uint32_t length;
+};
+
+static struct name make_name(struct ip_address address, uint16_t port) {
+    struct name name;
+    name.length = inet_put_name(name.bytes, family, address, port, 0);
+    return name;
 }
 
+static struct ip_address host_address(unsigned host) {
+    return family == AF_INET ? ip4_address(network->hosts[host]->address) : network->hosts[host]->address6;
+}
+
+static struct ip_address any_address(void) { return family == AF_INET ? IP4_ANY : IP6_ANY; }
+
+static uint32_t ip_header_size(void) { return family == AF_INET ? IP_HEADER : IP6_HEADER; }
+
 static struct socket *make_socket(unsigned host) {
-    struct socket *socket = socket_create(network->hosts[host], AF_INET, SOCK_STREAM, PROTOCOL_TCP);
+    struct socket *socket = socket_create(network->hosts[host], family, SOCK_STREAM, PROTOCOL_TCP);
     CHECK(socket);
     CHECK_EQUAL(tcp_create(socket), 0);
     return socket;
 }
 
-static void bind_to(struct socket *socket, uint32_t address, uint16_t port) {
-    uint8_t name[16];
-    make_name(name, address, port);
-    CHECK_EQUAL(inet_bind_name(task[socket->host->id], socket, name, sizeof name), 0);
+static void bind_to(struct socket *socket, struct ip_address address, uint16_t port) {
+    struct name name = make_name(address, port);
+    CHECK_EQUAL(inet_bind_name(task[socket->host->id], socket, name.bytes, name.length), 0);
 }
 
 static int connect_to(struct socket *socket, unsigned host, uint16_t port) {
-    uint8_t name[16];
-    make_name(name, network->hosts[host]->address, port);
-    return inet_connect(task[socket->host->id], socket, name, sizeof name);
+    struct name name = make_name(host_address(host), port);
+    return inet_connect(task[socket->host->id], socket, name.bytes, name.length);
 }
 
 static struct socket *make_listener(unsigned host, int backlog) {
     struct socket *socket = make_socket(host);
     socket->reuse_address = true;
-    bind_to(socket, 0, PORT);
+    bind_to(socket, any_address(), PORT);
     CHECK_EQUAL(tcp_listen(socket, backlog), 0);
     return socket;
 }
@@ -197,8 +210,8 @@ struct fault {
 
 static bool lose(void *context, uint64_t index, const uint8_t *bytes, uint32_t length) {
     struct fault *fault = context;
-    const uint8_t *t = bytes + IP_HEADER;
-    uint32_t payload = length - IP_HEADER - (uint32_t)(t[12] >> 4) * 4;
+    const uint8_t *t = bytes + ip_header_size();
+    uint32_t payload = length - ip_header_size() - (uint32_t)(t[12] >> 4) * 4;
     uint32_t end = get32(t + 4) + payload;
     if (payload) {
         fault->with_data++;
@@ -243,10 +256,10 @@ static void a_connection_opens_transfers_and_closes(void) {
     begin();
     struct socket *client, *server;
     establish(&client, &server);
-    CHECK_EQUAL(server->remote_address, network->hosts[0]->address);
+    CHECK(ip_equal(server->remote_address, host_address(0)));
     CHECK_EQUAL(server->local_port, PORT);
     CHECK_EQUAL(info_of(client).tcpi_rtt, 20000);
-    CHECK_EQUAL(info_of(client).tcpi_snd_mss, 1448);
+    CHECK_EQUAL(info_of(client).tcpi_snd_mss, 1500 - ip_header_size() - TCP_HEADER - TCP_TIMESTAMP_SPACE);
     exchange(client, server, 100000, 30000, 0);
     close_both(client, server);
     run_for(NS_PER_S);
@@ -400,7 +413,7 @@ static void both_sides_may_open_at_once(void) {
     struct socket *ends[2];
     for (unsigned i = 0; i < 2; i++) {
         ends[i] = make_socket(i);
-        bind_to(ends[i], network->hosts[i]->address, 7000);
+        bind_to(ends[i], host_address(i), 7000);
     }
     CHECK_EQUAL(connect_to(ends[0], 1, 7000), -EINPROGRESS);
     CHECK_EQUAL(connect_to(ends[1], 0, 7000), -EINPROGRESS);
@@ -653,7 +666,7 @@ static void a_new_connection_may_replace_one_in_time_wait(void) {
     for (int round = 0; round < 3; round++) {
         struct socket *client = make_socket(0);
         client->reuse_address = true;
-        bind_to(client, 0, 5555);
+        bind_to(client, any_address(), 5555);
         CHECK_EQUAL(connect_to(client, 1, PORT), -EINPROGRESS);
         run_for(200 * NS_PER_MS);
         struct socket *server = tcp_accept(listener);
@@ -689,7 +702,7 @@ static void a_lost_final_ack_is_repeated_from_time_wait(void) {
 /* When the clock of initial sequence numbers stands a little below 2^32 for one end of client_port -> PORT. */
 static int64_t time_before_wrap(unsigned end, uint16_t client_port) {
     const struct host *host = network->hosts[end];
-    uint64_t names = (uint64_t)network->hosts[!end]->address << 32;
+    uint64_t names = tcp_peer_key(host, host_address(!end));
     names |= end == 0 ? (uint64_t)client_port << 16 | PORT : (uint64_t)PORT << 16 | client_port;
     uint32_t place = (uint32_t)rng_at(host->seed, host->id, RNG_TCP, names);
     return (int64_t)(0xffff0000u - place) << 6;
@@ -703,7 +716,7 @@ static void sequence_numbers_wrap(void) {
         struct socket *listener = make_listener(1, 8), *ends[2];
         network_run_until(network, time_before_wrap(end_to_wrap, 4000) - (end_to_wrap ? 10 * NS_PER_MS : 0));
         ends[0] = make_socket(0);
-        bind_to(ends[0], 0, 4000);
+        bind_to(ends[0], any_address(), 4000);
         CHECK_EQUAL(connect_to(ends[0], 1, PORT), -EINPROGRESS);
         run_for(100 * NS_PER_MS);
         ends[1] = tcp_accept(listener);
@@ -736,8 +749,8 @@ static void a_long_fat_path_is_filled(void) {
         }
     } while (!reader.ended && network_step(network, NEVER));
     CHECK_EQUAL(reader.received, writer.to_send);
-    double share =
-        (double)(reader.received - before) * 8 / ((double)(network->now - steady) / 1e9) / 50e6 * 1500 / 1448;
+    double share = (double)(reader.received - before) * 8 / ((double)(network->now - steady) / 1e9) / 50e6 * 1500 /
+                   (1480 - ip_header_size() - TCP_TIMESTAMP_SPACE);
     fprintf(stderr, "    50 MiB over 50 Mbit/s and 100 ms: %.2f s; %.1f %% of the link after 2 s; %u retransmissions\n",
             (double)(network->now - start) / 1e9, 100 * share, client->tcp->total_retransmissions);
     CHECK(share > 0.95 && share <= 1.001);
@@ -928,9 +941,8 @@ static void peeking_and_discarding(void) {
 static void a_host_talks_to_itself(void) {
     begin();
     struct socket *listener = make_listener(0, 4), *client = make_socket(0);
-    uint8_t name[16];
-    make_name(name, LOOPBACK_ADDRESS, PORT);
-    CHECK_EQUAL(inet_connect(task[0], client, name, sizeof name), -EINPROGRESS);
+    struct name name = make_name(family == AF_INET ? IP4_LOOPBACK : IP6_LOOPBACK, PORT);
+    CHECK_EQUAL(inet_connect(task[0], client, name.bytes, name.length), -EINPROGRESS);
     net_run_backlog(network->hosts[0]);
     CHECK_EQUAL(tcp_state(client), TCP_ESTABLISHED);
     struct socket *server = tcp_accept(listener);
@@ -1004,7 +1016,7 @@ static void the_same_seed_gives_the_same_packets(void) {
     CHECK_EQUAL(took[0], took[1]);
 }
 
-int main(void) {
+static void all(void) {
     RUN(a_connection_opens_transfers_and_closes);
     RUN(each_direction_closes_by_itself);
     RUN(both_sides_may_open_at_once);
@@ -1044,5 +1056,11 @@ int main(void) {
     RUN(a_bottleneck_with_a_short_queue_is_used_well);
     RUN(a_long_fat_path_is_filled);
     RUN(the_same_seed_gives_the_same_packets);
+}
+
+int main(void) {
+    all();
+    family = AF_INET6;
+    all();
     return 0;
 }

@@ -92,6 +92,7 @@ static struct tcp *accept_from(uint32_t initial) {
 static void check_disorder(const struct tcp *tcp, const bool *arrived, uint32_t first) {
     uint32_t bytes = 0, last_end = tcp->rcv_nxt;
     for (const struct packet *packet = tcp->disorder_head; packet; packet = packet->next) {
+        CHECK_EQUAL(packet->transport, IP_HEADER);
         uint32_t header = IP_HEADER + (uint32_t)(packet->data[IP_HEADER + 12] >> 4) * 4;
         uint32_t start = get32(packet->data + IP_HEADER + 4) + (packet->offset - header);
         CHECK(!tcp_before(start, last_end));

@@ -268,6 +268,8 @@ FUTURE_MESSAGE = message_datagram(7, 0, 2 * NS_PER_S)
     ("raw", "reason"),
     [
         (b"", "bad_packet"),
+        (b"\x60" + bytes(47), "ipv6"),
+        (b"\x60" + bytes(38), "bad_packet"),
         (packet(0, 2, datagram(HELLO))[:27], "bad_packet"),
         (broken(lambda data: data.__setitem__(0, 0x46)), "bad_packet"),
         (broken(lambda data: data.__setitem__(9, 6)), "bad_packet"),

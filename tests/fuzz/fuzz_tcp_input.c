@@ -41,11 +41,31 @@ static uint32_t take(struct script *script, unsigned bytes) {
     return value;
 }
 
-static void make_name(uint8_t name[16], uint32_t address, uint16_t port) {
-    memset(name, 0, 16);
-    name[0] = AF_INET;
-    put16(name + 2, port);
-    put32(name + 4, address);
+/* The version of IP is the script's first choice. */
+static bool v6;
+
+static struct ip_address peer_address(void) { return v6 ? harness_address6(1) : ip4_address(PEER); }
+
+static uint32_t make_name(uint8_t name[SOCKET_NAME_MAX], struct ip_address address, uint16_t port) {
+    return inet_put_name(name, v6 ? AF_INET6 : AF_INET, address, port, 0);
+}
+
+/* Writes the IP header of a packet from the peer. */
+static void put_header(uint8_t *packet, uint32_t length) {
+    if (v6) {
+        packet[0] = 0x60;
+        put16(packet + 4, (uint16_t)(length - IP6_HEADER));
+        packet[6] = PROTOCOL_TCP;
+        ip_put(packet + 8, peer_address());
+        ip_put(packet + 24, host->address6);
+    } else {
+        packet[0] = 0x45;
+        put16(packet + 2, (uint16_t)length);
+        packet[8] = 64;
+        packet[9] = PROTOCOL_TCP;
+        put32(packet + 12, PEER);
+        put32(packet + 16, host->address);
+    }
 }
 
 /* ---- The books ---- */
@@ -177,11 +197,11 @@ static uint32_t put_options(struct script *script, const struct tcp *tcp, uint8_
 }
 
 static void inject_near(struct script *script) {
-    uint8_t packet[SEGMENT_MAX + 256] = {0x45};
+    uint8_t packet[SEGMENT_MAX + 256] = {0};
     struct tcp *tcp = any_tcp(script);
     const struct socket *socket = tcp ? tcp->socket : NULL;
-    uint32_t flags = take(script, 1), options;
-    uint8_t *p = packet + IP_HEADER;
+    uint32_t flags = take(script, 1), options, ip = v6 ? IP6_HEADER : IP_HEADER;
+    uint8_t *p = packet + ip;
     bool connected = socket && socket->remote_port;
     put16(p, connected ? socket->remote_port : (uint16_t)(1024 + flags % 4));
     put16(p + 2, socket && socket->local_port ? socket->local_port : PORT);
@@ -192,24 +212,16 @@ static void inject_near(struct script *script) {
     options = put_options(script, tcp, p + TCP_HEADER);
     p[12] = (uint8_t)((TCP_HEADER + options) / 4 << 4);
     uint32_t payload = take(script, 2) % SEGMENT_MAX;
-    uint32_t length = IP_HEADER + TCP_HEADER + options + (payload & 1 ? payload : 0);
-    put16(packet + 2, (uint16_t)length);
-    packet[8] = 64;
-    packet[9] = PROTOCOL_TCP;
-    put32(packet + 12, PEER);
-    put32(packet + 16, host->address);
+    uint32_t length = ip + TCP_HEADER + options + (payload & 1 ? payload : 0);
+    put_header(packet, length);
     network_inject(network, host, packet, length);
 }
 
 static void inject_raw(struct script *script) {
-    uint8_t packet[IP_HEADER + 64] = {0x45};
-    uint32_t length = IP_HEADER + take(script, 1) % 64;
-    put16(packet + 2, (uint16_t)length);
-    packet[8] = 64;
-    packet[9] = PROTOCOL_TCP;
-    put32(packet + 12, PEER);
-    put32(packet + 16, host->address);
-    for (uint32_t i = IP_HEADER; i < length; i++)
+    uint8_t packet[IP6_HEADER + 64] = {0};
+    uint32_t ip = v6 ? IP6_HEADER : IP_HEADER, length = ip + take(script, 1) % 64;
+    put_header(packet, length);
+    for (uint32_t i = ip; i < length; i++)
         packet[i] = (uint8_t)take(script, 1);
     network_inject(network, host, packet, length);
 }
@@ -217,19 +229,20 @@ static void inject_raw(struct script *script) {
 static void open_socket(uint32_t index, uint32_t choice) {
     if (sockets[index])
         return;
-    struct socket *socket = socket_create(host, AF_INET, SOCK_STREAM, PROTOCOL_TCP);
+    struct socket *socket = socket_create(host, v6 ? AF_INET6 : AF_INET, SOCK_STREAM, PROTOCOL_TCP);
     CHECK(socket && tcp_create(socket) == 0);
-    uint8_t name[16];
+    uint8_t name[SOCKET_NAME_MAX];
     sockets[index] = socket;
     socket->reuse_address = true;
     if (index == LISTENER) {
-        make_name(name, 0, PORT);
-        if (inet_bind_name(task, socket, name, sizeof name) == 0)
+        uint32_t length = make_name(name, v6 ? IP6_ANY : IP4_ANY, PORT);
+        if (inet_bind_name(task, socket, name, length) == 0)
             CHECK_EQUAL(tcp_listen(socket, 2), 0);
         return;
     }
-    make_name(name, choice & 1 ? LOOPBACK_ADDRESS : PEER, PORT);
-    (void)inet_connect(task, socket, name, sizeof name);
+    struct ip_address loopback = v6 ? IP6_LOOPBACK : IP4_LOOPBACK;
+    uint32_t length = make_name(name, choice & 1 ? loopback : peer_address(), PORT);
+    (void)inet_connect(task, socket, name, length);
 }
 
 static void call(struct script *script) {
@@ -272,6 +285,7 @@ static void call(struct script *script) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
     struct script script = {bytes, bytes + length};
+    v6 = take(&script, 1) & 1;
     network = network_create(1, 1);
     host = network->hosts[0];
     task = task_fake(host);

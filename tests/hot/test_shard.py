@@ -146,8 +146,10 @@ def test_a_script_becomes_its_interpreter(tmp_path: Path) -> None:
 
 
 def test_generated_files_do_not_depend_on_when_they_are_written(tmp_path: Path) -> None:
-    (directory,) = write_etc(tmp_path / "etc", [("alone", 0x0B000001)], own={"alone": []}, seed=1)
-    assert (directory / "hosts").read_text() == "127.0.0.1 localhost\n11.0.0.1 alone\n"
+    (directory,) = write_etc(tmp_path / "etc", [("alone", 0x0B000001, 0xFD << 120 | 7)], own={"alone": []}, seed=1)
+    assert (directory / "hosts").read_text() == (
+        "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n11.0.0.1 alone\nfd00::7 alone\n"
+    )
     assert (directory / "hostname").read_text() == "alone\n"
     assert len((directory / "machine-id").read_text()) == 33
     assert {file.stat().st_mtime for file in directory.iterdir()} == {946684800.0}

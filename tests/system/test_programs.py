@@ -252,7 +252,11 @@ def test_a_static_go_program_uses_goroutines_names_and_sockets(
     }
     run = laboratory.run(experiment(hosts))
     address = run.manifest["hosts"]["server"]
-    assert run.stdout("client").splitlines() == ["8 500500 7s", f"[{address}] <nil>", "HTTP/1.0 200 OK true <nil>"]
+    assert run.stdout("client").splitlines() == [
+        "8 500500 7s",
+        f"[{address} fd41:6e74:756d::b00:2] <nil>",
+        "HTTP/1.0 200 OK true <nil>",
+    ]
 
 
 RUST = """
@@ -314,7 +318,7 @@ def test_a_static_rust_program_uses_threads_names_and_sockets(
         laboratory.run(experiment(hosts, network=network(latency="50 ms")), name=name) for name in ("first", "second")
     )
     addresses, answers, keys = first.stdout("client").splitlines()
-    assert addresses == f"[{first.manifest['hosts']['server']}:7000]"
+    assert addresses == f"[{first.manifest['hosts']['server']}:7000, [fd41:6e74:756d::b00:2]:7000]"
     quoted = ", ".join(f'"QUESTION {number}"' for number in range(4))
     # One after the other (iterators are lazy): connecting, sleeping, asking: 200 ms and the sleep each.
     assert answers == f"[{quoted}] {4 * 200 + 100 + 200 + 300}"
@@ -394,7 +398,8 @@ except socket.gaierror as error:
     run = laboratory.run(experiment(hosts))
     address = run.manifest["hosts"]["alpha"]
     lines = [" ".join(line.split()) for line in run.stdout("alpha").splitlines()]
-    assert lines == ["11.7.7.7 beta", f"{address} STREAM alpha", "alpha", "alpha"]
+    # As everywhere, `getent hosts` asks for IPv6 addresses first.
+    assert lines == ["fd41:6e74:756d::b07:707 beta", f"{address} STREAM alpha", "alpha", "alpha"]
     assert run.stdout("beta").splitlines() == ["('11.7.7.7', 80) 11.7.7.7", "beta beta", "True"]
 
 

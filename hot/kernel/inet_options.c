@@ -1,0 +1,376 @@
+/* Options of AF_INET and AF_INET6 sockets: levels IPPROTO_IP and IPPROTO_IPV6, and the way to TCP's and UDP's.
+ * Called by socket.c; calls tcp.c and udp.c. Sockets of both families have the options of both levels, as in Linux.
+ */
+#include "socket.h"
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/udp.h>
+
+#define DEFAULT_TTL 64
+#define IP6_MTU_MIN 1280 /* RFC 8200, 5 */
+#define ECN_MASK 3
+#define MULTICAST_REQUEST6 20u /* struct ipv6_mreq */
+
+/* ---- Options of level IPPROTO_IP ---- */
+
+static int option_value(const void *value, uint32_t length, int32_t *result) {
+    if (length >= sizeof(*result))
+        memcpy(result, value, sizeof(*result));
+    else if (length >= 1)
+        *result = *(const uint8_t *)value; /* Linux takes single bytes at this level */
+    else
+        return -EINVAL;
+    return 0;
+}
+
+static int set_ip_option(struct socket *socket, int name, const void *value, uint32_t length) {
+    int32_t number;
+    int error = option_value(value, length, &number);
+    if (error)
+        return error;
+    switch (name) {
+    case IP_TOS:
+        /* The two ECN bits of a stream are TCP's. */
+        socket->tos =
+            socket->type == SOCK_STREAM ? (number & ~ECN_MASK & 0xff) | (socket->tos & ECN_MASK) : number & 0xff;
+        return 0;
+    case IP_TTL:
+        if (number != -1 && (number < 1 || number > 255))
+            return -EINVAL;
+        socket->ttl = number == -1 ? DEFAULT_TTL : number;
+        return 0;
+    case IP_PKTINFO:
+        socket->packet_info = number != 0;
+        return 0;
+    case IP_RECVTTL:
+        socket->packet_ttl = number != 0;
+        return 0;
+    case IP_RECVTOS:
+        socket->packet_tos = number != 0;
+        return 0;
+    case IP_RECVERR:
+        socket->receive_errors = number != 0;
+        return 0;
+    case IP_MTU_DISCOVER:
+        if (number < IP_PMTUDISC_DONT || number > IP_PMTUDISC_OMIT)
+            return -EINVAL;
+        socket->mtu_discover = (uint8_t)number;
+        return 0;
+    case IP_FREEBIND:
+        socket->free_bind = number != 0;
+        return 0;
+    case IP_BIND_ADDRESS_NO_PORT:
+        socket->bind_late = number != 0;
+        return 0;
+    case IP_MULTICAST_TTL:
+        if (socket->type == SOCK_STREAM || number < -1 || number > 255)
+            return -EINVAL;
+        socket->multicast_ttl = number == -1 ? 1 : number;
+        return 0;
+    case IP_MULTICAST_LOOP:
+        socket->multicast_loop = number != 0;
+        return 0;
+    case IP_MULTICAST_IF:
+        if (length < sizeof(struct in_addr))
+            return -EINVAL;
+        socket->multicast_address =
+            ip4_address(get32((const uint8_t *)value + (length >= sizeof(struct ip_mreqn) ? 4 : 0)));
+        if (!ip_is_any(socket->multicast_address) && !inet_is_local(socket->host, socket->multicast_address))
+            return -EADDRNOTAVAIL;
+        return 0;
+    case IP_MULTICAST_ALL:
+    case IP_UNICAST_IF:
+        return 0; /* there is one way out, and no multicast */
+    case IP_ADD_MEMBERSHIP:
+    case IP_ADD_SOURCE_MEMBERSHIP:
+        return -ENODEV; /* as on a machine whose interfaces are not capable of multicast */
+    case IP_DROP_MEMBERSHIP:
+    case IP_DROP_SOURCE_MEMBERSHIP:
+        return -EADDRNOTAVAIL;
+    case IP_TRANSPARENT:
+        return -EPERM;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+static int get_ip_option(struct socket *socket, int name, int32_t *number) {
+    switch (name) {
+    case IP_HDRINCL: /* of raw sockets alone, but any can ask */
+        *number = 0;
+        return 0;
+    case IP_TOS:
+        *number = socket->tos;
+        return 0;
+    case IP_TTL:
+        *number = socket->ttl;
+        return 0;
+    case IP_PKTINFO:
+        *number = socket->packet_info;
+        return 0;
+    case IP_RECVTTL:
+        *number = socket->packet_ttl;
+        return 0;
+    case IP_RECVTOS:
+        *number = socket->packet_tos;
+        return 0;
+    case IP_RECVERR:
+        *number = socket->receive_errors;
+        return 0;
+    case IP_MTU_DISCOVER:
+        *number = socket->mtu_discover;
+        return 0;
+    case IP_MTU:
+        if (socket->state != SOCKET_CONNECTED)
+            return -ENOTCONN;
+        *number = inet_is_local(socket->host, socket->remote_address) ? 65535 : (int32_t)MTU; /* a packet has no more */
+        return 0;
+    case IP_FREEBIND:
+        *number = socket->free_bind;
+        return 0;
+    case IP_BIND_ADDRESS_NO_PORT:
+        *number = socket->bind_late;
+        return 0;
+    case IP_MULTICAST_TTL:
+        *number = socket->multicast_ttl;
+        return 0;
+    case IP_MULTICAST_LOOP:
+        *number = socket->multicast_loop;
+        return 0;
+    case IP_MULTICAST_IF:
+        put32((uint8_t *)number, ip_v4(socket->multicast_address));
+        return 0;
+    case IP_MULTICAST_ALL:
+        *number = 1;
+        return 0;
+    case IP_UNICAST_IF:
+    case IP_TRANSPARENT:
+        *number = 0;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+/* ---- Options of level IPPROTO_IPV6 (RFC 3493, 5; RFC 3542) ---- */
+
+static int set_flag(bool *flag, int32_t number) {
+    *flag = number != 0;
+    return 0;
+}
+
+static int set_ipv6_option(struct socket *socket, int name, const void *value, uint32_t length) {
+    struct socket_options6 *v6 = &socket->v6;
+    bool stream = socket->type == SOCK_STREAM;
+    int32_t number;
+    if (length < sizeof(number))
+        return -EINVAL;
+    memcpy(&number, value, sizeof(number));
+    switch (name) {
+    case IPV6_V6ONLY:
+        return socket->local_port ? -EINVAL : set_flag(&socket->only_v6, number);
+    case IPV6_RECVPKTINFO:
+    case IPV6_2292PKTINFO:
+        return set_flag(&v6->packet_info, number);
+    case IPV6_RECVHOPLIMIT:
+    case IPV6_2292HOPLIMIT:
+        return set_flag(&v6->packet_hops, number);
+    case IPV6_RECVTCLASS:
+        return set_flag(&v6->packet_class, number);
+    case IPV6_RECVERR:
+        return set_flag(&v6->receive_errors, number);
+    case IPV6_DONTFRAG:
+        return set_flag(&v6->dont_fragment, number);
+    case IPV6_FREEBIND:
+        return set_flag(&socket->free_bind, number);
+    case IPV6_TCLASS:
+        if (number < -1 || number > 255)
+            return -EINVAL;
+        number = KMAX(number, 0);
+        v6->traffic_class = stream ? (number & ~ECN_MASK) | (v6->traffic_class & ECN_MASK) : number;
+        return 0;
+    case IPV6_UNICAST_HOPS:
+        if (number < -1 || number > 255)
+            return -EINVAL;
+        v6->hop_limit = number;
+        return 0;
+    case IPV6_MULTICAST_HOPS:
+        if (stream)
+            return -ENOPROTOOPT;
+        if (number < -1 || number > 255)
+            return -EINVAL;
+        v6->multicast_hops = number == -1 ? 1 : number;
+        return 0;
+    case IPV6_MULTICAST_LOOP:
+        return number != 0 && number != 1 ? -EINVAL : set_flag(&v6->multicast_loop, number);
+    case IPV6_MULTICAST_IF:
+        if (stream)
+            return -ENOPROTOOPT;
+        if (number && !interface_name((uint32_t)number))
+            return -ENODEV;
+        v6->multicast_interface = (uint32_t)number;
+        return 0;
+    case IPV6_MTU_DISCOVER:
+        if (number < IPV6_PMTUDISC_DONT || number > IPV6_PMTUDISC_OMIT)
+            return -EINVAL;
+        v6->mtu_discover = (uint8_t)number;
+        return 0;
+    case IPV6_MTU: /* of fragments, which there are none of */
+        return number && number < IP6_MTU_MIN ? -EINVAL : 0;
+    case IPV6_ADD_MEMBERSHIP:
+    case IPV6_DROP_MEMBERSHIP:
+        if (length < MULTICAST_REQUEST6)
+            return -EINVAL;
+        if (stream)
+            return -EPROTO;
+        /* As on a machine whose interfaces are not capable of multicast. */
+        return name == IPV6_ADD_MEMBERSHIP ? -ENODEV : -EADDRNOTAVAIL;
+    case IPV6_MULTICAST_ALL:
+    case IPV6_UNICAST_IF:
+    case IPV6_AUTOFLOWLABEL:
+    case IPV6_FLOWINFO_SEND:
+    case IPV6_FLOWINFO:
+    case IPV6_RECVPATHMTU:
+    case IPV6_RECVRTHDR:
+    case IPV6_RECVHOPOPTS:
+    case IPV6_RECVDSTOPTS:
+    case IPV6_ADDR_PREFERENCES:
+        return 0; /* there is one way out, one address, no multicast, flow label or extension header */
+    case IPV6_TRANSPARENT:
+        return number ? -EPERM : 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+static int get_ipv6_option(const struct socket *socket, int name, int32_t *number) {
+    const struct socket_options6 *v6 = &socket->v6;
+    switch (name) {
+    case IPV6_V6ONLY:
+        *number = socket->only_v6;
+        return 0;
+    case IPV6_RECVPKTINFO:
+    case IPV6_2292PKTINFO:
+        *number = v6->packet_info;
+        return 0;
+    case IPV6_RECVHOPLIMIT:
+    case IPV6_2292HOPLIMIT:
+        *number = v6->packet_hops;
+        return 0;
+    case IPV6_RECVTCLASS:
+        *number = v6->packet_class;
+        return 0;
+    case IPV6_RECVERR:
+        *number = v6->receive_errors;
+        return 0;
+    case IPV6_DONTFRAG:
+        *number = v6->dont_fragment;
+        return 0;
+    case IPV6_FREEBIND:
+        *number = socket->free_bind;
+        return 0;
+    case IPV6_TCLASS:
+        *number = v6->traffic_class;
+        return 0;
+    case IPV6_UNICAST_HOPS:
+        *number = v6->hop_limit < 0 ? DEFAULT_TTL : v6->hop_limit;
+        return 0;
+    case IPV6_MULTICAST_HOPS:
+        *number = v6->multicast_hops;
+        return 0;
+    case IPV6_MULTICAST_LOOP:
+        *number = v6->multicast_loop;
+        return 0;
+    case IPV6_MULTICAST_IF:
+        *number = (int32_t)v6->multicast_interface;
+        return 0;
+    case IPV6_MTU_DISCOVER:
+        *number = v6->mtu_discover;
+        return 0;
+    case IPV6_MTU:
+        if (socket->state != SOCKET_CONNECTED)
+            return -ENOTCONN;
+        *number = (int32_t)inet_mtu(socket->host, socket->remote_address);
+        return 0;
+    case IPV6_ADDRFORM:
+        if (socket->state != SOCKET_CONNECTED)
+            return -ENOTCONN;
+        *number = socket->family;
+        return 0;
+    case IPV6_MULTICAST_ALL:
+        *number = 1;
+        return 0;
+    case IPV6_AUTOFLOWLABEL:
+    case IPV6_FLOWINFO_SEND:
+    case IPV6_FLOWINFO:
+    case IPV6_RECVPATHMTU:
+    case IPV6_RECVRTHDR:
+    case IPV6_RECVHOPOPTS:
+    case IPV6_RECVDSTOPTS:
+    case IPV6_UNICAST_IF:
+    case IPV6_TRANSPARENT:
+        *number = 0;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+/* ---- All levels ---- */
+
+int inet_set_option(struct task *task, struct socket *socket, int level, int name, const void *value, uint32_t length) {
+    int32_t number;
+    switch (level) {
+    case IPPROTO_IP:
+        return set_ip_option(socket, name, value, length);
+    case IPPROTO_IPV6:
+        return socket->family == AF_INET6 ? set_ipv6_option(socket, name, value, length) : -ENOPROTOOPT;
+    case SOL_TCP:
+        return socket->type == SOCK_STREAM ? tcp_set_option(socket, name, value, length) : -ENOPROTOOPT;
+    case SOL_UDP:
+        if (socket->type != SOCK_DGRAM || name != UDP_CORK)
+            return -ENOPROTOOPT;
+        if (length < sizeof(number))
+            return -EINVAL;
+        memcpy(&number, value, sizeof(number));
+        return udp_cork(task, socket, number != 0);
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+int inet_get_option(struct socket *socket, int level, int name, void *value, uint32_t *length) {
+    int32_t number;
+    int error;
+    switch (level) {
+    case IPPROTO_IP:
+        if (name == IP_OPTIONS) {
+            *length = 0;
+            return 0;
+        }
+        error = get_ip_option(socket, name, &number);
+        break;
+    case SOL_TCP:
+        return socket->type == SOCK_STREAM ? tcp_get_option(socket, name, value, length) : -EOPNOTSUPP;
+    case SOL_UDP:
+        error = socket->type == SOCK_DGRAM && name == UDP_CORK ? 0 : -ENOPROTOOPT;
+        number = socket->pending_cork;
+        break;
+    case IPPROTO_IPV6:
+        error = socket->family == AF_INET6 ? get_ipv6_option(socket, name, &number) : -EOPNOTSUPP;
+        break;
+    default:
+        return socket->family == AF_INET6 ? -ENOPROTOOPT : -EOPNOTSUPP; /* setting gives ENOPROTOOPT */
+    }
+    if (error)
+        return error;
+    /* A short buffer gets a single byte where that holds the value. */
+    if (level != IPPROTO_IPV6 && *length > 0 && *length < sizeof(number) && number >= 0 && number < 256) {
+        *(uint8_t *)value = (uint8_t)number;
+        *length = 1;
+        return 0;
+    }
+    *length = KMIN(*length, (uint32_t)sizeof(number));
+    memcpy(value, &number, *length);
+    return 0;
+}

@@ -1,0 +1,316 @@
+/* IP packets of one host, both versions: headers, the egress queue, loopback, and what a wire brings.
+ * Called by udp.c, tcp_out.c and icmp.c (output), by link.c (net_receive, net_egress_*, net_left) and at the end of
+ * every system call (net_run_backlog); calls udp_input, tcp_input and icmp_input.
+ *
+ * A packet above the MTU travels whole: there are no fragments between simulated hosts. IPv6 packets have no extension
+ * headers and no flow label.
+ */
+#include "socket.h"
+#include <linux/in.h>
+#include <linux/in6.h>
+
+#define DEFAULT_TTL 64
+#define DONT_FRAGMENT 0x4000u
+#define FRAGMENT_MASK 0x3fffu /* more fragments, and the offset */
+/* struct sk_buff, struct skb_shared_info and the headroom of a packet, which Linux charges to a socket's buffer. */
+#define SKB_SIZE 256u
+#define SKB_SHARED 320u
+#define SKB_HEADROOM 64u
+#define SKB_LINEAR 16384u /* above this the data sits in whole pages */
+
+/* ---- Packets ---- */
+
+struct packet *packet_create(struct host *host, uint32_t length) {
+    struct packet *packet = kalloc_raw(host, sizeof(*packet) + length);
+    if (!packet)
+        return NULL;
+    memset(packet, 0, sizeof(*packet));
+    packet->length = length;
+    packet->time = host->now;
+    return packet;
+}
+
+void packet_free(struct host *host, struct packet *packet) {
+    struct socket *owner = packet->owner;
+    if (owner && packet->queued) {
+        owner->queued_bytes -= packet->charge;
+        owner->queued_packets--;
+        if (owner->dead && !owner->queued_packets)
+            kfree(host, owner);
+    }
+    kfree(host, packet);
+}
+
+uint32_t packet_charge(uint32_t length) {
+    if (length > SKB_LINEAR)
+        return SKB_SIZE + 512 + length;
+    uint32_t allocation = 512;
+    while (allocation < length + SKB_HEADROOM + SKB_SHARED)
+        allocation *= 2;
+    return SKB_SIZE + allocation;
+}
+
+void packet_queue_push(struct packet_queue *queue, struct packet *packet) {
+    packet->next = NULL;
+    if (queue->tail)
+        queue->tail->next = packet;
+    else
+        queue->head = packet;
+    queue->tail = packet;
+    queue->packets++;
+    queue->bytes += packet->length;
+}
+
+struct packet *packet_queue_pop(struct packet_queue *queue) {
+    struct packet *packet = queue->head;
+    if (!packet)
+        return NULL;
+    queue->head = packet->next;
+    if (!queue->head)
+        queue->tail = NULL;
+    queue->packets--;
+    queue->bytes -= packet->length;
+    packet->next = NULL;
+    return packet;
+}
+
+/* ---- Addresses ---- */
+
+struct ip_address inet_link_local(const struct host *host) {
+    uint8_t hardware[6];
+    interface_hardware_address(host, INTERFACE_ETH, hardware);
+    uint64_t identifier = (uint64_t)(hardware[0] ^ 2u) << 56 | (uint64_t)hardware[1] << 48 |
+                          (uint64_t)hardware[2] << 40 | UINT64_C(0xfffe) << 24 | (uint64_t)hardware[3] << 16 |
+                          (uint64_t)hardware[4] << 8 | hardware[5];
+    return (struct ip_address){UINT64_C(0xfe80) << 48, identifier};
+}
+
+bool inet_is_local(const struct host *host, struct ip_address address) {
+    if (ip_is_v4(address))
+        return ip_v4(address) == host->address || ip_is_loopback(address);
+    return ip_equal(address, host->address6) || ip_is_loopback(address) ||
+           (ip_is_link_local(address) && ip_equal(address, inet_link_local(host)));
+}
+
+struct ip_address inet_source_address(const struct host *host, struct ip_address destination) {
+    if (ip_is_v4(destination))
+        return ip_is_loopback(destination) ? IP4_LOOPBACK : ip4_address(host->address);
+    if (ip_is_loopback(destination))
+        return IP6_LOOPBACK;
+    return ip_is_link_local(destination) ? inet_link_local(host) : host->address6;
+}
+
+static int route_v4(const struct socket *socket, uint32_t source, uint32_t destination) {
+    bool local = inet_is_local(socket->host, ip4_address(destination));
+    if (destination == UINT32_MAX || destination >> 28 == 0xe)
+        return -ENETUNREACH; /* no broadcast and no multicast between simulated hosts */
+    if (destination >> 24 == 0 || destination >> 28 == 0xf)
+        return -EINVAL;
+    if (!local && source >> 24 == 127)
+        return -EINVAL; /* a loopback source never leaves the host */
+    if (!local && socket->bound_interface == INTERFACE_LO)
+        return -ENETUNREACH;
+    return 0;
+}
+
+int inet_route(const struct socket *socket, struct ip_address source, struct ip_address destination) {
+    if (ip_is_v4(destination)) {
+        if (socket->family == AF_INET6 && (socket->only_v6 || (!ip_is_v4(source) && !ip_is_any(source))))
+            return -ENETUNREACH;
+        return route_v4(socket, ip_v4(source), ip_v4(destination));
+    }
+    if (ip_is_v4(source))
+        return -EAFNOSUPPORT;
+    if (ip_is_multicast(destination))
+        return -ENETUNREACH;
+    if (inet_is_local(socket->host, destination))
+        return 0;
+    if (ip_is_link_local(destination))
+        return -EHOSTUNREACH; /* hosts have no neighbours on a common link */
+    return socket->bound_interface == INTERFACE_LO ? -ENETUNREACH : 0;
+}
+
+/* ---- Output ---- */
+
+static void header_v4(struct host *host, struct packet *packet, uint8_t protocol, uint32_t source, uint32_t destination,
+                      const struct socket *options) {
+    uint8_t *p = packet->data;
+    uint32_t mtu = inet_mtu(host, ip4_address(destination));
+    bool whole = packet->length <= mtu && (!options || options->mtu_discover != IP_PMTUDISC_DONT);
+    p[0] = 0x45;
+    p[1] = options ? (uint8_t)options->tos : 0;
+    put16(p + 2, (uint16_t)packet->length);
+    put16(p + 4, host->net->ip_id++);
+    put16(p + 6, whole ? DONT_FRAGMENT : 0);
+    p[8] = options ? (uint8_t)options->ttl : DEFAULT_TTL;
+    p[9] = protocol;
+    put16(p + 10, 0);
+    put32(p + 12, source);
+    put32(p + 16, destination);
+}
+
+/* RFC 8200, 3. */
+static void header_v6(struct packet *packet, uint8_t protocol, struct ip_address source, struct ip_address destination,
+                      const struct socket *options) {
+    uint8_t *p = packet->data;
+    uint32_t traffic_class = options ? (uint32_t)options->v6.traffic_class : 0;
+    put32(p, UINT32_C(6) << 28 | traffic_class << 20);
+    put16(p + 4, (uint16_t)(packet->length - IP6_HEADER));
+    p[6] = protocol;
+    p[7] = options && options->v6.hop_limit >= 0 ? (uint8_t)options->v6.hop_limit : DEFAULT_TTL;
+    ip_put(p + 8, source);
+    ip_put(p + 24, destination);
+}
+
+void ip_header(struct host *host, struct packet *packet, uint8_t protocol, struct ip_address source,
+               struct ip_address destination, const struct socket *options) {
+    packet->transport = ip_header_length(destination);
+    if (ip_is_v4(destination))
+        header_v4(host, packet, protocol, ip_v4(source), ip_v4(destination), options);
+    else
+        header_v6(packet, protocol, source, destination, options);
+}
+
+void ip_output(struct host *host, struct packet *packet) {
+    struct net *net = host->net;
+    struct socket *owner = packet->owner;
+    packet->time = host->now;
+    if (owner) {
+        packet->queued = true;
+        owner->queued_bytes += packet->charge;
+        owner->queued_packets++;
+    }
+    if (inet_is_local(host, packet_destination(packet))) {
+        packet_queue_push(&net->backlog, packet);
+        return;
+    }
+    host->counters.packets_sent++;
+    host->counters.bytes_sent += packet->length;
+    packet_queue_push(&net->egress, packet);
+}
+
+struct packet *net_egress_peek(struct host *host) { return host->net->egress.head; }
+
+void net_egress_pop(struct host *host) { (void)packet_queue_pop(&host->net->egress); }
+
+/* The packet is no longer its sender's; the sender may send more. */
+void net_left(struct host *host, struct packet *packet) {
+    struct socket *owner = packet->owner;
+    if (!owner || !packet->queued)
+        return;
+    packet->owner = NULL;
+    packet->queued = false;
+    owner->queued_bytes -= packet->charge;
+    owner->queued_packets--;
+    if (!owner->dead)
+        socket_write_space(owner);
+    else if (!owner->queued_packets)
+        kfree(host, owner);
+}
+
+/* ---- Input ---- */
+
+static void ip_input(struct host *host, struct packet *packet) {
+    packet->time = host->now;
+    switch (packet->data[packet_is_v6(packet) ? 6 : 9]) {
+    case PROTOCOL_UDP:
+        udp_input(host, packet);
+        break;
+    case PROTOCOL_TCP:
+        tcp_input(host, packet);
+        break;
+    case PROTOCOL_ICMP:
+    case PROTOCOL_ICMPV6:
+        icmp_input(host, packet);
+        break;
+    default:
+        host->counters.packets_dropped_no_socket++;
+        packet_free(host, packet);
+    }
+}
+
+/* A header of a transport protocol, and for TCP its options, fits in `length` bytes. */
+static bool transport_fits(uint8_t protocol, const uint8_t *transport, uint32_t length) {
+    if (protocol != PROTOCOL_TCP)
+        return length >= UDP_HEADER ||
+               (protocol != PROTOCOL_UDP && protocol != PROTOCOL_ICMP && protocol != PROTOCOL_ICMPV6);
+    if (length < TCP_HEADER)
+        return false;
+    uint32_t header = (uint32_t)(transport[12] >> 4) * 4;
+    return header >= TCP_HEADER && header <= length;
+}
+
+/* Length of the packet in `bytes`, 0 if it is none that this host would take from a wire. */
+static uint32_t check_v4(struct host *host, const uint8_t *bytes, uint32_t length) {
+    if (length < IP_HEADER || bytes[0] != 0x45 || bytes[9] == PROTOCOL_ICMPV6)
+        return 0;
+    uint32_t total = get16(bytes + 2);
+    if (total < IP_HEADER || total > length || (get16(bytes + 6) & FRAGMENT_MASK) ||
+        !transport_fits(bytes[9], bytes + IP_HEADER, total - IP_HEADER))
+        return 0;
+    uint32_t source = get32(bytes + 12), destination = get32(bytes + 16);
+    /* RFC 1812 section 5.3.7: these never come from another host. */
+    if (inet_is_local(host, ip4_address(source)) || source >> 28 >= 0xe || source == 0 || destination >> 24 == 127)
+        return 0;
+    return total;
+}
+
+static uint32_t check_v6(struct host *host, const uint8_t *bytes, uint32_t length) {
+    if (length < IP6_HEADER || bytes[6] == PROTOCOL_ICMP)
+        return 0;
+    uint32_t total = IP6_HEADER + get16(bytes + 4);
+    if (total > length || !transport_fits(bytes[6], bytes + IP6_HEADER, total - IP6_HEADER))
+        return 0;
+    struct ip_address source = ip_get(bytes + 8), destination = ip_get(bytes + 24);
+    /* RFC 4291 sections 2.5.2, 2.5.3, 2.7; RFC 4038 section 4.2: IPv4-mapped addresses are never on a wire. */
+    if (inet_is_local(host, source) || ip_is_multicast(source) || ip_is_any(source) || ip_is_loopback(source) ||
+        ip_is_loopback(destination) || ip_is_v4(source) || ip_is_v4(destination))
+        return 0;
+    return total;
+}
+
+static uint32_t packet_check(struct host *host, const uint8_t *bytes, uint32_t length) {
+    return length && bytes[0] >> 4 == 6 ? check_v6(host, bytes, length) : check_v4(host, bytes, length);
+}
+
+void net_receive(struct host *host, struct packet *packet) {
+    uint32_t total = packet_check(host, packet->data, packet->length);
+    if (!total) {
+        host->counters.packets_malformed++;
+        packet_free(host, packet);
+        return;
+    }
+    host->counters.packets_received++;
+    host->counters.bytes_received += total;
+    if (!inet_is_local(host, packet_destination(packet))) {
+        host->counters.packets_dropped_no_socket++;
+        packet_free(host, packet);
+        return;
+    }
+    packet->length = total; /* the rest is padding */
+    packet->transport = packet_is_v6(packet) ? IP6_HEADER : IP_HEADER;
+    ip_input(host, packet);
+    net_run_backlog(host);
+}
+
+void net_run_backlog(struct host *host) {
+    struct net *net = host->net;
+    if (net->in_backlog)
+        return; /* what delivery sends is delivered by the loop that runs already */
+    net->in_backlog = true;
+    struct packet *packet;
+    while ((packet = packet_queue_pop(&net->backlog))) {
+        net_left(host, packet);
+        ip_input(host, packet);
+    }
+    net->in_backlog = false;
+}
+
+int net_create(struct host *host) {
+    struct net *net = kalloc(host, sizeof(*net));
+    if (!net)
+        return -ENOMEM;
+    host->net = net;
+    icmp_create(net);
+    return inet_create(host);
+}
