@@ -6,7 +6,8 @@
 #include "credentials.h"
 #include "fdtable.h"
 #include "fs.h"
-#include "internal.h"
+#include "fs_internal.h"
+#include "inotify.h"
 #include "syscalls.h"
 
 #include <asm/ioctls.h>
@@ -29,7 +30,7 @@ const struct file_operations *const file_operations_of[FILE_KINDS] = {
     [FILE_TIMERFD] = &timerfd_operations,  [FILE_SIGNALFD] = &signalfd_operations,
     [FILE_EPOLL] = &epoll_operations,      [FILE_SOCKET_INET] = &inet_operations,
     [FILE_SOCKET_UNIX] = &unix_operations, [FILE_SOCKET_NETLINK] = &netlink_operations,
-    [FILE_PIDFD] = &pidfd_operations,
+    [FILE_PIDFD] = &pidfd_operations,      [FILE_INOTIFY] = &inotify_operations,
 };
 
 /* ---- Descriptions ---- */
@@ -277,6 +278,21 @@ static void close_native(int native_fd) {
         platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
 }
 
+/* Closes a descriptor of this process that is in no table any more. Who watches files learns of the last one. */
+static void close_entry(struct host *host, struct file *file, int native_fd) {
+    struct stat status;
+    bool told = inotify_active(host) && file->kind == FILE_NATIVE && file->references == 1 && !(file->flags & O_PATH);
+    if (told) {
+        bool wrote = (file->flags & O_ACCMODE) != O_RDONLY;
+        inotify_descriptor(host, native_fd, wrote ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
+        told = native_stat(native_fd, "", AT_EMPTY_PATH, &status) == 0 && !status.st_nlink;
+    }
+    close_native(native_fd);
+    file_put(host, file);
+    if (told)
+        inotify_gone(host, &status);
+}
+
 void fd_table_put(struct host *host, struct fd_table *table, bool in_process) {
     if (--table->references)
         return;
@@ -286,8 +302,9 @@ void fd_table_put(struct host *host, struct fd_table *table, bool in_process) {
         if (!entry.file)
             continue;
         if (in_process)
-            close_native(entry.native_fd);
-        file_put(host, entry.file);
+            close_entry(host, entry.file, entry.native_fd);
+        else
+            file_put(host, entry.file);
     }
     kfree(host, table->entries);
     kfree(host, table);
@@ -343,8 +360,7 @@ int fd_close(struct task *task, int fd) {
     int native_fd = entry->native_fd;
     entry->file = NULL;
     task->process->files->lowest = KMIN(task->process->files->lowest, (uint32_t)fd);
-    close_native(native_fd);
-    file_put(task->host, file);
+    close_entry(task->host, file, native_fd);
     return 0;
 }
 

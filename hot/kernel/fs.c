@@ -5,6 +5,7 @@
  */
 #include "fs.h"
 #include "fs_internal.h"
+#include "inotify.h"
 #include "syscalls.h"
 
 #include <asm/ioctls.h>
@@ -88,11 +89,16 @@ static int64_t native_read(struct task *task, struct file *file, struct uio *to,
     if (((const struct native_file *)file->object)->directory) /* not all real file systems say so */
         return -EISDIR;
     uint64_t fd = (uint64_t)task->native_fd, segments = (uint64_t)(uintptr_t)to->segments;
+    int64_t result;
     if (position)
-        return platform_syscall(__NR_preadv, fd, segments, to->count, (uint64_t)*position, 0, 0);
-    if (to->count == 1)
-        return platform_syscall(__NR_read, fd, to->segments[0].base, to->segments[0].length, 0, 0, 0);
-    return platform_syscall(__NR_readv, fd, segments, to->count, 0, 0, 0);
+        result = platform_syscall(__NR_preadv, fd, segments, to->count, (uint64_t)*position, 0, 0);
+    else if (to->count == 1)
+        result = platform_syscall(__NR_read, fd, to->segments[0].base, to->segments[0].length, 0, 0, 0);
+    else
+        result = platform_syscall(__NR_readv, fd, segments, to->count, 0, 0, 0);
+    if (result > 0)
+        inotify_descriptor(task->host, task->native_fd, IN_ACCESS);
+    return result;
 }
 
 static int64_t native_write(struct task *task, struct file *file, struct uio *from, const int64_t *position) {
@@ -104,8 +110,10 @@ static int64_t native_write(struct task *task, struct file *file, struct uio *fr
         result = platform_syscall(__NR_write, fd, from->segments[0].base, from->segments[0].length, 0, 0, 0);
     else
         result = platform_syscall(__NR_writev, fd, segments, from->count, 0, 0, 0);
-    if (result > 0)
+    if (result > 0) {
         native_written(task, file, task->native_fd);
+        inotify_descriptor(task->host, task->native_fd, IN_MODIFY);
+    }
     return result;
 }
 
@@ -140,6 +148,19 @@ const struct file_operations native_operations = {
     .ioctl = native_ioctl,
 };
 
+bool fs_is_open(const struct host *host, uint64_t device, uint64_t real_number) {
+    list_for_each(node, &host->processes) {
+        const struct fd_table *files = list_entry(node, struct process, host_node)->files;
+        for (uint32_t fd = 0; files && fd < files->capacity; fd++) {
+            const struct file *file = files->entries[fd].file;
+            const struct native_file *native = file && file->kind == FILE_NATIVE ? file->object : NULL;
+            if (native && native->known && native->device == device && native->real_number == real_number)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* ---- Opening ---- */
 
 static bool is_fifo(const struct stat *status) { return (status->st_mode & MODE_TYPE) == MODE_FIFO; }
@@ -159,8 +180,8 @@ static bool would_block(const struct stat *status, const char *name) {
 }
 
 /* Takes over the real descriptor. */
-static int64_t install_native(struct task *task, int64_t native_fd, const struct stat *status, bool own,
-                              uint32_t flags) {
+static int64_t install_native(struct task *task, int64_t native_fd, const struct stat *status, bool own, uint32_t flags,
+                              bool truncated) {
     const uint32_t transient = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | O_NOATIME;
     const uint32_t large_file = 0100000;
     struct file *file = native_create(task->host, (flags & ~transient) | (flags & O_PATH ? 0 : large_file));
@@ -169,7 +190,13 @@ static int64_t install_native(struct task *task, int64_t native_fd, const struct
         return -ENOMEM;
     }
     remember(file->object, status, own);
-    return fd_install(task, file, 0, flags & O_CLOEXEC, (int)native_fd);
+    int fd = fd_install(task, file, 0, flags & O_CLOEXEC, (int)native_fd);
+    if (fd >= 0 && !(flags & O_PATH)) {
+        inotify_descriptor(task->host, (int)native_fd, IN_OPEN);
+        if (truncated)
+            inotify_descriptor(task->host, (int)native_fd, IN_MODIFY);
+    }
+    return fd;
 }
 
 static int64_t open_native(int directory, const char *path, uint32_t flags, uint32_t mode) {
@@ -209,9 +236,12 @@ static int64_t open_location(struct task *task, const struct location *location,
         inode_created(task, &status, location->own);
     else if ((flags & O_TRUNC) && (inode = inode_get(host, &status, location->own)))
         inode_written(host, inode);
-    if (!existed)
+    if (!existed) {
         location_parent_written(task, location);
-    return install_native(task, native_fd, &status, location->own, flags);
+        if (!temporary)
+            inotify_created(task, location);
+    }
+    return install_native(task, native_fd, &status, location->own, flags, existed && (flags & O_TRUNC));
 }
 
 /* /proc/<pid>/fd/<n>: the same file, opened again. */
@@ -241,7 +271,7 @@ static int64_t reopen(struct task *task, const struct virtual_name *found, uint3
         struct inode *inode = inode_get(task->host, &status, own);
         if (inode && (flags & O_TRUNC))
             inode_written(task->host, inode);
-        return install_native(task, native_fd, &status, own, flags);
+        return install_native(task, native_fd, &status, own, flags, flags & O_TRUNC);
     }
     case FILE_VIRTUAL: {
         struct virtual_name again;
@@ -330,7 +360,7 @@ int64_t sys_memfd_create(struct task *task, const uint64_t *a) {
         return result;
     }
     inode_created(task, &status, true);
-    return install_native(task, native_fd, &status, true, O_RDWR | (flags & MFD_CLOEXEC ? O_CLOEXEC : 0u));
+    return install_native(task, native_fd, &status, true, O_RDWR | (flags & MFD_CLOEXEC ? O_CLOEXEC : 0u), false);
 }
 
 /* ---- Status ---- */
@@ -854,6 +884,7 @@ static int64_t give_entries(struct task *task, const uint64_t *a, bool wide) {
         if (result)
             return result;
     }
+    inotify_descriptor(task->host, entry->native_fd, IN_ACCESS);
     const struct snapshot *snapshot = *slot;
     uint64_t capacity = (uint32_t)a[2], used = 0;
     while ((uint64_t)file->position < snapshot_count(snapshot)) {

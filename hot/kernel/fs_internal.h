@@ -107,6 +107,8 @@ struct inode {
     bool touched;                       /* created or written in the run */
     bool own;
 };
+/* Whether a process of the host has a real file open. */
+bool fs_is_open(const struct host *host, uint64_t device, uint64_t real_number);
 /* The record of an open real file (fs.c); NULL: no memory. */
 struct inode *native_inode(struct task *task, const struct file *file, int native_fd);
 int64_t native_stat(int directory, const char *path, int flags, struct stat *status);

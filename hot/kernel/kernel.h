@@ -300,6 +300,8 @@ struct host {
     struct list processes;
     struct list signalfds; /* struct signalfd: woken when a signal arrives */
     struct list fifos;     /* struct pipe: those with a name that are open */
+    struct list inotifies; /* struct inotify: told what happens to files */
+    uint32_t inotify_cookie;
     int32_t next_pid;
     uint64_t next_mm;
     /* timers */
@@ -355,6 +357,7 @@ enum file_kind {
     FILE_SOCKET_UNIX,
     FILE_SOCKET_NETLINK,
     FILE_PIDFD,
+    FILE_INOTIFY,
     FILE_KINDS
 };
 struct file {
@@ -401,7 +404,7 @@ static inline const struct file_operations *file_operations(const struct file *f
 }
 extern const struct file_operations native_operations, virtual_operations, pipe_operations, eventfd_operations,
     timerfd_operations, signalfd_operations, epoll_operations, inet_operations, unix_operations, netlink_operations,
-    pidfd_operations;
+    pidfd_operations, inotify_operations;
 
 __attribute__((warn_unused_result)) struct file *file_create(struct host *host, enum file_kind kind, uint32_t flags,
                                                              void *object); /* one reference; NULL: no memory */

@@ -6,6 +6,7 @@
 #include "credentials.h"
 #include "fs.h"
 #include "fs_internal.h"
+#include "inotify.h"
 #include "syscalls.h"
 
 #include <asm/unistd.h>
@@ -67,6 +68,7 @@ static int64_t finish_creation(struct task *task, struct location *location, int
     if (!result) {
         written_at(task, location->directory, location->path, AT_SYMLINK_NOFOLLOW, location->own, true);
         location_parent_written(task, location);
+        inotify_created(task, location);
     }
     location_free(task->host, location);
     return result;
@@ -112,6 +114,19 @@ int64_t sys_mknod(struct task *task, const uint64_t *a) { return mknod_at(task, 
 
 int64_t sys_mknodat(struct task *task, const uint64_t *a) { return mknod_at(task, (int)a[0], a[1], (uint32_t)a[2]); }
 
+/* A name of a file was taken away, which may have been its last one. `status` is from before. */
+static void name_removed(struct task *task, const struct stat *status) {
+    bool directory = (status->st_mode & MODE_TYPE) == MODE_DIRECTORY;
+    if (!directory)
+        inotify_status(task->host, status, IN_ATTRIB); /* the count of its links */
+    if (directory || status->st_nlink == 1)
+        inotify_gone(task->host, status);
+}
+
+static uint32_t directory_bit(const struct stat *status) {
+    return (status->st_mode & MODE_TYPE) == MODE_DIRECTORY ? IN_ISDIR : 0;
+}
+
 static int64_t unlink_at(struct task *task, int directory, uint64_t user_path, uint32_t flags) {
     if (flags & ~(uint32_t)AT_REMOVEDIR)
         return -EINVAL;
@@ -119,10 +134,18 @@ static int64_t unlink_at(struct task *task, int directory, uint64_t user_path, u
     int64_t result = find_changeable(task, directory, user_path, false, &location);
     if (result)
         return result;
+    struct stat status;
+    bool watched = inotify_active(task->host) &&
+                   native_stat(location->directory, location->path, AT_SYMLINK_NOFOLLOW, &status) == 0;
     result = platform_syscall(__NR_unlinkat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path, flags,
                               0, 0, 0);
-    if (!result)
+    if (!result) {
         location_parent_written(task, location);
+        if (watched) {
+            name_removed(task, &status);
+            inotify_entry(task, location, IN_DELETE | directory_bit(&status), 0);
+        }
+    }
     location_free(task->host, location);
     return result;
 }
@@ -133,6 +156,28 @@ int64_t sys_unlinkat(struct task *task, const uint64_t *a) { return unlink_at(ta
 
 int64_t sys_rmdir(struct task *task, const uint64_t *a) { return unlink_at(task, AT_FDCWD, a[0], AT_REMOVEDIR); }
 
+/* `replaced` had the new name before; number 0: nobody. */
+static void tell_rename(struct task *task, const struct location *from, const struct location *to,
+                        const struct stat *moved, const struct stat *replaced, bool exchanged) {
+    struct host *host = task->host;
+    uint32_t cookie = inotify_cookie(host), bit = directory_bit(moved);
+    if (replaced->st_ino == moved->st_ino && replaced->st_dev == moved->st_dev)
+        return; /* two names of one file: nothing is done */
+    inotify_entry(task, from, IN_MOVED_FROM | bit, cookie);
+    inotify_entry(task, to, IN_MOVED_TO | bit, cookie);
+    if (replaced->st_ino && !exchanged)
+        inotify_status(host, replaced, IN_ATTRIB);
+    inotify_status(host, moved, IN_MOVE_SELF);
+    if (replaced->st_ino && exchanged) {
+        cookie = inotify_cookie(host);
+        inotify_entry(task, to, IN_MOVED_FROM | directory_bit(replaced), cookie);
+        inotify_entry(task, from, IN_MOVED_TO | directory_bit(replaced), cookie);
+        inotify_status(host, replaced, IN_MOVE_SELF);
+    } else if (replaced->st_ino && (directory_bit(replaced) || replaced->st_nlink == 1)) {
+        inotify_gone(host, replaced);
+    }
+}
+
 static int64_t rename_at(struct task *task, int from_directory, uint64_t from_path, int to_directory, uint64_t to_path,
                          uint64_t flags) {
     struct location *from, *to;
@@ -141,11 +186,18 @@ static int64_t rename_at(struct task *task, int from_directory, uint64_t from_pa
         return result;
     result = find_changeable(task, to_directory, to_path, false, &to);
     if (!result) {
+        struct stat moved, replaced = {0};
+        bool watched =
+            inotify_active(task->host) && native_stat(from->directory, from->path, AT_SYMLINK_NOFOLLOW, &moved) == 0;
+        if (watched && native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &replaced))
+            replaced.st_ino = 0;
         result = platform_syscall(__NR_renameat2, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
                                   (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags, 0);
         if (!result) {
             location_parent_written(task, from);
             location_parent_written(task, to);
+            if (watched)
+                tell_rename(task, from, to, &moved, &replaced, flags & RENAME_EXCHANGE);
         }
         location_free(task->host, to);
     }
@@ -198,8 +250,13 @@ static int64_t link_at(struct task *task, int from_directory, uint64_t from_path
                 platform_syscall(__NR_linkat, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
                                  (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags & AT_SYMLINK_FOLLOW, 0);
     }
-    if (!result)
+    if (!result) {
+        struct stat status;
         location_parent_written(task, to);
+        if (inotify_active(task->host) && native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &status) == 0)
+            inotify_status(task->host, &status, IN_ATTRIB);
+        inotify_created(task, to);
+    }
     if (from)
         location_free(task->host, from);
     location_free(task->host, to);
@@ -281,8 +338,10 @@ static int64_t chmod_at(struct task *task, int directory, uint64_t user_path, ui
     if (result >= 0)
         result = platform_syscall(__NR_fchmodat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
                                   (uint64_t)result, 0, 0, 0);
-    if (!result)
+    if (!result) {
         inode_changed(task->host, inode, &status);
+        inotify_named(task, location, follow, IN_ATTRIB);
+    }
     location_free(task->host, location);
     return result;
 }
@@ -310,8 +369,10 @@ int64_t sys_fchmod(struct task *task, const uint64_t *a) {
         result = changed_mode(task, inode, a[1]);
     if (result >= 0)
         result = platform_syscall(__NR_fchmod, (uint64_t)entry->native_fd, (uint64_t)result, 0, 0, 0, 0);
-    if (!result)
+    if (!result) {
         inode_changed(task->host, inode, &status);
+        inotify_descriptor(task->host, entry->native_fd, IN_ATTRIB);
+    }
     return result;
 }
 
@@ -358,6 +419,8 @@ static int64_t chown_at(struct task *task, int directory, uint64_t user_path, ui
                         &status, &inode);
     if (!result)
         result = give_inode(task, inode, &status, user, group, -1, location);
+    if (!result)
+        inotify_named(task, location, follow, IN_ATTRIB);
     location_free(task->host, location);
     return result;
 }
@@ -373,7 +436,11 @@ static int64_t chown_descriptor(struct task *task, int fd, uint64_t user, uint64
         struct stat status;
         struct inode *inode = native_inode(task, file, entry->native_fd);
         int64_t result = inode ? native_stat(entry->native_fd, "", AT_EMPTY_PATH, &status) : -ENOMEM;
-        return result ? result : give_inode(task, inode, &status, user, group, entry->native_fd, NULL);
+        if (!result)
+            result = give_inode(task, inode, &status, user, group, entry->native_fd, NULL);
+        if (!result)
+            inotify_descriptor(task->host, entry->native_fd, IN_ATTRIB);
+        return result;
     }
     if (!may_give(task, file->user, file->group, (uint32_t)user, (uint32_t)group))
         return -EPERM;
@@ -441,6 +508,12 @@ static int64_t set_times(struct task *task, int directory, const char *path, int
     return 0;
 }
 
+/* Both times are an attribute; one of them is as if the file had been read or written (fsnotify_change of Linux). */
+static uint32_t times_event(const struct __kernel_timespec *times) {
+    bool access = !times || times[0].tv_nsec != NS_OMIT, modification = !times || times[1].tv_nsec != NS_OMIT;
+    return access && modification ? IN_ATTRIB : access ? IN_ACCESS : modification ? IN_MODIFY : 0;
+}
+
 static int64_t utimens(struct task *task, int directory, uint64_t user_path, const struct __kernel_timespec *times,
                        uint32_t flags) {
     if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
@@ -452,7 +525,12 @@ static int64_t utimens(struct task *task, int directory, uint64_t user_path, con
         const struct fd_entry *entry = fd_entry(task, directory);
         if (!entry)
             return -EBADF;
-        return entry->native_fd < 0 ? 0 : set_times(task, entry->native_fd, "", AT_EMPTY_PATH, true, times);
+        if (entry->native_fd < 0)
+            return 0;
+        int64_t done = set_times(task, entry->native_fd, "", AT_EMPTY_PATH, true, times);
+        if (!done && times_event(times))
+            inotify_descriptor(task->host, entry->native_fd, times_event(times));
+        return done;
     }
     struct location *location;
     bool follow = !(flags & AT_SYMLINK_NOFOLLOW);
@@ -461,6 +539,8 @@ static int64_t utimens(struct task *task, int directory, uint64_t user_path, con
         return result;
     result =
         set_times(task, location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, location->own, times);
+    if (!result && times_event(times))
+        inotify_named(task, location, follow, times_event(times));
     location_free(task->host, location);
     return result;
 }
@@ -519,6 +599,8 @@ int64_t sys_truncate(struct task *task, const uint64_t *a) {
     result = platform_syscall(__NR_truncate, (uint64_t)(uintptr_t)location->path, a[1], 0, 0, 0, 0);
     if (!result)
         written_at(task, AT_FDCWD, location->path, 0, location->own, false);
+    if (!result)
+        inotify_named(task, location, true, IN_MODIFY);
     location_free(task->host, location);
     return result;
 }
@@ -530,8 +612,10 @@ int64_t sys_ftruncate(struct task *task, const uint64_t *a) {
     if (entry->native_fd < 0)
         return -EINVAL;
     int64_t result = platform_syscall(__NR_ftruncate, (uint64_t)entry->native_fd, a[1], 0, 0, 0, 0);
-    if (!result)
+    if (!result) {
         fs_written(task, entry->native_fd);
+        inotify_descriptor(task->host, entry->native_fd, IN_MODIFY);
+    }
     return result;
 }
 
@@ -542,8 +626,10 @@ int64_t sys_fallocate(struct task *task, const uint64_t *a) {
     if (entry->native_fd < 0)
         return entry->file->kind == FILE_PIPE ? -ESPIPE : -ENODEV;
     int64_t result = platform_syscall(__NR_fallocate, (uint64_t)entry->native_fd, a[1], a[2], a[3], 0, 0);
-    if (!result)
+    if (!result) {
         fs_written(task, entry->native_fd);
+        inotify_descriptor(task->host, entry->native_fd, IN_MODIFY);
+    }
     return result;
 }
 

@@ -3,6 +3,7 @@
  * The system call table calls this. No byte is taken from a source before there is room for it where it goes.
  */
 #include "fs.h"
+#include "inotify.h"
 #include "internal.h"
 #include "syscalls.h"
 
@@ -205,7 +206,10 @@ int64_t sys_copy_file_range(struct task *task, const uint64_t *a) {
         return in->file->kind == FILE_VIRTUAL ? -EXDEV : -EINVAL;
     int64_t result =
         platform_syscall(__NR_copy_file_range, (uint64_t)in->native_fd, a[1], (uint64_t)out->native_fd, a[3], a[4], 0);
-    if (result > 0)
+    if (result > 0) {
         fs_written(task, out->native_fd);
+        inotify_descriptor(task->host, in->native_fd, IN_ACCESS);
+        inotify_descriptor(task->host, out->native_fd, IN_MODIFY);
+    }
     return result;
 }
