@@ -4,9 +4,9 @@
 
 Runs configs/examples/gossip-cut.yaml, without captures and logs of calls and with more messages, on one shard (the
 raw baseline) and on two, at cuts of 0, 50 and 100 %; and at 0 % with `experimental.lookahead: partition`. Inside its
-regions the graph has edges of 2 ms, between them of 60 ms: a window of 2 ms, or one of 60 ms with windows of 2 ms inside.
-Shown are medians: wall-clock time of the window loop, CPU time of all processes (programs included), windows, the time
-that shards waited for each other, and that per window.
+regions the graph has edges of 2 ms, between them of 60 ms: a window of 2 ms, or one of 60 ms with windows of 2 ms
+inside. Shown are medians: wall-clock time of the window loop, CPU time of all processes (programs included),
+windows, the time that shards waited for each other, and that per window.
 """
 
 from __future__ import annotations
