@@ -57,8 +57,9 @@ def write_etc(
     """
     root.mkdir(exist_ok=True)
     shared = {"hosts": hosts_file(hosts), **_SAME_EVERYWHERE}
+    latest = {name: root / name for name in shared}
     for name, text in shared.items():
-        _write(root / name, text)
+        _write(latest[name], text)
     directories = []
     for hostname, users in own.items():
         directory = root / f"host-{hostname}"
@@ -67,10 +68,11 @@ def write_etc(
             target = directory / name
             target.unlink(missing_ok=True)
             try:
-                target.hardlink_to(root / name)
+                target.hardlink_to(latest[name])
             except OSError:
-                # Some file systems know no hard links.
+                # Some file systems know no hard links, others allow only so many of one file.
                 _write(target, text)
+                latest[name] = target
         special = {"passwd": passwd_file(users, home=f"/srv/{hostname}"), "group": group_file(users)}
         for name, text in special.items():
             if text != shared[name]:

@@ -20,7 +20,7 @@ from bridge.batch import EventBatch, EventKind
 from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
 from bridge.paths import Paths
-from bridge.rundir import RunDirectory, disk_errors_reported
+from bridge.rundir import HOSTS, RunDirectory, disk_errors_reported
 from bridge.section import GeneralSection
 from bridge.simtime import EPOCH, NEVER, NS_PER_S
 from bridge.traffic import PacketCount
@@ -81,7 +81,8 @@ class HotShard:
         self._warnings = 0
         self._hot_count = directory.hot_count
         self._from_identities = PacketCount()
-        etc = run_directory.path.resolve() / _ETC
+        self._root = run_directory.path.resolve()
+        etc = self._root / _ETC
         with _failures_explained():
             self._engine = Engine(
                 shim=str(shim_path()),
@@ -110,11 +111,17 @@ class HotShard:
                         (name, int(directory.address[i]), directory.address6_of(i))
                         for i, name in enumerate(directory.hostnames)
                     ],
-                    own={host.name: [process.user for process in host.processes] for host in self._hosts},
+                    own={
+                        host.name: [process.user for process in host.processes]
+                        for host in self._hosts
+                        if host.processes
+                    },
                     seed=seed,
                 )
-            for host, etc_directory in zip(self._hosts, etc_directories, strict=True):
-                self._add_host(host, directory, run_directory, etc_directory)
+            remaining = iter(etc_directories)
+            for host in self._hosts:
+                # Where no process is, nobody reads the files of /etc.
+                self._add_host(host, directory, run_directory, next(remaining) if host.processes else etc)
             self._set_routes(directory, paths)
         except BaseException:
             with suppress(Exception):
@@ -236,7 +243,8 @@ class HotShard:
         return self._engine.counters(place)
 
     def _add_host(self, host: HostPlan, directory: HostDirectory, run_directory: RunDirectory, etc: Path) -> None:
-        own = run_directory.host_directory(host.name).resolve()
+        run_directory.host_directory(host.name)
+        own = self._root / HOSTS / host.name
         with disk_errors_reported(own):
             # The folder's own times are what a program sees; see hot/kernel/inode.c.
             os.utime(own, (EPOCH, EPOCH))

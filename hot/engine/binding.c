@@ -212,7 +212,6 @@ static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject
     if (!host)
         return raise_failure(&self->engine);
     if (capture_size) {
-        host->kernel->link->capture = true;
         host->pcap_path = strdup(PyBytes_AS_STRING(capture_path));
         host->pcap = host->pcap_path ? pcap_open(host->pcap_path, capture_size) : NULL;
         if (!host->pcap) {
@@ -501,18 +500,20 @@ static PyObject *method_counters(PyObject *object, PyObject *argument) {
     PyObject *counters = host ? PyDict_New() : NULL;
     if (!counters)
         return NULL;
-    const char *base = (const char *)&host->kernel->counters;
+    const struct host *kernel = host->kernel;
+    const char *base = kernel ? (const char *)&kernel->counters : NULL;
     for (size_t i = 0; i < ARRAY_LENGTH(kernel_counters); i++) {
-        uint64_t value;
-        memcpy(&value, base + kernel_counters[i].offset, sizeof value);
+        uint64_t value = 0;
+        if (base)
+            memcpy(&value, base + kernel_counters[i].offset, sizeof value);
         if (set_number(counters, kernel_counters[i].name, value))
             goto failed;
     }
     if (set_number(counters, "packets_lost_on_path", host->drops_loss) ||
         set_number(counters, "packets_dropped_no_route", host->drops_no_route) ||
-        set_number(counters, "packets_dropped_router_delay", host->kernel->link->router.drops_delay) ||
-        set_number(counters, "packets_dropped_router_full", host->kernel->link->router.drops_full) ||
-        set_number(counters, "kernel_bytes", host->kernel->arena.bytes_in_use))
+        set_number(counters, "packets_dropped_router_delay", kernel ? kernel->link->router.drops_delay : 0) ||
+        set_number(counters, "packets_dropped_router_full", kernel ? kernel->link->router.drops_full : 0) ||
+        set_number(counters, "kernel_bytes", kernel ? kernel->arena.bytes_in_use : 0))
         goto failed;
     return counters;
 failed:
@@ -556,6 +557,8 @@ static PyObject *method_take_warnings(PyObject *object, PyObject *ignored) {
     self->engine.warnings = false;
     for (uint32_t i = 0; i < self->engine.host_count; i++) {
         struct host *kernel = self->engine.hosts[i].kernel;
+        if (!kernel)
+            continue;
         list_for_each_safe(node, &kernel->warnings) {
             struct warning *warning = list_entry(node, struct warning, node);
             PyObject *text = PyUnicode_DecodeUTF8(warning->text, (Py_ssize_t)strlen(warning->text), "replace");

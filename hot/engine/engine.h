@@ -106,8 +106,11 @@ struct death {
 };
 
 struct engine_host {
-    struct host *kernel;
-    uint32_t id;
+    struct host *kernel; /* NULL until a process is configured, or a packet comes: 100,000 idle hosts need no arenas */
+    uint32_t id, address;
+    struct ip_address address6;
+    char *name, *directory, *etc_directory;
+    int64_t uplink_bps, downlink_bps;
     int arena_fd;
     struct event_queue queue;
     uint64_t packet_events, local_events; /* counters that name events */
@@ -199,6 +202,7 @@ int engine_fail(struct engine *engine, enum engine_error error, int number, cons
 
 /* spawn.c */
 __attribute__((warn_unused_result)) int engine_init(struct engine *engine, const char *shim_path);
+__attribute__((warn_unused_result)) int host_wake(struct engine *engine, struct engine_host *host); /* has a kernel */
 struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const char *name, uint32_t address,
                                     struct ip_address address6, const char *directory, const char *etc_directory,
                                     int64_t uplink_bps, int64_t downlink_bps); /* NULL: failed */

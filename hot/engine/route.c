@@ -132,7 +132,7 @@ static int no_memory(struct engine *engine) {
 int route_arrival(struct engine *engine, struct engine_host *destination, int64_t time, uint32_t source,
                   uint64_t source_event, const uint8_t *bytes, uint32_t length) {
     if (time < engine->window_end)
-        return engine_fail(engine, ENGINE_BROKEN, 0, destination->kernel->name,
+        return engine_fail(engine, ENGINE_BROKEN, 0, destination->name,
                            "event %llu of host %u is for %lld ns, and this host has already reached %lld ns",
                            (unsigned long long)source_event, source, (long long)time, (long long)engine->window_end);
     struct event event = {.time = time, .id = source_event, .source = source, .kind = EVENT_PACKET};

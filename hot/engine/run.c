@@ -20,7 +20,7 @@ int host_schedule(struct engine *engine, struct engine_host *host, int64_t time,
     struct event event = {.time = time, .id = host->local_events++, .kind = kind};
     event.u.process = process;
     if (queue_push(&host->queue, &event))
-        return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->kernel->name, "no memory for events");
+        return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->name, "no memory for events");
     int64_t *next = &engine->next_time[host - engine->hosts];
     *next = KMIN(*next, time);
     return 0;
@@ -96,6 +96,8 @@ static int run_own_events(struct engine *engine, struct engine_host *host, int64
 }
 
 static int run_host(struct engine *engine, struct engine_host *host, int64_t end) {
+    if (host_wake(engine, host))
+        return -1;
     struct host *kernel = host->kernel;
     uint64_t events = kernel->counters.events;
     for (;;) {

@@ -71,14 +71,37 @@ static int reserve_host(struct engine *engine) {
 struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const char *name, uint32_t address,
                                     struct ip_address address6, const char *directory, const char *etc_directory,
                                     int64_t uplink_bps, int64_t downlink_bps) {
-    if (reserve_host(engine)) {
-        engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, name, "no memory for hosts");
-        return NULL;
-    }
-    void *base = (void *)(ARENA_REGION_BASE + engine->host_count * ARENA_STRIDE);
+    if (reserve_host(engine))
+        goto no_memory;
+    struct engine_host *host = &engine->hosts[engine->host_count];
+    *host = (struct engine_host){
+        .id = id,
+        .address = address,
+        .address6 = address6,
+        .name = strdup(name),
+        .directory = strdup(directory),
+        .etc_directory = strdup(etc_directory),
+        .uplink_bps = uplink_bps,
+        .downlink_bps = downlink_bps,
+        .arena_fd = -1,
+        .last_address = IP4_ANY,
+        .last_destination = NO_HOST,
+    };
+    engine->next_time[engine->host_count++] = NEVER; /* from here on engine_close frees it */
+    if (host->name && host->directory && host->etc_directory)
+        return host;
+no_memory:
+    engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, name, "no memory for hosts");
+    return NULL;
+}
+
+int host_wake(struct engine *engine, struct engine_host *host) {
+    if (host->kernel)
+        return 0;
+    void *base = (void *)(ARENA_REGION_BASE + (uint64_t)(host - engine->hosts) * ARENA_STRIDE);
     int fd = memfd_create("antumbra-host", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, ARENA_STRIDE)) {
-        engine_fail(engine, ENGINE_OS_ERROR, errno, name, "no memory for the host");
+        engine_fail(engine, ENGINE_OS_ERROR, errno, host->name, "no memory for the host");
         goto no_arena;
     }
     void *arena =
@@ -88,20 +111,21 @@ struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const ch
         if (arena != MAP_FAILED)
             munmap(arena, ARENA_STRIDE);
         if (taken)
-            engine_fail(engine, ENGINE_BROKEN, 0, name, "another shard lives in this process: its hosts are at %p",
-                        base);
+            engine_fail(engine, ENGINE_BROKEN, 0, host->name,
+                        "another shard lives in this process: its hosts are at %p", base);
         else
-            engine_fail(engine, ENGINE_OS_ERROR, errno, name, "the host's memory cannot be mapped");
+            engine_fail(engine, ENGINE_OS_ERROR, errno, host->name, "the host's memory cannot be mapped");
         goto no_arena;
     }
     const struct engine_options *options = &engine->options;
-    struct host *kernel = host_create(base, ARENA_STRIDE, id, options->seed, name, address, address6);
+    struct host *kernel =
+        host_create(base, ARENA_STRIDE, host->id, options->seed, host->name, host->address, host->address6);
     if (!kernel) {
-        engine_fail(engine, ENGINE_BROKEN, 0, name, "the host's memory is too small for a kernel");
+        engine_fail(engine, ENGINE_BROKEN, 0, host->name, "the host's memory is too small for a kernel");
         goto no_kernel;
     }
-    snprintf(kernel->directory, sizeof kernel->directory, "%s", directory);
-    snprintf(kernel->hosts_file, sizeof kernel->hosts_file, "%s", etc_directory);
+    snprintf(kernel->directory, sizeof kernel->directory, "%s", host->directory);
+    snprintf(kernel->hosts_file, sizeof kernel->hosts_file, "%s", host->etc_directory);
     kernel->strace_mode = options->strace_mode;
     kernel->model_cpu = options->model_cpu;
     kernel->call_cost_ns = options->call_cost_ns;
@@ -110,22 +134,20 @@ struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const ch
     kernel->receive_buffer = options->receive_buffer;
     kernel->send_autotune = options->send_autotune;
     kernel->receive_autotune = options->receive_autotune;
-
-    struct engine_host *host = &engine->hosts[engine->host_count];
-    *host = (struct engine_host){
-        .kernel = kernel, .id = id, .arena_fd = fd, .last_address = IP4_ANY, .last_destination = NO_HOST};
-    bucket_init(&kernel->link->uplink, uplink_bps);
-    bucket_init(&kernel->link->downlink, downlink_bps);
+    bucket_init(&kernel->link->uplink, host->uplink_bps);
+    bucket_init(&kernel->link->downlink, host->downlink_bps);
     kernel->link->bootstrap_end = options->bootstrap_end;
-    engine->next_time[engine->host_count++] = NEVER;
-    return host;
+    kernel->link->capture = host->pcap != NULL;
+    host->kernel = kernel;
+    host->arena_fd = fd;
+    return 0;
 
 no_kernel:
     munmap(arena, ARENA_STRIDE);
 no_arena:
     if (fd >= 0)
         close(fd);
-    return NULL;
+    return -1;
 }
 
 /* ---- Configured processes ---- */
@@ -156,6 +178,8 @@ static char **copy_strings(char *const *strings, uint32_t count) {
 }
 
 int engine_add_process(struct engine *engine, struct engine_host *host, const struct managed *process) {
+    if (host_wake(engine, host))
+        return -1;
     struct managed copy = *process;
     copy.path = strdup(process->path);
     copy.name = strdup(process->name);
@@ -166,7 +190,7 @@ int engine_add_process(struct engine *engine, struct engine_host *host, const st
         host->processes = processes;
     if (!processes || !copy.path || !copy.name || !copy.arguments || !copy.environment) {
         managed_free(&copy);
-        return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->kernel->name, "no memory for processes");
+        return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->name, "no memory for processes");
     }
     uint32_t index = host->process_count++;
     host->processes[index] = copy;
@@ -336,8 +360,13 @@ void engine_close(struct engine *engine) {
             managed_free(&host->processes[j]);
         free(host->processes);
         free(host->deaths);
-        munmap(host->kernel, ARENA_STRIDE);
-        close(host->arena_fd);
+        if (host->kernel)
+            munmap(host->kernel, ARENA_STRIDE);
+        if (host->arena_fd >= 0)
+            close(host->arena_fd);
+        free(host->name);
+        free(host->directory);
+        free(host->etc_directory);
     }
     engine->host_count = engine->host_capacity = 0;
     free(engine->hosts);

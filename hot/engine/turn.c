@@ -39,7 +39,7 @@ static int remember_death(struct engine *engine, struct engine_host *host, pid_t
         size_t capacity = host->death_capacity ? 2 * host->death_capacity : 8;
         struct death *deaths = realloc(host->deaths, capacity * sizeof *deaths);
         if (!deaths)
-            return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->kernel->name, "no memory");
+            return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->name, "no memory");
         host->deaths = deaths;
         host->death_capacity = capacity;
     }

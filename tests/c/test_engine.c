@@ -151,6 +151,7 @@ static void two_hosts(struct engine *engine, uint64_t seed, int64_t bps, double 
     engine->options.send_buffer = engine->options.receive_buffer = 1 << 20;
     CHECK(engine_add_host(engine, 0, "a", ADDRESS(0), address6(0), "/tmp", "/tmp", bps, bps));
     CHECK(engine_add_host(engine, 1, "b", ADDRESS(1), address6(1), "/tmp", "/tmp", bps, bps));
+    CHECK(host_wake(engine, &engine->hosts[0]) == 0);
     memset(local, 0xff, sizeof local);
     local[0] = 0;
     local[1] = 1;
@@ -207,6 +208,18 @@ static void a_packet_takes_the_latency_of_its_path(void) {
     engine_close(&engine);
 }
 
+static void a_host_without_processes_has_a_kernel_once_a_packet_comes(void) {
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    CHECK(engine_run_until(&engine, 5 * NS_PER_MS) == 0);
+    CHECK(!engine.hosts[1].kernel);
+    send_from_a(&engine, ip4_address(ADDRESS(1)), 1, 500);
+    run_all(&engine);
+    CHECK_EQUAL(engine.hosts[1].kernel->counters.packets_received, 1);
+    CHECK_EQUAL(engine.hosts[0].kernel->counters.packets_received, 1); /* nobody listens there */
+    engine_close(&engine);
+}
+
 static void a_path_is_asked_for_once(void) {
     struct engine engine;
     two_hosts(&engine, 1, 100 * MBIT, 0);
@@ -245,7 +258,7 @@ static void send_along_all_paths(struct engine *engine, uint32_t source, uint32_
 
 /* 3,000 x 3,000 pairs do not all fit: some take each other's place. */
 static void of_too_many_paths_some_are_asked_for_again(void) {
-    enum { NODES = 3000, IDENTITIES = 1000 };
+    enum { NODES = 3000, IDENTITIES = 400 };
     struct engine engine;
     two_hosts(&engine, 1, 100 * MBIT, 0);
     route_free(&engine.routes);
@@ -299,6 +312,7 @@ static void bootstrap_has_neither_loss_nor_bandwidth(void) {
     struct engine engine;
     two_hosts(&engine, 1, 1 * MBIT, 1.0);
     engine.options.bootstrap_end = NS_PER_S;
+    CHECK(host_wake(&engine, &engine.hosts[1]) == 0);
     for (uint32_t i = 0; i < 2; i++)
         engine.hosts[i].kernel->link->bootstrap_end = NS_PER_S;
     send_from_a(&engine, ip4_address(ADDRESS(1)), 100, 1500);
@@ -441,6 +455,7 @@ int main(void) {
     RUN(codel_enters_dropping_after_one_interval_above_the_target);
     RUN(codel_drops_at_the_intervals_of_its_control_law);
     RUN(a_packet_takes_the_latency_of_its_path);
+    RUN(a_host_without_processes_has_a_kernel_once_a_packet_comes);
     RUN(a_path_is_asked_for_once);
     RUN(of_too_many_paths_some_are_asked_for_again);
     RUN(a_thousand_packets_take_what_the_bandwidth_says);
