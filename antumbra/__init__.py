@@ -10,10 +10,14 @@ This room is the face: the command line, the configuration as a whole, the assem
 participants, and the report. Every other room may be imported from here; nothing imports this one.
 """
 
-from antumbra.assembly import RunResult, run
+from typing import TYPE_CHECKING
+
 from antumbra.configuration import Configuration, load_configuration
 from antumbra.plan import Plan, make_plan
 from antumbra.problems import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from antumbra.assembly import RunResult, run
 
 __all__ = [
     "Configuration",
@@ -25,3 +29,12 @@ __all__ = [
     "make_plan",
     "run",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what runs experiments, numba and pyarrow among it, only for those who run one."""
+    if name in ("RunResult", "run"):
+        from antumbra import assembly
+
+        return getattr(assembly, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,6 @@ from antumbra.problems import ConfigurationError
 from antumbra.progress import Progress
 from antumbra.report import print_plan, print_result
 from bridge.errors import AntumbraError, InternalError
-from bridge.mpi_bus import world_rank
 from bridge.partition import partition_text, write_partition
 
 _OUR_FAULT = "this is a mistake in Antumbra, not in your experiment"
@@ -96,6 +95,7 @@ def run(
 ) -> None:
     """Run the experiment in CONFIG, and report what happened."""
     from antumbra.assembly import run as run_experiment
+    from bridge.mpi_bus import world_rank
 
     configuration = load_configuration(
         config,

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from antumbra.problems import ConfigurationError, Problem, Problems, from_validation
 from antumbra.source import Source, SourceError, read_yaml
+from bridge.collector import without_collections
 from bridge.errors import UserError
 from bridge.section import DistributedSection, GeneralSection, NetworkSection, Section
 from cold.section import ColdSection
@@ -101,6 +102,7 @@ def load_configuration(
     return read_configuration(text, str(path), path.absolute().parent, overrides)
 
 
+@without_collections
 def read_configuration(
     text: str, file: str, folder: Path, overrides: dict[str, dict[str, object]] | None = None
 ) -> Configuration:

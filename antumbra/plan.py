@@ -17,6 +17,7 @@ from antumbra.configuration import Configuration, Sections
 from antumbra.problems import Problems
 from antumbra.resources import Estimate, estimate, shortages, this_machine
 from antumbra.source import Path as KeyPath
+from bridge.collector import without_collections
 from bridge.directory import (
     BandwidthShare,
     ColdPlacement,
@@ -36,6 +37,8 @@ from hot.section import WITHOUT_EFFECT, HostPlan, HostSection, ProcessPlan, Proc
 from hot.users import resolve_users
 
 _MOST_PAIRS_TOLD = 10
+_MOST_NODES_OF_A_TAIL = 2**16
+"""Its kernels keep the node of a host in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Plan:
         return self.sections.experimental.use_dynamic_runahead and self.sections.cold is None
 
 
+@without_collections
 def make_plan(configuration: Configuration) -> Plan:
     """Check a configuration against its graph, the programs it names and this machine.
 
@@ -100,13 +104,19 @@ def make_plan(configuration: Configuration) -> Plan:
     assert graph is not None, "a graph that cannot be read is a problem, and has stopped us"
 
     paths = Paths(graph, in_use, sections.network.use_shortest_path)
-    process_count = sum(len(host.processes) for host in sections.hosts.values())
+    if sections.cold and len(paths.node_ids) > _MOST_NODES_OF_A_TAIL:
+        message = (
+            f"{len(paths.node_ids):,} nodes are in use; beside a cold tail at most {_MOST_NODES_OF_A_TAIL:,} can be"
+        )
+        problems.add(("network", "graph"), message)
+    processes = [len(host.processes) for host in sections.hosts.values()]
     needed = estimate(
-        hosts=len(sections.hosts),
-        processes=process_count,
+        hosts=len(processes),
+        busy_hosts=len(processes) - processes.count(0),
+        processes=sum(processes),
         identities=sections.cold.identity_count if sections.cold else 0,
         cold_bytes=estimate_cold_memory(sections.cold) if sections.cold else 0,
-        nodes=len(paths.node_ids),
+        cold_paths=len(_nodes_of_tail(sections, graph)) * len(paths.node_ids),
     )
     for shortage in shortages(needed, this_machine()):
         problems.add_machine(shortage)
@@ -246,6 +256,11 @@ def _nodes_in_use(sections: Sections, graph: NetworkGraph, problems: Problems) -
                 message = f"is required, because node {node.id} of the graph has no host_bandwidth_up and _down"
                 problems.add(("cold", "populations", name, "bandwidth"), message)
     return sorted(in_use)
+
+
+def _nodes_of_tail(sections: Sections, graph: NetworkGraph) -> set[int]:
+    populations = sections.cold.populations.values() if sections.cold else ()
+    return {node for population in populations for node in population.regions or graph.nodes}
 
 
 def _known_nodes(graph: NetworkGraph) -> str:

@@ -11,19 +11,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from antumbra.assembly import MessageTable, RunResult
 from antumbra.plan import Plan
 from bridge.directory import HostDirectory
 from bridge.paths import Paths
 from bridge.simtime import EPOCH, NS_PER_MS, NS_PER_S
 from bridge.units import format_bandwidth, format_size, format_time
+
+if TYPE_CHECKING:
+    from antumbra.assembly import MessageTable, RunResult
 
 _MOST_PEERS: Final = 40
 _MOST_MESSAGES_PER_TABLE: Final = 6

@@ -20,6 +20,12 @@ HOT_HOST_BYTES: Final = 256 * 2**10
 PROCESS_BYTES: Final = 8 * 2**20
 """Private memory of a small managed process (CPython at its prompt); clients need what they need natively."""
 
+CONFIGURED_BYTES: Final = 8 * 2**10
+"""A hot host as the configuration has it, in every shard: benchmarks/host_scale.py."""
+
+PATH_BYTES: Final = 16
+"""Latency and loss of a pair of nodes, where they are kept as tables."""
+
 DIRECTORY_BYTES: Final = 24
 """A line of the host directory: address, node, bandwidths."""
 
@@ -55,14 +61,28 @@ class Machine:
     descriptors: int | None
 
 
-def estimate(hosts: int, processes: int, identities: int, cold_bytes: int, nodes: int) -> Estimate:
-    """Estimate the needs of an experiment from its counts; `nodes` is the number of graph nodes in use."""
+def estimate(
+    hosts: int, busy_hosts: int, processes: int, identities: int, cold_bytes: int, cold_paths: int
+) -> Estimate:
+    """Estimate the needs of an experiment from its counts.
+
+    Parameters
+    ----------
+    hosts, busy_hosts
+        Hot hosts, and how many of them have processes; another has a kernel once a packet comes for it.
+    processes
+        Managed processes.
+    identities, cold_bytes
+        Cold identities, and the memory of their engine.
+    cold_paths
+        Entries of the engine's table of paths: the nodes that have identities times all that are in use.
+    """
     return Estimate(
-        hot_bytes=hosts * HOT_HOST_BYTES + processes * PROCESS_BYTES,
-        cold_bytes=cold_bytes,
-        shared_bytes=BASE_BYTES + (hosts + identities) * DIRECTORY_BYTES + nodes * nodes * 16,
+        hot_bytes=hosts * CONFIGURED_BYTES + busy_hosts * HOT_HOST_BYTES + processes * PROCESS_BYTES,
+        cold_bytes=cold_bytes + cold_paths * PATH_BYTES,
+        shared_bytes=BASE_BYTES + (hosts + identities) * DIRECTORY_BYTES,
         processes=processes,
-        descriptors=hosts * FDS_PER_HOST + processes * FDS_PER_PROCESS,
+        descriptors=busy_hosts * FDS_PER_HOST + processes * FDS_PER_PROCESS,
     )
 
 

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import yaml
 
+from bridge.collector import without_collections
+
 Path = tuple[str | int, ...]
 
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
@@ -56,7 +58,7 @@ class Source:
         return self.lines.get(path, 1)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """PyYAML's loader without its idea of what plain scalars are."""
 
     # Not a ClassVar to PyYAML's types, though it is one.
@@ -77,6 +79,7 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
+@without_collections
 def read_yaml(text: str) -> Source:
     """Read one YAML document.
 

@@ -23,9 +23,6 @@ from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from pydantic import (
     BeforeValidator,
     Field,
@@ -35,7 +32,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-from scipy import special
 
 from bridge.section import Section
 from cold.quantile_layout import CHOICE_BITS, OCTAVES, STEP_BITS
@@ -201,6 +197,8 @@ class LogNormal(_Unbounded[Quantity], Generic[Quantity]):
     def _reaches_up_to(self) -> float:
         if not _number(self.maximum) > 0:
             return 0.0
+        from scipy import special
+
         logarithm = np.log(_number(self.maximum) / max(_number(self.median), 1e-9))
         return float(special.ndtr(logarithm / self.sigma))
 
@@ -278,6 +276,8 @@ class Sample(Distribution, Generic[Quantity]):
 
     @model_validator(mode="after")
     def _read(self, info: ValidationInfo) -> Self:
+        import pyarrow as pa
+
         path = Path(self.path)
         folder = (info.context or {}).get("folder")
         if not path.exists() and folder is not None:
@@ -304,6 +304,11 @@ def _problem(message: str, **context: Any) -> PydanticCustomError:
 
 
 def _read_column(path: Path, column: str) -> Float64Array:
+    # Here, as scipy elsewhere: most configurations can be checked without.
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
     if path.suffix == ".parquet":
         schema = pyarrow.parquet.read_schema(path)
         if column in schema.names:
@@ -332,6 +337,8 @@ def _exponential(below: Float64Array, above: Float64Array) -> Float64Array:
 
 def _normal(below: Float64Array, above: Float64Array) -> Float64Array:
     """Quantiles of the standard normal distribution."""
+    from scipy import special
+
     values: Float64Array = np.where(below < 0.5, special.ndtri(below), -special.ndtri(above))
     return values
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 import antumbra
@@ -75,6 +77,12 @@ class EndedHosts:
 
     def process_outcomes(self) -> Sequence[ProcessOutcome]:
         return self.outcomes
+
+    def packets(self) -> npt.NDArray[np.int64]:
+        return np.zeros((0, 4), dtype=np.int64)
+
+    def loads(self) -> npt.NDArray[np.int64]:
+        return np.zeros((0, 3), dtype=np.int64)
 
 
 def test_check_prints_the_plan_and_exits_with_0(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,3 +267,20 @@ def test_the_logs_of_peers_are_read_and_other_output_is_passed_over(tmp_path: Pa
     assert messages[number].published_ns == 5
     assert messages[number].delivered_ns == {"b2": 9, "b10": 8}
     assert messages[number].damaged == ["b10"]
+
+
+def test_checking_loads_nothing_that_only_runs_need(tmp_path: Path) -> None:
+    """What would cost more than the check itself: kernels, tables, message passing."""
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "general: {stop_time: 10 s}\nnetwork: {graph: {type: 1_gbit_switch}}\n"
+        "hosts: {one: {network_node_id: 0, processes: []}}\ncold: {populations: {tail: {count: 100}}}\n"
+    )
+    program = (
+        "import sys\nfrom antumbra.cli import run_command\n"
+        "assert run_command(['check', sys.argv[1]]) == 0\n"
+        "needless = {'numba', 'scipy', 'networkx', 'pyarrow', 'mpi4py', 'hot._engine'}\n"
+        "print('loaded:', *sorted(needless & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["loaded:"], done.stdout + done.stderr
