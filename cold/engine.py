@@ -16,8 +16,9 @@ from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
 from cold.distributions import join_tables
+from cold.event_kernels import insert, next_time
 from cold.exchange import Exchange
-from cold.gossip_kernels import execute, note_needs, room_for
+from cold.gossip_kernels import advance, note_needs, room_for
 from cold.jit import uint64
 from cold.messages import MessageTable, aligned_zeros
 from cold.overlay import Overlay, build_overlay
@@ -39,31 +40,32 @@ from cold.state_kernels import (
     D_LAZY,
     D_LOW,
     DOWNLINK_RATE,
-    DUE_COUNT,
     FIRST_RANK,
     FREE_COUNT,
     FREE_HEAD,
     HEARTBEAT_NS,
     LINK_COUNT,
     MESH_COUNT,
+    MESSAGE_FREE_COUNT,
+    MESSAGE_FREE_HEAD,
+    MOST_HOSTS,
+    MOST_ROWS,
     NEEDED,
+    NEXT,
     OUT_COUNT,
     OUT_IDS_COUNT,
     PAST_RANK,
     PHASE,
-    POSITION,
     PUBLISH,
     RANK,
     RECENT,
+    SENDER_COLUMNS,
     SLOT_SHIFT,
     UPLINK_RATE,
     VALIDATION_DELAY,
     D,
     Parameters,
     State,
-    collect,
-    insert,
-    next_time,
 )
 from cold.topics import TopicGroup
 
@@ -77,9 +79,20 @@ _LINKS_AT_FIRST = 256
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
 _MOST_TOPICS = 64
-#: The events of a step should fit the second cache while they are sorted: so many identities take shorter steps.
-_MANY = 250_000
-_EVENT_ARRAYS = ("pool", "chunk_next", "due", "spare", "pending", "out", "out_ids", "crossing")
+#: A copy's time since the start of its step has room in so many bits.
+_MOST_BUCKET_BITS = 28
+_EVENT_ARRAYS = (
+    "pool",
+    "chunk_next",
+    "message_pool",
+    "message_chunk_next",
+    "due",
+    "spare",
+    "pending",
+    "out",
+    "out_ids",
+    "crossing",
+)
 
 
 class ColdEngine:
@@ -129,6 +142,11 @@ class ColdEngine:
             raise UserError("exact gossip needs every identity in every topic", where="cold.topics")
         if len(section.topic_numbers) > _MOST_TOPICS:
             raise UserError(f"exact gossip has at most {_MOST_TOPICS} topics", where="cold.topics")
+        if len(owned) > MOST_ROWS or directory.total_count > MOST_HOSTS:
+            raise UserError(
+                f"exact gossip has at most {MOST_ROWS:,} identities on a shard, and {MOST_HOSTS:,} hosts in all",
+                where="cold.populations",
+            )
         gossip, clients = section.gossip, section.client_gossip
         shortest_beat, longest_beat = (pick(client.heartbeat for client in clients) for pick in (min, max))
         self._owned = owned
@@ -142,8 +160,7 @@ class ColdEngine:
         self._is_divided = len(owned) < len(everybody)
         self._fingerprint = 0
 
-        bucket_shift, buckets = _calendar_shape(paths, self._identities)
-        self._longest_step = min(paths.min_latency_ns, shortest_beat, 1 << bucket_shift)
+        bucket_shift, buckets = _calendar_shape(paths)
         kinds = client_kinds(section, seed, everybody.start, len(everybody))
         degree = np.array([client.d for client in clients], dtype=np.uint8)
         most_lazy = max(client.d_lazy for client in clients)
@@ -157,6 +174,9 @@ class ColdEngine:
             max(client.d_high for client in clients),
         ).rows(owned.start - everybody.start, owned.stop - everybody.start)
         row_lengths = np.diff(overlay.row_start)
+        host_bits = max((directory.total_count - 1).bit_length(), 1)
+        if host_bits + (len(paths.latency_ns) - 1).bit_length() > 32:
+            host_bits = 32
         parameters = Parameters(
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
@@ -171,10 +191,14 @@ class ColdEngine:
             flood_publish=int(gossip.flood_publish),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
+            longest_step_ns=min(paths.min_latency_ns, shortest_beat),
             largest_row=int(row_lengths.max()) + directory.hot_count,
             digit_bits=((self._identities - 1).bit_length() + 1) // 2,
             first_member=RECENT + gossip.mcache_gossip,
+            host_bits=host_bits,
+            host_mask=(1 << host_bits) - 1,
         )
+        self._host_mask = parameters.host_mask
         self._parameters = by_reference(parameters)
         self._bucket_shift, self._first_member = bucket_shift, parameters.first_member
         n = self._identities
@@ -186,6 +210,7 @@ class ColdEngine:
         cursor = np.zeros(CURSORS, dtype=np.int64)
         cursor[FREE_HEAD] = 0
         cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
+        cursor[MESSAGE_FREE_COUNT] = _CHUNKS_AT_FIRST
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "node": directory.node.astype(np.uint16),
             "cuts": cuts,
@@ -199,16 +224,21 @@ class ColdEngine:
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
             "row_start": overlay.row_start,
             "neighbours": overlay.neighbours,
-            "mesh": _mesh_rows(overlay, parameters.first_member),
+            "mesh": _mesh_rows(overlay, parameters.first_member, directory.node, host_bits),
             "link_head": np.full(n, -1, dtype=np.int32),
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
             **MessageTable.arrays(n, len(self._topics), len(cuts) - 1),
-            "pool": np.zeros((_CHUNKS_AT_FIRST * CHUNK, 3), dtype=np.int64),
+            "sender": aligned_zeros(n, SENDER_COLUMNS),
+            "pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 3),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
             "bucket_head": np.full(buckets, -1, dtype=np.int32),
             "bucket_tail": np.zeros(buckets, dtype=np.int64),
+            "message_pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 2),
+            "message_chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
+            "message_head": np.full(buckets, -1, dtype=np.int32),
+            "message_tail": np.zeros(buckets, dtype=np.int64),
             "bucket_first": np.full(buckets, NEVER, dtype=np.int64),
             "due": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "spare": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
@@ -221,15 +251,15 @@ class ColdEngine:
             "cursor": cursor,
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
         }
-        identity = arrays["identity"]
+        identity, sender = arrays["identity"], arrays["sender"]
         identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[owned.start : owned.stop])
-        identity[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
-        identity[:, PHASE] = phase
-        identity[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
+        sender[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
+        sender[:, PHASE] = phase
+        sender[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state)
         note_needs(self._reference, self._parameters)
-        self._next = self._find_next(0)
+        self._next = min(self._plan.next_time(), next_time(self._reference, self._parameters, 0))
 
     def next_event_time(self) -> int:
         """Time of the earliest event, or of the earliest heartbeat that has something to do [ns]; NEVER if none."""
@@ -241,12 +271,10 @@ class ColdEngine:
             self._now = max(self._now, window_end)
             return EventBatch.empty()
         while self._next < window_end:
-            start = self._next
-            end = min(window_end, self._end_of_step(start))
-            self._admit_publications(end)
-            self._run_window(start, end)
-            self._now = end
-            self._next = self._find_next(end)
+            # Up to the next publication, which may have to wait for a slot of a message that is over.
+            step_end = (self._next | ((1 << self._bucket_shift) - 1)) + 1
+            self._admit_publications(min(window_end, step_end))
+            self._advance(min(window_end, max(step_end, self._plan.next_time())))
         self._now = window_end
         batch = self._boundary.encode(self._messages, self._state, window_end)
         self._state.cursor[OUT_COUNT] = 0
@@ -307,7 +335,8 @@ class ColdEngine:
         """HostIds in each identity's mesh of a topic's index, in the order in which they joined it."""
         rows = self._state.mesh[topic]
         counts, members = rows[:, MESH_COUNT], rows[:, self._first_member :]
-        return [row[:count].tolist() for row, count in zip(members, counts, strict=True)]
+        mask = np.uint32(self._host_mask)
+        return [(row[:count] & mask).tolist() for row, count in zip(members, counts, strict=True)]
 
     def statistics(self) -> dict[str, object]:
         """Counters, sizes, and memory.
@@ -332,16 +361,6 @@ class ColdEngine:
             "event_bytes": event_bytes,
         }
 
-    def _end_of_step(self, start: int) -> int:
-        """A step ends where a bucket does, if one ends soon enough: what is left of a bucket is put back."""
-        shift = self._bucket_shift
-        latest = start + self._longest_step
-        border = latest >> shift << shift
-        return border if border > start else latest
-
-    def _find_next(self, now: int) -> int:
-        return min(self._plan.next_time(), next_time(self._reference, now))
-
     def _admit_publications(self, end: int) -> None:
         if self._plan.next_time() >= end:
             return
@@ -364,32 +383,41 @@ class ColdEngine:
         insert(self._reference, self._parameters, records)
         self._next = min(self._next, int(records[:, 0].min()))
 
-    def _run_window(self, start: int, end: int) -> None:
-        self._ensure_chunks(len(self._state.bucket_head))
-        if not collect(self._reference, self._parameters, start, end):
-            self._ensure_due(int(self._state.cursor[NEEDED]))
-            collect(self._reference, self._parameters, start, end)
-        while self._state.cursor[POSITION] < self._state.cursor[DUE_COUNT]:
-            events = execute(self._reference, self._parameters, start, end)
-            if events:
-                self._make_room(events)
+    def _advance(self, stop: int) -> None:
+        """Execute the events before `stop`, but for those that publications from then on will bring."""
+        start = self._next
+        while lack := advance(self._reference, self._parameters, start, stop):
+            start = int(self._state.cursor[NEXT])
+            if lack > 0:
+                self._make_room(lack)
+            else:
+                self._ensure_chunks(1)
+                self._ensure_due(int(self._state.cursor[NEEDED]))
+        self._now = stop
+        self._next = min(self._plan.next_time(), int(self._state.cursor[NEXT]))
 
     def _ensure_chunks(self, count: int) -> None:
-        state = self._state
-        free = int(state.cursor[FREE_COUNT])
-        if free >= count:
-            return
-        chunks = len(state.chunk_next)
-        more = max(chunks, count - free)
-        pool = np.zeros(((chunks + more) * CHUNK, 3), dtype=np.int64)
-        pool[: chunks * CHUNK] = state.pool
-        chunk_next = np.concatenate([state.chunk_next, np.arange(chunks + 1, chunks + more + 1, dtype=np.int32)])
-        chunk_next[-1] = state.cursor[FREE_HEAD]
-        state.cursor[FREE_HEAD] = chunks
-        state.cursor[FREE_COUNT] = free + more
-        self._replace_state(state._replace(pool=pool, chunk_next=chunk_next))
+        """Have `count` free chunks in each pool."""
+        for prefix, head, free in (("", FREE_HEAD, FREE_COUNT), ("message_", MESSAGE_FREE_HEAD, MESSAGE_FREE_COUNT)):
+            state = self._state
+            lacking = count - int(state.cursor[free])
+            if lacking <= 0:
+                continue
+            pool, chunk_next = getattr(state, f"{prefix}pool"), getattr(state, f"{prefix}chunk_next")
+            chunks = len(chunk_next)
+            more = max(chunks, lacking)
+            # One chunk more than there are: what is looked at ahead of its turn may lie behind the last.
+            longer = aligned_zeros((chunks + more + 1) * CHUNK, pool.shape[1])
+            longer[: len(pool)] = pool
+            following = np.concatenate([chunk_next, np.arange(chunks + 1, chunks + more + 1, dtype=np.int32)])
+            following[-1] = state.cursor[head]
+            state.cursor[head] = chunks
+            state.cursor[free] += more
+            self._replace_state(state._replace(**{f"{prefix}pool": longer, f"{prefix}chunk_next": following}))
 
     def _ensure_due(self, count: int) -> None:
+        if count <= len(self._state.due):
+            return
         capacity = max(2 * len(self._state.due), count)
         self._replace_state(
             self._state._replace(
@@ -430,7 +458,9 @@ def _with_room(array: npt.NDArray[Scalar], used: int, more: int) -> npt.NDArray[
     return longer
 
 
-def _mesh_rows(overlay: Overlay, first_member: int) -> npt.NDArray[np.uint32]:
+def _mesh_rows(
+    overlay: Overlay, first_member: int, node: npt.NDArray[np.int32], host_bits: int
+) -> npt.NDArray[np.uint32]:
     """`State.mesh` at the start, in rows of whole cache lines."""
     topics, identities, room = overlay.mesh.shape
     line = CACHE_LINE // 4
@@ -439,6 +469,9 @@ def _mesh_rows(overlay: Overlay, first_member: int) -> npt.NDArray[np.uint32]:
     rows = words.view(np.uint32).reshape(topics, identities, width)
     rows[:, :, MESH_COUNT] = overlay.mesh_count
     rows[:, :, first_member : first_member + room] = overlay.mesh
+    if host_bits < 32:
+        # Rows beyond the count hold host 0, and its place: nobody reads them.
+        rows[:, :, first_member : first_member + room] |= node.astype(np.uint32)[overlay.mesh] << np.uint32(host_bits)
     return rows
 
 
@@ -477,11 +510,14 @@ def _client_table(
     return table, delays
 
 
-def _calendar_shape(paths: PathTable, identities: int) -> tuple[int, int]:
-    """Shift of the time that gives a bucket, and the number of buckets, a power of two."""
+def _calendar_shape(paths: PathTable) -> tuple[int, int]:
+    """Shift of the time that gives a bucket, and the number of buckets, a power of two.
+
+    The length of a bucket is part of the model of downlinks, so it depends on the network's latencies alone.
+    """
     reachable = paths.latency_ns[paths.loss < 1.0]
     horizon = int(reachable.max(initial=paths.min_latency_ns)) + _RING_SLACK_NS
-    finest = paths.min_latency_ns.bit_length() - (1 if identities < _MANY else 3)
+    finest = max(paths.min_latency_ns.bit_length() - 3, 0)
     bucket_shift = max(finest, (horizon // _MOST_BUCKETS).bit_length())
     buckets = 1 << max((horizon >> bucket_shift).bit_length(), 6)
-    return bucket_shift, buckets
+    return min(bucket_shift, _MOST_BUCKET_BITS), buckets

@@ -1,8 +1,8 @@
 """Kernels of gossip: what an identity does with each event of its own.
 
-`execute` is called once per window, after `state_kernels.collect`. Identities do not see each other inside a
-window, so it takes them one after another, each with its events in the order (time, class, source, counter, message
-id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/specs/tree/master/pubsub/gossipsub).
+`advance` runs over the steps of a window: `event_kernels.collect`, then `execute`. Identities do not see each other
+inside a step, so that takes them one after another, each with its events in the order (time, class, source, counter,
+message id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/specs/tree/master/pubsub/gossipsub).
 """
 
 # To the type checker an element of an array is Any, and a numpy integer no int.
@@ -12,6 +12,23 @@ from typing import Final
 
 from bridge.rng import Purpose, philox4x32
 from cold.distribution_kernels import draw_value
+from cold.event_kernels import (
+    AHEAD,
+    FAR_AHEAD,
+    client_of,
+    collect,
+    cross,
+    is_needed,
+    is_own,
+    next_time,
+    precedes,
+    push,
+    push_message,
+    put_last_in_order,
+    set_needed,
+    settle,
+    shard_of,
+)
 from cold.jit import int64, kernel, uint64
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
@@ -32,9 +49,7 @@ from cold.state_kernels import (
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
-    DUPLICATES,
     EDGE_EVENTS,
-    EXPIRED,
     FORWARD,
     FORWARDS,
     FREE_COUNT,
@@ -56,10 +71,13 @@ from cold.state_kernels import (
     LINK_COUNT,
     MESH_COUNT,
     MESSAGE,
-    MESSAGES_RECEIVED,
+    MESSAGE_BYTES,
+    MESSAGE_FREE_COUNT,
     MESSAGES_SENT,
     MOST_HOPS,
+    NEEDED,
     NEVER,
+    NEXT,
     NO_SLOT,
     OUT_COUNT,
     OUT_IDS_COUNT,
@@ -73,9 +91,12 @@ from cold.state_kernels import (
     RATE_SHIFT,
     RECENT,
     SEEN,
+    SENDER_COLUMNS,
     SLOT_MASK,
     SLOT_SHIFT,
     SPARED,
+    STEP_END,
+    STEP_START,
     TURN,
     UPLINK_FREE,
     UPLINK_RATE,
@@ -84,16 +105,7 @@ from cold.state_kernels import (
     D,
     Parameters,
     State,
-    client_of,
-    cross,
-    is_needed,
-    is_own,
     lowest_bit,
-    precedes,
-    push,
-    put_last_in_order,
-    set_needed,
-    shard_of,
 )
 
 # Plain integers: numba takes no members of an IntEnum from a global.
@@ -107,10 +119,6 @@ _GRAFT_PEERS: Final = int(ColdPurpose.GRAFT_PEERS)
 CONTROL_BYTES: Final = 36
 PRUNE_BYTES: Final = 40
 ID_BYTES: Final = 8
-MESSAGE_BYTES: Final = 62
-#: How many events before its execution the processor is told of what an event will touch.
-FAR_AHEAD: Final = 16
-AHEAD: Final = 8
 #: Most ids that one IHAVE or IWANT datagram carries.
 IDS_PER_DATAGRAM: Final = 128
 
@@ -185,7 +193,7 @@ def validated_at(state: State, parameters: Parameters, identity: int, slot: int)
 @kernel
 def next_heartbeat(state: State, identity: int, time: int) -> int:
     """Number of an identity's first heartbeat at `time` or later."""
-    phase = state.identity[identity, PHASE]
+    phase = state.sender[identity, PHASE]
     if time <= phase:
         return 0
     heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
@@ -234,12 +242,10 @@ def send(
     gets an event for each of an IWANT's ids.
     """
     source = identity + parameters.first_id
-    free = max(state.identity[identity, UPLINK_FREE], time) + (
-        size * state.identity[identity, UPLINK_RATE] >> RATE_SHIFT
-    )
-    state.identity[identity, UPLINK_FREE] = free
-    counter = state.identity[identity, PACKETS]
-    state.identity[identity, PACKETS] = counter + 1
+    free = max(state.sender[identity, UPLINK_FREE], time) + (size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT)
+    state.sender[identity, UPLINK_FREE] = free
+    counter = state.sender[identity, PACKETS]
+    state.sender[identity, PACKETS] = counter + 1
     state.counters[BYTES_SENT] += size
     probability = state.loss[state.node[source], state.node[peer]]
     if probability > 0.0 and is_lost(parameters, source, counter, probability):
@@ -270,7 +276,11 @@ def send(
 def travel(state: State, parameters: Parameters, arrival: int, ends: int, what: int) -> None:
     """Make a packet an event of its cold destination."""
     if is_own(parameters, ends >> 32):
-        push(state, parameters, arrival, ends, what)
+        if what & KIND_MASK == MESSAGE:
+            slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
+            push_message(state, parameters, arrival, (ends >> 32) - parameters.first_id, ends & WORD, slot, hops)
+        else:
+            push(state, parameters, arrival, ends, what)
     else:
         cross(state, arrival, ends, what)
 
@@ -334,7 +344,7 @@ def in_mesh(state: State, parameters: Parameters, topic: int, identity: int, pee
     found = False
     first = parameters.first_member
     for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
-        if state.mesh[topic, identity, position] == peer:
+        if state.mesh[topic, identity, position] & parameters.host_mask == peer:
             found = True
     return found
 
@@ -431,7 +441,7 @@ def leave_mesh(state: State, parameters: Parameters, topic: int, identity: int, 
     kept = first
     for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
         other = state.mesh[topic, identity, position]
-        if other != peer:
+        if other & parameters.host_mask != peer:
             state.mesh[topic, identity, kept] = other
             kept += 1
     state.mesh[topic, identity, MESH_COUNT] = kept - first
@@ -441,7 +451,9 @@ def leave_mesh(state: State, parameters: Parameters, topic: int, identity: int, 
 def join_mesh(state: State, parameters: Parameters, topic: int, identity: int, peer: int) -> None:
     """Put a peer into the mesh, where there is room."""
     members = int64(state.mesh[topic, identity, MESH_COUNT])
-    state.mesh[topic, identity, parameters.first_member + members] = peer
+    state.mesh[topic, identity, parameters.first_member + members] = (
+        int64(state.node[peer]) << parameters.host_bits & WORD | peer
+    )
     state.mesh[topic, identity, MESH_COUNT] = members + 1
 
 
@@ -482,9 +494,9 @@ def forward(
     members = int64(state.mesh[topic, identity, MESH_COUNT])
     origin = state.message_origin[slot]
     size = MESSAGE_BYTES + state.message_size[slot]
-    duration = size * state.identity[identity, UPLINK_RATE] >> RATE_SHIFT
-    free = max(state.identity[identity, UPLINK_FREE], time)
-    counter = state.identity[identity, PACKETS]
+    duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
+    free = max(state.sender[identity, UPLINK_FREE], time)
+    counter = state.sender[identity, PACKETS]
     node = state.node[source]
     latest = state.last_reference[slot]
     words = draw_words(parameters, source, _FORWARD, state.message_id[slot])
@@ -493,14 +505,16 @@ def forward(
     what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
     sent = 0
     for _ in range(members):
-        peer = int64(state.mesh[topic, identity, position])
+        member = int64(state.mesh[topic, identity, position])
+        peer = member & parameters.host_mask
         position += 1
         if position == end:
             position = parameters.first_member
         if peer in (came_from, origin):
             continue
         free += duration
-        place = state.node[peer]
+        # The place is in the member, where there are bits for it: that saves a random access for each copy.
+        place = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
         probability = state.loss[node, place]
         if probability > 0.0 and is_lost(parameters, source, counter + sent, probability):
             state.counters[PACKETS_LOST] += 1
@@ -510,11 +524,15 @@ def forward(
                 send_out(state, arrival, peer << 32 | source, (counter + sent) << 32, what, 0)
             else:
                 latest = max(latest, arrival)
-                travel(state, parameters, arrival, peer << 32 | source, what)
+                row = peer - parameters.first_id
+                if uint64(row) < uint64(parameters.rows):
+                    push_message(state, parameters, arrival, row, source, slot, hops)
+                else:
+                    cross(state, arrival, peer << 32 | source, what)
         sent += 1
     state.last_reference[slot] = latest
-    state.identity[identity, UPLINK_FREE] = free
-    state.identity[identity, PACKETS] = counter + sent
+    state.sender[identity, UPLINK_FREE] = free
+    state.sender[identity, PACKETS] = counter + sent
     state.counters[BYTES_SENT] += sent * size
     state.counters[MESSAGES_SENT] += sent
 
@@ -690,7 +708,7 @@ def receive_ihave(
 ) -> None:
     """Take a cold peer's IHAVE: what it had cached at its heartbeat `number`, and this identity has not seen."""
     other = sender - parameters.first_id
-    sent_at = state.identity[other, PHASE] + number * state.client[client_of(state, other), HEARTBEAT_NS]
+    sent_at = state.sender[other, PHASE] + number * state.client[client_of(state, other), HEARTBEAT_NS]
     count = 0
     for word in range(state.open_slots.shape[1]):
         left = state.open_slots[topic, word] & ~uint64(state.identity[identity, SEEN + word])
@@ -809,6 +827,7 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
     records, chunks, ids = room_for(state, parameters, events)
     return (
         state.cursor[FREE_COUNT] >= chunks
+        and state.cursor[MESSAGE_FREE_COUNT] >= chunks
         and state.cursor[OUT_COUNT] + records <= len(state.out)
         and state.cursor[OUT_IDS_COUNT] + ids <= len(state.out_ids)
         and state.cursor[CROSSING_COUNT] + records + ids <= len(state.crossing)
@@ -819,19 +838,13 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
 
 @kernel
 def receive_message(state: State, parameters: Parameters, time: int, identity: int, slot: int, hops: int) -> int:
-    """Take a copy of a message; returns when it may be forwarded [ns], or NEVER if it is not the first."""
-    if time >= state.message_expiry[slot]:
-        state.counters[EXPIRED] += 1
-        return NEVER
+    """Take the first copy of a message; returns when it may be forwarded [ns]."""
+    settle(state, parameters, identity, time >> parameters.bucket_shift)
     size = MESSAGE_BYTES + state.message_size[slot]
     received = max(time, state.identity[identity, DOWNLINK_FREE]) + (
         size * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
     )
     state.identity[identity, DOWNLINK_FREE] = received
-    state.counters[MESSAGES_RECEIVED] += 1
-    if has_seen(state, identity, slot):
-        state.counters[DUPLICATES] += 1
-        return NEVER
     note_receipt(state, identity, slot, received, hops)
     ready = received + validation_delay(state, parameters, identity, slot)
     state.last_reference[slot] = max(state.last_reference[slot], ready)
@@ -840,16 +853,15 @@ def receive_message(state: State, parameters: Parameters, time: int, identity: i
 
 @kernel
 def receive_alone(state: State, parameters: Parameters, index: int, identity: int, end: int) -> None:
-    """Execute the MESSAGE at `index` of `due` where it is all that the identity has to do in the window."""
+    """Execute the MESSAGE at `index` of `due` where it is all that the identity has to do in the step."""
     time, ends, what = state.due[index, 0], state.due[index, 1], state.due[index, 2]
     slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
-    state.counters[EDGE_EVENTS] += 1
     ready = receive_message(state, parameters, time, identity, slot, hops)
     if ready < end:
         state.counters[FORWARDS] += 1
         remember(state, parameters, ready, identity, slot)
         forward(state, parameters, ready, identity, slot, ends & WORD, min(hops + 1, MOST_HOPS))
-    elif ready < NEVER:
+    else:
         following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
         push(state, parameters, ready, (identity + parameters.first_id) << 32 | ends & WORD, following)
 
@@ -860,11 +872,18 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     ends, what = state.due[position, 1], state.due[position, 2]
     identity = (ends >> 32) - parameters.first_id
     prefetch(state.identity, identity * state.identity.shape[1])
+    prefetch(state.sender, identity * SENDER_COLUMNS)
     kind = what & KIND_MASK
-    if kind == FORWARD:
-        look_at_mesh(state, identity, (what >> SLOT_SHIFT) & SLOT_MASK)
+    slot = (what >> SLOT_SHIFT) & SLOT_MASK
+    if kind == MESSAGE:
+        prefetch(state.arrival, slot * len(state.identity) + identity)
+        look_at_mesh(state, identity, slot)
+    elif kind == FORWARD:
+        look_at_mesh(state, identity, slot)
     elif kind == IHAVE:
-        prefetch(state.identity, ((ends & WORD) - parameters.first_id) * state.identity.shape[1])
+        other = (ends & WORD) - parameters.first_id
+        prefetch(state.identity, other * state.identity.shape[1])
+        prefetch(state.sender, other * SENDER_COLUMNS)
     elif kind == BEAT:
         prefetch(state.mesh, identity * state.mesh.shape[2])
         prefetch(state.row_start, identity)
@@ -872,15 +891,9 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
 
 @kernel
 def look_ahead(state: State, parameters: Parameters, position: int) -> None:
-    """Have the processor fetch what the event at `position` of `due` will touch as things are."""
-    what = state.due[position, 2]
-    identity = (state.due[position, 1] >> 32) - parameters.first_id
-    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
-    if kind == MESSAGE:
-        if not has_copy(state, identity, slot):
-            prefetch(state.arrival, slot * len(state.identity) + identity)
-            look_at_mesh(state, identity, slot)
-    elif kind == BEAT:
+    """Have the processor fetch the peers that the heartbeat at `position` of `due` will choose from."""
+    if state.due[position, 2] & KIND_MASK == BEAT:
+        identity = (state.due[position, 1] >> 32) - parameters.first_id
         for peer in range(state.row_start[identity], state.row_start[identity + 1], CACHE_LINE // 4):
             prefetch(state.neighbours, peer)
 
@@ -893,13 +906,14 @@ def look_at_mesh(state: State, identity: int, slot: int) -> None:
 
 
 @kernel
-def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
-    """Execute the collected events in [start, end), from ``cursor[POSITION]`` on.
+def execute(state: State, parameters: Parameters) -> int:
+    """Execute the collected events of the step from ``cursor[POSITION]`` on.
 
     Returns 0 when all are done. Otherwise the number of events of the identity that comes next: there is no room for
     what they may cause. Call again with larger arrays.
     """
     first_id = parameters.first_id
+    start, end = state.cursor[STEP_START], state.cursor[STEP_END]
     for client in range(len(state.client)):
         state.client[client, TURN] = start - start % state.client[client, HEARTBEAT_NS]
     due_count = state.cursor[DUE_COUNT]
@@ -921,7 +935,7 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
         # The mask tells the compiler that it is not negative.
         identity = (here - first_id) & WORD
         client = client_of(state, identity)
-        beat = state.client[client, TURN] + state.identity[identity, PHASE]
+        beat = state.client[client, TURN] + state.sender[identity, PHASE]
         if beat < start:
             beat += state.client[client, HEARTBEAT_NS]
         if beat >= end:
@@ -957,14 +971,12 @@ def execute(state: State, parameters: Parameters, start: int, end: int) -> int:
             auxiliary = (what >> AUXILIARY_SHIFT) & WORD
             source = ends & WORD
             if kind == MESSAGE:
-                state.counters[EDGE_EVENTS] += 1
                 ready = receive_message(state, parameters, time, identity, slot, hops)
-                if ready < NEVER:
-                    following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
-                    if ready < end:
-                        pending = schedule(state, waiting, pending, ready, here << 32 | source, following)
-                    else:
-                        push(state, parameters, ready, here << 32 | source, following)
+                following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
+                if ready < end:
+                    pending = schedule(state, waiting, pending, ready, here << 32 | source, following)
+                else:
+                    push(state, parameters, ready, here << 32 | source, following)
             elif kind == FORWARD:
                 state.counters[FORWARDS] += 1
                 remember(state, parameters, time, identity, slot)
@@ -1007,3 +1019,34 @@ def same_datagram(state: State, position: int) -> bool:
         and following & KIND_MASK == IHAVE_ID
         and what >> AUXILIARY_SHIFT == following >> AUXILIARY_SHIFT
     )
+
+
+@kernel
+def advance(state: State, parameters: Parameters, start: int, stop: int) -> int:
+    """Execute the events before `stop`, step by step; none is before `start`.
+
+    Returns 0 when there are no more, with the time of the next one in ``cursor[NEXT]``. Otherwise there is no room: -1
+    for the records of a step, ``cursor[NEEDED]``, or for a chunk of each pool; or the number of events of the identity
+    that comes next. Call again with longer arrays, and ``cursor[NEXT]`` for `start`.
+    """
+    while True:
+        if state.cursor[POSITION] < state.cursor[DUE_COUNT]:
+            events = execute(state, parameters)
+            if events > 0:
+                return events
+            start = state.cursor[STEP_END]
+        start = next_time(state, parameters, start)
+        state.cursor[NEXT] = start
+        if start >= stop:
+            return 0
+        border = ((start >> parameters.bucket_shift) + 1) << parameters.bucket_shift
+        end = min(min(stop, border), start + parameters.longest_step_ns)
+        state.cursor[STEP_START] = start
+        state.cursor[STEP_END] = end
+        state.cursor[NEEDED] = 0
+        if (
+            state.cursor[FREE_COUNT] == 0
+            or state.cursor[MESSAGE_FREE_COUNT] == 0
+            or not collect(state, parameters, start, end)
+        ):
+            return -1

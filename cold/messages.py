@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bridge.errors import UserError
 from cold.message_kernels import forget, spread
 from cold.results import SPREAD_TYPE, TailResults
-from cold.state_kernels import NEVER, SEEN, SLOT_MASK, State
+from cold.state_kernels import CACHE_LINE, NEVER, SEEN, SLOT_MASK, State
 
 _SLOTS_AT_FIRST: Final = 64
 #: Slots are looked through for some to free when as many are in use, and then when a share more are.
@@ -129,7 +129,7 @@ class MessageTable:
             "missing": np.zeros((shards, topics, words), dtype=np.uint64),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "open_slots": np.zeros((topics, words), dtype=np.uint64),
-            "identity": aligned_zeros(identities, SEEN + words),
+            "identity": aligned_zeros(identities, _columns(words)),
             "asked": np.zeros((identities, words), dtype=np.uint64),
             "arrival": np.zeros((slots, identities), dtype=np.int64),
         }
@@ -177,6 +177,7 @@ class MessageTable:
         state.message_expiry[slot] = NEVER
         state.last_reference[slot] = time
         state.reached[slot] = 0
+        state.arrival[slot] = NEVER
         state.saturated[slot] = 0
         self._is_complete[slot] = 0
         state.complete[slot] = self._absent
@@ -355,9 +356,17 @@ class MessageTable:
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, slots) for name in rows}
         grown |= {name: _lengthened(getattr(state, name), 1, words) for name in ("topic_slots", "open_slots", "asked")}
         grown["missing"] = _lengthened(state.missing, 2, words)
-        grown["identity"] = aligned_zeros(len(state.identity), SEEN + 2 * words)
-        grown["identity"][:, : SEEN + words] = state.identity
+        columns = _columns(2 * words)
+        if columns > state.identity.shape[1]:
+            grown["identity"] = aligned_zeros(len(state.identity), columns)
+            grown["identity"][:, : SEEN + words] = state.identity[:, : SEEN + words]
         return state._replace(**grown)
+
+
+def _columns(words: int) -> int:
+    """Columns of `State.identity` for so many words of bits, in whole cache lines."""
+    line = CACHE_LINE // 8
+    return -(-(SEEN + words) // line) * line
 
 
 def aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.int64]:

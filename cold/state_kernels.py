@@ -5,6 +5,12 @@ pushing writes to a few hot cache lines and executing reads them in order. A rec
 
     time | destination << 32 | source | auxiliary << 32 | hops << 24 | slot << 4 | kind
 
+Copies of messages are many times all the others, and have a ring of chunks of their own, of records of two words:
+
+    time << 16 | slot & 0xFFFF | row << 38 | source << 12 | hops << 4 | slot >> 16
+
+where the time is kept modulo 2**48, and the row is the destination's.
+
 Destination and source are HostIds. Auxiliary is the heartbeat of an IHAVE, the backoff [ms] of a PRUNE, the number of
 the datagram that an IHAVE_ID came in. The slot of a message is its row in the message arrays; of GRAFT, PRUNE, HELLO,
 LEAVE and IHAVE it is the topic's index. Packets of one source with one time of arrival keep the order in which they
@@ -13,8 +19,9 @@ were sent, because every step from `push` to `execute` is stable.
 A shard has rows for its own identities only. Records for identities of other shards leave by `State.crossing`.
 
 What an event touches lies together, against the rule that state is structure-of-arrays: that rule is for streaming,
-and events come to identities at random, so that each array costs a cache miss. A row of `identity` is what receiving
-touches, a row of `mesh` what forwarding touches besides; with the default parameters both are one cache line.
+and events come to identities at random, so that each array costs a cache miss. A row of `identity` is what any copy of
+a message touches; the first one touches a row of `sender` and a row of `mesh` besides. With the default parameters each
+is one cache line.
 """
 
 # To the type checker an element of an array is Any.
@@ -25,7 +32,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cold.jit import int64, kernel, uint64
+from cold.jit import kernel, uint64
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
@@ -53,22 +60,40 @@ HOPS_SHIFT: Final = 24
 MOST_HOPS: Final = 255
 AUXILIARY_SHIFT: Final = 32
 
+# The second word of a message's record; the slot's upper bits have the place of the kind, which is known.
+ROW_SHIFT: Final = 38
+SOURCE_SHIFT: Final = 12
+SOURCE_MASK: Final = 0x3FFFFFF
+MESSAGE_HOPS_SHIFT: Final = 4
+MESSAGE_SLOT_BITS: Final = 16
+MESSAGE_TIME_MASK: Final = (1 << 48) - 1
+#: So many identities have room in a record, and so many hosts.
+MOST_ROWS: Final = 1 << 24
+MOST_HOSTS: Final = SOURCE_MASK + 1
+
 # Columns of `identity`.
 DOWNLINK_FREE: Final = 0
-"""When the last queued byte has come in [ns]."""
+"""When the last queued byte has come in [ns], but for those of the next two columns."""
 DOWNLINK_RATE: Final = 1
 """ns per byte << RATE_SHIFT."""
-UPLINK_FREE: Final = 2
-UPLINK_RATE: Final = 3
-PACKETS: Final = 4
+LATE_BUCKET: Final = 2
+"""The bucket of time in which the last duplicates came."""
+LATE_BYTES: Final = 3
+"""Their bytes, which queue on the downlink behind the first copies of that bucket."""
+SEEN: Final = 4
+"""The first of the words with a bit for each message received."""
+
+# Columns of `sender`.
+UPLINK_FREE: Final = 0
+UPLINK_RATE: Final = 1
+PACKETS: Final = 2
 """Packets sent."""
-PHASE: Final = 5
+PHASE: Final = 3
 """Time of the first heartbeat [ns]."""
-RANK: Final = 6
+RANK: Final = 4
 """Position of the identity in the order of client kinds and phases, and its client kind << CLIENT_SHIFT."""
 CLIENT_SHIFT: Final = 32
-SEEN: Final = 7
-"""The first of the words with a bit for each message received."""
+SENDER_COLUMNS: Final = 8
 
 # Columns of `mesh`.
 MESH_COUNT: Final = 0
@@ -92,6 +117,8 @@ CLIENT_COLUMNS: Final = 9
 
 #: First arrivals are kept as time << ARRIVAL_SHIFT | hops.
 ARRIVAL_SHIFT: Final = 8
+#: While the copies of a step are looked through, that of the first so far is time - start << 34 | source << 8 | hops.
+STEP_TIME_SHIFT: Final = 34
 
 # Kinds of events. The first eight arrive from the network and have the numbers of the datagram format where they can.
 HELLO: Final = 1
@@ -113,6 +140,9 @@ BEAT: Final = 11
 #: An IHAVE for an identity of another shard, whose identities have all that it lists: counted here, when it arrives.
 SPARED: Final = 12
 
+#: Bytes of a message's packet beside its payload: IPv4 and UDP header, the datagram's header, the message's.
+MESSAGE_BYTES: Final = 62
+
 # Entries of `cursor`.
 FREE_HEAD: Final = 0
 FREE_COUNT: Final = 1
@@ -124,7 +154,13 @@ LINK_COUNT: Final = 6
 BACKOFF_COUNT: Final = 7
 NEEDED: Final = 8
 CROSSING_COUNT: Final = 9
-CURSORS: Final = 10
+MESSAGE_FREE_HEAD: Final = 10
+MESSAGE_FREE_COUNT: Final = 11
+STEP_START: Final = 12
+STEP_END: Final = 13
+NEXT: Final = 14
+"""Time of the next event, once there is none before the time that was asked for."""
+CURSORS: Final = 15
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
@@ -187,12 +223,18 @@ class Parameters(NamedTuple):
     flood_publish: int
     """1 or 0."""
     bucket_shift: int
+    """A bucket is 2 ** bucket_shift ns of time: a function of the network's latencies, and part of the model."""
     bucket_mask: int
+    longest_step_ns: int
+    """No step is longer: nothing sent in it arrives in it, and no identity has two heartbeats in it."""
     largest_row: int
     digit_bits: int
     """Half of the bits of the largest row, rounded up."""
     first_member: int
     """Column of `State.mesh` where the members begin."""
+    host_bits: int
+    """Bits of a member of a mesh that hold its HostId; those above hold its node, but for 32, where there are none."""
+    host_mask: int
 
 
 class State(NamedTuple):
@@ -214,7 +256,9 @@ class State(NamedTuple):
 
     # Identities.
     identity: Int64Array
-    """int64[N, SEEN + W]: the columns above, in rows that begin at a cache line where W is 1."""
+    """int64[N, SEEN + W]: the columns above, in rows that begin at a cache line where W is 4."""
+    sender: Int64Array
+    """int64[N, SENDER_COLUMNS]: the columns above."""
     asked: UInt64Array
     """uint64[N, W]: messages asked for in the heartbeat interval `asked_heartbeat`."""
     asked_heartbeat: Int32Array
@@ -227,7 +271,7 @@ class State(NamedTuple):
     row_start: Int64Array
     neighbours: UInt32Array
     mesh: UInt32Array
-    """uint32[T, N, width]: number of members, RECENT counts, and the members' HostIds."""
+    """uint32[T, N, width]: number of members, RECENT counts, and the members: HostId | node << host_bits."""
     link_head: Int32Array
     """int32[N]: newest link of the identity to a hot peer, or -1."""
     link: Int32Array
@@ -261,7 +305,7 @@ class State(NamedTuple):
     missing: UInt64Array
     """uint64[R, T, W]: slots in use that are not complete at that shard."""
     arrival: Int64Array
-    """int64[S, N]: first receipt, time << ARRIVAL_SHIFT | hops of that copy; valid where seen."""
+    """int64[S, N]: first receipt, time << ARRIVAL_SHIFT | hops of that copy, where seen; NEVER where no copy came."""
 
     # The calendar and the window at work.
     pool: Int64Array
@@ -272,10 +316,17 @@ class State(NamedTuple):
     """int32[buckets]: first chunk, or -1."""
     bucket_tail: Int64Array
     """int64[buckets]: where in the pool the next record goes; a multiple of CHUNK where that takes a new chunk."""
+    message_pool: Int64Array
+    """int64[chunks * CHUNK, 2]: copies of messages."""
+    message_chunk_next: Int32Array
+    message_head: Int32Array
+    """int32[buckets]."""
+    message_tail: Int64Array
+    """int64[buckets]."""
     bucket_first: Int64Array
-    """int64[buckets]: earliest time in the bucket."""
+    """int64[buckets]: earliest time in the bucket, of both pools."""
     due: Int64Array
-    """int64[capacity, 3]: records of the window."""
+    """int64[capacity, 3]: records of the step; of copies of messages, only the first ones."""
     spare: Int64Array
     """int64[capacity, 3]: the other side of sorting."""
     digits: Int32Array
@@ -316,310 +367,3 @@ _DE_BRUIJN_POSITION: Final = np.array(
 def lowest_bit(word: int) -> int:
     """Position of the lowest set bit of a uint64 that is not 0 (Leiserson, Prokop, Randall 1998)."""
     return _DE_BRUIJN_POSITION[((word & (~word + _ONE)) * _DE_BRUIJN) >> _DE_BRUIJN_SHIFT]
-
-
-@kernel
-def push(state: State, parameters: Parameters, time: int, ends: int, what: int) -> None:
-    """Put one record into the calendar. There must be a free chunk."""
-    bucket = uint64((time >> parameters.bucket_shift) & parameters.bucket_mask)
-    position = state.bucket_tail[bucket]
-    if position & (CHUNK - 1) == 0:
-        fresh = state.cursor[FREE_HEAD]
-        state.cursor[FREE_HEAD] = state.chunk_next[fresh]
-        state.cursor[FREE_COUNT] -= 1
-        state.chunk_next[fresh] = -1
-        if state.bucket_head[bucket] < 0:
-            state.bucket_head[bucket] = fresh
-        else:
-            state.chunk_next[(position - 1) >> CHUNK_SHIFT] = fresh
-        position = fresh << CHUNK_SHIFT
-    # An index that may be negative costs numba's code three instructions more.
-    place = uint64(position)
-    state.pool[place, 0] = time
-    state.pool[place, 1] = ends
-    state.pool[place, 2] = what
-    state.bucket_tail[bucket] = position + 1
-    if time < state.bucket_first[bucket]:
-        state.bucket_first[bucket] = time
-
-
-@kernel
-def cross(state: State, time: int, ends: int, what: int) -> None:
-    """Note one record for an identity of another shard. There must be room."""
-    index = state.cursor[CROSSING_COUNT]
-    state.cursor[CROSSING_COUNT] = index + 1
-    state.crossing[index, 0] = time
-    state.crossing[index, 1] = ends
-    state.crossing[index, 2] = what
-
-
-@kernel
-def is_own(parameters: Parameters, peer: int) -> bool:
-    """Whether a HostId is that of an identity of this shard."""
-    return uint64(peer - parameters.first_id) < uint64(parameters.rows)
-
-
-@kernel
-def shard_of(state: State, peer: int) -> int:
-    """The shard of an identity."""
-    shard = 0
-    while peer >= state.cuts[shard + 1]:
-        shard += 1
-    return shard
-
-
-@kernel
-def insert(state: State, parameters: Parameters, records: Int64Array) -> None:
-    """Put int64[n, 3] records into the calendar. There must be free chunks for them all."""
-    for index in range(len(records)):
-        push(state, parameters, records[index, 0], records[index, 1], records[index, 2])
-
-
-@kernel
-def client_of(state: State, identity: int) -> int:
-    """The kind of client of an identity."""
-    return state.identity[identity, RANK] >> CLIENT_SHIFT
-
-
-@kernel
-def set_needed(state: State, identity: int, needed: bool) -> None:
-    """Note whether the next heartbeat of an identity has something to do."""
-    rank = state.identity[identity, RANK] & WORD
-    bit = _ONE << uint64(rank & 63)
-    if needed:
-        state.needed[rank >> 6] |= bit
-    else:
-        state.needed[rank >> 6] &= ~bit
-
-
-@kernel
-def is_needed(state: State, identity: int) -> bool:
-    """Whether the next heartbeat of an identity has something to do."""
-    rank = state.identity[identity, RANK] & WORD
-    return state.needed[rank >> 6] >> uint64(rank & 63) & _ONE != _ZERO
-
-
-@kernel
-def next_needed(state: State, rank: int, past: int) -> int:
-    """First rank, from `rank` to before `past`, whose next heartbeat has something to do; `past` if none."""
-    if rank >= past:
-        return past
-    left = state.needed[rank >> 6] & (_ALL << uint64(rank & 63))
-    for word in range(rank >> 6, ((past - 1) >> 6) + 1):
-        if word > rank >> 6:
-            left = state.needed[word]
-        if left != _ZERO:
-            return min(word * 64 + lowest_bit(left), past)
-    return past
-
-
-@kernel
-def first_rank(state: State, kind: int, offset: int) -> int:
-    """The first rank in a kind of client with a phase at `offset` or later; one past its last rank if none."""
-    low, high = state.client[kind, FIRST_RANK], state.client[kind, PAST_RANK]
-    while low < high:
-        middle = (low + high) // 2
-        if state.sorted_phase[middle] < offset:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@kernel
-def next_time(state: State, now: int) -> int:
-    """Time of the earliest event or of the earliest heartbeat with something to do, not before `now`; NEVER if none."""
-    first = NEVER
-    for bucket in range(len(state.bucket_first)):
-        first = min(first, state.bucket_first[bucket])
-    for kind in range(len(state.client)):
-        past = state.client[kind, PAST_RANK]
-        turn = now - now % state.client[kind, HEARTBEAT_NS]
-        rank = next_needed(state, first_rank(state, kind, now - turn), past)
-        if rank == past:
-            rank = next_needed(state, state.client[kind, FIRST_RANK], past)
-            turn += state.client[kind, HEARTBEAT_NS]
-        if rank < past:
-            first = min(first, turn + state.sorted_phase[rank])
-    return first
-
-
-@kernel
-def precedes(state: State, left: Int64Array, right: Int64Array) -> bool:
-    """Whether the record `left` comes before `right` where both have the same time and destination.
-
-    What comes from the network is first, by source; of one source as it was sent.
-    """
-    left_class, right_class = max(left[2] & KIND_MASK, IHAVE_ID), max(right[2] & KIND_MASK, IHAVE_ID)
-    if left_class != right_class:
-        return left_class < right_class
-    if left_class == IHAVE_ID:
-        return left[1] < right[1]
-    left_slot, right_slot = (left[2] >> SLOT_SHIFT) & SLOT_MASK, (right[2] >> SLOT_SHIFT) & SLOT_MASK
-    return state.message_id[left_slot] < state.message_id[right_slot]
-
-
-@kernel
-def put_last_in_order(state: State, records: Int64Array, first: int, last: int) -> None:
-    """Move the record `last` to its place among the ordered ones from `first` on."""
-    time, ends, what = records[last, 0], records[last, 1], records[last, 2]
-    hole = last
-    while hole > first:
-        before = records[hole - 1, 1] >> 32
-        if before < ends >> 32:
-            break
-        if before == ends >> 32 and (
-            records[hole - 1, 0] < time
-            or (records[hole - 1, 0] == time and not precedes(state, records[hole], records[hole - 1]))
-        ):
-            break
-        for column in range(3):
-            records[hole, column] = records[hole - 1, column]
-        records[hole - 1, 0] = time
-        records[hole - 1, 1] = ends
-        records[hole - 1, 2] = what
-        hole -= 1
-
-
-@kernel
-def count_digits(state: State, parameters: Parameters, identity: int) -> None:
-    """Count one more record for an identity."""
-    bits = parameters.digit_bits
-    state.digits[0, (identity & ((1 << bits) - 1)) + 1] += 1
-    state.digits[1, ((identity >> bits) & WORD) + 1] += 1
-
-
-@kernel
-def sort_due(state: State, parameters: Parameters, count: int) -> None:
-    """Sort the first `count` records of `due` by destination, time, and `precedes`; equals keep their order.
-
-    Two passes of a radix sort, whose digits `count_digits` has counted, bring them into the order of destinations; most
-    destinations have one record.
-    """
-    bits = parameters.digit_bits
-    mask = (1 << bits) - 1
-    for digit in range(mask):
-        state.digits[0, digit + 1] += state.digits[0, digit]
-        state.digits[1, digit + 1] += state.digits[1, digit]
-    for index in range(count):
-        ends = state.due[index, 1]
-        digit = ((ends >> 32) - parameters.first_id) & mask
-        place = state.digits[0, digit]
-        state.digits[0, digit] = place + 1
-        state.spare[place, 0] = state.due[index, 0]
-        state.spare[place, 1] = ends
-        state.spare[place, 2] = state.due[index, 2]
-    for index in range(count):
-        ends = state.spare[index, 1]
-        digit = (((ends >> 32) - parameters.first_id) >> bits) & mask
-        place = state.digits[1, digit]
-        state.digits[1, digit] = place + 1
-        state.due[place, 0] = state.spare[index, 0]
-        state.due[place, 1] = ends
-        state.due[place, 2] = state.spare[index, 2]
-    for index in range(1, count):
-        if state.due[index - 1, 1] >> 32 == state.due[index, 1] >> 32:
-            put_last_in_order(state, state.due, 0, index)
-
-
-@kernel
-def add_beats(state: State, parameters: Parameters, due_count: int, turn: int, low: int, high: int) -> int:
-    """Put the heartbeats of the ranks from `low` to before `high` that have something to do into `due`.
-
-    They are at `turn` and their phases. Returns how many records are in `due`.
-    """
-    rank = next_needed(state, low, high)
-    while rank < high:
-        identity = int64(state.identity_of_rank[rank])
-        state.due[due_count, 0] = turn + state.sorted_phase[rank]
-        state.due[due_count, 1] = (identity + parameters.first_id) << 32
-        state.due[due_count, 2] = BEAT
-        due_count += 1
-        count_digits(state, parameters, identity)
-        rank = next_needed(state, rank + 1, high)
-    return due_count
-
-
-@kernel
-def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
-    """Take the events in [start, end) out of the calendar into `due`, in order, with a BEAT for each heartbeat.
-
-    An IHAVE of a topic on which no message is open can make nobody ask for anything. It is counted, and goes no
-    further: that touches no identity.
-
-    Returns False, with the needed size in ``cursor[NEEDED]`` and nothing changed, where `due` is too small. There must
-    be a free chunk for each bucket.
-    """
-    first_bucket, last_bucket = start >> parameters.bucket_shift, (end - 1) >> parameters.bucket_shift
-    waiting = 0
-    for kind in range(len(state.client)):
-        heartbeat_ns = state.client[kind, HEARTBEAT_NS]
-        phase_end = start % heartbeat_ns + end - start
-        waiting += first_rank(state, kind, phase_end) - first_rank(state, kind, start % heartbeat_ns)
-        waiting += first_rank(state, kind, phase_end - heartbeat_ns) - state.client[kind, FIRST_RANK]
-    for turn in range(first_bucket, last_bucket + 1):
-        chunk = state.bucket_head[turn & parameters.bucket_mask]
-        while chunk >= 0:
-            waiting += CHUNK
-            chunk = state.chunk_next[chunk]
-    if waiting > len(state.due):
-        state.cursor[NEEDED] = waiting
-        return False
-
-    for digit in range(state.digits.shape[1]):
-        state.digits[0, digit] = 0
-        state.digits[1, digit] = 0
-    due_count = 0
-    ihaves = 0
-    for turn in range(first_bucket, last_bucket + 1):
-        bucket = turn & parameters.bucket_mask
-        if state.bucket_first[bucket] >= end:
-            continue
-        chunk = state.bucket_head[bucket]
-        tail = state.bucket_tail[bucket]
-        state.bucket_head[bucket] = -1
-        state.bucket_tail[bucket] = 0
-        state.bucket_first[bucket] = NEVER
-        while chunk >= 0:
-            following = state.chunk_next[chunk]
-            begin = int64(chunk) << CHUNK_SHIFT
-            for position in range(begin, tail if following < 0 else begin + CHUNK):
-                time, ends, what = state.pool[position, 0], state.pool[position, 1], state.pool[position, 2]
-                if time >= end:
-                    push(state, parameters, time, ends, what)
-                    continue
-                if what & KIND_MASK == SPARED:
-                    ihaves += 1
-                    continue
-                if what & KIND_MASK == IHAVE:
-                    is_open = False
-                    for word in range(state.open_slots.shape[1]):
-                        if state.open_slots[(what >> SLOT_SHIFT) & SLOT_MASK, word] != _ZERO:
-                            is_open = True
-                    if not is_open:
-                        ihaves += 1
-                        continue
-                state.due[due_count, 0] = time
-                state.due[due_count, 1] = ends
-                state.due[due_count, 2] = what
-                due_count += 1
-                count_digits(state, parameters, (ends >> 32) - parameters.first_id)
-            state.chunk_next[chunk] = state.cursor[FREE_HEAD]
-            state.cursor[FREE_HEAD] = chunk
-            state.cursor[FREE_COUNT] += 1
-            chunk = following
-    state.counters[EDGE_EVENTS] += ihaves
-    state.counters[IHAVE_RECEIVED] += ihaves
-
-    for kind in range(len(state.client)):
-        heartbeat_ns = state.client[kind, HEARTBEAT_NS]
-        turn = start - start % heartbeat_ns
-        low, high = first_rank(state, kind, start - turn), first_rank(state, kind, end - turn)
-        due_count = add_beats(state, parameters, due_count, turn, low, high)
-        turn += heartbeat_ns
-        high = first_rank(state, kind, end - turn)
-        due_count = add_beats(state, parameters, due_count, turn, state.client[kind, FIRST_RANK], high)
-    sort_due(state, parameters, due_count)
-    state.cursor[DUE_COUNT] = due_count
-    state.cursor[POSITION] = 0
-    return True

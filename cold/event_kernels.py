@@ -1,0 +1,525 @@
+"""The calendar of events: how records are put into it, and how those of a step are taken out, in order.
+
+A step is a part of one bucket of time. `collect` takes its records out of the calendar. Most are copies of messages,
+and most of those are duplicates: they are looked through in the order of memory, because nothing about duplicates
+depends on their order, and only the first copies, with all that is no copy of a message, are sorted for
+`gossip_kernels`.
+"""
+
+# To the type checker an element of an array is Any.
+# mypy: disable-error-code="no-any-return"
+
+from typing import Final
+
+from cold.jit import int64, kernel, uint64
+from cold.prefetch_kernels import prefetch
+from cold.state_kernels import (
+    ARRIVAL_SHIFT,
+    BEAT,
+    CHUNK,
+    CHUNK_SHIFT,
+    CLIENT_SHIFT,
+    CROSSING_COUNT,
+    DOWNLINK_FREE,
+    DOWNLINK_RATE,
+    DUE_COUNT,
+    DUPLICATES,
+    EDGE_EVENTS,
+    EXPIRED,
+    FIRST_RANK,
+    FREE_COUNT,
+    FREE_HEAD,
+    HEARTBEAT_NS,
+    HOPS_SHIFT,
+    IHAVE,
+    IHAVE_ID,
+    IHAVE_RECEIVED,
+    KIND_MASK,
+    LATE_BUCKET,
+    LATE_BYTES,
+    MESSAGE,
+    MESSAGE_BYTES,
+    MESSAGE_FREE_COUNT,
+    MESSAGE_FREE_HEAD,
+    MESSAGE_HOPS_SHIFT,
+    MESSAGE_SLOT_BITS,
+    MESSAGE_TIME_MASK,
+    MESSAGES_RECEIVED,
+    MOST_HOPS,
+    MOST_ROWS,
+    NEEDED,
+    NEVER,
+    PAST_RANK,
+    POSITION,
+    RANK,
+    RATE_SHIFT,
+    ROW_SHIFT,
+    SEEN,
+    SLOT_MASK,
+    SLOT_SHIFT,
+    SOURCE_MASK,
+    SOURCE_SHIFT,
+    SPARED,
+    STEP_TIME_SHIFT,
+    WORD,
+    Int64Array,
+    Parameters,
+    State,
+    lowest_bit,
+)
+
+#: How many records before its turn the processor is told of the row that a record will touch, and then of the rest.
+FAR_AHEAD: Final = 20
+AHEAD: Final = 8
+
+_ONE: Final = uint64(1)
+_ZERO: Final = uint64(0)
+_ALL: Final = uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@kernel
+def push(state: State, parameters: Parameters, time: int, ends: int, what: int) -> None:
+    """Put one record into the calendar. There must be a free chunk."""
+    bucket = uint64((time >> parameters.bucket_shift) & parameters.bucket_mask)
+    position = state.bucket_tail[bucket]
+    if position & (CHUNK - 1) == 0:
+        fresh = state.cursor[FREE_HEAD]
+        state.cursor[FREE_HEAD] = state.chunk_next[fresh]
+        state.cursor[FREE_COUNT] -= 1
+        state.chunk_next[fresh] = -1
+        if state.bucket_head[bucket] < 0:
+            state.bucket_head[bucket] = fresh
+        else:
+            state.chunk_next[(position - 1) >> CHUNK_SHIFT] = fresh
+        position = fresh << CHUNK_SHIFT
+    # An index that may be negative costs numba's code three instructions more.
+    place = uint64(position)
+    state.pool[place, 0] = time
+    state.pool[place, 1] = ends
+    state.pool[place, 2] = what
+    state.bucket_tail[bucket] = position + 1
+    if time < state.bucket_first[bucket]:
+        state.bucket_first[bucket] = time
+
+
+@kernel
+def push_message(state: State, parameters: Parameters, time: int, row: int, source: int, slot: int, hops: int) -> None:
+    """Put one copy of a message for an identity of this shard into the calendar. There must be a free chunk."""
+    bucket = uint64((time >> parameters.bucket_shift) & parameters.bucket_mask)
+    position = state.message_tail[bucket]
+    if position & (CHUNK - 1) == 0:
+        fresh = state.cursor[MESSAGE_FREE_HEAD]
+        state.cursor[MESSAGE_FREE_HEAD] = state.message_chunk_next[fresh]
+        state.cursor[MESSAGE_FREE_COUNT] -= 1
+        state.message_chunk_next[fresh] = -1
+        if state.message_head[bucket] < 0:
+            state.message_head[bucket] = fresh
+        else:
+            state.message_chunk_next[(position - 1) >> CHUNK_SHIFT] = fresh
+        position = fresh << CHUNK_SHIFT
+    place = uint64(position)
+    state.message_pool[place, 0] = time << MESSAGE_SLOT_BITS | slot & 0xFFFF
+    state.message_pool[place, 1] = (
+        row << ROW_SHIFT | source << SOURCE_SHIFT | hops << MESSAGE_HOPS_SHIFT | slot >> MESSAGE_SLOT_BITS
+    )
+    state.message_tail[bucket] = position + 1
+    if time < state.bucket_first[bucket]:
+        state.bucket_first[bucket] = time
+
+
+@kernel
+def cross(state: State, time: int, ends: int, what: int) -> None:
+    """Note one record for an identity of another shard. There must be room."""
+    index = state.cursor[CROSSING_COUNT]
+    state.cursor[CROSSING_COUNT] = index + 1
+    state.crossing[index, 0] = time
+    state.crossing[index, 1] = ends
+    state.crossing[index, 2] = what
+
+
+@kernel
+def is_own(parameters: Parameters, peer: int) -> bool:
+    """Whether a HostId is that of an identity of this shard."""
+    return uint64(peer - parameters.first_id) < uint64(parameters.rows)
+
+
+@kernel
+def shard_of(state: State, peer: int) -> int:
+    """The shard of an identity."""
+    shard = 0
+    while peer >= state.cuts[shard + 1]:
+        shard += 1
+    return shard
+
+
+@kernel
+def insert(state: State, parameters: Parameters, records: Int64Array) -> None:
+    """Put int64[n, 3] records into the calendar. There must be free chunks for them all."""
+    for index in range(len(records)):
+        time, ends, what = records[index, 0], records[index, 1], records[index, 2]
+        if what & KIND_MASK == MESSAGE:
+            slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
+            push_message(state, parameters, time, (ends >> 32) - parameters.first_id, ends & WORD, slot, hops)
+        else:
+            push(state, parameters, time, ends, what)
+
+
+@kernel
+def client_of(state: State, identity: int) -> int:
+    """The kind of client of an identity."""
+    return state.sender[identity, RANK] >> CLIENT_SHIFT
+
+
+@kernel
+def set_needed(state: State, identity: int, needed: bool) -> None:
+    """Note whether the next heartbeat of an identity has something to do."""
+    rank = state.sender[identity, RANK] & WORD
+    bit = _ONE << uint64(rank & 63)
+    if needed:
+        state.needed[rank >> 6] |= bit
+    else:
+        state.needed[rank >> 6] &= ~bit
+
+
+@kernel
+def is_needed(state: State, identity: int) -> bool:
+    """Whether the next heartbeat of an identity has something to do."""
+    rank = state.sender[identity, RANK] & WORD
+    return state.needed[rank >> 6] >> uint64(rank & 63) & _ONE != _ZERO
+
+
+@kernel
+def next_needed(state: State, rank: int, past: int) -> int:
+    """First rank, from `rank` to before `past`, whose next heartbeat has something to do; `past` if none."""
+    if rank >= past:
+        return past
+    left = state.needed[rank >> 6] & (_ALL << uint64(rank & 63))
+    for word in range(rank >> 6, ((past - 1) >> 6) + 1):
+        if word > rank >> 6:
+            left = state.needed[word]
+        if left != _ZERO:
+            return min(word * 64 + lowest_bit(left), past)
+    return past
+
+
+@kernel
+def first_rank(state: State, kind: int, offset: int) -> int:
+    """The first rank in a kind of client with a phase at `offset` or later; one past its last rank if none."""
+    low, high = state.client[kind, FIRST_RANK], state.client[kind, PAST_RANK]
+    while low < high:
+        middle = (low + high) // 2
+        if state.sorted_phase[middle] < offset:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def next_time(state: State, parameters: Parameters, now: int) -> int:
+    """Time of the earliest event or of the earliest heartbeat with something to do, not before `now`; NEVER if none."""
+    first = NEVER
+    turn = now >> parameters.bucket_shift
+    for ahead in range(len(state.bucket_first)):
+        # What is in later buckets is later than all that this one's turn can have.
+        if first <= (turn + ahead) << parameters.bucket_shift:
+            break
+        first = min(first, state.bucket_first[(turn + ahead) & parameters.bucket_mask])
+    for kind in range(len(state.client)):
+        past = state.client[kind, PAST_RANK]
+        turn = now - now % state.client[kind, HEARTBEAT_NS]
+        rank = next_needed(state, first_rank(state, kind, now - turn), past)
+        if rank == past:
+            rank = next_needed(state, state.client[kind, FIRST_RANK], past)
+            turn += state.client[kind, HEARTBEAT_NS]
+        if rank < past:
+            first = min(first, turn + state.sorted_phase[rank])
+    return first
+
+
+@kernel
+def precedes(state: State, left: Int64Array, right: Int64Array) -> bool:
+    """Whether the record `left` comes before `right` where both have the same time and destination.
+
+    What comes from the network is first, by source; of one source as it was sent.
+    """
+    left_class, right_class = max(left[2] & KIND_MASK, IHAVE_ID), max(right[2] & KIND_MASK, IHAVE_ID)
+    if left_class != right_class:
+        return left_class < right_class
+    if left_class == IHAVE_ID:
+        return left[1] < right[1]
+    left_slot, right_slot = (left[2] >> SLOT_SHIFT) & SLOT_MASK, (right[2] >> SLOT_SHIFT) & SLOT_MASK
+    return state.message_id[left_slot] < state.message_id[right_slot]
+
+
+@kernel
+def put_last_in_order(state: State, records: Int64Array, first: int, last: int) -> None:
+    """Move the record `last` to its place among the ordered ones from `first` on."""
+    time, ends, what = records[last, 0], records[last, 1], records[last, 2]
+    hole = last
+    while hole > first:
+        before = records[hole - 1, 1] >> 32
+        if before < ends >> 32:
+            break
+        if before == ends >> 32 and (
+            records[hole - 1, 0] < time
+            or (records[hole - 1, 0] == time and not precedes(state, records[hole], records[hole - 1]))
+        ):
+            break
+        for column in range(3):
+            records[hole, column] = records[hole - 1, column]
+        records[hole - 1, 0] = time
+        records[hole - 1, 1] = ends
+        records[hole - 1, 2] = what
+        hole -= 1
+
+
+@kernel
+def count_digits(state: State, parameters: Parameters, identity: int) -> None:
+    """Count one more record for an identity."""
+    bits = parameters.digit_bits
+    state.digits[0, (identity & ((1 << bits) - 1)) + 1] += 1
+    state.digits[1, ((identity >> bits) & WORD) + 1] += 1
+
+
+@kernel
+def sort_due(state: State, parameters: Parameters, count: int) -> None:
+    """Sort the first `count` records of `due` by destination, time, and `precedes`; equals keep their order.
+
+    Two passes of a radix sort, whose digits `count_digits` has counted, bring them into the order of destinations; most
+    destinations have one record.
+    """
+    bits = parameters.digit_bits
+    mask = (1 << bits) - 1
+    for digit in range(mask):
+        state.digits[0, digit + 1] += state.digits[0, digit]
+        state.digits[1, digit + 1] += state.digits[1, digit]
+    for index in range(count):
+        ends = state.due[index, 1]
+        digit = ((ends >> 32) - parameters.first_id) & mask
+        place = state.digits[0, digit]
+        state.digits[0, digit] = place + 1
+        state.spare[place, 0] = state.due[index, 0]
+        state.spare[place, 1] = ends
+        state.spare[place, 2] = state.due[index, 2]
+    for index in range(count):
+        ends = state.spare[index, 1]
+        digit = (((ends >> 32) - parameters.first_id) >> bits) & mask
+        place = state.digits[1, digit]
+        state.digits[1, digit] = place + 1
+        state.due[place, 0] = state.spare[index, 0]
+        state.due[place, 1] = ends
+        state.due[place, 2] = state.spare[index, 2]
+    for index in range(1, count):
+        if state.due[index - 1, 1] >> 32 == state.due[index, 1] >> 32:
+            put_last_in_order(state, state.due, 0, index)
+
+
+@kernel
+def add_beats(state: State, parameters: Parameters, due_count: int, turn: int, low: int, high: int) -> int:
+    """Put the heartbeats of the ranks from `low` to before `high` that have something to do into `due`.
+
+    They are at `turn` and their phases. Returns how many records are in `due`.
+    """
+    rank = next_needed(state, low, high)
+    while rank < high:
+        identity = int64(state.identity_of_rank[rank])
+        state.due[due_count, 0] = turn + state.sorted_phase[rank]
+        state.due[due_count, 1] = (identity + parameters.first_id) << 32
+        state.due[due_count, 2] = BEAT
+        due_count += 1
+        count_digits(state, parameters, identity)
+        rank = next_needed(state, rank + 1, high)
+    return due_count
+
+
+@kernel
+def settle(state: State, parameters: Parameters, identity: int, bucket: int) -> None:
+    """Let the duplicates of an earlier bucket than `bucket` take their time on the downlink."""
+    late = state.identity[identity, LATE_BYTES]
+    if late != 0 and state.identity[identity, LATE_BUCKET] < bucket:
+        since = state.identity[identity, LATE_BUCKET] << parameters.bucket_shift
+        state.identity[identity, DOWNLINK_FREE] = max(state.identity[identity, DOWNLINK_FREE], since) + (
+            late * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
+        )
+        state.identity[identity, LATE_BYTES] = 0
+
+
+@kernel
+def look_through(state: State, parameters: Parameters, start: int, end: int, due_count: int) -> int:
+    """Take the copies of messages in [start, end) out of their calendar; returns how many records are in `due` then.
+
+    The first copy of a message at an identity, by time and source, becomes a record in `due`. The others are counted,
+    and their bytes noted, in whatever order they come.
+    """
+    turn = start >> parameters.bucket_shift
+    bucket = turn & parameters.bucket_mask
+    columns = state.identity.shape[1]
+    chunk = state.message_head[bucket]
+    tail = state.message_tail[bucket]
+    state.message_head[bucket] = -1
+    state.message_tail[bucket] = 0
+    first_new = due_count
+    taken = expired = duplicates = int64(0)
+    while chunk >= 0:
+        following = state.message_chunk_next[chunk]
+        begin = int64(chunk) << CHUNK_SHIFT
+        chunk_end = tail if following < 0 else begin + CHUNK
+        for position in range(begin, chunk_end):
+            far = position + FAR_AHEAD
+            if far >= chunk_end and following >= 0:
+                far += (int64(following) << CHUNK_SHIFT) - chunk_end
+            prefetch(state.identity, (state.message_pool[uint64(far), 1] >> ROW_SHIFT) * columns)
+            near = position + AHEAD
+            if near < chunk_end:
+                note = state.message_pool[uint64(near), 1]
+                slot = (note & 15) << MESSAGE_SLOT_BITS | state.message_pool[uint64(near), 0] & 0xFFFF
+                row = note >> ROW_SHIFT
+                if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0:
+                    prefetch(state.arrival, slot * len(state.identity) + row)
+            place = uint64(position)
+            head, what = state.message_pool[place, 0], state.message_pool[place, 1]
+            time = start + (((head >> MESSAGE_SLOT_BITS) - start) & MESSAGE_TIME_MASK)
+            row, source = (what >> ROW_SHIFT) & (MOST_ROWS - 1), (what >> SOURCE_SHIFT) & SOURCE_MASK
+            hops = (what >> MESSAGE_HOPS_SHIFT) & MOST_HOPS
+            slot = (what & 15) << MESSAGE_SLOT_BITS | head & 0xFFFF
+            if time >= end:
+                push_message(state, parameters, time, row, source, slot, hops)
+                continue
+            taken += 1
+            if time >= state.message_expiry[slot]:
+                expired += 1
+                continue
+            if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0 and state.saturated[slot] == 0:
+                candidate = (time - start) << STEP_TIME_SHIFT | source << ARRIVAL_SHIFT | hops
+                best = state.arrival[slot, row]
+                state.arrival[slot, row] = min(candidate, best)
+                if best == NEVER:
+                    state.due[due_count, 1] = row
+                    state.due[due_count, 2] = slot
+                    due_count += 1
+                    continue
+            duplicates += 1
+            if state.identity[row, LATE_BUCKET] != turn:
+                settle(state, parameters, row, turn)
+                state.identity[row, LATE_BUCKET] = turn
+            state.identity[row, LATE_BYTES] += MESSAGE_BYTES + state.message_size[slot]
+        state.message_chunk_next[chunk] = state.cursor[MESSAGE_FREE_HEAD]
+        state.cursor[MESSAGE_FREE_HEAD] = chunk
+        state.cursor[MESSAGE_FREE_COUNT] += 1
+        chunk = following
+    for index in range(first_new, due_count):
+        row, slot = state.due[index, 1], state.due[index, 2]
+        best = state.arrival[slot, row]
+        source, hops = (best >> ARRIVAL_SHIFT) & SOURCE_MASK, best & MOST_HOPS
+        state.due[index, 0] = start + (best >> STEP_TIME_SHIFT)
+        state.due[index, 1] = (row + parameters.first_id) << 32 | source
+        state.due[index, 2] = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
+        count_digits(state, parameters, row)
+    state.counters[EDGE_EVENTS] += taken
+    state.counters[EXPIRED] += expired
+    state.counters[MESSAGES_RECEIVED] += taken - expired
+    state.counters[DUPLICATES] += duplicates
+    return due_count
+
+
+@kernel
+def can_ask(state: State, parameters: Parameters, ends: int, topic: int) -> bool:
+    """Whether the sender of an IHAVE has an open message, one that not all have, that the receiver lacks."""
+    receiver, sender = (ends >> 32) - parameters.first_id, (ends & WORD) - parameters.first_id
+    for word in range(state.open_slots.shape[1]):
+        left = state.open_slots[topic, word]
+        if left != _ZERO:
+            left &= ~uint64(state.identity[receiver, SEEN + word])
+            if left != _ZERO and left & uint64(state.identity[sender, SEEN + word]) != _ZERO:
+                return True
+    return False
+
+
+@kernel
+def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
+    """Take the events in [start, end), a part of one bucket, out of the calendar into `due`, in order.
+
+    There is a BEAT for each heartbeat, and a MESSAGE for each first copy of a message. An IHAVE that can make its
+    receiver ask for nothing is counted, and goes no further: what it could tell of was received before this step.
+
+    Returns False, with the needed size in ``cursor[NEEDED]`` and nothing changed, where `due` is too small. There must
+    be a free chunk in each pool.
+    """
+    turn = start >> parameters.bucket_shift
+    bucket = turn & parameters.bucket_mask
+    waiting = 0
+    for kind in range(len(state.client)):
+        heartbeat_ns = state.client[kind, HEARTBEAT_NS]
+        phase_end = start % heartbeat_ns + end - start
+        waiting += first_rank(state, kind, phase_end) - first_rank(state, kind, start % heartbeat_ns)
+        waiting += first_rank(state, kind, phase_end - heartbeat_ns) - state.client[kind, FIRST_RANK]
+    chunk = state.bucket_head[bucket]
+    while chunk >= 0:
+        waiting += CHUNK
+        chunk = state.chunk_next[chunk]
+    chunk = state.message_head[bucket]
+    while chunk >= 0:
+        waiting += CHUNK
+        chunk = state.message_chunk_next[chunk]
+    if waiting > len(state.due):
+        state.cursor[NEEDED] = waiting
+        return False
+
+    for digit in range(state.digits.shape[1]):
+        state.digits[0, digit] = 0
+        state.digits[1, digit] = 0
+    due_count = 0
+    ihaves = 0
+    if state.bucket_first[bucket] < end:
+        state.bucket_first[bucket] = NEVER
+        chunk = state.bucket_head[bucket]
+        tail = state.bucket_tail[bucket]
+        state.bucket_head[bucket] = -1
+        state.bucket_tail[bucket] = 0
+        while chunk >= 0:
+            following = state.chunk_next[chunk]
+            begin = int64(chunk) << CHUNK_SHIFT
+            chunk_end = tail if following < 0 else begin + CHUNK
+            for position in range(begin, chunk_end):
+                far = position + FAR_AHEAD
+                if far < chunk_end:
+                    prefetch(
+                        state.identity,
+                        ((state.pool[far, 1] >> 32) - parameters.first_id) * state.identity.shape[1],
+                    )
+                time, ends, what = state.pool[position, 0], state.pool[position, 1], state.pool[position, 2]
+                if time >= end:
+                    push(state, parameters, time, ends, what)
+                    continue
+                kind = what & KIND_MASK
+                if kind == SPARED or (
+                    kind == IHAVE and not can_ask(state, parameters, ends, (what >> SLOT_SHIFT) & SLOT_MASK)
+                ):
+                    ihaves += 1
+                    continue
+                state.due[due_count, 0] = time
+                state.due[due_count, 1] = ends
+                state.due[due_count, 2] = what
+                due_count += 1
+                count_digits(state, parameters, (ends >> 32) - parameters.first_id)
+            state.chunk_next[chunk] = state.cursor[FREE_HEAD]
+            state.cursor[FREE_HEAD] = chunk
+            state.cursor[FREE_COUNT] += 1
+            chunk = following
+        state.counters[EDGE_EVENTS] += ihaves
+        state.counters[IHAVE_RECEIVED] += ihaves
+        due_count = look_through(state, parameters, start, end, due_count)
+
+    for kind in range(len(state.client)):
+        heartbeat_ns = state.client[kind, HEARTBEAT_NS]
+        turn = start - start % heartbeat_ns
+        low, high = first_rank(state, kind, start - turn), first_rank(state, kind, end - turn)
+        due_count = add_beats(state, parameters, due_count, turn, low, high)
+        turn += heartbeat_ns
+        high = first_rank(state, kind, end - turn)
+        due_count = add_beats(state, parameters, due_count, turn, state.client[kind, FIRST_RANK], high)
+    sort_due(state, parameters, due_count)
+    state.cursor[DUE_COUNT] = due_count
+    state.cursor[POSITION] = 0
+    return True
