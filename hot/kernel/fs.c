@@ -4,8 +4,10 @@
  * is not real. namespace.c has the calls that change directories.
  */
 #include "fs.h"
+#include "credentials.h"
 #include "fs_internal.h"
 #include "inotify.h"
+#include "signal.h"
 #include "syscalls.h"
 
 #include <asm/ioctls.h>
@@ -16,6 +18,7 @@
 #include <linux/memfd.h>
 #include <linux/openat2.h>
 #include <linux/poll.h>
+#include <linux/resource.h>
 #include <linux/stat.h>
 
 struct native_file {
@@ -101,9 +104,58 @@ static int64_t native_read(struct task *task, struct file *file, struct uio *to,
     return result;
 }
 
+static int64_t lseek_native(int native_fd, int64_t offset, int whence) {
+    return platform_syscall(__NR_lseek, (uint64_t)native_fd, (uint64_t)offset, (uint64_t)whence, 0, 0, 0);
+}
+
+int64_t fs_exceeds_size(struct task *task) {
+    struct signal_info info = {.signo = KSIGXFSZ, .u.queue.pid = task->process->pid};
+    info.u.queue.uid = (int32_t)task->credentials->user.real;
+    (void)signal_send_task(task, KSIGXFSZ, &info);
+    return -EFBIG;
+}
+
+/* Bytes that a write to a regular file may add under RLIMIT_FSIZE; -EFBIG, with the signal, if none. */
+static int64_t room_for_write(struct task *task, const struct file *file, const int64_t *position) {
+    uint64_t limit = task->process->limits[RLIMIT_FSIZE][0];
+    struct stat status;
+    if (limit == UINT64_MAX || native_stat(task->native_fd, "", AT_EMPTY_PATH, &status) ||
+        (status.st_mode & MODE_TYPE) != MODE_REGULAR)
+        return INT64_MAX;
+    int64_t start = file->flags & O_APPEND ? status.st_size
+                    : position             ? *position
+                                           : lseek_native(task->native_fd, 0, SEEK_CUR);
+    return (uint64_t)start >= limit ? fs_exceeds_size(task) : (int64_t)limit - start;
+}
+
+static int64_t native_write(struct task *task, struct file *file, struct uio *from, const int64_t *position);
+
+/* Writes the first `length` bytes, from the first segments that hold any. */
+static int64_t write_some(struct task *task, struct file *file, const struct uio *from, const int64_t *position,
+                          size_t length) {
+    struct user_iovec *segments = kalloc(task->host, from->count * sizeof *segments);
+    if (!segments)
+        return -ENOMEM;
+    memcpy(segments, from->segments, from->count * sizeof *segments);
+    size_t left = length;
+    for (size_t i = 0; i < from->count; i++) {
+        segments[i].length = KMIN(segments[i].length, left);
+        left -= segments[i].length;
+    }
+    struct uio some;
+    uio_init(&some, segments, from->count);
+    int64_t result = native_write(task, file, &some, position);
+    kfree(task->host, segments);
+    return result;
+}
+
 static int64_t native_write(struct task *task, struct file *file, struct uio *from, const int64_t *position) {
     uint64_t fd = (uint64_t)task->native_fd, segments = (uint64_t)(uintptr_t)from->segments;
-    int64_t result;
+    int64_t result = from->remaining ? room_for_write(task, file, position) : 0;
+    if (result < 0)
+        return result;
+    if ((uint64_t)result < from->remaining) /* the first segments, as far as they fit: a write may be short */
+        return write_some(task, file, from, position, (size_t)result);
     if (position)
         result = platform_syscall(__NR_pwritev, fd, segments, from->count, (uint64_t)*position, 0, 0);
     else if (from->count == 1)
@@ -714,10 +766,6 @@ static struct snapshot **snapshot_slot(struct file *file) {
         return NULL;
     struct native_file *native = file->object;
     return native->known && !native->directory ? NULL : &native->snapshot;
-}
-
-static int64_t lseek_native(int native_fd, int64_t offset, int whence) {
-    return platform_syscall(__NR_lseek, (uint64_t)native_fd, (uint64_t)offset, (uint64_t)whence, 0, 0, 0);
 }
 
 int64_t sys_lseek(struct task *task, const uint64_t *a) {

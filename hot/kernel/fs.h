@@ -21,6 +21,8 @@ struct program_owner {
     uint32_t mode, user, group;
 };
 void fs_program_owner(struct task *task, const char *path, struct program_owner *owner);
+/* RLIMIT_FSIZE does not allow what the task asks for: it gets SIGXFSZ, and -EFBIG is returned. */
+int64_t fs_exceeds_size(struct task *task);
 /* Something other than write changed a native file: it shows virtual time from now on. */
 void fs_written(struct task *task, int native_fd);
 /* The virtual inode number of an open real file, for the identity of shared mappings (mm.c). */

@@ -21,7 +21,7 @@ struct task *task_next(struct host *host); /* takes the first runnable task off 
 void timer_fire(struct host *host, struct timer *timer);
 void task_timer(struct timer *timer);                      /* task.c */
 void timerfd_fire(struct host *host, struct timer *timer); /* timerfd.c */
-void signal_timer(struct timer *timer);                    /* signal.c: ITIMER_REAL and POSIX timers */
+void signal_timer(struct timer *timer);                    /* itimer.c: ITIMER_REAL and POSIX timers */
 void epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events); /* epoll.c */
 
 #endif

@@ -239,6 +239,10 @@ struct process {
     struct list pidfds;           /* struct pidfd: woken when it ends */
     struct timer itimer;
     int64_t itimer_interval;
+    struct cpu_itimer { /* ITIMER_VIRTUAL, ITIMER_PROF: ns of CPU time; when 0 = off */
+        int64_t when, interval;
+    } cpu_itimers[2];
+    bool cpu_timers; /* something of the process's counts CPU time */
     struct list posix_timers;
     int32_t next_timer_id;
     struct list shared_maps; /* struct shared_map (mm.c) */

@@ -13,6 +13,7 @@
 #include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
+#include <linux/resource.h>
 #include <linux/stat.h>
 #include <linux/time_types.h>
 
@@ -589,6 +590,15 @@ int64_t sys_umask(struct task *task, const uint64_t *a) {
 
 /* ---- Sizes ---- */
 
+/* A file may become smaller than RLIMIT_FSIZE, and stay larger, but not grow beyond it. */
+static int64_t limit_size(struct task *task, int directory, const char *path, int flags, uint64_t size) {
+    struct stat status;
+    if (size <= task->process->limits[RLIMIT_FSIZE][0] || native_stat(directory, path, flags, &status) ||
+        (uint64_t)status.st_size >= size)
+        return 0;
+    return fs_exceeds_size(task);
+}
+
 int64_t sys_truncate(struct task *task, const uint64_t *a) {
     if ((int64_t)a[1] < 0)
         return -EINVAL;
@@ -596,7 +606,9 @@ int64_t sys_truncate(struct task *task, const uint64_t *a) {
     int64_t result = find_changeable(task, AT_FDCWD, a[0], true, &location);
     if (result)
         return result;
-    result = platform_syscall(__NR_truncate, (uint64_t)(uintptr_t)location->path, a[1], 0, 0, 0, 0);
+    result = limit_size(task, AT_FDCWD, location->path, 0, a[1]);
+    if (!result)
+        result = platform_syscall(__NR_truncate, (uint64_t)(uintptr_t)location->path, a[1], 0, 0, 0, 0);
     if (!result)
         written_at(task, AT_FDCWD, location->path, 0, location->own, false);
     if (!result)
@@ -611,7 +623,9 @@ int64_t sys_ftruncate(struct task *task, const uint64_t *a) {
         return -EBADF;
     if (entry->native_fd < 0)
         return -EINVAL;
-    int64_t result = platform_syscall(__NR_ftruncate, (uint64_t)entry->native_fd, a[1], 0, 0, 0, 0);
+    int64_t result = (int64_t)a[1] < 0 ? 0 : limit_size(task, entry->native_fd, "", AT_EMPTY_PATH, a[1]);
+    if (!result)
+        result = platform_syscall(__NR_ftruncate, (uint64_t)entry->native_fd, a[1], 0, 0, 0, 0);
     if (!result) {
         fs_written(task, entry->native_fd);
         inotify_descriptor(task->host, entry->native_fd, IN_MODIFY);
@@ -625,7 +639,11 @@ int64_t sys_fallocate(struct task *task, const uint64_t *a) {
         return -EBADF;
     if (entry->native_fd < 0)
         return entry->file->kind == FILE_PIPE ? -ESPIPE : -ENODEV;
-    int64_t result = platform_syscall(__NR_fallocate, (uint64_t)entry->native_fd, a[1], a[2], a[3], 0, 0);
+    int64_t result = a[1] || (int64_t)a[2] < 0 || (int64_t)a[3] <= 0
+                         ? 0
+                         : limit_size(task, entry->native_fd, "", AT_EMPTY_PATH, a[2] + a[3]);
+    if (!result)
+        result = platform_syscall(__NR_fallocate, (uint64_t)entry->native_fd, a[1], a[2], a[3], 0, 0);
     if (!result) {
         fs_written(task, entry->native_fd);
         inotify_descriptor(task->host, entry->native_fd, IN_MODIFY);

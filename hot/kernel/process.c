@@ -211,6 +211,21 @@ static void discard_child(struct task *child, bool new_process) {
     process_free(process);
 }
 
+/* RLIMIT_NPROC: how many threads a user may have. Root may have more. */
+static bool too_many(const struct task *task) {
+    uint64_t limit = task->process->limits[6 /* RLIMIT_NPROC */][0], count = 0;
+    uint32_t user = task->credentials->user.real;
+    if (!user || credentials_capable(task, CAP_SYS_RESOURCE) || credentials_capable(task, CAP_SYS_ADMIN))
+        return false;
+    list_for_each(process_node, &task->host->processes) {
+        const struct process *process = list_entry(process_node, struct process, host_node);
+        list_for_each(node, &process->tasks) {
+            count += list_entry(node, struct task, process_node)->credentials->user.real == user;
+        }
+    }
+    return count >= limit;
+}
+
 static int64_t do_clone(struct task *task, const struct clone_request *request) {
     struct host *host = task->host;
     uint64_t flags = request->flags;
@@ -227,6 +242,8 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
         return -EPERM;
     if ((flags & CLONE_VM) && !thread && !(flags & CLONE_VFORK) && request->stack == 0)
         return -EINVAL;
+    if (too_many(task))
+        return -EAGAIN;
     struct task *child = thread ? task_create(task->process, task->credentials) : process_fork(task, request);
     if (!child)
         return -EAGAIN;

@@ -14,6 +14,7 @@ void process_abandon(struct process *process, int status);
 void process_exit_group(struct process *process, int status);
 /* The task ends; does not return. */
 __attribute__((noreturn)) void task_exit(struct task *task, int code);
+int64_t process_cpu_time(const struct process *process); /* ns; time.c */
 struct process *process_find(struct host *host, int32_t pid);
 /* How a configured process ended, kept for the shard: to programs, init has reaped it. */
 static inline bool process_reaped(const struct process *process) { return process->zombie && !process->parent; }

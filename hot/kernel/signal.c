@@ -1,4 +1,4 @@
-/* Signals: sending, masks, dispositions, timers that signal, and signalfd.
+/* Signals: sending, masks, dispositions, and signalfd.
  *
  * Nothing native is involved: signals are queued here and taken when a task returns to user mode (signal_next), where
  * the shim builds the handler's frame, and where the tasks of a stopped process sleep until it continues.
@@ -21,8 +21,6 @@ static bool ignored_by_default(int signo) {
 
 static uint64_t const STOPS = 1u << (KSIGSTOP - 1) | 1u << (KSIGTSTP - 1) | 1u << (KSIGTTIN - 1) | 1u << (KSIGTTOU - 1);
 
-#define TIMER_CODE (-2) /* SI_TIMER */
-
 /* ---- Queues ---- */
 
 void signal_queue_init(struct signal_queue *queue) {
@@ -39,7 +37,7 @@ void signal_queue_clear(struct host *host, struct signal_queue *queue) {
 }
 
 static int queue_add(struct host *host, struct signal_queue *queue, int signo, const struct signal_info *info) {
-    if (signo < KSIGRTMIN && (queue->set & signal_bit(signo)) && !(info && info->code == TIMER_CODE))
+    if (signo < KSIGRTMIN && (queue->set & signal_bit(signo)) && !(info && info->code == SIGNAL_OF_TIMER))
         return 0; /* standard signals are not queued twice, but for those of timers, which have entries of their own */
     struct queued_signal *queued = kalloc(host, sizeof *queued);
     if (!queued)
@@ -101,13 +99,11 @@ static void signalfds_wake(struct host *host) {
     list_for_each(node, &host->signalfds) wake_up(host, &list_entry(node, struct signalfd, node)->file->wait, POLLIN);
 }
 
-static void posix_timer_taken(struct process *process, struct signal_info *info);
-
 static int take_for(struct task *task, uint64_t set, struct signal_info *info) {
     int signo = queue_take(task->host, &task->signals, set, info);
     if (!signo)
         signo = queue_take(task->host, &task->process->signals, set, info);
-    if (signo && info->code == TIMER_CODE)
+    if (signo && info->code == SIGNAL_OF_TIMER)
         posix_timer_taken(task->process, info);
     return signo;
 }
@@ -226,8 +222,6 @@ static bool is_ignored(const struct process *process, int signo) {
         return true;
     return action->handler == KSIG_DFL && ignored_by_default(signo);
 }
-
-static void posix_timers_discarded(struct process *process, uint64_t set);
 
 /* Signals of `set` that wait for the process or for one of its tasks are forgotten. */
 static void discard(struct process *process, uint64_t set) {
@@ -358,7 +352,7 @@ void signal_orphaned(struct process *process) {
     if (!group_orphaned(process))
         return;
     for (size_t i = 0; i < ARRAY_LENGTH(signals); i++) {
-        struct signal_info info = {.signo = signals[i], .code = 0x80 /* SI_KERNEL */};
+        struct signal_info info = {.signo = signals[i], .code = SIGNAL_OF_KERNEL};
         list_for_each(node, &process->host->processes) {
             struct process *member = list_entry(node, struct process, host_node);
             if (member->process_group == process->process_group)
@@ -411,7 +405,8 @@ bool signal_next(struct task *task, struct signal_delivery *delivery) {
             continue;
         }
         if (action->handler == KSIG_DFL || signo == KSIGKILL) {
-            bool core = signo == KSIGQUIT || signo == KSIGABRT || (signal_bit(signo) & SYNCHRONOUS);
+            bool core = signo == KSIGQUIT || signo == KSIGABRT || signo == KSIGXCPU || signo == KSIGXFSZ ||
+                        (signal_bit(signo) & SYNCHRONOUS);
             process_exit_group(process, WAIT_STATUS_SIGNAL(signo) | (core && process->limits[4][0] ? 0x80 : 0));
             task_exit(task, 0);
         }
@@ -450,8 +445,6 @@ void signal_clear_handlers(struct process *process) {
         action->handler = handler;
     }
 }
-
-static void posix_timers_free(struct process *process);
 
 void signal_exec(struct process *process) {
     signal_clear_handlers(process);
@@ -682,248 +675,8 @@ int64_t sys_rt_tgsigqueueinfo(struct task *task, const uint64_t *a) {
     return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
 }
 
-/* ---- Timers that signal: alarm, setitimer, timer_create ---- */
-
-struct posix_timer {
-    struct list node; /* in process->posix_timers */
-    struct process *process;
-    struct timer timer;
-    int64_t interval;
-    int32_t id, signo, tid;
-    int32_t overrun; /* expirations that the last signal taken stands for, besides its own */
-    bool queued;     /* its signal waits to be taken; only then the next interval starts */
-    uint64_t value;
-    bool silent; /* SIGEV_NONE */
-    bool realtime;
-};
-
-static struct posix_timer *posix_timer_find(struct process *process, int id) {
-    list_for_each(node, &process->posix_timers) {
-        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
-        if (posix->id == id)
-            return posix;
-    }
-    return NULL;
-}
-
-void signal_timer(struct timer *timer) {
-    if (timer->kind == TIMER_ITIMER) {
-        struct process *process = timer->owner;
-        struct signal_info info = {.signo = KSIGALRM, .code = 0x80 /* SI_KERNEL */};
-        if (process->itimer_interval)
-            timer_arm(process->host, timer, timer->when + process->itimer_interval);
-        (void)signal_send_process(process, KSIGALRM, &info);
-        return;
-    }
-    struct posix_timer *posix = timer->owner;
-    struct host *host = posix->process->host;
-    if (!posix->silent) {
-        struct signal_info info = {.signo = posix->signo, .code = TIMER_CODE};
-        info.u.timer.timer_id = posix->id;
-        info.u.timer.value = posix->value;
-        struct task *target = posix->tid ? task_find(host, posix->tid) : NULL;
-        struct signal_queue *queue = target ? &target->signals : &posix->process->signals;
-        if (target)
-            (void)signal_send_task(target, posix->signo, &info);
-        else if (!posix->tid)
-            (void)signal_send_process(posix->process, posix->signo, &info);
-        posix->queued = (queue->set & signal_bit(posix->signo)) != 0;
-    }
-    if (posix->interval && !posix->queued)
-        timer_arm(host, timer, timer->when + posix->interval);
-}
-
-/* Expirations that nobody has been told of yet, and the next one. */
-static int64_t posix_timer_missed(const struct posix_timer *posix) {
-    return (posix->process->host->now - posix->timer.when) / posix->interval;
-}
-
-static void posix_timer_go_on(struct posix_timer *posix) {
-    posix->queued = false;
-    if (!posix->interval)
-        return;
-    int64_t missed = posix_timer_missed(posix);
-    posix->overrun = (int32_t)KMIN(missed, INT32_MAX);
-    timer_arm(posix->process->host, &posix->timer, posix->timer.when + (missed + 1) * posix->interval);
-}
-
-static void posix_timer_taken(struct process *process, struct signal_info *info) {
-    struct posix_timer *posix = posix_timer_find(process, info->u.timer.timer_id);
-    if (!posix || !posix->queued)
-        return;
-    posix->overrun = 0;
-    posix_timer_go_on(posix);
-    info->u.timer.overrun = posix->overrun;
-}
-
-/* The signals of `set` were forgotten. */
-static void posix_timers_discarded(struct process *process, uint64_t set) {
-    list_for_each(node, &process->posix_timers) {
-        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
-        if (posix->queued && (set & signal_bit(posix->signo)))
-            posix_timer_go_on(posix);
-    }
-}
-
-static void posix_timers_free(struct process *process) {
-    list_for_each_safe(node, &process->posix_timers) {
-        struct posix_timer *posix = list_entry(node, struct posix_timer, node);
-        timer_cancel(process->host, &posix->timer);
-        list_remove(&posix->node);
-        kfree(process->host, posix);
-    }
-}
-
 void signal_process_release(struct process *process) {
     timer_cancel(process->host, &process->itimer);
     posix_timers_free(process);
     signal_queue_clear(process->host, &process->signals);
-}
-
-struct user_timeval {
-    int64_t seconds, microseconds;
-};
-
-static void itimer_read(const struct process *process, struct user_timeval out[2]) {
-    int64_t left = timer_armed(&process->itimer) ? process->itimer.when - process->host->now : 0;
-    out[0] =
-        (struct user_timeval){process->itimer_interval / NS_PER_S, process->itimer_interval % NS_PER_S / NS_PER_US};
-    out[1] = (struct user_timeval){left / NS_PER_S, left % NS_PER_S / NS_PER_US};
-}
-
-int64_t sys_getitimer(struct task *task, const uint64_t *a) {
-    struct user_timeval value[2] = {{0, 0}, {0, 0}};
-    if ((int)a[0] < 0 || (int)a[0] > 2)
-        return -EINVAL;
-    if (a[0] == 0)
-        itimer_read(task->process, value);
-    return copy_to_user(a[1], value, sizeof value);
-}
-
-/* ITIMER_VIRTUAL and ITIMER_PROF count CPU time, which is free: they are accepted and never expire. */
-int64_t sys_setitimer(struct task *task, const uint64_t *a) {
-    struct process *process = task->process;
-    struct user_timeval given[2] = {{0, 0}, {0, 0}}, old[2] = {{0, 0}, {0, 0}};
-    if ((int)a[0] < 0 || (int)a[0] > 2)
-        return -EINVAL;
-    if (a[1] && copy_from_user(given, a[1], sizeof given))
-        return -EFAULT;
-    for (int i = 0; i < 2; i++)
-        if (given[i].seconds < 0 || given[i].microseconds < 0 || given[i].microseconds >= 1000000)
-            return -EINVAL;
-    if (a[0] == 0) {
-        itimer_read(process, old);
-        timer_cancel(process->host, &process->itimer);
-        process->itimer_interval = given[0].seconds * NS_PER_S + given[0].microseconds * NS_PER_US;
-        int64_t value = given[1].seconds * NS_PER_S + given[1].microseconds * NS_PER_US;
-        if (value)
-            timer_arm(process->host, &process->itimer, process->host->now + value);
-    }
-    return a[2] ? copy_to_user(a[2], old, sizeof old) : 0;
-}
-
-int64_t sys_alarm(struct task *task, const uint64_t *a) {
-    struct process *process = task->process;
-    int64_t left = timer_armed(&process->itimer) ? process->itimer.when - process->host->now : 0;
-    timer_cancel(process->host, &process->itimer);
-    process->itimer_interval = 0;
-    if ((uint32_t)a[0])
-        timer_arm(process->host, &process->itimer, process->host->now + (int64_t)(uint32_t)a[0] * NS_PER_S);
-    return left ? KMAX((left + NS_PER_S / 2) / NS_PER_S, 1) : 0;
-}
-
-int64_t sys_timer_create(struct task *task, const uint64_t *a) {
-    struct {
-        uint64_t value;
-        int32_t signo, notify, tid, padding[11];
-    } event = {.signo = KSIGALRM, .notify = 0};
-    struct host *host = task->host;
-    int clock = (int)a[0];
-    if (clock != 0 && clock != 1 && clock != 7)
-        return clock == 2 || clock == 3 ? -EOPNOTSUPP : -EINVAL;
-    if (a[1] && copy_from_user(&event, a[1], sizeof event))
-        return -EFAULT;
-    bool silent = event.notify == 1, thread = event.notify == 4;
-    if (!silent && (event.signo < 1 || event.signo > SIGNAL_COUNT))
-        return -EINVAL;
-    if (event.notify != 0 && !silent && !thread)
-        return -EINVAL;
-    const struct task *target = thread ? task_find(host, event.tid) : NULL;
-    if (thread && (!target || target->process != task->process))
-        return -EINVAL;
-    struct posix_timer *posix = kalloc(host, sizeof *posix);
-    if (!posix)
-        return -EAGAIN;
-    posix->process = task->process;
-    posix->id = task->process->next_timer_id++;
-    posix->signo = event.signo;
-    posix->tid = thread ? event.tid : 0;
-    posix->value = a[1] ? event.value : (uint64_t)posix->id;
-    posix->silent = silent;
-    posix->realtime = clock == 0;
-    timer_init(&posix->timer, TIMER_POSIX, 0, posix);
-    list_push_back(&task->process->posix_timers, &posix->node);
-    return copy_to_user(a[2], &posix->id, sizeof posix->id);
-}
-
-static void posix_timer_read(const struct posix_timer *posix, int64_t out[4]) {
-    int64_t when = posix->timer.when;
-    if (posix->queued && posix->interval)
-        when += (posix_timer_missed(posix) + 1) * posix->interval;
-    bool runs = timer_armed(&posix->timer) || (posix->queued && posix->interval);
-    int64_t left = runs ? KMAX(when - posix->process->host->now, 1) : 0;
-    out[0] = posix->interval / NS_PER_S;
-    out[1] = posix->interval % NS_PER_S;
-    out[2] = left / NS_PER_S;
-    out[3] = left % NS_PER_S;
-}
-
-int64_t sys_timer_settime(struct task *task, const uint64_t *a) {
-    struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
-    struct host *host = task->host;
-    int64_t given[4], old[4];
-    if (!posix || !a[2])
-        return -EINVAL;
-    if (copy_from_user(given, a[2], sizeof given))
-        return -EFAULT;
-    if (given[0] < 0 || given[2] < 0 || given[1] < 0 || given[1] >= NS_PER_S || given[3] < 0 || given[3] >= NS_PER_S)
-        return -EINVAL;
-    posix_timer_read(posix, old);
-    timer_cancel(host, &posix->timer);
-    posix->queued = false;
-    posix->overrun = 0;
-    posix->interval = given[0] * NS_PER_S + given[1];
-    int64_t value = given[2] * NS_PER_S + given[3];
-    if (value) {
-        if ((int)a[1] & 1) /* TIMER_ABSTIME */
-            value -= (posix->realtime ? clock_realtime(host) : clock_monotonic(host)) - host->now;
-        else
-            value += host->now;
-        timer_arm(host, &posix->timer, KMAX(value, host->now));
-    }
-    return a[3] ? copy_to_user(a[3], old, sizeof old) : 0;
-}
-
-int64_t sys_timer_gettime(struct task *task, const uint64_t *a) {
-    const struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
-    int64_t value[4];
-    if (!posix)
-        return -EINVAL;
-    posix_timer_read(posix, value);
-    return copy_to_user(a[1], value, sizeof value);
-}
-
-int64_t sys_timer_getoverrun(struct task *task, const uint64_t *a) {
-    const struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
-    return posix ? posix->overrun : -EINVAL;
-}
-
-int64_t sys_timer_delete(struct task *task, const uint64_t *a) {
-    struct posix_timer *posix = posix_timer_find(task->process, (int)a[0]);
-    if (!posix)
-        return -EINVAL;
-    timer_cancel(task->host, &posix->timer);
-    list_remove(&posix->node);
-    kfree(task->host, posix);
-    return 0;
 }

@@ -24,6 +24,10 @@
 #define KSIGTTIN 21
 #define KSIGTTOU 22
 #define KSIGURG 23
+#define KSIGXCPU 24
+#define KSIGXFSZ 25
+#define KSIGVTALRM 26
+#define KSIGPROF 27
 #define KSIGWINCH 28
 #define KSIGSYS 31
 #define KSIGRTMIN 32
@@ -41,6 +45,10 @@
 #define KSS_ONSTACK 1
 #define KSS_DISABLE 2
 #define KSS_AUTODISARM ((int)0x80000000)
+
+/* si_code: who sent it. */
+#define SIGNAL_OF_TIMER (-2)  /* SI_TIMER */
+#define SIGNAL_OF_KERNEL 0x80 /* SI_KERNEL */
 
 /* si_code of SIGCHLD, and what waitid gives. */
 #define CHILD_EXITED 1
@@ -76,5 +84,11 @@ void signal_exec(struct process *process);           /* the same, and POSIX time
 /* A stopped process has lost its parent: if nobody of its session can continue its group now, the group is told. */
 void signal_orphaned(struct process *process);
 void signal_process_release(struct process *process); /* timers and queues go */
+
+/* itimer.c */
+void posix_timer_taken(struct process *process, struct signal_info *info); /* the signal of a timer is delivered */
+void posix_timers_discarded(struct process *process, uint64_t set);        /* the signals of `set` were forgotten */
+void posix_timers_free(struct process *process);
+void signal_cpu_time(struct process *process); /* CPU time was charged: what counts it may expire */
 
 #endif

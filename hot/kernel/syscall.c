@@ -205,6 +205,8 @@ static void account(struct task *task, bool idle) {
     if (host->model_cpu) {
         task->cpu_ns += host->call_cost_ns;
         task->cpu_total_ns += host->call_cost_ns;
+        if (task->process->cpu_timers || task->process->limits[0 /* RLIMIT_CPU */][0] != UINT64_MAX)
+            signal_cpu_time(task->process);
         apply_cpu(task);
     }
     if (!idle) {

@@ -12,7 +12,7 @@ struct user_timespec {
     int64_t seconds, nanoseconds;
 };
 
-static int64_t process_cpu(const struct process *process) {
+int64_t process_cpu_time(const struct process *process) {
     int64_t total = 0;
     list_for_each(node, &process->tasks) total += list_entry(node, struct task, process_node)->cpu_total_ns;
     return total;
@@ -33,7 +33,7 @@ static int64_t read_clock(const struct task *task, int clock, int64_t *value) {
         *value = clock_monotonic(task->host);
         return 0;
     case CLOCK_PROCESS_CPUTIME_ID:
-        *value = process_cpu(task->process);
+        *value = process_cpu_time(task->process);
         return 0;
     case CLOCK_THREAD_CPUTIME_ID:
         *value = task->cpu_total_ns;
@@ -43,7 +43,7 @@ static int64_t read_clock(const struct task *task, int clock, int64_t *value) {
             int32_t id = ~(clock >> 3);
             if (id && !(clock & 4 ? task_find(task->host, id) != NULL : process_find(task->host, id) != NULL))
                 return -EINVAL;
-            *value = clock & 4 ? task->cpu_total_ns : process_cpu(task->process);
+            *value = clock & 4 ? task->cpu_total_ns : process_cpu_time(task->process);
             return 0;
         }
         return -EINVAL;
@@ -148,7 +148,7 @@ int64_t sys_clock_nanosleep(struct task *task, const uint64_t *a) {
 }
 
 int64_t sys_times(struct task *task, const uint64_t *a) {
-    int64_t ticks[4] = {process_cpu(task->process) / (NS_PER_S / 100), 0, 0, 0};
+    int64_t ticks[4] = {process_cpu_time(task->process) / (NS_PER_S / 100), 0, 0, 0};
     if (a[0] && copy_to_user(a[0], ticks, sizeof ticks))
         return -EFAULT;
     return clock_monotonic(task->host) / (NS_PER_S / 100);
@@ -159,7 +159,7 @@ int64_t sys_getrusage(struct task *task, const uint64_t *a) {
     int who = (int)a[0];
     if (who != 0 && who != -1 && who != 1)
         return -EINVAL;
-    int64_t cpu = who == 1 ? task->cpu_total_ns : who == 0 ? process_cpu(task->process) : 0;
+    int64_t cpu = who == 1 ? task->cpu_total_ns : who == 0 ? process_cpu_time(task->process) : 0;
     usage[0] = cpu / NS_PER_S;
     usage[1] = cpu % NS_PER_S / NS_PER_US;
     usage[4] = 16384; /* ru_maxrss in KiB: real memory is not the simulated host's */

@@ -81,12 +81,6 @@ void text_printf(struct text *text, const char *format, ...) {
 
 static int64_t ticks(int64_t time_ns) { return time_ns / (NS_PER_S / 100); }
 
-static int64_t cpu_time(const struct process *process) {
-    int64_t total = 0;
-    list_for_each(node, &process->tasks) total += list_entry(node, struct task, process_node)->cpu_total_ns;
-    return total;
-}
-
 static unsigned thread_count(const struct process *process) {
     unsigned count = 0;
     list_for_each(node, &process->tasks) count++;
@@ -248,7 +242,7 @@ static void process_stat(struct text *text, struct task *task, const struct virt
     const struct process *process = found->process;
     text_printf(text, "%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 %ld 0 0 0 20 0 %u 0 %ld 268435456 16384 ", found->tid,
                 comm_of(found), state_of(found, task), parent_pid(process), process->process_group, process->session,
-                ticks(cpu_time(process)), thread_count(process), ticks(BOOT_UPTIME + process->start_time));
+                ticks(process_cpu_time(process)), thread_count(process), ticks(BOOT_UPTIME + process->start_time));
     text_printf(text, "18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 %d\n",
                 process->zombie ? process->exit_status : 0);
 }
