@@ -360,6 +360,8 @@ int fd_close(struct task *task, int fd) {
     int native_fd = entry->native_fd;
     entry->file = NULL;
     task->process->files->lowest = KMIN(task->process->files->lowest, (uint32_t)fd);
+    if (file->kind == FILE_SOCKET_INET && file->references == 1)
+        inet_linger(task, file);
     close_entry(task->host, file, native_fd);
     return 0;
 }

@@ -650,6 +650,21 @@ static void release_file(struct host *host, struct file *file) {
         udp_close(socket);
 }
 
+void inet_linger(struct task *task, struct file *file) {
+    struct socket *socket = file->object;
+    if (!socket || socket->type != SOCK_STREAM || !socket->linger || socket->linger_seconds <= 0 ||
+        socket->state != SOCKET_CONNECTED || tcp_unread(socket))
+        return; /* what was not read ends the connection at once */
+    int64_t deadline = task->host->now + socket->linger_seconds * NS_PER_S;
+    (void)tcp_shutdown(socket, false, true);
+    int result = 0;
+    while (!result && tcp_lingers(socket)) {
+        wait_add(&file->wait, &task->wait, task, 0);
+        result = task_block(task, deadline);
+        wait_remove(&task->wait);
+    }
+}
+
 static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command, uint64_t argument) {
     struct socket *socket = file->object;
     int64_t bytes;

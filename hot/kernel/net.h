@@ -255,7 +255,10 @@ int64_t tcp_send(struct task *task, struct socket *socket, struct uio *from,
 int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to,
                     int flags); /* MSG_PEEK, MSG_TRUNC; 0 = end */
 int tcp_shutdown(struct socket *socket, bool read, bool write);
-void tcp_close(struct socket *socket); /* the file is gone; frees the socket now or when TCP is done */
+/* The last descriptor of a socket is being closed: sleeps as SO_LINGER says (inet.c). */
+void inet_linger(struct task *task, struct file *file);
+bool tcp_lingers(const struct socket *socket); /* the peer has not acknowledged all and the end of it */
+void tcp_close(struct socket *socket);         /* the file is gone; frees the socket now or when TCP is done */
 uint32_t tcp_poll(const struct socket *socket);
 int64_t tcp_unread(const struct socket *socket);  /* FIONREAD */
 int64_t tcp_unsent(const struct socket *socket);  /* SIOCOUTQ */

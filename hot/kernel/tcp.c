@@ -656,6 +656,11 @@ int tcp_shutdown(struct socket *socket, bool read, bool write) {
     return 0;
 }
 
+bool tcp_lingers(const struct socket *socket) {
+    const struct tcp *tcp = socket->tcp;
+    return tcp_in(tcp, TCP_STATES(TCP_FIN_WAIT1) | TCP_STATES(TCP_CLOSING) | TCP_STATES(TCP_LAST_ACK));
+}
+
 void tcp_close(struct socket *socket) {
     struct tcp *tcp = socket->tcp;
     bool unread = tcp->ready_bytes != 0;

@@ -148,6 +148,38 @@ static void halves(void) {
     close(pair[0]), close(pair[1]);
 }
 
+/* More is sent than the peer's window takes; the peer reads after a while. What close waits for is that, or its time.
+ */
+static void lingering(int seconds, int reader_sleeps_ms) {
+    static char block[65536];
+    int pair[2];
+    tcp_pair(pair);
+    struct linger linger = {1, seconds};
+    MUST(setsockopt(pair[0], SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    for (int idle = 0; idle < 3;) {
+        idle = send(pair[0], block, sizeof block, 0) > 0 ? 0 : idle + 1;
+        pause_ms(2);
+    }
+    pid_t reader = fork();
+    if (!reader) {
+        close(pair[0]);
+        pause_ms(reader_sleeps_ms);
+        while (recv(pair[1], block, sizeof block, 0) > 0)
+            ;
+        _exit(0);
+    }
+    close(pair[1]);
+    struct timespec start, end;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    FACT("close of what cannot be sent", close(pair[0]));
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    long took_ms = (end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000;
+    printf("it waited %s\n", took_ms < 200 ? "hardly" : took_ms < 20000 ? "long enough" : "too long");
+    kill(reader, SIGKILL);
+    waitpid(reader, NULL, 0);
+}
+
 static void closing(void) {
     section("close");
     int pair[2];
@@ -218,6 +250,8 @@ static void closing(void) {
     FACT("close with SO_LINGER 2", close(pair[0]));
     put_receive("recv", pair[1], 20, 0);
     close(pair[1]);
+    lingering(1, 60000);
+    lingering(60, 300);
 }
 
 static void filling(void) {
