@@ -5,7 +5,6 @@
 #include "credentials.h"
 #include "socket.h"
 #include "tcp.h"
-#include <asm/ioctls.h>
 #include <linux/capability.h>
 #include <linux/in.h>
 #include <linux/in6.h>
@@ -667,28 +666,12 @@ void inet_linger(struct task *task, struct file *file) {
 
 static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command, uint64_t argument) {
     struct socket *socket = file->object;
-    int64_t bytes;
-    switch (command) {
-    case FIONREAD:
-        if (socket->type == SOCK_STREAM)
-            bytes = socket->state == SOCKET_LISTENING ? -EINVAL : tcp_unread(socket);
-        else
-            bytes = socket->receive.head ? udp_data_length(socket->receive.head) : 0;
-        break;
-    case TIOCOUTQ:
-        if (socket->type == SOCK_STREAM)
-            bytes = socket->state == SOCKET_LISTENING ? -EINVAL : tcp_unsent(socket);
-        else
-            bytes = socket->queued_bytes;
-        break;
-    default:
-        bytes = interface_ioctl(task->host, command, argument);
-        return bytes == -ENOIOCTLCMD ? -ENOTTY : bytes;
-    }
-    if (bytes < 0)
-        return bytes;
-    int32_t number = (int32_t)KMIN(bytes, (int64_t)INT32_MAX);
-    return copy_to_user(argument, &number, sizeof(number));
+    if (socket->type == SOCK_STREAM && socket->state == SOCKET_LISTENING)
+        return socket_ioctl(task, command, argument, -EINVAL, -EINVAL);
+    if (socket->type == SOCK_STREAM)
+        return socket_ioctl(task, command, argument, tcp_unread(socket), tcp_unsent(socket));
+    int64_t unread = socket->receive.head ? udp_data_length(socket->receive.head) : 0;
+    return socket_ioctl(task, command, argument, unread, socket->queued_bytes);
 }
 
 const struct file_operations inet_operations = {

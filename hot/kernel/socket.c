@@ -10,6 +10,7 @@
 #include "syscalls.h"
 #include "tcp.h"
 #include <asm/fcntl.h>
+#include <asm/ioctls.h>
 #include <asm/socket.h>
 #include <linux/capability.h>
 #include <linux/in.h>
@@ -1401,4 +1402,16 @@ int64_t sys_getsockopt(struct task *task, const uint64_t *a) {
     if (copy_to_user(a[3], value, length))
         return -EFAULT;
     return copy_to_user(a[4], &length, sizeof(length));
+}
+
+int64_t socket_ioctl(struct task *task, uint32_t command, uint64_t argument, int64_t unread, int64_t unsent) {
+    if (command != FIONREAD && command != TIOCOUTQ) {
+        int64_t result = interface_ioctl(task->host, command, argument);
+        return result == -ENOIOCTLCMD ? -ENOTTY : result;
+    }
+    int64_t bytes = command == FIONREAD ? unread : unsent;
+    if (bytes < 0)
+        return bytes;
+    int32_t number = (int32_t)KMIN(bytes, (int64_t)INT32_MAX);
+    return copy_to_user(argument, &number, sizeof(number));
 }

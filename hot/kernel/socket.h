@@ -153,6 +153,8 @@ int platform_import_fd(struct process *from, int native_fd);
 /* SIOC* requests about interfaces, which any socket answers; -ENOIOCTLCMD where `command` is none. */
 #define ENOIOCTLCMD 515
 int64_t interface_ioctl(struct host *host, uint32_t command, uint64_t argument);
+/* FIONREAD and TIOCOUTQ, of what is unread and unsent [bytes, or -errno], and what interface_ioctl knows. */
+int64_t socket_ioctl(struct task *task, uint32_t command, uint64_t argument, int64_t unread, int64_t unsent);
 /* INTERFACE_* of a name, 0: no such interface. */
 uint32_t interface_of_name(const char *name);
 const char *interface_name(uint32_t interface);

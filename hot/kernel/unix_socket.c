@@ -15,7 +15,6 @@
 #include "internal.h"
 #include "socket.h"
 #include "syscalls.h"
-#include <asm/ioctls.h>
 #include <asm/stat.h>
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
@@ -914,24 +913,9 @@ static void release_file(struct host *host, struct file *file) {
 
 static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command, uint64_t argument) {
     const struct socket *socket = file->object;
-    int64_t bytes;
-    switch (command) {
-    case FIONREAD:
-        bytes = unix_unread(socket);
-        break;
-    case TIOCOUTQ:
-        bytes = of(socket)->peer ? of(socket)->peer->receive_used : 0;
-        if (socket->state == SOCKET_LISTENING)
-            bytes = -EINVAL;
-        break;
-    default:
-        bytes = interface_ioctl(task->host, command, argument);
-        return bytes == -ENOIOCTLCMD ? -ENOTTY : bytes;
-    }
-    if (bytes < 0)
-        return bytes;
-    int32_t number = (int32_t)KMIN(bytes, (int64_t)INT32_MAX);
-    return copy_to_user(argument, &number, sizeof(number));
+    int64_t unsent = of(socket)->peer ? of(socket)->peer->receive_used : 0;
+    return socket_ioctl(task, command, argument, unix_unread(socket),
+                        socket->state == SOCKET_LISTENING ? -EINVAL : unsent);
 }
 
 const struct file_operations unix_operations = {
