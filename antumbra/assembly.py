@@ -400,13 +400,16 @@ def _run_shard(
         statistics = {**metrics.statistics(ended), **_statistics(plan, ended, participants, outcomes)}
         statistics["cut"] = dict(zip(("events", "bytes"), loop.cut(), strict=True))
         write_table(run_directory, TRAFFIC, _traffic(plan, hot, cold))
-    except BaseException as error:
+    except BaseException as caught:
+        error = UserError("there is no more memory", hint=str(caught)) if isinstance(caught, MemoryError) else caught
         _tell_failure(bus, error, loop.window if loop is not None else None)
         # What went wrong first is what the user must see; what goes wrong while clearing up after it is a
         # consequence.
         with suppress(Exception):
             _close_all([*participants.values(), *recorders])
-        raise
+        if error is caught:
+            raise
+        raise error from caught
     _close_all([*participants.values(), *recorders])
     return ShardResult(bus.shard, statistics, outcomes, messages), ended
 

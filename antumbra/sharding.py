@@ -166,7 +166,8 @@ def connect(plan: Plan, shards: int, mpi: bool) -> Bus:
     """
     patience_s = plan.sections.distributed.peer_timeout / NS_PER_S
     if mpi:
-        bus = MpiBus(patience_s=patience_s)
+        section = plan.sections.distributed
+        bus = MpiBus(patience_s=patience_s, start_patience_s=section.start_timeout / NS_PER_S)
         if bus.shard_count != shards:
             raise UserError(
                 f"MPI connects {bus.shard_count} ranks, and its launcher has announced {shards}",

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from bridge.batch import EventBatch
 from bridge.bus import ShardLost, decode_inbound, encode_outbound
 from bridge.errors import InternalError, UserError
+from bridge.start_watch import StartWatch
 
 _ABORT_TAG: Final = 7
 _PRESENT_TAG: Final = 8
@@ -63,22 +64,25 @@ class MpiBus:
     patience_s
         Wall-clock time after which a rank that the others wait for is given up. It must be longer than any
         window takes.
+    start_patience_s
+        The same while the ranks start.
     """
 
-    def __init__(self, *, patience_s: float) -> None:
+    def __init__(self, *, patience_s: float, start_patience_s: float) -> None:
         import mpi4py
 
         mpi4py.rc.thread_level = "funneled"
-        try:
-            from mpi4py import MPI
-        except (ImportError, RuntimeError) as error:
-            raise UserError(f"mpiexec started this, but MPI cannot be loaded: {error}") from None
+        with StartWatch(world_rank(), start_patience_s):
+            try:
+                from mpi4py import MPI
+            except (ImportError, RuntimeError) as error:
+                raise UserError(f"mpiexec started this, but MPI cannot be loaded: {error}") from None
 
-        self._mpi: Any = MPI
-        self._world = MPI.COMM_WORLD
-        # Failures are told on a communicator of their own: they must not be taken for something else.
-        self._comm = MPI.COMM_WORLD.Dup()
-        self._side = MPI.COMM_WORLD.Dup()
+            self._mpi: Any = MPI
+            self._world = MPI.COMM_WORLD
+            # Failures are told on a communicator of their own: they must not be taken for something else.
+            self._comm = MPI.COMM_WORLD.Dup()
+            self._side = MPI.COMM_WORLD.Dup()
         self.shard: int = self._comm.Get_rank()
         self.shard_count: int = self._comm.Get_size()
         self._patience = patience_s

@@ -114,6 +114,8 @@ class DistributedSection(Section):
     partition_file: str | None = None
     peer_timeout: Duration = Field(default=300 * 10**9, gt=0)
     """Ours: wall-clock time for which shards wait for one that is stopped, or, over MPI, does not come."""
+    start_timeout: Duration = Field(default=300 * 10**9, gt=0)
+    """Ours: wall-clock time for which MPI ranks wait for all of them to have started."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

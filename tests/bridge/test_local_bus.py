@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import traceback
 from collections.abc import Callable
 
@@ -94,6 +95,27 @@ def test_a_shard_that_is_killed_is_missed() -> None:
     (raised,) = on_shards(3, work)
     assert isinstance(raised, ShardLost)
     assert "shard 1 is gone" in str(raised)
+
+
+def test_a_connection_that_closes_ends_the_run_for_all() -> None:
+    def work(bus: LocalBus) -> None:
+        bus.allreduce_min((1,))
+        if bus.shard == 1:
+            bus._peers[0].socket.shutdown(socket.SHUT_RDWR)  # to shard 0; that to shard 2 stays
+        try:
+            bus.allreduce_min((2,))
+            bus.allreduce_min((3,))
+        except ShardLost as error:
+            bus.abort(str(error), 1)
+            lost = str(error)
+        else:
+            raise AssertionError("nobody noticed")
+        assert {0: "shard 1 is gone", 1: "shard 0 is gone"}.get(bus.shard, "is gone") in lost
+        raise ShardLost(lost)
+
+    (raised,) = on_shards(3, work)
+    assert isinstance(raised, ShardLost)
+    assert "its connection is closed" in str(raised)
 
 
 def test_shards_that_are_out_of_step_notice_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,17 @@ MPI_ENVIRONMENT = {
 
 
 def mpi_command(
-    laboratory: Laboratory, ranks: int, configuration: Configuration | Path, *options: str, name: str
+    laboratory: Laboratory,
+    ranks: int,
+    configuration: Configuration | Path,
+    *options: str,
+    name: str,
+    wrapper: Sequence[str] = (),
 ) -> list[str]:
     """Return the command line that runs an experiment under MPI; without an MPI, the test is skipped."""
     if not MPIEXEC.exists():
         pytest.skip("there is no mpiexec beside the interpreter")
-    return [str(MPIEXEC), "-n", str(ranks), *laboratory.command(configuration, *options, name=name)]
+    return [str(MPIEXEC), "-n", str(ranks), *wrapper, *laboratory.command(configuration, *options, name=name)]
 
 
 def run_mpi(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -21,7 +22,9 @@ from tests.system.experiment import (
     environment,
     experiment,
     host,
+    network,
     processes_of,
+    python,
     shell,
 )
 
@@ -34,6 +37,25 @@ def endless(**distributed: object) -> Configuration:
     loop = shell("while true; do sleep 0.01; echo working; done", expected_final_state="running")
     configuration = experiment({name: host(loop) for name in ("one", "two", "three")}, stop_time="100000000 s")
     return {**configuration, "distributed": distributed}
+
+
+FLOOD = """
+import os, socket, time
+while not os.path.exists("go"):
+    print("working", flush=True)
+    time.sleep(0.01)
+flood = socket.socket(type=socket.SOCK_DGRAM)
+while True:
+    flood.sendto(bytes(60000), ("one", 5000))
+"""
+
+
+def flooding_when_told() -> Configuration:
+    """Make three hosts, one for each shard, that send as much as they can as soon as there is a file `go`."""
+    flood = python(FLOOD, expected_final_state="running")
+    hosts = {name: host(flood) for name in ("one", "two", "three")}
+    # A window lasts a second, in which 1 Gbit is sent: far more than a shard has at hand.
+    return experiment(hosts, stop_time="100000000 s", network=network(latency="1 s"))
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -124,9 +146,9 @@ def start(laboratory: Laboratory) -> Iterator[Callable[..., Running]]:
     """Start experiments, and clear up after those whose test fails."""
     started: list[Running] = []
 
-    def begin(configuration: Configuration, *, mpi: bool = False) -> Running:
+    def begin(configuration: Configuration, *, mpi: bool = False, wrapper: Sequence[str] = ()) -> Running:
         if mpi:
-            command = mpi_command(laboratory, SHARDS, configuration, name="run")
+            command = mpi_command(laboratory, SHARDS, configuration, name="run", wrapper=wrapper)
         else:
             command = laboratory.command(configuration, "--shards", str(SHARDS), name="run")
         started.append(Running(command, laboratory.folder / "run"))
@@ -151,6 +173,67 @@ def test_a_shard_that_is_killed_ends_the_run(start: Callable[..., Running]) -> N
     assert "was ended by SIGKILL" in text
     assert "Traceback" not in text
     assert running.status() == "failed"
+    running.assert_nothing_left()
+
+
+def assert_all_know(running: Running, text: str, culprit: int, cause: str) -> None:
+    """Every shard has said once which shard failed, in which window, and why; and what it measured can be read."""
+    for shard in range(SHARDS):
+        lines = [line for line in text.splitlines() if f"shard {shard}, window " in line]
+        assert len(lines) == 1, text
+        assert cause in lines[0]
+        if shard != culprit:
+            assert f"shard {culprit} failed: in window " in lines[0]
+            assert running.status(shard) == "failed"
+            folder = running.directory / f"shard-{shard}" / "metrics"
+            assert pq.read_table(folder / "windows.parquet").num_rows > 1
+
+
+#: What a shard needs and may be denied while it runs, and how it says so.
+LIMITS = {
+    "disk": (resource.RLIMIT_FSIZE, 0, "File too large"),
+    "memory": (resource.RLIMIT_AS, 1, "memory"),
+}
+
+
+def deny(running: Running, shard: int, limit: str) -> str:
+    """Give a shard no more of something, and tell its host to go; return how the shard must complain."""
+    number, value, cause = LIMITS[limit]
+    resource.prlimit(running.wait_until_at_work()[shard], number, (value, value))
+    (folder,) = (running.directory / f"shard-{shard}" / "hosts").iterdir()
+    (folder / "go").touch()
+    return cause
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_shard_that_lacks_disk_or_memory_says_so_to_all(start: Callable[..., Running], limit: str) -> None:
+    running = start(flooding_when_told() if limit == "memory" else endless())
+    cause = deny(running, 1, limit)
+    code, text = running.ended()
+    assert code == 2, text
+    assert "Traceback" not in text
+    assert_all_know(running, text, 1, cause)
+    running.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_rank_that_lacks_memory_says_so_to_all(start: Callable[..., Running]) -> None:
+    running = start(flooding_when_told(), mpi=True)
+    cause = deny(running, 1, "memory")
+    code, text = running.ended()
+    assert code != 0, text
+    assert_all_know(running, text, 1, cause)
+    running.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_rank_that_never_starts_is_given_up(start: Callable[..., Running]) -> None:
+    stuck = ("bash", "-c", 'if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then exec sleep 1000; fi; exec "$@"', "stuck")
+    running = start(endless(start_timeout="4 s"), mpi=True, wrapper=stuck)
+    code, text = running.ended()
+    assert code != 0
+    assert "before window 0: waited more than 4 s for all ranks to start" in text
+    assert "shard 1" not in text
     running.assert_nothing_left()
 
 

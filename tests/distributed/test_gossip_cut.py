@@ -18,8 +18,8 @@ def options(shards: int, cut: int) -> tuple[str, ...]:
 
 def cut_share(run: Run) -> float:
     """Return the share of the packets between hosts that crossed, in per cent."""
-    crossed: int = sum(map(sum, run.statistics["cut"]["events"]))
-    return 100 * crossed / run.statistics["hot"]["packets_sent"]
+    crossed, sent = sum(map(sum, run.statistics["cut"]["events"])), run.statistics["hot"]["packets_sent"]
+    return 100 * float(crossed) / float(sent)
 
 
 @pytest.fixture(scope="module")
