@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.distributed.shards import BASELINES, MPI_ENVIRONMENT, MPIEXEC, differences
-from tests.system.experiment import TIMEOUT_S, Laboratory, Run, environment
+from tests.system.experiment import ROOT, TIMEOUT_S, Laboratory, Programs, Run, environment
 
 RANKS = 4
 
@@ -63,7 +63,9 @@ def machines() -> Iterator[tuple[Machine, Machine]]:
             subprocess.run(["ip", "netns", "del", machine.namespace], check=False, capture_output=True)
 
 
-def run_on_both(laboratory: Laboratory, machines: tuple[Machine, Machine], configuration: Path, name: str) -> Run:
+def run_on_both(
+    laboratory: Laboratory, machines: tuple[Machine, Machine], configuration: Path, name: str, *options: str
+) -> Run:
     """Run an experiment with two ranks on each machine."""
     one, other = machines
     agent = laboratory.folder / "agent.sh"
@@ -84,7 +86,7 @@ def run_on_both(laboratory: Laboratory, machines: tuple[Machine, Machine], confi
         [
             *("ip", "netns", "exec", one.namespace, "unshare", "--uts"),
             *("bash", "-c", 'hostname first; exec "$@"', "first"),
-            *(str(MPIEXEC), *launch, *laboratory.command(configuration, name=name)),
+            *(str(MPIEXEC), *launch, *laboratory.command(configuration, *options, name=name)),
         ],
         capture_output=True,
         text=True,
@@ -94,9 +96,7 @@ def run_on_both(laboratory: Laboratory, machines: tuple[Machine, Machine], confi
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    run = Run(laboratory.folder / name, done.returncode, done.stdout, done.stderr)
-    assert run.exit_code == 0, run.story()
-    return run
+    return Run(laboratory.folder / name, done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.slow
@@ -108,12 +108,29 @@ def test_two_machines_give_the_results_of_one(laboratory: Laboratory, machines: 
     for name in ("once", "twice"):
         before = [machine.bytes_sent() for machine in machines]
         together = run_on_both(laboratory, machines, file, name)
+        assert together.exit_code == 0, together.story()
         assert not differences(alone, together)
         assert together.manifest["partition"]["shards"] == RANKS
         # What crossed went through the cable: the server and the clients are on different machines.
         crossed = sum(map(sum, together.statistics["cut"]["bytes"]))
         sent = sum(machine.bytes_sent() for machine in machines) - sum(before)
         assert sent > crossed / 2
+
+
+@pytest.mark.slow
+def test_two_machines_share_one_cold_tail(
+    laboratory: Laboratory, program: Programs, machines: tuple[Machine, Machine]
+) -> None:
+    program("curl")
+    if not MPIEXEC.exists():
+        pytest.skip("there is no mpiexec beside the interpreter")
+    # Hot peers and a hundred thousand identities, some of both on each of the four ranks.
+    until = ("--stop-time", "12 s")
+    file = ROOT / "configs" / "quickstart.yaml"
+    alone = laboratory.run(file, *until, name="alone", expect=None)
+    together = run_on_both(laboratory, machines, file, "together", *until)
+    assert not differences(alone, together)
+    assert sum(map(sum, together.statistics["cut"]["events"])) > 1000
 
 
 def _run(*command: str) -> str:
