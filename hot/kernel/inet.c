@@ -367,7 +367,7 @@ uint32_t inet_put_name(uint8_t *name, int family, struct ip_address address, uin
         return length;
     }
     ip_put(name + 8, address);
-    if (ip_is_link_local(address))
+    if (ip_needs_scope(address))
         memcpy(name + offsetof(struct sockaddr_in6, sin6_scope_id), &interface, sizeof(interface));
     return length;
 }
@@ -403,7 +403,7 @@ static int take_name(const struct socket *socket, const uint8_t *name, uint32_t 
     if (name_family(name) != AF_INET6)
         return -EAFNOSUPPORT;
     *taken = (struct inet_name){ip_get(name + 8), get16(name + 2), 0};
-    if (!ip_is_link_local(taken->address) && taken->address.high >> 48 != 0xff02)
+    if (!ip_needs_scope(taken->address))
         return 0;
     if (length >= sizeof(struct sockaddr_in6))
         memcpy(&taken->scope, name + offsetof(struct sockaddr_in6, sin6_scope_id), sizeof(taken->scope));
@@ -438,11 +438,11 @@ int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name
         return -EINVAL;
     if (!v6 && socket->only_v6)
         return -EINVAL;
+    if (wanted.scope)
+        socket->bound_interface = wanted.scope; /* even if the rest fails, as in Linux */
     error = inet_bind(socket, wanted.address, wanted.port);
     if (error)
         return error;
-    if (wanted.scope)
-        socket->bound_interface = wanted.scope;
     socket->bound_address = wanted.address;
     socket->bound_by_user = socket->local_port != 0;
     return 0;

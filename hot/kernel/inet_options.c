@@ -123,7 +123,7 @@ static int get_ip_option(struct socket *socket, int name, int32_t *number) {
     case IP_MTU:
         if (socket->state != SOCKET_CONNECTED)
             return -ENOTCONN;
-        *number = inet_is_local(socket->host, socket->remote_address) ? 65535 : (int32_t)MTU; /* a packet has no more */
+        *number = (int32_t)inet_mtu(socket->host, socket->remote_address);
         return 0;
     case IP_FREEBIND:
         *number = socket->free_bind;
@@ -226,7 +226,6 @@ static int set_ipv6_option(struct socket *socket, int name, const void *value, u
         /* As on a machine whose interfaces are not capable of multicast. */
         return name == IPV6_ADD_MEMBERSHIP ? -ENODEV : -EADDRNOTAVAIL;
     case IPV6_MULTICAST_ALL:
-    case IPV6_UNICAST_IF:
     case IPV6_AUTOFLOWLABEL:
     case IPV6_FLOWINFO_SEND:
     case IPV6_FLOWINFO:
@@ -234,8 +233,13 @@ static int set_ipv6_option(struct socket *socket, int name, const void *value, u
     case IPV6_RECVRTHDR:
     case IPV6_RECVHOPOPTS:
     case IPV6_RECVDSTOPTS:
+        /* There is no multicast, flow label or extension header, and a path's MTU never changes. */
+        v6->kept[name / 64] &= ~(UINT64_C(1) << name % 64);
+        v6->kept[name / 64] |= (uint64_t)(number != 0) << name % 64;
+        return 0;
+    case IPV6_UNICAST_IF:
     case IPV6_ADDR_PREFERENCES:
-        return 0; /* there is one way out, one address, no multicast, flow label or extension header */
+        return 0; /* there is one way out, and one address to send from */
     case IPV6_TRANSPARENT:
         return number ? -EPERM : 0;
     default:
@@ -298,8 +302,6 @@ static int get_ipv6_option(const struct socket *socket, int name, int32_t *numbe
         *number = socket->family;
         return 0;
     case IPV6_MULTICAST_ALL:
-        *number = 1;
-        return 0;
     case IPV6_AUTOFLOWLABEL:
     case IPV6_FLOWINFO_SEND:
     case IPV6_FLOWINFO:
@@ -307,6 +309,8 @@ static int get_ipv6_option(const struct socket *socket, int name, int32_t *numbe
     case IPV6_RECVRTHDR:
     case IPV6_RECVHOPOPTS:
     case IPV6_RECVDSTOPTS:
+        *number = (int32_t)(v6->kept[name / 64] >> name % 64 & 1);
+        return 0;
     case IPV6_UNICAST_IF:
     case IPV6_TRANSPARENT:
         *number = 0;

@@ -29,6 +29,10 @@ static inline bool ip_is_multicast(struct ip_address a) {
 }
 /* fe80::/10; IPv4's 169.254/16 has no scope that programs would have to name. */
 static inline bool ip_is_link_local(struct ip_address a) { return a.high >> 54 == 0x3fa; }
+/* An address that means something only together with an interface: link-local, unicast or multicast (RFC 4007). */
+static inline bool ip_needs_scope(struct ip_address a) {
+    return ip_is_link_local(a) || (a.high >> 56 == 0xff && (a.high >> 48 & 0xf) <= 2);
+}
 
 static inline uint64_t ip_get64(const uint8_t *p) {
     uint64_t value = 0;

@@ -80,6 +80,7 @@ struct socket_options6 {
     int32_t traffic_class;
     uint32_t multicast_interface;
     uint8_t mtu_discover; /* IPV6_PMTUDISC_* */
+    uint64_t kept[2];     /* options that change nothing here, kept and shown: a bit for each number */
     bool packet_info, packet_hops, packet_class, receive_errors, dont_fragment, multicast_loop;
 };
 
@@ -196,7 +197,9 @@ static inline uint32_t inet_interface(const struct host *host, struct ip_address
 }
 /* Largest packet on the way to there. */
 static inline uint32_t inet_mtu(const struct host *host, struct ip_address destination) {
-    return inet_is_local(host, destination) ? LOOPBACK_MTU : MTU;
+    if (!inet_is_local(host, destination))
+        return MTU;
+    return ip_is_v4(destination) ? UINT16_MAX : LOOPBACK_MTU; /* the length of an IPv4 packet has 16 bits */
 }
 
 /* ---- inet.c: ports and connections. Ports in the machine's order. ---- */

@@ -69,8 +69,12 @@ struct socket *socket_create(struct host *host, int family, int type, int protoc
     socket->multicast_ttl = 1;
     socket->multicast_loop = true;
     socket->multicast_address = IP4_ANY;
-    socket->v6 = (struct socket_options6){
-        .hop_limit = -1, .multicast_hops = 1, .mtu_discover = IPV6_PMTUDISC_WANT, .multicast_loop = true};
+    socket->v6 =
+        (struct socket_options6){.hop_limit = -1,
+                                 .multicast_hops = 1,
+                                 .mtu_discover = IPV6_PMTUDISC_WANT,
+                                 .multicast_loop = true,
+                                 .kept = {UINT64_C(1) << IPV6_MULTICAST_ALL, UINT64_C(1) << (IPV6_AUTOFLOWLABEL - 64)}};
     socket->local_address = socket->remote_address = socket->bound_address = family == AF_INET6 ? IP6_ANY : IP4_ANY;
     socket->low_water = 1;
     socket->cookie = ++host->net->next_cookie;

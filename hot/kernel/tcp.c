@@ -854,7 +854,7 @@ static void fill_info(const struct tcp *tcp, struct tcp_info *info) {
     info->tcpi_rttvar = microseconds(tcp->mdev_4 / 4);
     info->tcpi_snd_ssthresh = tcp->ssthresh;
     info->tcpi_snd_cwnd = tcp->cwnd;
-    info->tcpi_advmss = tcp->advertised_mss;
+    info->tcpi_advmss = tcp->advertised_mss - (tcp->timestamps ? TCP_TIMESTAMP_SPACE : 0);
     info->tcpi_reordering = TCP_DUPLICATE_THRESHOLD;
     info->tcpi_rcv_rtt = microseconds(tcp->receive_rtt_8 / 8);
     info->tcpi_rcv_space = tcp->space_bytes;

@@ -12,11 +12,7 @@
 /* ---- Segment sizes and windows ---- */
 
 uint32_t tcp_path_mss(const struct tcp *tcp) {
-    struct ip_address peer = tcp->socket->remote_address;
-    uint32_t mtu = inet_mtu(tcp_host(tcp), peer);
-    if (ip_is_v4(peer))
-        mtu = KMIN(mtu, UINT16_MAX); /* a packet's length, with its header, has 16 bits */
-    return mtu - tcp_ip_header(tcp) - TCP_HEADER;
+    return inet_mtu(tcp_host(tcp), tcp->socket->remote_address) - tcp_ip_header(tcp) - TCP_HEADER;
 }
 
 /* Payload bytes of a full segment. */

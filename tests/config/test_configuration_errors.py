@@ -108,6 +108,29 @@ CASES = [
     (host("bandwidth_down: 0"), 7, "hosts.a.bandwidth_down", "must be at least 1"),
     (host("ip_addr: 1.2.3"), 7, "hosts.a.ip_addr", "is not an IPv4 address"),
     (host("ip_addr: 127.0.0.1"), 7, "hosts.a.ip_addr", "cannot be the address of a host"),
+    (host("ip6_addr: 11.0.0.1"), 7, "hosts.a.ip6_addr", "is not an IPv6 address"),
+    (host("ip6_addr: fe80::1%eth0"), 7, "hosts.a.ip6_addr", "is not an IPv6 address"),
+    (host("ip6_addr: '::1'"), 7, "hosts.a.ip6_addr", "cannot be the address of a host (loopback"),
+    (host("ip6_addr: '::ffff:11.0.0.1'"), 7, "hosts.a.ip6_addr", "an IPv4 address in disguise"),
+    (host("ip6_addr: ff02::1"), 7, "hosts.a.ip6_addr", "multicast"),
+    (
+        GENERAL + "network: {graph: {type: 1_gbit_switch}, ip6_prefix: '2001:db8::1/64'}\n" + HOSTS,
+        2,
+        "network.ip6_prefix",
+        "zeros behind the prefix",
+    ),
+    (
+        GENERAL + "network: {graph: {type: 1_gbit_switch}, ip6_prefix: '2001:db8::/112'}\n" + HOSTS,
+        2,
+        "network.ip6_prefix",
+        "no room for an IPv4 address",
+    ),
+    (
+        GENERAL + "network: {graph: {type: 1_gbit_switch}, ip6_prefix: 'fe80::/64'}\n" + HOSTS,
+        2,
+        "network.ip6_prefix",
+        "link-local",
+    ),
     (
         host("host_options: {pcap_capture_size: 1 Mbit}"),
         7,
@@ -264,6 +287,16 @@ CASES = [
         + SWITCH
         + "hosts:\n  a: &a\n    network_node_id: 0\n    processes: []\n    ip_addr: 11.0.0.7\n  b: *a\n",
         *(7, "hosts.b.ip_addr", "11.0.0.7 is already the address of host a"),
+    ),
+    (
+        GENERAL
+        + SWITCH
+        + "hosts:\n  a: &a\n    network_node_id: 0\n    processes: []\n    ip6_addr: fd00::7\n  b: *a\n",
+        *(7, "hosts.b.ip6_addr", "fd00::7 is already the address of host a"),
+    ),
+    (
+        host("ip6_addr: 'fd41:6e74:756d::11.0.0.2'") + "  b: {network_node_id: 0, processes: []}\n",
+        *(7, "hosts.a.ip6_addr", "fd41:6e74:756d::b00:2 is the address of b, which comes from its IPv4"),
     ),
     (
         cold("populations: 3").replace("  populations: {t: {count: 9}}\n", ""),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+import dataclasses
+from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from bridge.directory import (
     allot,
     build_directory,
 )
+from bridge.ipv6 import DEFAULT_PREFIX, NOBODY
 
 
 def hot(name: str, address: str | None = None, node: int = 0) -> HotPlacement:
@@ -94,6 +96,39 @@ def test_addresses_that_collide_are_refused(
     with pytest.raises(DirectoryError, match=message) as caught:
         build_directory(hosts, cold, [(1, 1)])
     assert caught.value.name == name
+
+
+def test_ipv6_addresses_follow_from_ipv4_ones_but_for_those_of_their_own() -> None:
+    prefix = int(IPv6Address("2001:db8::"))
+    own = int(IPv6Address("2001:db8:1::7"))
+    hosts = [hot("a"), dataclasses.replace(hot("b"), address6=own), hot("c")]
+    cold = [ColdPlacement("t", 3, ((0, 1.0),))]
+    directory = build_directory(hosts, cold, [(1, 1)], prefix6=prefix)
+    assert [str(IPv6Address(directory.address6_of(i))) for i in range(6)] == [
+        "2001:db8::b00:1",
+        "2001:db8:1::7",
+        "2001:db8::b00:3",
+        "2001:db8::6440:0",
+        "2001:db8::6440:1",
+        "2001:db8::6440:2",
+    ]
+    assert [directory.id_of_address6(directory.address6_of(i)) for i in range(6)] == list(range(6))
+    # What b would have had is nobody's, until another host takes it.
+    assert directory.id_of_address6(prefix | int(IPv4Address("11.0.0.2"))) == -1
+    assert directory.id_of_address6(own + 1) == -1
+    assert directory.id_of_address6(prefix | 1 << 32 | int(IPv4Address("11.0.0.1"))) == -1
+    assert directory.exceptions6 == {prefix | int(IPv4Address("11.0.0.2")): NOBODY, own: 1}
+    hosts[2] = dataclasses.replace(hosts[2], address6=prefix | int(IPv4Address("11.0.0.2")))
+    directory = build_directory(hosts, cold, [(1, 1)], prefix6=prefix)
+    assert directory.id_of_address6(prefix | int(IPv4Address("11.0.0.2"))) == 2
+    assert list(directory.exceptions6) == sorted(directory.exceptions6)
+
+
+def test_an_ipv6_address_that_an_identity_has_is_refused() -> None:
+    taken = int(DEFAULT_PREFIX.network_address) | int(IPv4Address("100.64.0.2"))
+    with pytest.raises(DirectoryError, match=r"is the address of t\[2\], which comes from its IPv4 address") as caught:
+        build_directory([dataclasses.replace(hot("a"), address6=taken)], [ColdPlacement("t", 3, ((0, 1.0),))], [(1, 1)])
+    assert (caught.value.name, caught.value.ipv6) == ("a", True)
 
 
 def test_populations_live_at_nodes_by_weight_and_in_classes_by_share() -> None:
