@@ -517,7 +517,7 @@ def _calendar_shape(paths: PathTable) -> tuple[int, int]:
     """
     reachable = paths.latency_ns[paths.loss < 1.0]
     horizon = int(reachable.max(initial=paths.min_latency_ns)) + _RING_SLACK_NS
-    finest = max(paths.min_latency_ns.bit_length() - 3, 0)
+    finest = paths.min_latency_ns.bit_length() - 1
     bucket_shift = max(finest, (horizon // _MOST_BUCKETS).bit_length())
     buckets = 1 << max((horizon >> bucket_shift).bit_length(), 6)
     return min(bucket_shift, _MOST_BUCKET_BITS), buckets

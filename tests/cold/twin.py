@@ -34,9 +34,9 @@ class Message(NamedTuple):
 
 
 def bucket_length(paths: PathTable) -> int:
-    """The length of a bucket of time [ns]: a power of two, an eighth to a quarter of the smallest latency."""
+    """The length of a bucket of time [ns]: a power of two, the largest that is no longer than the smallest latency."""
     longest = int(paths.latency_ns.max()) + 500_000_000
-    return 1 << max(paths.min_latency_ns.bit_length() - 3, (longest // 4096).bit_length())
+    return 1 << max(paths.min_latency_ns.bit_length() - 1, (longest // 4096).bit_length())
 
 
 def _mixed(state: int, word: int) -> int:
