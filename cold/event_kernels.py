@@ -71,6 +71,9 @@ from cold.state_kernels import (
 #: How many records before its turn the processor is told of the row that a record will touch, and then of the rest.
 FAR_AHEAD: Final = 20
 AHEAD: Final = 8
+#: The same for copies of messages, most of which are done with at once.
+COPIES_FAR_AHEAD: Final = 40
+COPIES_AHEAD: Final = 12
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -366,11 +369,11 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
         begin = int64(chunk) << CHUNK_SHIFT
         chunk_end = tail if following < 0 else begin + CHUNK
         for position in range(begin, chunk_end):
-            far = position + FAR_AHEAD
+            far = position + COPIES_FAR_AHEAD
             if far >= chunk_end and following >= 0:
                 far += (int64(following) << CHUNK_SHIFT) - chunk_end
             prefetch(state.identity, (state.message_pool[uint64(far), 1] >> ROW_SHIFT) * columns)
-            near = position + AHEAD
+            near = position + COPIES_AHEAD
             if near < chunk_end:
                 note = state.message_pool[uint64(near), 1]
                 slot = (note & 15) << MESSAGE_SLOT_BITS | state.message_pool[uint64(near), 0] & 0xFFFF
@@ -409,6 +412,9 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
         state.cursor[MESSAGE_FREE_COUNT] += 1
         chunk = following
     for index in range(first_new, due_count):
+        near = index + AHEAD
+        if near < due_count:
+            prefetch(state.arrival, state.due[near, 2] * len(state.identity) + state.due[near, 1])
         row, slot = state.due[index, 1], state.due[index, 2]
         best = state.arrival[slot, row]
         source, hops = (best >> ARRIVAL_SHIFT) & SOURCE_MASK, best & MOST_HOPS

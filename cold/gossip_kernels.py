@@ -88,6 +88,7 @@ from cold.state_kernels import (
     PRUNE,
     PUBLISH,
     PUBLISHED,
+    RANK,
     RATE_SHIFT,
     RECENT,
     SEEN,
@@ -625,6 +626,7 @@ def choose_gossip_peers(state: State, parameters: Parameters, identity: int, top
                 if state.scratch[position] == peer:
                     fresh = False
             if fresh:
+                prefetch(state.node, peer)
                 state.scratch[chosen] = peer
                 chosen += 1
 
@@ -891,9 +893,10 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
 
 @kernel
 def look_ahead(state: State, parameters: Parameters, position: int) -> None:
-    """Have the processor fetch the peers that the heartbeat at `position` of `due` will choose from."""
+    """Have the processor fetch what the row of the identity at `position` of `due`, which should be here, leads to."""
+    identity = (state.due[position, 1] >> 32) - parameters.first_id
+    prefetch(state.needed, (state.sender[identity, RANK] & WORD) >> 6)
     if state.due[position, 2] & KIND_MASK == BEAT:
-        identity = (state.due[position, 1] >> 32) - parameters.first_id
         for peer in range(state.row_start[identity], state.row_start[identity + 1], CACHE_LINE // 4):
             prefetch(state.neighbours, peer)
 
