@@ -158,16 +158,17 @@ def build_cold(plan: Plan, partition: PartitionMap, shard: int) -> ColdParticipa
     if plan.sections.cold is None or not owned:
         return None
     # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
-    from cold.engine import ColdEngine
+    from cold.tail import build_tail
 
     general = plan.sections.general
     directory, paths = _as_the_tail_sees_it(plan)
-    return ColdEngine(
+    return build_tail(
         plan.sections.cold,
         directory,
         paths,
         general.seed,
         general.stop_time,
+        list(plan.resolutions),
         owned=owned,
         cuts=partition.cuts,
         shard=shard,
@@ -501,6 +502,7 @@ def _describe(plan: Plan, partition: PartitionMap, run_directory: RunDirectory) 
             for cold in directory.populations
         },
         runahead_ns=plan.runahead_ns,
+        resolutions=plan.described_resolutions,
     )
 
 

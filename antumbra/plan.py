@@ -31,6 +31,7 @@ from bridge.paths import Paths
 from bridge.proximity import order_by_proximity
 from bridge.section import GraphFile
 from bridge.units import format_time
+from cold.resolution_section import Resolution
 from cold.section import MOST_DATAGRAM_BYTES, ColdPopulation
 from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import WITHOUT_EFFECT, HostPlan, HostSection, ProcessPlan, ProcessSection
@@ -58,6 +59,8 @@ class Plan:
         The length of a window.
     estimate : Estimate
         What it needs of the machine.
+    resolutions : tuple of Resolution
+        Of every topic of the cold tail, by its index.
     notes : tuple of str
         What the user should know, and what need not stop the run.
     """
@@ -69,12 +72,19 @@ class Plan:
     hosts: tuple[HostPlan, ...]
     runahead_ns: int
     estimate: Estimate
+    resolutions: tuple[Resolution, ...]
     notes: tuple[str, ...]
 
     @property
     def sections(self) -> Sections:
         """Return the configuration's sections."""
         return self.configuration.sections
+
+    @property
+    def described_resolutions(self) -> dict[str, str]:
+        """Return the resolution of every topic of the tail: its name by the topic's number."""
+        numbers = self.sections.cold.topic_numbers if self.sections.cold else []
+        return {str(number): level.written for number, level in zip(numbers, self.resolutions, strict=True)}
 
     @property
     def dynamic_runahead(self) -> bool:
@@ -134,6 +144,7 @@ def make_plan(configuration: Configuration) -> Plan:
         tuple(_host_plan(number, name, sections, binaries) for number, name in enumerate(directory.hostnames)),
         runahead_ns,
         needed,
+        _resolutions(sections, directory),
         (*notes, *_without_effect(sections)),
     )
 
@@ -381,6 +392,18 @@ def _runahead(sections: Sections, paths: Paths) -> tuple[int, list[str]]:
     if sections.experimental.use_dynamic_runahead and sections.cold:
         notes.append("experimental.use_dynamic_runahead: without effect beside a cold tail")
     return min(asked or safe, safe), notes
+
+
+def _resolutions(sections: Sections, directory: HostDirectory) -> tuple[Resolution, ...]:
+    """Return the resolution of every topic of the tail, by its index."""
+    if sections.cold is None:
+        return ()
+    if not sections.cold.resolution.is_coarse:
+        return (Resolution.EXACT,) * len(sections.cold.topic_numbers)
+    # Here, because it loads numba, which checking other configurations can do without.
+    from cold.resolution import resolutions
+
+    return tuple(resolutions(sections.cold, directory, sections.general.seed, sections.general.stop_time))
 
 
 def _without_effect(sections: Sections) -> Iterator[str]:

@@ -7,6 +7,7 @@ for every message that it publishes or gets.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
@@ -99,6 +100,9 @@ def print_plan(console: Console, plan: Plan) -> None:
     for cold in directory.populations:
         first, last = IPv4Address(cold.first_address), IPv4Address(cold.first_address + cold.count - 1)
         table.add_row(f"  {escape(cold.name)}", f"{cold.count:,}, {first} to {last}")
+    if plan.sections.cold is not None and plan.sections.cold.resolution.is_coarse:
+        for level, count in sorted(Counter(plan.resolutions).items()):
+            table.add_row("  resolution", f"{level.written}: {_count(count, 'topic')}")
     needed = plan.estimate
     table.add_row(
         "estimated memory",

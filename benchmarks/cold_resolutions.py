@@ -144,7 +144,7 @@ def measure_drawn(
     delays, totals = [], []
     for source, row in zip(sources, table, strict=True):
         publisher, message_id, size = int(row["origin"]), int(row["id"]), int(row["size"])
-        drawn = fields.delays(publisher, source, message_id, size, network.mesh.host, groups.group)
+        drawn, _ = fields.arrivals(publisher, source, message_id, size, network.mesh.host, groups.group)
         drawn[drawn == NEVER] = -1
         drawn[publisher] = -1
         delays.append(drawn)

@@ -56,6 +56,8 @@ class EventKind(IntEnum):
     PACKET = 1
     #: Events between cold identities of two shards: one block for each pair of shards and window, see docs/formats.md.
     TAIL = 2
+    #: A message of a hot host has come to a cold identity, on a topic that is not exact, see docs/formats.md.
+    ENTRY = 3
 
 
 _KINDS: Final = np.array(sorted(EventKind), dtype=np.uint16)

@@ -8,8 +8,9 @@ from bridge.batch import EventBatch, pack_payloads
 from bridge.directory import ColdPlacement, HotPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
-from cold.engine import ColdEngine
+from cold.resolution import resolutions
 from cold.section import ColdSection
+from cold.tail import build_tail
 
 _BANDWIDTH = 10**9
 _PORT = 9000
@@ -28,13 +29,20 @@ def compile_kernels() -> None:
     section = ColdSection.model_validate(
         {
             "populations": {"tail": {"count": 8, "port": _PORT}},
-            "publications": [{"topic": 1, "time": "1 s", "count": 40, "interval": "250 ms", "size": 100}],
+            "topics": [1, 2],
+            "publications": [
+                {"topic": topic, "time": "1 s", "count": 40, "interval": "250 ms", "size": 100} for topic in (1, 2)
+            ],
+            "resolution": {"topics": {2: "sampled"}},
         }
     )
-    engine = ColdEngine(section, directory, paths, 1, _END)
+    levels = resolutions(section, directory, 1, _END)
+    everybody = range(directory.hot_count, directory.total_count)
+    cuts = np.array([everybody.start, everybody.stop], dtype=np.int64)
+    engine = build_tail(section, directory, paths, 1, _END, levels, owned=everybody, cuts=cuts, shard=0)
     source, destination = (int(address) for address in directory.address[:2])
     message = struct.pack(">HBBHHQIQHI", 0x4147, 1, 7, 1, 1, source << 32 | 1, source, 0, 0, 0)
-    for datagram in (struct.pack(">HBBHH", 0x4147, 1, 1, 1, 0), message):
+    for datagram in (*(struct.pack(">HBBHH", 0x4147, 1, 1, topic, 0) for topic in (1, 2)), message):
         udp = struct.pack(">HHHH", _PORT, _PORT, 8 + len(datagram), 0)
         header = struct.pack(">BBHHHBBHII", 0x45, 0, 28 + len(datagram), 0, 0, 64, 17, 0, source, destination)
         offset, payload = pack_payloads([header + udp + datagram])

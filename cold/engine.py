@@ -118,6 +118,8 @@ class ColdEngine:
         Needed where `owned` is not all; a shard without identities has an empty range.
     shard
         Position of `owned` in `cuts`.
+    plan
+        What is published, by the indices of the section's topics; that of the section by default.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class ColdEngine:
         owned: range | None = None,
         cuts: npt.NDArray[np.int64] | None = None,
         shard: int = 0,
+        plan: PublicationPlan | None = None,
     ) -> None:
         everybody = range(directory.hot_count, directory.total_count)
         owned = everybody if owned is None else owned
@@ -151,7 +154,7 @@ class ColdEngine:
         shortest_beat, longest_beat = (pick(client.heartbeat for client in clients) for pick in (min, max))
         self._owned = owned
         self._identities = len(owned)
-        self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
+        self._plan = PublicationPlan(section, directory, seed, stop_time_ns) if plan is None else plan
         self._now = 0
         self._topics = section.topic_numbers
         self._messages = MessageTable(self._topics, gossip.seen_ttl, owned.start, shard, np.diff(cuts) > 0)

@@ -311,25 +311,28 @@ def mean_field(
         reached = np.ones(len(reached))
     delay = np.empty((1, len(groups.size), LEVELS), dtype=np.int64)
     for number in range(len(groups.size)):
-        half = min(0.5 / groups.size[number], 0.5)
+        half = min(0.5 / max(int(groups.size[number]), 1), 0.5)
         levels = np.clip(np.linspace(0, 1, LEVELS), half, 1 - half) * got[-1, number]
         seconds = np.interp(levels, got[:, number], spread.time)
         rounded = np.ceil(seconds * NS_PER_S / _GRAIN_NS).astype(np.int64) * _GRAIN_NS
         delay[0, number] = np.maximum(rounded, hops.earliest_ns[number])
     everybody = got @ hops.weight
     summary = np.full(4, -1, dtype=np.int64)
+    overall = np.zeros(LEVELS, dtype=np.int64)
     delivered = round(float(reached @ hops.weight) * (members - 1))
     if delivered:
         half = 0.5 / delivered
-        levels = np.array([0.5, 0.95, 0.99, 1.0])
-        at = np.interp(np.minimum(levels, 1 - half) * everybody[-1], everybody, spread.time)
-        summary = np.ceil(at * NS_PER_S / _GRAIN_NS).astype(np.int64) * _GRAIN_NS
+        levels = np.concatenate([[0.5, 0.95, 0.99, 1.0], np.linspace(0, 1, LEVELS)])
+        at = np.interp(np.clip(levels, half, 1 - half) * everybody[-1], everybody, spread.time)
+        rounded = np.ceil(at * NS_PER_S / _GRAIN_NS).astype(np.int64) * _GRAIN_NS
+        summary, overall = rounded[:4], rounded[4:]
     return PropagationField(
         delay=delay,
-        hops=np.clip(delay / NS_PER_S / hops.mean, 0, 255).astype(np.uint8),
+        hops=np.clip(delay / NS_PER_S / hops.mean, int(relayed), 255).astype(np.uint8),
         reached=reached[None, :],
         totals=_totals(hops, groups, gossip, known_peers, spread, delivered)[None, :],
         summary=summary[None, :],
+        overall=overall[None, :],
         copies=np.full((1, len(groups.size)), mesh_degree(gossip, members) - 1.0) * reached,
         lasting=0.0,
     )

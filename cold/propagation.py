@@ -50,6 +50,8 @@ class PropagationField:
         What one message costs.
     summary : int64[R, 4]
         Median, 95th and 99th percentile and maximum of the delay over all members that get it [ns]; -1 without any.
+    overall : int64[R, Q + 1]
+        Quantiles as in `delay`, of all members that get it [ns].
     copies : float64[R, G]
         Copies that a member of the group sends, on average.
     lasting : float
@@ -62,6 +64,7 @@ class PropagationField:
     reached: npt.NDArray[np.float64]
     totals: npt.NDArray[np.int64]
     summary: npt.NDArray[np.int64]
+    overall: npt.NDArray[np.int64]
     copies: npt.NDArray[np.float64]
     lasting: float
 

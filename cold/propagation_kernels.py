@@ -30,6 +30,7 @@ _ARRIVAL: Final = int(ColdPurpose.SAMPLED_ARRIVAL)
 _LASTING: Final = int(ColdPurpose.LASTING_PLACE)
 _CHOICE: Final = int(ColdPurpose.FIELD_CHOICE)
 _WORD: Final = 0xFFFFFFFF
+_HALF_WORD: Final = 1 << 31
 _WORD_BITS: Final = uint64(32)
 _GOLDEN: Final = uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = uint64(0xBF58476D1CE4E5B9)
@@ -70,6 +71,15 @@ def choose_representative(seed: int, publisher: int, key: int, representatives: 
 
 
 @kernel
+def choose_representatives(seed: int, publisher: Int64Array, key: UInt64Array, representatives: int) -> Int64Array:
+    """`choose_representative` for n messages: int64[n]."""
+    chosen = np.empty(len(key), dtype=np.int64)
+    for index in range(len(key)):
+        chosen[index] = choose_representative(seed, publisher[index], key[index], representatives)
+    return chosen
+
+
+@kernel
 def draw_place(seed: int, host: int, topic: int, key: int, lasting: int) -> tuple[int, int]:
     """Where an identity stands among its group for a message: two 32-bit words.
 
@@ -92,17 +102,20 @@ def read_table(delay: Int64Array, place: int) -> int:
 
 
 @kernel
-def draw_delays(
+def draw_arrivals(
     seed: int,
     host: UInt32Array,
     group: npt.NDArray[np.int32],
     topic: int,
     key: int,
     delay: Int64Array,
+    hops: UInt8Array,
     reached: Int64Array,
     lasting: int,
-) -> Int64Array:
-    """Delays of one message to many identities: int64[n], ns; NEVER where it does not come.
+) -> tuple[Int64Array, UInt8Array]:
+    """When one message comes to many identities, and over how many hops: int64[n], ns, and uint8[n].
+
+    The time is NEVER where it does not come.
 
     Parameters
     ----------
@@ -116,18 +129,20 @@ def draw_delays(
         Its index.
     key
         The message's id, or `entry_key`.
-    delay
-        int64[G, LEVELS]: the representative's.
+    delay, hops
+        int64[G, LEVELS] and uint8[G, LEVELS]: the representative's.
     reached
         int64[G]: probability that it comes, of 2 ** PROBABILITY_BITS.
     lasting
         Of 2 ** PROBABILITY_BITS.
     """
-    result = np.empty(len(host), dtype=np.int64)
+    times = np.empty(len(host), dtype=np.int64)
+    ways = np.zeros(len(host), dtype=np.uint8)
     for index in range(len(host)):
         place, reach = draw_place(seed, host[index], topic, key, lasting)
         if reach >= reached[group[index]]:
-            result[index] = NEVER
+            times[index] = NEVER
         else:
-            result[index] = read_table(delay[group[index]], place)
-    return result
+            times[index] = read_table(delay[group[index]], place)
+            ways[index] = hops[group[index], (place * (LEVELS - 1) + _HALF_WORD) >> 32]
+    return times, ways

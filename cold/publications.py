@@ -3,6 +3,7 @@
 Everything here is a function of configuration and seed, so that every shard computes the same.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +100,32 @@ class PublicationPlan:
         numbers[order] = self._published[ordered] + rank.astype(np.uint64)
         self._published[ordered[starts]] += lengths.astype(np.uint32)
         return numbers
+
+
+class PlanOfSomeTopics(PublicationPlan):
+    """The messages of some of a section's topics, which keep the ids that they have among all.
+
+    Parameters
+    ----------
+    section, directory, seed, stop_time_ns
+        As for `PublicationPlan`.
+    topics
+        Indices of the topics; messages get the place of theirs in this list.
+    """
+
+    def __init__(
+        self, section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int, topics: Sequence[int]
+    ) -> None:
+        super().__init__(section, directory, seed, stop_time_ns)
+        self._place = np.full(len(section.topic_numbers), -1, dtype=np.int64)
+        self._place[list(topics)] = np.arange(len(topics))
+
+    def take(self, end: int) -> PlannedMessages:
+        """Return the messages of these topics before `end` that were not taken yet."""
+        planned = super().take(end)
+        place = self._place[planned.published.topic]
+        ours = place >= 0
+        return PlannedMessages(planned.message_id[ours], planned.published.taken(ours)._replace(topic=place[ours]))
 
 
 def listed_publications(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> Publications:

@@ -5,24 +5,20 @@ configuration alone, never from a measurement, so that every machine and every s
 """
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Final, NamedTuple
 
+import numpy as np
+
+from bridge.directory import HostDirectory
 from bridge.simtime import NS_PER_S
 from cold.mean_field import mesh_degree
-from cold.section import GossipSection
-
-
-class Resolution(IntEnum):
-    """From fine to coarse."""
-
-    EXACT = 0
-    """Every message on every edge."""
-    SAMPLED = 1
-    """Arrivals drawn from what became of representative messages."""
-    MEAN_FIELD = 2
-    """Arrivals drawn from the solution of equations for populations."""
-
+from cold.propagation import group_members
+from cold.publications import PublicationPlan
+from cold.resolution_section import Resolution
+from cold.section import ColdSection, GossipSection
+from cold.subscriptions import subscriptions
+from cold.topic_fields import typical_size
+from cold.topics import TopicGroup, indices_of
 
 #: What solving the equations for one group of publishers takes, in edge events of the exact resolution.
 MEAN_FIELD_EVENTS: Final = 2_000_000
@@ -30,17 +26,23 @@ MEAN_FIELD_EVENTS: Final = 2_000_000
 EVENTS_PER_MESSAGE: Final = 50
 
 
+#: A load is taken from the plan of this long at most, and is the same in the rest of the run [ns].
+_LOOKED_AT_NS: Final = 60 * NS_PER_S
+_BY_NAME: Final = {resolution.written: resolution for resolution in Resolution}
+
+
 class TopicLoad(NamedTuple):
     """What the cost of a topic depends on."""
 
     topic: int
+    """Index of the topic."""
     members: int
     known_peers: int
     """Peers that a member knows on the topic."""
-    messages: int
+    messages: float
     """Published before the end of the run."""
-    fields: int
-    """Groups of publishers times sizes that the configuration tells apart."""
+    fields: float
+    """Groups of publishers times sizes that the plan tells apart, over the topics that share them."""
 
 
 def edge_events(
@@ -67,7 +69,7 @@ def edge_events(
     run_ns
         Length of the run [ns].
     """
-    if load.messages == 0:
+    if load.messages == 0 or load.members == 0:
         return 0.0
     degree = mesh_degree(gossip, load.members)
     told = min(gossip.d_lazy, max(load.known_peers - degree, 0))
@@ -102,15 +104,100 @@ def choose(
     allowed = budget * run_ns / NS_PER_S
     costs = [[edge_events(load, level, gossip, representatives, run_ns) for level in Resolution] for load in loads]
     chosen = [Resolution.EXACT] * len(loads)
-    while sum(cost[level] for cost, level in zip(costs, chosen, strict=True)) > allowed:
+    total = sum(cost[Resolution.EXACT] for cost in costs)
+    while total > allowed:
         savings = [
-            (costs[place][chosen[place]] - costs[place][level], -place, level)
+            (costs[place][chosen[place]] - costs[place][level], -place, -level)
             for place in range(len(loads))
             for level in Resolution
             if level > chosen[place]
         ]
-        if not savings or max(savings)[0] <= 0:
+        saving, place, level = max(savings, default=(0.0, 0, 0))
+        if saving <= 0:
             break
-        _, place, level = max(savings, key=lambda saving: (saving[0], saving[1], -saving[2]))
-        chosen[-place] = level
+        chosen[-place] = Resolution(-level)
+        total -= saving
+    return chosen
+
+
+def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> list[TopicLoad]:
+    """What each topic's cost depends on, by topic index: of the first minute's plan, as if the rest were like it.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    seed
+        Seed of the run.
+    stop_time_ns
+        The end of the run.
+    """
+    looked_at = min(stop_time_ns, _LOOKED_AT_NS)
+    published = PublicationPlan(section, directory, seed, looked_at).take(looked_at).published
+    topics = len(section.topic_numbers)
+    messages = np.bincount(published.topic, minlength=topics) * (stop_time_ns / looked_at)
+    first = directory.hot_count
+    groups = group_members(directory.node[first:], directory.uplink_bps[first:], directory.downlink_bps[first:])
+    sizes = np.array([typical_size(size) for size in published.size.tolist()], dtype=np.int64)
+    members = np.diff(subscriptions(section, seed, directory).start)
+    fields = np.zeros(topics)
+    for family in topic_families(section):
+        ours = (published.topic >= family.start) & (published.topic < family.stop)
+        kinds = np.unique(np.stack([groups.group[published.origin[ours] - first], sizes[ours]]), axis=1)
+        fields[family.start : family.stop] = kinds.shape[1] / len(family)
+    return [
+        TopicLoad(
+            topic,
+            int(members[topic]),
+            min(section.overlay.degree, max(int(members[topic]) - 1, 0)),
+            float(messages[topic]),
+            float(fields[topic]),
+        )
+        for topic in range(topics)
+    ]
+
+
+def topic_families(section: ColdSection) -> list[range]:
+    """Indices of topics that differ in nothing but who subscribes: groups of the configuration, and single topics."""
+    families = []
+    index = 0
+    for topic in section.topics:
+        count = topic.count if isinstance(topic, TopicGroup) else 1
+        families.append(range(index, index + count))
+        index += count
+    return families
+
+
+def resolutions(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> list[Resolution]:
+    """The resolution of every topic, by its index: a function of the configuration and the seed.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    seed
+        Seed of the run.
+    stop_time_ns
+        The end of the run.
+    """
+    wanted = section.resolution
+    names = [wanted.default] * len(section.topic_numbers)
+    # A topic's own number comes after its group's name.
+    for name, resolution in sorted(wanted.topics.items(), key=lambda item: isinstance(item[0], int)):
+        for index in indices_of(section.topics, name) or range(0):
+            names[index] = resolution
+    chosen = [_BY_NAME.get(name, Resolution.EXACT) for name in names]
+    automatic = [index for index, name in enumerate(names) if name == "auto"]
+    if automatic:
+        assert wanted.budget is not None, "the section has checked it"
+        loads = topic_loads(section, directory, seed, stop_time_ns)
+        levels = choose(
+            [loads[index] for index in automatic], section.gossip, wanted.representatives, wanted.budget, stop_time_ns
+        )
+        for index, level in zip(automatic, levels, strict=True):
+            chosen[index] = level
     return chosen

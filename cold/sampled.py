@@ -60,33 +60,42 @@ def rules_of(gossip: GossipSection, paths: PathTable, seed: int, topic: int) -> 
 
 
 def mesh_of(
-    directory: HostDirectory, paths: PathTable, overlay: Overlay, gossip: GossipSection, seed: int, topic: int
+    directory: HostDirectory,
+    paths: PathTable,
+    overlay: Overlay,
+    gossip: GossipSection,
+    seed: int,
+    topic: int,
+    members: npt.NDArray[np.uint32] | None = None,
 ) -> Mesh:
-    """The mesh of a topic, by its index, that every identity subscribes to.
+    """The mesh of a topic.
 
     Parameters
     ----------
     directory, paths
         Of the experiment.
     overlay
-        Of all identities, with the first meshes of the topics up to this one.
+        Of the members, who are numbered from the first identity's HostId on, with the first meshes of the topics.
     gossip
         The configuration's `cold.gossip`.
     seed
         Seed of the run.
     topic
-        Index of the topic.
+        Index of the topic in the overlay's meshes.
+    members
+        uint32[M]: HostIds of the topic's subscribers, ascending; all identities by default.
     """
     first = directory.hot_count
-    count = directory.total_count - first
-    phase = heartbeat_phases(seed, first, count, gossip.heartbeat)
+    identities = directory.total_count - first
+    host = np.arange(first, first + identities, dtype=np.uint32) if members is None else members
+    phase = heartbeat_phases(seed, first, identities, gossip.heartbeat)[host - np.uint32(first)]
     return Mesh(
-        host=np.arange(first, first + count, dtype=np.uint32),
-        node=np.ascontiguousarray(directory.node[first:], dtype=np.int32),
+        host=host,
+        node=np.ascontiguousarray(directory.node[host], dtype=np.int32),
         latency=paths.latency_ns.astype(np.int64),
         loss=paths.loss.astype(np.float64),
-        uplink_rate=link_rates(directory.uplink_bps[first:]),
-        downlink_rate=link_rates(directory.downlink_bps[first:]),
+        uplink_rate=link_rates(directory.uplink_bps[host]),
+        downlink_rate=link_rates(directory.downlink_bps[host]),
         phase=phase,
         member_of_rank=np.argsort(phase, kind="stable").astype(np.int32),
         row_start=overlay.row_start,
@@ -122,6 +131,7 @@ def spread_message(
     publish_time: int,
     payload_size: int,
     *,
+    references: tuple[Mesh, Rules] | None = None,
     publisher: int = -1,
     entries: Sequence[tuple[int, int]] = (),
 ) -> Spread:
@@ -137,6 +147,8 @@ def spread_message(
         ns.
     payload_size
         Bytes.
+    references
+        To `mesh` and `rules`, for who propagates many messages.
     publisher
         The member that publishes, or -1.
     entries
@@ -144,9 +156,10 @@ def spread_message(
     """
     spread = empty_spread(mesh)
     ordered = np.array(sorted(entries), dtype=np.int64).reshape(-1, 2)
+    mesh_reference, rules_reference = references or (by_reference(mesh), by_reference(rules))
     propagate(
-        by_reference(mesh),
-        by_reference(rules),
+        mesh_reference,
+        rules_reference,
         by_reference(spread),
         publisher,
         np.ascontiguousarray(ordered[:, 1]),
@@ -199,18 +212,31 @@ def build_field(
         counts from the arrival of the copy, and the member validates it and pushes it to its mesh.
     """
     candidates = np.flatnonzero(groups.group == source_group)
+    references = by_reference(mesh), by_reference(rules)
     count = len(groups.size)
     rows = [
-        _represent(mesh, groups, rules, seed, candidates, payload_size, source_group << 1 | relayed, number, relayed)
+        _represent(
+            mesh,
+            groups,
+            rules,
+            references,
+            seed,
+            candidates,
+            payload_size,
+            source_group << 1 | relayed,
+            number,
+            relayed,
+        )
         for number in range(representatives)
     ]
-    delay, hops, reached, totals, summary, copies, places = zip(*rows, strict=True)
+    delay, hops, reached, totals, summary, overall, copies, places = zip(*rows, strict=True)
     return PropagationField(
         delay=np.stack(delay),
         hops=np.stack(hops),
         reached=np.stack(reached).reshape(representatives, count),
         totals=np.stack(totals),
         summary=np.stack(summary),
+        overall=np.stack(overall),
         copies=np.stack(copies),
         lasting=lasting_share(np.stack(places)),
     )
@@ -220,6 +246,7 @@ def _represent(
     mesh: Mesh,
     groups: Groups,
     rules: Rules,
+    references: tuple[Mesh, Rules],
     seed: int,
     candidates: npt.NDArray[np.int64],
     payload_size: int,
@@ -234,9 +261,13 @@ def _represent(
     message_id = _FIRST_ID | field << 16 | number
     if relayed:
         entries = [(publish_time, source)]
-        spread = spread_message(mesh, rules, message_id, publish_time, payload_size, entries=entries)
+        spread = spread_message(
+            mesh, rules, message_id, publish_time, payload_size, references=references, entries=entries
+        )
     else:
-        spread = spread_message(mesh, rules, message_id, publish_time, payload_size, publisher=source)
+        spread = spread_message(
+            mesh, rules, message_id, publish_time, payload_size, references=references, publisher=source
+        )
     times = receipts(mesh, spread, -1 if relayed else source, payload_size)
     times[source] = -1
     got = times >= 0
@@ -246,10 +277,11 @@ def _represent(
     reached = np.where(others > 0, counts / np.maximum(others, 1), 0.0)
     totals = spread.totals.copy()
     totals[DELIVERED] = len(delays)
-    told, lost = told_after(by_reference(mesh), by_reference(rules), by_reference(spread))
+    told, lost = told_after(*references, by_reference(spread))
     totals[IHAVE_SENT], totals[IHAVE_RECEIVED] = told, told - round(lost)
-    copies = np.bincount(groups.group, weights=spread.copies, minlength=len(groups.size)) / groups.size
-    return delay, hops, reached, totals, summarise(delays), copies, places_in_groups(times, groups.group)
+    copies = np.bincount(groups.group, weights=spread.copies, minlength=len(groups.size)) / np.maximum(groups.size, 1)
+    overall, _, _ = tabulate(delays, spread.hops[got], np.zeros(len(delays), dtype=np.int32), 1)
+    return delay, hops, reached, totals, summarise(delays), overall[0], copies, places_in_groups(times, groups.group)
 
 
 def places_in_groups(times: npt.NDArray[np.int64], group: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:

@@ -15,6 +15,7 @@ from bridge.section import Section
 from bridge.units import Bandwidth, Drift, Duration, SignedDuration
 from cold.calendar_section import CalendarSection, MessageSize
 from cold.distributions import Distribution, Drawn
+from cold.resolution_section import ResolutionSection
 from cold.topics import Topic, check_topics, indices_of, mean_subscriptions, topic_numbers
 
 #: The largest message that fits a datagram, and so the largest that hot hosts can be sent.
@@ -157,6 +158,7 @@ class ColdSection(Section):
     topics: list[Topic] = Field(default=[1], min_length=1)
     publications: list[Publication] = Field(default_factory=list)
     calendar: CalendarSection | None = None
+    resolution: ResolutionSection = ResolutionSection()
 
     @property
     def identity_count(self) -> int:
@@ -222,6 +224,25 @@ class ColdSection(Section):
                     "populations.{name}.clock times the duties of a calendar, and there is none",
                     {"name": name},
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _resolutions_fit(self) -> Self:
+        for name in self.resolution.topics:
+            if indices_of(self.topics, name) is None:
+                raise PydanticCustomError(
+                    "resolution",
+                    "resolution.topics.{name} is none of topics, neither a number nor a group's name",
+                    {"name": name},
+                )
+        if self.resolution.is_coarse:
+            for name, client in self.clients.items():
+                if client.gossip.model_fields_set:
+                    raise PydanticCustomError(
+                        "resolution",
+                        "clients.{name}.gossip: only exact topics take clients with parameters of their own",
+                        {"name": name},
+                    )
         return self
 
     @model_validator(mode="after")

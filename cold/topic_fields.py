@@ -12,7 +12,7 @@ from bridge.paths import PathTable
 from cold.jit import uint64
 from cold.mean_field import mean_field
 from cold.propagation import MOST_GROUPS, Groups, PropagationField
-from cold.propagation_kernels import PROBABILITY_BITS, choose_representative, draw_delays, entry_key
+from cold.propagation_kernels import PROBABILITY_BITS, choose_representative, draw_arrivals, entry_key
 from cold.sampled import build_field, rules_of
 from cold.sampled_kernels import MESSAGE_BYTES, Mesh
 from cold.section import GossipSection
@@ -95,12 +95,15 @@ class TopicFields:
             self._mesh, self.groups, rules, self._seed, source_group, size, self._representatives, relayed=relayed
         )
 
-    def representative(self, publisher: int, source_group: int, message_id: int, payload_size: int) -> int:
-        """Which of the field's representatives a message follows."""
-        field = self.field(source_group, payload_size)
-        return int(choose_representative(uint64(self._seed), publisher, uint64(message_id), len(field.delay)))
+    def representative(
+        self, publisher: int, source_group: int, message_id: int, payload_size: int, *, relayed: bool = False
+    ) -> int:
+        """Which of the field's representatives a message follows. Parameters as for `arrivals`."""
+        field = self.field(source_group, payload_size, relayed=relayed)
+        key = _key(publisher, message_id, relayed)
+        return int(choose_representative(uint64(self._seed), publisher, key, len(field.delay)))
 
-    def delays(
+    def arrivals(
         self,
         publisher: int,
         source_group: int,
@@ -109,9 +112,12 @@ class TopicFields:
         host: npt.NDArray[np.uint32],
         group: npt.NDArray[np.int32],
         *,
+        topic: int | None = None,
         relayed: bool = False,
-    ) -> npt.NDArray[np.int64]:
-        """How long a message takes to some members: int64[n], ns; NEVER where it does not come.
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """How long a message takes to some members, and over how many hops: int64[n], ns, and uint8[n].
+
+        The delay is NEVER where the message does not come.
 
         Parameters
         ----------
@@ -123,15 +129,31 @@ class TopicFields:
             Of the message.
         host, group
             uint32[n] and int32[n]: HostIds and groups of the receivers, not the publisher.
+        topic
+            Index of the topic, which may be another that shares these fields.
         relayed
             The message enters here from outside, and time counts from then.
         """
         field, reached, lasting = self._entry(source_group, payload_size, relayed)
-        key = uint64(entry_key(uint64(message_id), publisher) if relayed else message_id)
+        key = _key(publisher, message_id, relayed)
         number = choose_representative(uint64(self._seed), publisher, key, len(field.delay))
-        return draw_delays(
-            uint64(self._seed), host, group, self._topic, key, field.delay[number], reached[number], lasting
+        which = self._topic if topic is None else topic
+        return draw_arrivals(
+            uint64(self._seed),
+            host,
+            group,
+            which,
+            key,
+            field.delay[number],
+            field.hops[number],
+            reached[number],
+            lasting,
         )
+
+
+def _key(publisher: int, message_id: int, relayed: bool) -> int:
+    """Counter of a message's draws."""
+    return uint64(entry_key(uint64(message_id), publisher) if relayed else message_id)
 
 
 def typical_size(payload_size: int) -> int:

@@ -1,7 +1,8 @@
 """A tail divided among engines that exchange blocks by hand, in one process."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +35,11 @@ class DividedTail:
         seed: int,
         stop: int,
         cuts: npt.NDArray[np.int64],
+        make: Callable[..., Any] = ColdEngine,
     ) -> None:
         self._first = cuts
-        self.engines = {
-            shard: ColdEngine(
+        self.engines: dict[int, ColdEngine] = {
+            shard: make(
                 section,
                 directory,
                 paths,
@@ -57,7 +59,7 @@ class DividedTail:
 
     def run_until(self, window_end: int) -> EventBatch:
         batch = EventBatch.concatenate([engine.run_until(window_end) for engine in self.engines.values()])
-        is_block = batch.kind == EventKind.TAIL
+        is_block = batch.kind != EventKind.PACKET
         self.blocks += int(np.count_nonzero(is_block))
         self.deliver(batch.select(is_block))
         return batch.select(~is_block)

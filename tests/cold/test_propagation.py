@@ -9,13 +9,14 @@ from bridge.rng import philox4x32
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.jit import uint64
 from cold.propagation import group_members, summarise, tabulate
-from cold.propagation_kernels import LEVELS, NEVER, draw_delays, entry_key
+from cold.propagation_kernels import LEVELS, NEVER, draw_arrivals, entry_key
 from cold.purposes import ColdPurpose
 from cold.topic_fields import SIZE_BITS, TopicFields, typical_size
 from tests.cold.networks import directory_of, section_of, three_nodes
 from tests.cold.test_sampled import mesh_and_rules
 
 SEED = 2**40 + 7
+NO_HOPS = np.zeros((1, LEVELS), dtype=np.uint8)
 
 
 def test_members_are_grouped_by_node_and_links() -> None:
@@ -49,19 +50,22 @@ def test_a_table_begins_with_the_smallest_and_ends_with_the_largest(entries: lis
         assert table[number, LEVELS // 2] in (own[(len(own) - 1) // 2], own[len(own) // 2])
 
 
-def slow_draw(host: int, topic: int, key: int, table: list[int], reached: int, lasting: int) -> int:
+def slow_draw(
+    host: int, topic: int, key: int, table: list[int], hops: list[int], reached: int, lasting: int
+) -> tuple[int, int]:
     def words(purpose: int, counter: int) -> list[int]:
         key_words = SEED & 0xFFFFFFFF, SEED >> 32
         return [int(word) for word in philox4x32(counter & 0xFFFFFFFF, counter >> 32, host, purpose, *key_words)]
 
     place, choice, reach, _ = words(ColdPurpose.SAMPLED_ARRIVAL, key)
     if reach >= reached:
-        return NEVER
+        return NEVER, 0
     if choice < lasting:
         place = words(ColdPurpose.LASTING_PLACE, topic)[0]
     segment, part = divmod(place * (LEVELS - 1), 2**32)
     low, high = table[segment : segment + 2]
-    return low + ((high - low) * (part >> 12) >> 20)
+    nearest = segment + (part >= 2**31)
+    return low + ((high - low) * (part >> 12) >> 20), hops[nearest]
 
 
 def test_draws_are_those_of_the_slow_twin() -> None:
@@ -71,9 +75,10 @@ def test_draws_are_those_of_the_slow_twin() -> None:
     group = random.integers(0, 3, size=500).astype(np.int32)
     reached = np.array([0, 2**31, 2**32], dtype=np.int64)
     key = 2**63 + 12345
-    drawn = draw_delays(uint64(SEED), host, group, 9, uint64(key), table, reached, 2**30)
-    assert drawn.tolist() == [
-        slow_draw(h, 9, key, table[g].tolist(), int(reached[g]), 2**30)
+    hops = random.integers(0, 9, size=(3, LEVELS)).astype(np.uint8)
+    drawn, ways = draw_arrivals(uint64(SEED), host, group, 9, uint64(key), table, hops, reached, 2**30)
+    assert list(zip(drawn.tolist(), ways.tolist(), strict=True)) == [
+        slow_draw(h, 9, key, table[g].tolist(), hops[g].tolist(), int(reached[g]), 2**30)
         for h, g in zip(host.tolist(), group.tolist(), strict=True)
     ]
     assert (drawn[group == 0] == NEVER).all()
@@ -87,7 +92,8 @@ def test_draws_follow_their_table() -> None:
     host = np.arange(100_000, dtype=np.uint32)
     group, reached = np.zeros(100_000, dtype=np.int32), np.array([2**32])
     for lasting in (0, 2**31, 2**32):
-        drawn = np.sort(draw_delays(uint64(SEED), host, group, 0, uint64(77), table, reached, lasting))
+        drawn, _ = draw_arrivals(uint64(SEED), host, group, 0, uint64(77), table, NO_HOPS, reached, lasting)
+        drawn.sort()
         below = np.interp(drawn, table[0], np.linspace(0, 1, LEVELS))
         assert np.abs(below - (np.arange(100_000) + 0.5) / 100_000).max() < 0.0062
 
@@ -98,7 +104,9 @@ def test_places_of_two_messages_are_as_alike_as_they_should_be(lasting: float, c
     table = np.linspace(0, NS_PER_S, LEVELS).astype(np.int64)[None, :]
     host, group = np.arange(100_000, dtype=np.uint32), np.zeros(100_000, dtype=np.int32)
     one, other = (
-        draw_delays(uint64(SEED), host, group, 0, uint64(key), table, np.array([2**32]), round(lasting * 2**32))
+        draw_arrivals(
+            uint64(SEED), host, group, 0, uint64(key), table, NO_HOPS, np.array([2**32]), round(lasting * 2**32)
+        )[0]
         for key in (1, 2)
     )
     assert np.corrcoef(one, other)[0, 1] == pytest.approx(correlation, abs=0.013)
@@ -129,7 +137,7 @@ def test_no_message_is_anywhere_before_light_could_be(resolution: str) -> None:
         source = int(groups.group[publisher])
         for relayed in (False, True):
             others = np.delete(np.arange(600), publisher)
-            delays = fields.delays(
+            delays, _ = fields.arrivals(
                 publisher, source, 99, 1000, mesh.host[others], groups.group[others], relayed=relayed
             )
             assert (delays >= best[directory.node[publisher], directory.node[others]]).all()

@@ -4,7 +4,8 @@ import pytest
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from cold.resolution import Resolution, TopicLoad, choose, edge_events
+from cold.resolution import TopicLoad, choose, edge_events
+from cold.resolution_section import Resolution
 from cold.section import GossipSection
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
 

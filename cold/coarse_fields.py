@@ -1,0 +1,131 @@
+"""The fields of all topics that are not exact, and the members that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import HostDirectory
+from bridge.errors import UserError
+from bridge.paths import PathTable
+from cold.overlay import build_overlay
+from cold.propagation import MOST_GROUPS, Groups, group_members
+from cold.resolution import topic_families
+from cold.resolution_section import Resolution
+from cold.sampled import mesh_of
+from cold.sampled_kernels import Mesh
+from cold.section import ColdSection
+from cold.subscriptions import Subscriptions, subscriptions
+from cold.topic_fields import TopicFields
+
+
+class CoarseFields:
+    """Fields by topic. Topics of one group of the configuration have the same, made of the first one's members.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    paths
+        Latency and loss from the places of identities.
+    seed
+        Seed of the run.
+    resolution
+        Of each coarse topic, by its index.
+    """
+
+    def __init__(
+        self,
+        section: ColdSection,
+        directory: HostDirectory,
+        paths: PathTable,
+        seed: int,
+        resolution: Mapping[int, Resolution],
+    ) -> None:
+        self._section, self._directory, self._paths, self._seed = section, directory, paths, seed
+        self._first = first = directory.hot_count
+        self._everybody = group_members(
+            directory.node[first:], directory.uplink_bps[first:], directory.downlink_bps[first:]
+        )
+        if len(self._everybody.size) > MOST_GROUPS:
+            raise UserError(
+                f"the identities are of {len(self._everybody.size)} kinds, by node and bandwidth; a resolution other "
+                f"than exact takes {MOST_GROUPS} at most",
+                where="cold.resolution",
+                hint="place the populations on fewer nodes, or model all topics exactly",
+            )
+        self._subscriptions: Subscriptions = subscriptions(section, seed, directory)
+        self._resolution = dict(resolution)
+        self._leader: dict[int, int] = {}
+        for family in topic_families(section):
+            leaders: dict[Resolution, int] = {}
+            for topic in family:
+                if topic in self._resolution:
+                    self._leader[topic] = leaders.setdefault(self._resolution[topic], topic)
+        self._fields: dict[int, TopicFields] = {}
+
+    def group_of(self, host: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """Groups of identities by their HostIds: int32[n]."""
+        group: npt.NDArray[np.int32] = self._everybody.group[host - self._first]
+        return group
+
+    def members(self, topic: int) -> npt.NDArray[np.uint32]:
+        """HostIds of a topic's subscribers, ascending."""
+        start = self._subscriptions.start
+        return self._subscriptions.member[start[topic] : start[topic + 1]]
+
+    def source_groups(self, topic: int, host: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Groups whose fields the messages of publishers follow: int64[n].
+
+        Their own, or, where the topic has no member of it, the nearest that it has, of one latency the first.
+        """
+        size = self.of(topic).groups.size
+        nearest = np.arange(len(size))
+        there = np.flatnonzero(size > 0)
+        node = self._everybody.node
+        for group in np.flatnonzero(size == 0).tolist():
+            latency = self._paths.latency_ns[node[group], node[there]]
+            nearest[group] = there[np.lexsort((there, latency, node[there] != node[group]))[0]]
+        return np.asarray(nearest[self.group_of(host)], dtype=np.int64)
+
+    def known_peers(self, topic: int) -> int:
+        """Peers that a member knows on the topic."""
+        return min(self._section.overlay.degree, max(len(self.members(topic)) - 1, 0))
+
+    def of(self, topic: int) -> TopicFields:
+        """The fields of a topic, by its index."""
+        leader = self._leader[topic]
+        if leader not in self._fields:
+            members = self.members(leader)
+            group = self.group_of(members)
+            whole = self._everybody
+            self._fields[leader] = TopicFields(
+                whole._replace(group=group, size=np.bincount(group, minlength=len(whole.size)).astype(np.int64)),
+                self._paths,
+                self._section.gossip,
+                self.known_peers(leader),
+                self._seed,
+                leader,
+                "sampled" if self._resolution[leader] is Resolution.SAMPLED else "mean-field",
+                self._section.resolution.representatives,
+                lambda: self._mesh(leader),
+            )
+        return self._fields[leader]
+
+    def _mesh(self, topic: int) -> Mesh:
+        """The mesh of a topic's subscribers: the same cycles that a topic of its own would have among them."""
+        gossip = self._section.gossip
+        members = self.members(topic)
+        overlay = build_overlay(
+            self._seed, self._first, len(members), self.known_peers(topic), 1, gossip.d, gossip.d_high
+        )
+        return mesh_of(self._directory, self._paths, overlay, gossip, self._seed, 0, members)
+
+    @property
+    def groups(self) -> Groups:
+        """All identities by group."""
+        return self._everybody

@@ -1,0 +1,147 @@
+"""The cold participant of a shard: exact topics and others, as one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.batch import EventBatch
+from bridge.directory import HostDirectory
+from bridge.paths import PathTable
+from bridge.simtime import NEVER
+from cold.coarse import CoarseEngine
+from cold.engine import ColdEngine
+from cold.publications import PlanOfSomeTopics
+from cold.resolution_section import Resolution
+from cold.results import TailResults, merge, message_table
+from cold.section import ColdSection
+
+
+class MixedTail:
+    """Identities whose topics are not all exact.
+
+    Parameters
+    ----------
+    exact
+        Of the exact topics, if there are any.
+    coarse
+        Of the others.
+    identities
+        How many this shard has.
+    """
+
+    def __init__(self, exact: ColdEngine | None, coarse: CoarseEngine, identities: int) -> None:
+        self._exact, self._coarse = exact, coarse
+        self._identities = identities
+        self._parts: tuple[ColdEngine | CoarseEngine, ...] = (coarse,) if exact is None else (exact, coarse)
+
+    def next_event_time(self) -> int:
+        """Time of the earliest event [ns]; NEVER if none."""
+        return min((part.next_event_time() for part in self._parts), default=NEVER)
+
+    def run_until(self, window_end: int) -> EventBatch:
+        """Execute the events before `window_end`; return packets for hot hosts, and what other shards must know."""
+        return EventBatch.concatenate([part.run_until(window_end) for part in self._parts])
+
+    def deliver(self, batch: EventBatch) -> None:
+        """Take packets of hot hosts and events of other shards, each for the topics that it is about."""
+        if not len(batch):
+            return
+        if self._exact is None:
+            self._coarse.deliver(batch)
+            return
+        coarse = self._coarse.claims(batch)
+        if coarse.any():
+            self._coarse.deliver(batch.select(coarse))
+        if not coarse.all():
+            self._exact.deliver(batch.select(~coarse))
+
+    def close(self) -> None:
+        """Nothing to release but memory."""
+
+    def events_executed(self) -> int:
+        """Events that identities executed; a message of a coarse topic is none where no hot host listens."""
+        return sum(part.events_executed() for part in self._parts)
+
+    def event_fingerprint(self) -> int:
+        """Sum of the fingerprints of all packets for hot hosts, modulo 2**64."""
+        return sum(part.event_fingerprint() for part in self._parts) % 2**64
+
+    def partial_results(self) -> TailResults:
+        """What this shard has to tell of messages."""
+        return merge([part.partial_results() for part in self._parts])
+
+    def message_table(self) -> npt.NDArray[np.void]:
+        """How far each message has spread: one row per message, `cold.results.TABLE_TYPE`, of this shard's part."""
+        return message_table(self.partial_results())
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start, by the names in `cold.state_kernels.COUNTER_NAMES`."""
+        total: Counter[str] = Counter()
+        for part in self._parts:
+            total.update(part.counters())
+        return dict(total)
+
+    def statistics(self) -> dict[str, object]:
+        """Counters, sizes and memory, as the exact engine has them; `coarse_counters` is the other topics' share."""
+        coarse = self._coarse.counters()
+        if self._exact is None:
+            return {
+                "identities": self._identities,
+                "counters": coarse,
+                "coarse_counters": coarse,
+                "boundary": self._coarse.boundary_statistics(),
+                "messages": len(self.partial_results().spread),
+                "bytes_per_identity": 0.0,
+                "event_bytes": 0,
+            }
+        whole: dict[str, Any] = self._exact.statistics()
+        boundary, other = whole["boundary"], self._coarse.boundary_statistics()
+        return whole | {
+            "counters": self.counters(),
+            "coarse_counters": coarse,
+            "boundary": {
+                "packets_from_hot": boundary["packets_from_hot"] + other["packets_from_hot"],
+                "packets_to_hot": boundary["packets_to_hot"] + other["packets_to_hot"],
+                "dropped": dict(sorted((Counter(boundary["dropped"]) + Counter(other["dropped"])).items())),
+            },
+            "messages": len(self.partial_results().spread),
+        }
+
+
+def build_tail(
+    section: ColdSection,
+    directory: HostDirectory,
+    paths: PathTable,
+    seed: int,
+    stop_time_ns: int,
+    resolution: list[Resolution],
+    *,
+    owned: range,
+    cuts: npt.NDArray[np.int64],
+    shard: int,
+) -> ColdEngine | MixedTail:
+    """Make what stands for the identities of a shard.
+
+    Parameters
+    ----------
+    section, directory, paths, seed, stop_time_ns, owned, cuts, shard
+        As `cold.engine.ColdEngine` takes them.
+    resolution
+        Of every topic, by its index.
+    """
+    coarse = {index: level for index, level in enumerate(resolution) if level is not Resolution.EXACT}
+    if not coarse:
+        return ColdEngine(section, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard)
+    exact = None
+    if len(coarse) < len(resolution):
+        kept = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
+        plan = PlanOfSomeTopics(section, directory, seed, stop_time_ns, kept)
+        numbers = [section.topic_numbers[index] for index in kept]
+        alone = section.model_copy(update={"topics": numbers, "publications": [], "calendar": None})
+        exact = ColdEngine(alone, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard, plan=plan)
+    engine = CoarseEngine(section, directory, paths, seed, stop_time_ns, coarse, owned=owned, cuts=cuts, shard=shard)
+    return MixedTail(exact, engine, len(owned))
