@@ -1,10 +1,13 @@
 """What resolutions cost, and how a budget chooses among them."""
 
+from typing import Any
+
 import pytest
+from pydantic import ValidationError
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from cold.resolution import TopicLoad, choose, edge_events
+from cold.resolution import TopicLoad, choose, edge_events, resolutions
 from cold.resolution_section import Resolution
 from cold.section import GossipSection
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
@@ -57,3 +60,31 @@ def test_a_budget_too_small_for_anything_gets_the_cheapest() -> None:
     loads = [TopicLoad(1, 1000, 50, 1, 1), TopicLoad(2, 1_000_000, 50, 1000, 16)]
     chosen = choose(loads, GOSSIP, 8, 1e-3, RUN)
     assert chosen == [min(Resolution, key=lambda level: edge_events(load, level, GOSSIP, 8, RUN)) for load in loads]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"resolution": {"default": "auto"}}, "auto needs a budget"),
+        ({"resolution": {"default": "sampled", "budget": 1e6}}, "budget is for topics that are auto"),
+        ({"resolution": {"default": "auto", "budget": 0}}, "greater than 0"),
+        ({"resolution": {"topics": {9: "sampled"}}}, r"resolution\.topics\.9 is none of topics"),
+        ({"resolution": {"topics": {"blobs": "sampled"}}}, r"resolution\.topics\.blobs is none of topics"),
+        ({"resolution": {"default": "coarse"}}, "'exact', 'sampled', 'mean-field' or 'auto'"),
+        ({"resolution": {"representatives": 0}}, "greater than or equal to 1"),
+        (
+            {"clients": {"own": {"share": 1, "gossip": {"d": 8}}}, "resolution": {"default": "sampled"}},
+            r"clients\.own\.gossip: only exact topics",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_key(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        section_of(100, **keys)
+
+
+def test_a_topic_s_number_comes_before_its_group_and_its_group_before_the_default() -> None:
+    groups: list[Any] = [1, {"name": "subnets", "first": 10, "count": 3}]
+    levels = {"default": "mean-field", "topics": {"subnets": "sampled", 11: "exact"}}
+    section = section_of(100, topics=groups, resolution=levels)
+    assert resolutions(section, directory_of(100), 1, RUN) == [MEAN_FIELD, SAMPLED, EXACT, SAMPLED]
