@@ -51,6 +51,7 @@ from bridge.partition import PartitionMap
 from bridge.paths import PathTable
 from bridge.rundir import RunDirectory
 from bridge.traffic import TRAFFIC, Groups, traffic_table
+from bridge.usage import UsageRecorder
 from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog
 from cold.results import TailResults, message_table
@@ -363,7 +364,7 @@ def _run_shard(
     on_progress: Callable[[int], None] | None,
 ) -> tuple[ShardResult, LoopResult]:
     participants: dict[str, Participant] = {}
-    recorders: list[WindowMetrics | WindowLog] = []
+    recorders: list[WindowMetrics | WindowLog | UsageRecorder] = []
     loop: WindowLoop | None = None
     try:
         hot = build_hot(plan, run_directory, partition, bus.shard)
@@ -377,10 +378,13 @@ def _run_shard(
         recorders.append(metrics)
         log = WindowLog(run_directory, names)
         recorders.append(log)
+        usage = UsageRecorder(run_directory, bus.shard)
+        recorders.append(usage)
 
         def record(window: WindowRecord) -> None:
             metrics.append(window)
             log.append(window)
+            usage.note(window.number)
 
         outer_ns, inner_ns = _window_lengths(plan, partition, bus.shard)
         loop = WindowLoop(
@@ -445,7 +449,7 @@ def _owner(plan: Plan) -> Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.intp
     return owner
 
 
-def _close_all(closables: Sequence[Participant | WindowMetrics | WindowLog]) -> None:
+def _close_all(closables: Sequence[Participant | WindowMetrics | WindowLog | UsageRecorder]) -> None:
     """Close everything, each even if another fails; the first failure is raised."""
     failure: BaseException | None = None
     for closable in closables:

@@ -29,6 +29,7 @@ from bridge.rundir import HOSTS, METRICS, RunDirectory, disk_errors_reported
 from bridge.simtime import NS_PER_S
 from bridge.traffic import Groups, Hints, merge_traffic_tables, read_hints
 from bridge.traffic_partition import traffic_partition
+from bridge.usage import merge_usage_tables
 from bridge.window_log import write_window_log
 from cold.results import TailResults, merge, merge_statistics
 from cold.section import estimate_memory as estimate_cold_memory
@@ -289,6 +290,7 @@ def merge_directories(directory: RunDirectory, participants: Sequence[str], shar
     rows = merge_window_tables(directory, [folder / METRICS for folder in folders])
     write_window_log(directory, participants, map(np.ndarray.tolist, rows))
     merge_traffic_tables(directory, [folder / METRICS for folder in folders])
+    merge_usage_tables(directory, [folder / METRICS for folder in folders])
     for folder in folders:
         directory.take_hosts(folder)
 

@@ -60,7 +60,8 @@ class EventKind(IntEnum):
     ENTRY = 3
 
 
-_KINDS: Final = np.array(sorted(EventKind), dtype=np.uint16)
+_IS_KIND: Final = np.zeros(2**16, dtype=np.bool_)
+_IS_KIND[list(EventKind)] = True
 
 
 class DecodeError(InternalError):
@@ -283,9 +284,9 @@ class EventBatch:
             raise DecodeError(f"event {misplaced} is out of order", start["deliver_time"] + 8 * misplaced)
         if count and batch.deliver_time[0] < 0:
             raise DecodeError("negative deliver time", start["deliver_time"])
-        unknown = np.flatnonzero(~np.isin(batch.kind, _KINDS))
-        if len(unknown):
-            place = int(unknown[0])
+        known_kind = _IS_KIND[batch.kind]
+        if not known_kind.all():
+            place = int(np.argmin(known_kind))
             known = ", ".join(f"{kind.value} ({kind.name})" for kind in EventKind)
             raise DecodeError(
                 f"event {place} has kind {batch.kind[place]}, known are {known}", start["kind"] + 2 * place

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from bridge.errors import InternalError
 from bridge.rundir import SHARDS, WALLTIME, WINDOWS, RunDirectory, disk_errors_reported, write_atomically
-from bridge.simtime import NS_PER_MINUTE, NS_PER_S
+from bridge.simtime import NEVER, NS_PER_MINUTE, NS_PER_S
 from bridge.window import LoopResult, WindowRecord
 
 Table: TypeAlias = Any
@@ -134,7 +134,9 @@ class WindowMetrics:
             ["window", "start_ns", "end_ns", "runahead_ns", *executed, "crossed", "crossed_bytes", "digest"],
         )
         exchanged = [f"{way}{what}" for way in ("sent_to_shards", "received_from_shards") for what in ("", "_bytes")]
-        self._shards = TableRecorder(directory, SHARDS, ["window", "shard", *sent, *exchanged, "inner"])
+        self._shards = TableRecorder(
+            directory, SHARDS, ["window", "shard", *sent, *exchanged, "inner", "next_event_ns", "first_arrival_ns"]
+        )
         self._walltime = TableRecorder(
             directory, WALLTIME, ["window", "shard", *execute, "exchange_ns", "deliver_ns", "reduce_ns"]
         )
@@ -164,6 +166,7 @@ class WindowMetrics:
                 record.received_from_shards,
                 record.received_from_shards_bytes,
                 record.inner,
+                *(-1 if time == NEVER else time for time in (record.next_event, record.first_arrival)),
             )
         )
         self._walltime.append(

@@ -39,6 +39,7 @@ STATISTICS: Final = "sim-stats.json"
 WINDOWS: Final = "windows"
 SHARDS: Final = "shards"
 WALLTIME: Final = "walltime"
+USAGE: Final = "usage"
 REPORT: Final = "report.html"
 
 _FORMAT: Final = "antumbra-run"
@@ -49,7 +50,7 @@ _VERSIONED_PACKAGES: Final = ("antumbra", "numba", "numpy", "pyarrow", "scipy")
 _REPLACED: Final = (HOSTS, METRICS, WINDOWS_LOG, STATISTICS, REPORT)
 _SHARD_DIRECTORY: Final = "shard-"
 #: Tables that depend on the partition or the machine: they have no part in the digests.
-_NOT_DIGESTED: Final = (SHARDS, WALLTIME)
+_NOT_DIGESTED: Final = (SHARDS, WALLTIME, USAGE)
 
 
 class RunDirectoryError(UserError):
