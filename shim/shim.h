@@ -60,6 +60,10 @@ static inline int64_t native6(long number, uint64_t a, uint64_t b, uint64_t c, u
                      : "rcx", "r11", "memory");
     return result;
 }
+/* Between these the arena may be half changed: a process that dies there takes its host with it (hot/engine/turn.c). */
+static inline void enter_kernel(struct host *host) { __atomic_store_n(&host->in_kernel, true, __ATOMIC_RELEASE); }
+static inline void leave_kernel(struct host *host) { __atomic_store_n(&host->in_kernel, false, __ATOMIC_RELEASE); }
+
 #define native(number, ...) native_(number, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define native_(number, a, b, c, d, e, f, ...)                                                                         \
     native6(number, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), (uint64_t)(e), (uint64_t)(f))

@@ -269,6 +269,7 @@ void shim_start(const uint64_t *stack) {
     kfree(host, request);
     if (!filtered)
         install_filter();
+    leave_kernel(host);
     shim_enter_program(dynamic ? interpreter.entry : program.entry, pointer);
 }
 

@@ -99,6 +99,7 @@ void shim_child_start(struct shim_thread *thread) {
         task->set_child_tid = 0;
     }
     return_to_program(thread->frame, 0, 0, 0);
+    leave_kernel(task->host);
     shim_sigreturn(thread->frame);
 }
 

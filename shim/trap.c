@@ -52,11 +52,15 @@ struct fast_result shim_fast_call(uint64_t number, const uint64_t *arguments) {
         self->resume_kind = RESUME_CALL;
         return (struct fast_result){0, 1};
     }
+    struct host *host = task->host;
+    enter_kernel(host);
     int64_t result = syscall_dispatch(task, number, arguments);
     self->resume_kind = RESUME_RESULT;
-    return (struct fast_result){result, task_signal_pending(task) || task->restore_mask || result == -ERESTARTSYS ||
-                                            result == -ERESTARTNOHAND || result == -ERESTARTNOINTR ||
-                                            result == -ERESTART_RESTARTBLOCK};
+    struct fast_result fast = {result, task_signal_pending(task) || task->restore_mask || result == -ERESTARTSYS ||
+                                           result == -ERESTARTNOHAND || result == -ERESTARTNOINTR ||
+                                           result == -ERESTART_RESTARTBLOCK};
+    leave_kernel(host);
+    return fast;
 }
 
 /* The register frame of a call that changes it; clone reads it through thread_self()->frame. */
@@ -79,7 +83,7 @@ static void serve(struct shim_thread *self, struct user_context *context, uint64
     self->frame = outer;
 }
 
-static void on_system_call(int signo, struct siginfo *info, void *given) {
+static void handle_system_call(int signo, struct siginfo *info, void *given) {
     struct user_context *context = given;
     struct shim_thread *self = thread_self();
     struct sigcontext *registers = &context->registers;
@@ -99,10 +103,28 @@ static void on_system_call(int signo, struct siginfo *info, void *given) {
     serve(self, context, number, ip - 2);
 }
 
-static void on_fault(int signo, struct siginfo *given_info, void *given) {
+static void on_system_call(int signo, struct siginfo *info, void *given) {
+    struct host *host = thread_self()->task->host;
+    enter_kernel(host);
+    handle_system_call(signo, info, given);
+    leave_kernel(host);
+}
+
+static void handle_fault(struct shim_thread *self, int signo, struct siginfo *given_info,
+                         struct user_context *context) {
+    struct signal_info info;
+    if (signo == KSIGSEGV && cpu_emulate(context, self->task)) {
+        return_to_program(context, 0, 0, 0);
+        return;
+    }
+    memcpy(&info, given_info, sizeof info);
+    signal_force(self->task, signo, &info);
+    return_to_program(context, 0, 0, 0);
+}
+
+static void on_fault(int signo, struct siginfo *info, void *given) {
     struct user_context *context = given;
     struct sigcontext *registers = &context->registers;
-    struct signal_info info;
     if (in_shim(registers->rip)) {
         if (registers->rip - (uint64_t)shim_copy_begin < (uint64_t)(shim_copy_end - shim_copy_begin)) {
             registers->rip = (uint64_t)shim_copy_fault;
@@ -112,13 +134,10 @@ static void on_fault(int signo, struct siginfo *given_info, void *given) {
                    (unsigned long)registers->rip, (unsigned long)registers->rsp, (unsigned long)registers->cr2);
     }
     struct shim_thread *self = thread_self();
-    if (signo == KSIGSEGV && cpu_emulate(context, self->task)) {
-        return_to_program(context, 0, 0, 0);
-        return;
-    }
-    memcpy(&info, given_info, sizeof info);
-    signal_force(self->task, signo, &info);
-    return_to_program(context, 0, 0, 0);
+    struct host *host = self->task->host;
+    enter_kernel(host);
+    handle_fault(self, signo, info, context);
+    leave_kernel(host);
 }
 
 /* struct kernel_sigaction of the real kernel */

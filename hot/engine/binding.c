@@ -7,9 +7,11 @@
 #include <Python.h>
 
 #include "engine.h"
+#include "guard.h"
 #include "hot/kernel/process.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -428,16 +430,32 @@ out:
     return result;
 }
 
-/* ("running" | "exited" | "signaled" | "not started", code) */
-static PyObject *state_of(const struct engine_host *host, const struct managed *managed) {
+struct process_state {
+    int32_t pid;
+    bool ended;
+    int status;
+};
+
+static void look_at_process(struct host *kernel, void *context) {
+    struct process_state *state = context;
+    const struct process *process = process_find(kernel, state->pid);
+    state->ended = process && process->zombie;
+    state->status = state->ended ? process->exit_status : 0;
+}
+
+/* ("running" | "exited" | "signaled" | "not started", code). Processes of a host that was given up were killed. */
+static PyObject *state_of(struct engine *engine, struct engine_host *host, const struct managed *managed) {
     if (!managed->started)
         return Py_BuildValue("(si)", "not started", 0);
-    struct process *process = process_find(host->kernel, managed->pid);
-    if (!process || !process->zombie)
+    struct process_state state = {.pid = managed->pid};
+    if (!host->broken && !guard_call(host->kernel, look_at_process, &state))
+        (void)host_break(engine, host, "%s, when its processes were looked at", guard_problem());
+    if (host->broken)
+        return Py_BuildValue("(si)", "signaled", SIGKILL);
+    if (!state.ended)
         return Py_BuildValue("(si)", "running", 0);
-    int status = process->exit_status;
-    return status & 0x7f ? Py_BuildValue("(si)", "signaled", status & 0x7f)
-                         : Py_BuildValue("(si)", "exited", status >> 8 & 0xff);
+    return state.status & 0x7f ? Py_BuildValue("(si)", "signaled", state.status & 0x7f)
+                               : Py_BuildValue("(si)", "exited", state.status >> 8 & 0xff);
 }
 
 static PyObject *method_process_states(PyObject *object, PyObject *ignored) {
@@ -447,9 +465,9 @@ static PyObject *method_process_states(PyObject *object, PyObject *ignored) {
         return NULL;
     PyObject *states = PyList_New(0);
     for (uint32_t i = 0; states && i < self->engine.host_count; i++) {
-        const struct engine_host *host = &self->engine.hosts[i];
+        struct engine_host *host = &self->engine.hosts[i];
         for (uint32_t j = 0; states && j < host->process_count; j++) {
-            PyObject *state = state_of(host, &host->processes[j]);
+            PyObject *state = state_of(&self->engine, host, &host->processes[j]);
             PyObject *row = state ? Py_BuildValue("(IIiN)", i, j, host->processes[j].pid, state) : NULL;
             if (!row || PyList_Append(states, row))
                 Py_CLEAR(states);
@@ -500,7 +518,7 @@ static PyObject *method_counters(PyObject *object, PyObject *argument) {
     PyObject *counters = host ? PyDict_New() : NULL;
     if (!counters)
         return NULL;
-    const struct host *kernel = host->kernel;
+    const struct host *kernel = host->broken ? NULL : host->kernel; /* what is in a broken one's memory means nothing */
     const char *base = kernel ? (const char *)&kernel->counters : NULL;
     for (size_t i = 0; i < ARRAY_LENGTH(kernel_counters); i++) {
         uint64_t value = 0;
@@ -511,14 +529,33 @@ static PyObject *method_counters(PyObject *object, PyObject *argument) {
     }
     if (set_number(counters, "packets_lost_on_path", host->drops_loss) ||
         set_number(counters, "packets_dropped_no_route", host->drops_no_route) ||
-        set_number(counters, "packets_dropped_router_delay", kernel ? kernel->link->router.drops_delay : 0) ||
-        set_number(counters, "packets_dropped_router_full", kernel ? kernel->link->router.drops_full : 0) ||
+        set_number(counters, "packets_dropped_router_delay", kernel ? host->link->router.drops_delay : 0) ||
+        set_number(counters, "packets_dropped_router_full", kernel ? host->link->router.drops_full : 0) ||
         set_number(counters, "kernel_bytes", kernel ? kernel->arena.bytes_in_use : 0))
         goto failed;
     return counters;
 failed:
     Py_DECREF(counters);
     return NULL;
+}
+
+static int append_line(PyObject *lines, int64_t time, uint32_t place, const char *text) {
+    PyObject *decoded = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    PyObject *line = decoded ? Py_BuildValue("(LIN)", (long long)time, place, decoded) : NULL;
+    int result = line ? PyList_Append(lines, line) : -1;
+    Py_XDECREF(line);
+    return result;
+}
+
+struct taken_line {
+    bool taken;
+    int64_t time;
+    char text[4096];
+};
+
+static void take_line(struct host *kernel, void *context) {
+    struct taken_line *line = context;
+    line->taken = warning_take(kernel, &line->time, line->text, sizeof line->text);
 }
 
 /* [(time, host, text)]; the lines are the caller's from now on. */
@@ -551,29 +588,33 @@ static PyObject *method_take_warnings(PyObject *object, PyObject *ignored) {
     struct engine_object *self = (struct engine_object *)object;
     if (!ready(self))
         return NULL;
+    struct engine *engine = &self->engine;
     PyObject *lines = PyList_New(0);
-    if (!lines || !self->engine.warnings)
+    if (!lines || !engine->warnings)
         return lines;
-    self->engine.warnings = false;
-    for (uint32_t i = 0; i < self->engine.host_count; i++) {
-        struct host *kernel = self->engine.hosts[i].kernel;
-        if (!kernel)
-            continue;
-        list_for_each_safe(node, &kernel->warnings) {
-            struct warning *warning = list_entry(node, struct warning, node);
-            PyObject *text = PyUnicode_DecodeUTF8(warning->text, (Py_ssize_t)strlen(warning->text), "replace");
-            PyObject *line = text ? Py_BuildValue("(LIN)", (long long)warning->time, i, text) : NULL;
-            list_remove(&warning->node);
-            kfree(kernel, warning);
-            if (!line || PyList_Append(lines, line)) {
-                Py_XDECREF(line);
-                Py_DECREF(lines);
-                return NULL;
-            }
-            Py_DECREF(line);
+    engine->warnings = false;
+    for (uint32_t i = 0; i < engine->host_count; i++) {
+        struct engine_host *host = &engine->hosts[i];
+        struct taken_line line = {.taken = true};
+        while (host->kernel && !host->broken && line.taken) {
+            if (!guard_call(host->kernel, take_line, &line))
+                (void)host_break(engine, host, "%s, when its warnings were read", guard_problem());
+            else if (line.taken && append_line(lines, line.time, i, line.text))
+                goto failed;
         }
     }
+    for (size_t i = 0; i < engine->line_count; i++) {
+        if (append_line(lines, engine->lines[i].time, engine->lines[i].place, engine->lines[i].text))
+            goto failed;
+        free(engine->lines[i].text);
+        engine->lines[i].text = NULL;
+    }
+    engine->line_count = 0;
+    engine->warnings = false;
     return lines;
+failed:
+    Py_DECREF(lines);
+    return NULL;
 }
 
 static PyObject *get_events_executed(PyObject *object, void *ignored) {

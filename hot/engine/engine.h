@@ -6,6 +6,7 @@
  *   route.c    addresses to hosts, loss and latency, what leaves the shard
  *   pcap.c     capture files
  *   run.c      one window                                       turn.c     processes that hold the turn; their death
+ *   guard.c    kernel code on an arena that may hold anything
  *   spawn.c    arenas, the start and the end of processes       platform.c what the kernel asks of the shard
  *   binding.c  the Python extension module
  *
@@ -61,6 +62,7 @@ struct event_queue {
 };
 __attribute__((warn_unused_result)) int queue_push(struct event_queue *queue, const struct event *event);
 struct event queue_pop(struct event_queue *queue); /* not of an empty queue */
+void queue_clear(struct event_queue *queue, struct packet_pool *pool);
 static inline int64_t queue_next(const struct event_queue *queue) { return queue->count ? queue->heap[0].time : NEVER; }
 
 /* ---- Capture files (pcap.c) ---- */
@@ -107,6 +109,8 @@ struct death {
 
 struct engine_host {
     struct host *kernel; /* NULL until a process is configured, or a packet comes: 100,000 idle hosts need no arenas */
+    struct link *link;   /* the kernel's; here, because pointers of the arena are not to be trusted */
+    char *broken;        /* why nothing of the arena may be used any more; NULL: it may */
     uint32_t id, address;
     struct ip_address address6;
     char *name, *directory, *etc_directory;
@@ -135,6 +139,13 @@ struct path {
 /* The paths that packets took lately: each has one place, where the last that was asked for stays. With few nodes no
  * two paths share one. What is not there is asked for again, so forgetting changes no result. */
 #define MOST_PATHS ((size_t)1 << 20)
+/* A line for the log that is the engine's own. */
+struct engine_line {
+    int64_t time;
+    uint32_t place;
+    char *text;
+};
+
 struct route_table {
     size_t address_count, range_count, node_count, host_count;
     const uint32_t *addresses, *address_ids;                   /* IPv4, sorted by address */
@@ -184,9 +195,11 @@ struct engine {
     int64_t window_end;
     int64_t min_used_latency;
     uint64_t events_executed;
-    uint64_t fingerprint;                       /* sum over all packets sent to other hosts, docs/formats.md */
-    int64_t last_reap;                          /* wall clock */
-    bool warnings;                              /* some host has lines for the log */
+    uint64_t fingerprint; /* sum over all packets sent to other hosts, docs/formats.md */
+    int64_t last_reap;    /* wall clock */
+    bool warnings;        /* some host has lines for the log */
+    struct engine_line *lines;
+    size_t line_count;
     bool (*interrupted)(struct engine *engine); /* asked while a process keeps the turn */
     /* Asked for the latency and loss of a path; -1 after engine_fail. */
     int (*find_path)(struct engine *engine, size_t source_node, size_t destination_node, struct path *path);
@@ -211,12 +224,19 @@ __attribute__((warn_unused_result)) int engine_add_process(struct engine *engine
                                                            const struct managed *process);
 __attribute__((warn_unused_result)) int process_spawn(struct engine *engine, struct engine_host *host,
                                                       uint32_t index); /* returns with the turn back */
+void host_end_processes(struct engine_host *host);                     /* at once, the whole trees */
 void engine_close(struct engine *engine); /* again: harmless. Capture files that could not be written: engine_fail */
 
 /* turn.c */
 __attribute__((warn_unused_result)) int turn_give(struct engine *engine, struct engine_host *host, struct task *task);
 __attribute__((warn_unused_result)) int turn_wait_back(struct engine *engine, struct engine_host *host);
-void reap_dead(struct engine *engine, struct engine_host *host); /* the shard has the turn */
+__attribute__((warn_unused_result)) int reap_dead(struct engine *engine,
+                                                  struct engine_host *host); /* the shard has the turn */
+/* Gives a host up: ends its processes, forgets its events, says why. The run goes on without it: 0. */
+int host_break(struct engine *engine, struct engine_host *host, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A line for the log, from a host that may be broken. */
+void engine_warn(struct engine *engine, const struct engine_host *host, const char *text);
 int64_t wall_clock(void);
 
 /* route.c */

@@ -4,6 +4,7 @@
  * and it never sleeps inside the kernel. What it cannot do it refuses, and what must not happen ends the program.
  */
 #include "engine.h"
+#include "guard.h"
 #include "hot/kernel/socket.h"
 #include "hot/kernel/syscalls.h"
 
@@ -37,25 +38,27 @@ int platform_import_fd(struct process *from, int native_fd) {
 }
 
 __attribute__((noreturn)) static void impossible(struct host *host, const char *what) {
+    if (guard_active())
+        guard_fail(what);
     fprintf(stderr, "antumbra: internal error: the kernel of host %s asked the shard to %s\n", host->name, what);
     abort();
 }
 
 void platform_switch(struct host *host, struct task *self, struct task *next) {
     (void)self, (void)next;
-    impossible(host, "sleep");
+    impossible(host, "a task that sleeps without a process");
 }
 
 int64_t platform_clone(struct task *parent, struct task *child, const struct clone_request *request) {
     (void)child, (void)request;
-    impossible(parent->host, "clone");
+    impossible(parent->host, "a clone without a process");
 }
 
-void platform_exec(struct task *task) { impossible(task->host, "exec"); }
+void platform_exec(struct task *task) { impossible(task->host, "an exec without a process"); }
 
 void platform_exit(struct host *host, struct task *next, bool whole_process) {
     (void)next, (void)whole_process;
-    impossible(host, "exit");
+    impossible(host, "an exit without a process");
 }
 
 void platform_warn(struct host *host, struct task *task, const char *format, ...) {

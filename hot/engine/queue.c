@@ -84,3 +84,10 @@ struct event queue_pop(struct event_queue *queue) {
     queue->heap[index] = last;
     return first;
 }
+
+void queue_clear(struct event_queue *queue, struct packet_pool *pool) {
+    for (size_t i = 0; i < queue->count; i++)
+        if (queue->heap[i].kind == EVENT_PACKET)
+            pool_give(pool, queue->heap[i].u.packet);
+    queue->count = 0;
+}

@@ -6,11 +6,13 @@
  * shard's own events; at one time they come after packets.
  */
 #include "engine.h"
+#include "guard.h"
 #include "hot/kernel/internal.h"
 #include "hot/kernel/process.h"
 
 #include <string.h>
 
+#define LONGEST_PACKET (65535u + IP6_HEADER)
 #define REAP_INTERVAL (200 * NS_PER_MS)
 /* A host gets no more of a window at once, so that a window of any length needs little of its arena. */
 #define FEED_LIMIT (UINT64_C(256) << 10)
@@ -26,114 +28,189 @@ int host_schedule(struct engine *engine, struct engine_host *host, int64_t time,
     return 0;
 }
 
-/* Moves arrivals before `end` into the host. Returns how far the host may then go on by itself: to `end`, to an event
- * of the shard's own, or to an arrival that it has not got yet. */
-static int64_t feed(struct engine *engine, struct engine_host *host, int64_t end) {
-    struct host *kernel = host->kernel;
-    struct packet_queue *inbox = &kernel->link->inbox;
-    for (int64_t time; (time = queue_next(&host->queue)) < end;) {
-        if (host->queue.heap[0].kind != EVENT_PACKET || (inbox->bytes >= FEED_LIMIT && time > inbox->tail->time))
+/* ---- What is done to an arena: under guard ---- */
+
+struct step {
+    struct engine *engine;
+    struct engine_host *host;
+    int64_t end;
+    int64_t limit; /* how far the host went by itself: to `end`, to an event of the shard's own, or to an arrival that
+                      it has not got yet */
+    int64_t next_time; /* of the host's own events */
+    struct task *task; /* has the turn next; NULL: nobody before the limit */
+    bool full;         /* stopped before the limit, to be drained */
+    int result;
+};
+
+/* Moves arrivals before `end` into the host. */
+static int64_t feed(struct step *step, struct host *kernel) {
+    struct event_queue *queue = &step->host->queue;
+    uint64_t bytes = 0;
+    for (int64_t time, last = 0; (time = queue_next(queue)) < step->end; last = time) {
+        if (queue->heap[0].kind != EVENT_PACKET || (bytes >= FEED_LIMIT && time > last))
             return time;
-        struct wire_packet *wire = queue_pop(&host->queue).u.packet;
-        struct packet *packet = packet_create(kernel, wire->length);
-        if (packet) {
-            memcpy(packet->data, wire->bytes, wire->length);
-            packet->time = time;
-            packet_queue_push(inbox, packet);
-        } else {
-            kernel->counters.packets_dropped_buffer++;
-        }
-        pool_give(&engine->pool, wire);
+        struct wire_packet *wire = queue->heap[0].u.packet;
+        /* First, since it may not return: the event stays where it is freed later. */
+        link_arrival(kernel, time, wire->bytes, wire->length);
+        bytes += wire->length;
+        (void)queue_pop(queue);
+        pool_give(&step->engine->pool, wire);
     }
-    return end;
+    return step->end;
+}
+
+static void advance(struct host *kernel, void *context) {
+    struct step *step = context;
+    step->limit = kernel->limit = feed(step, kernel);
+    step->task = host_next(kernel);
+    step->full = link_full(kernel);
+    step->next_time = host_next_time(kernel);
+    if (step->task && !guard_holds(kernel, step->task, sizeof *step->task))
+        guard_fail("a task outside of the host's memory");
+    if (!step->task && !step->full && step->next_time < step->limit)
+        guard_fail("a clock that does not move on");
+    step->engine->warnings |= !list_empty(&kernel->warnings);
+}
+
+/* The next packet of a queue of the host's; what it says of itself is true. */
+static struct packet *take(const struct step *step, struct host *kernel, struct packet_queue *queue, uint64_t *bytes) {
+    const struct packet *head = queue->head;
+    if (!head)
+        return NULL;
+    if (!guard_holds(kernel, head, sizeof *head) || head->length < IP_HEADER || head->length > LONGEST_PACKET ||
+        !guard_holds(kernel, head, sizeof *head + head->length) || head->time < 0 || head->time >= step->end)
+        guard_fail("a packet that cannot be");
+    *bytes += sizeof *head + head->length;
+    if (*bytes > ARENA_STRIDE)
+        guard_fail("a list without an end");
+    return packet_queue_pop(queue);
 }
 
 /* Takes what the host has sent and captured. */
-static int drain(struct engine *engine, struct engine_host *host) {
-    struct host *kernel = host->kernel;
-    struct link *link = kernel->link;
-    int result = 0;
-    for (struct packet *packet; (packet = packet_queue_pop(&link->captured)) != NULL;) {
+static void drain(struct host *kernel, void *context) {
+    struct step *step = context;
+    struct engine_host *host = step->host;
+    struct packet *packet;
+    uint64_t bytes = 0;
+    if (host->link->captured.head && !host->pcap)
+        guard_fail("a capture that nobody asked for");
+    while ((packet = take(step, kernel, &host->link->captured, &bytes)) != NULL) {
+        guard_suspend();
         int error = pcap_write(host->pcap, packet->time, packet->data, packet->length);
-        packet_free(kernel, packet);
         if (error)
-            result =
-                engine_fail(engine, ENGINE_OS_ERROR, -error, host->pcap_path, "the capture file cannot be written");
-    }
-    for (struct packet *packet; (packet = packet_queue_pop(&link->outbox)) != NULL;) {
-        if (result == 0)
-            result = route_packet(engine, host, packet);
+            step->result = engine_fail(step->engine, ENGINE_OS_ERROR, -error, host->pcap_path,
+                                       "the capture file cannot be written");
+        guard_resume();
         packet_free(kernel, packet);
     }
-    return result;
+    bytes = 0;
+    while ((packet = take(step, kernel, &host->link->outbox, &bytes)) != NULL) {
+        guard_suspend();
+        if (step->result == 0)
+            step->result = route_packet(step->engine, host, packet);
+        guard_resume();
+        packet_free(kernel, packet);
+    }
+    /* Also if they said otherwise of themselves. */
+    host->link->captured.bytes = host->link->outbox.bytes = 0;
 }
 
-static void shut_down(struct engine_host *host, uint32_t index) {
-    const struct managed *managed = &host->processes[index];
-    struct process *process = managed->started ? process_find(host->kernel, managed->pid) : NULL;
+struct shutdown {
+    int32_t pid;
+    int signal;
+};
+
+static void shut_down(struct host *kernel, void *context) {
+    const struct shutdown *shutdown = context;
+    struct process *process = process_find(kernel, shutdown->pid);
     if (!process || process->zombie)
         return;
-    struct signal_info info = {.signo = managed->shutdown_signal}; /* code 0, SI_USER, from nobody's pid */
-    (void)signal_send_process(process, managed->shutdown_signal, &info);
+    struct signal_info info = {.signo = shutdown->signal}; /* code 0, SI_USER, from nobody's pid */
+    (void)signal_send_process(process, shutdown->signal, &info);
 }
 
-/* The instant of an event of the shard's own: nobody else lets time pass meanwhile. */
-static int run_own_events(struct engine *engine, struct engine_host *host, int64_t time) {
-    struct host *kernel = host->kernel;
-    kernel->limit = 0;
-    kernel->now = KMAX(kernel->now, time);
+static void begin_instant(struct host *kernel, void *context) {
+    const struct step *step = context;
+    kernel->limit = 0; /* nobody lets time pass */
+    kernel->now = KMAX(kernel->now, step->limit);
     host_take_packets(kernel);
-    while (queue_next(&host->queue) <= time) {
-        struct event event = queue_pop(&host->queue);
-        kernel->counters.events++;
-        if (event.kind == EVENT_SHUTDOWN)
-            shut_down(host, event.u.process);
-        else if (process_spawn(engine, host, event.u.process))
-            return -1;
-    }
+}
+
+static void end_instant(struct host *kernel, void *context) {
+    (void)context;
     host_take_the_rest(kernel);
+}
+
+/* ---- */
+
+/* The instant of an event of the shard's own. */
+static int run_own_events(struct step *step) {
+    struct engine *engine = step->engine;
+    struct engine_host *host = step->host;
+    if (!guard_call(host->kernel, begin_instant, step))
+        return host_break(engine, host, "%s", guard_problem());
+    while (!host->broken && queue_next(&host->queue) <= step->limit) {
+        struct event event = queue_pop(&host->queue);
+        const struct managed *managed = &host->processes[event.u.process];
+        struct shutdown shutdown = {managed->pid, managed->shutdown_signal};
+        engine->events_executed++;
+        if (event.kind == EVENT_START) {
+            if (process_spawn(engine, host, event.u.process))
+                return -1;
+        } else if (managed->started && !guard_call(host->kernel, shut_down, &shutdown)) {
+            return host_break(engine, host, "%s", guard_problem());
+        }
+    }
+    if (!host->broken && !guard_call(host->kernel, end_instant, step))
+        return host_break(engine, host, "%s", guard_problem());
     return 0;
 }
 
 static int run_host(struct engine *engine, struct engine_host *host, int64_t end) {
     if (host_wake(engine, host))
         return -1;
-    struct host *kernel = host->kernel;
-    uint64_t events = kernel->counters.events;
-    for (;;) {
-        int64_t limit = kernel->limit = feed(engine, host, end);
-        struct task *task = host_next(kernel);
-        if (task && turn_give(engine, host, task))
+    uint64_t events = host->kernel->counters.events;
+    struct step step = {.engine = engine, .host = host, .end = end};
+    while (!host->broken) {
+        if (!guard_call(host->kernel, advance, &step))
+            return host_break(engine, host, "%s", guard_problem());
+        if (step.task && turn_give(engine, host, step.task))
             return -1;
-        bool more = task || link_full(kernel);
-        if (drain(engine, host))
-            return -1;
-        if (more)
-            continue;
-        if (limit >= end)
+        if (host->broken)
             break;
-        if (host->queue.heap[0].kind != EVENT_PACKET && run_own_events(engine, host, limit))
+        if (!guard_call(host->kernel, drain, &step))
+            return host_break(engine, host, "%s", guard_problem());
+        if (step.result)
+            return -1;
+        if (step.task || step.full)
+            continue;
+        if (step.limit >= end) {
+            engine->events_executed += host->kernel->counters.events - events;
+            engine->next_time[host - engine->hosts] = KMIN(queue_next(&host->queue), step.next_time);
+            break;
+        }
+        if (host->queue.heap[0].kind != EVENT_PACKET && run_own_events(&step))
             return -1;
     }
-    engine->events_executed += kernel->counters.events - events;
-    engine->next_time[host - engine->hosts] = KMIN(queue_next(&host->queue), host_next_time(kernel));
-    engine->warnings |= !list_empty(&kernel->warnings);
     return 0;
 }
 
-static void reap_now_and_then(struct engine *engine) {
+static int reap_now_and_then(struct engine *engine) {
     int64_t now = wall_clock();
     if (now - engine->last_reap < REAP_INTERVAL)
-        return;
+        return 0;
     engine->last_reap = now;
     for (uint32_t i = 0; i < engine->host_count; i++)
-        reap_dead(engine, &engine->hosts[i]);
+        if (reap_dead(engine, &engine->hosts[i]))
+            return -1;
+    return 0;
 }
 
 int engine_run_until(struct engine *engine, int64_t window_end) {
     engine->outbound.count = 0;
     engine->window_end = window_end;
-    reap_now_and_then(engine);
+    if (reap_now_and_then(engine))
+        return -1;
     for (uint32_t i = 0; i < engine->host_count; i++)
         if (engine->next_time[i] < window_end && run_host(engine, &engine->hosts[i], window_end))
             return -1;

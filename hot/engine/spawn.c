@@ -4,6 +4,7 @@
  * own real session and process group, which its whole tree stays in: that is how everything is found and ended later.
  */
 #include "engine.h"
+#include "guard.h"
 #include "hot/kernel/internal.h"
 #include "hot/kernel/process.h"
 #include "shim/layout.h"
@@ -43,6 +44,8 @@ int engine_fail(struct engine *engine, enum engine_error error, int number, cons
 
 int engine_init(struct engine *engine, const char *shim_path) {
     engine->min_used_latency = NEVER;
+    if (guard_start())
+        return engine_fail(engine, ENGINE_OS_ERROR, errno, "signals", "no handlers or no timer");
     engine->shim_fd = open(shim_path, O_PATH | O_CLOEXEC);
     if (engine->shim_fd < 0)
         return engine_fail(engine, ENGINE_OS_ERROR, errno, shim_path, "the shim cannot be opened");
@@ -99,8 +102,9 @@ int host_wake(struct engine *engine, struct engine_host *host) {
     if (host->kernel)
         return 0;
     void *base = (void *)(ARENA_REGION_BASE + (uint64_t)(host - engine->hosts) * ARENA_STRIDE);
-    int fd = memfd_create("antumbra-host", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, ARENA_STRIDE)) {
+    int fd = memfd_create("antumbra-host", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* Its size is sealed: else a process could take the memory away under everybody's feet. */
+    if (fd < 0 || ftruncate(fd, ARENA_STRIDE) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
         engine_fail(engine, ENGINE_OS_ERROR, errno, host->name, "no memory for the host");
         goto no_arena;
     }
@@ -139,6 +143,7 @@ int host_wake(struct engine *engine, struct engine_host *host) {
     kernel->link->bootstrap_end = options->bootstrap_end;
     kernel->link->capture = host->pcap != NULL;
     host->kernel = kernel;
+    host->link = kernel->link;
     host->arena_fd = fd;
     return 0;
 
@@ -209,6 +214,7 @@ int engine_add_process(struct engine *engine, struct engine_host *host, const st
 struct birth {
     struct engine_host *host;
     struct task *task;
+    struct process *process;
     int shim_fd;
     bool strace;
     char output[3][300]; /* stdout, stderr, strace: names below the host's directory */
@@ -242,7 +248,7 @@ static void become_managed(struct birth *birth) {
         setrlimit(RLIMIT_STACK, &stack) || setrlimit(RLIMIT_CORE, &core))
         return;
     umask(022);
-    birth->failed = birth->host->kernel->directory;
+    birth->failed = birth->host->directory;
     if (chdir(birth->failed))
         return;
     birth->failed = "descriptors";
@@ -260,7 +266,7 @@ static void become_managed(struct birth *birth) {
         syscall(SYS_close_range, birth->strace ? SHIM_FD_STRACE + 1 : SHIM_FD_STRACE, ~0u, 0))
         return;
     /* Before the program can ask: the arena is the same memory for everybody. */
-    birth->task->native_tid = birth->task->process->native_pid = (uint32_t)getpid();
+    birth->task->native_tid = birth->process->native_pid = (uint32_t)getpid();
     char *const arguments[] = {(char *)"antumbra-shim", birth->arena, (char *)"0", NULL};
     char *const environment[] = {NULL};
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -285,35 +291,59 @@ __attribute__((noinline)) static pid_t give_birth(struct birth *birth) {
     return pid;
 }
 
-int process_spawn(struct engine *engine, struct engine_host *host, uint32_t index) {
-    struct managed *managed = &host->processes[index];
-    struct host *kernel = host->kernel;
+struct spawning {
+    const struct managed *managed;
+    uint32_t index;
+    bool strace;
+    struct task *task; /* NULL: no memory */
+    int32_t pid;
+};
+
+static void spawn_body(struct host *kernel, void *context) {
+    struct spawning *spawning = context;
+    const struct managed *managed = spawning->managed;
     struct exec_request *request =
         exec_request_create(kernel, managed->path, (const char *const *)managed->arguments, managed->argument_count,
                             (const char *const *)managed->environment, managed->environment_count);
-    struct task *task = request ? host_start_process(kernel, index, request, managed->uid, managed->gid) : NULL;
+    struct task *task =
+        request ? host_start_process(kernel, spawning->index, request, managed->uid, managed->gid) : NULL;
     if (!task)
-        return engine_fail(engine, ENGINE_BROKEN, 0, kernel->name, "the host has no memory to start %s", managed->path);
-    managed->started = true;
-    managed->pid = task->process->pid;
+        return;
+    if (!guard_holds(kernel, task, sizeof *task) || !guard_holds(kernel, task->process, sizeof *task->process))
+        guard_fail("a process outside of the host's memory");
+    spawning->pid = task->process->pid;
+    task->process->strace_fd = spawning->strace ? SHIM_FD_STRACE : -1;
+    kernel->current = task; /* the new process begins with the turn */
+    kernel->in_kernel = true;
+    spawning->task = task;
+}
 
-    struct birth birth = {.host = host, .task = task, .shim_fd = engine->shim_fd};
-    birth.strace = kernel->strace_mode != STRACE_OFF;
+int process_spawn(struct engine *engine, struct engine_host *host, uint32_t index) {
+    struct managed *managed = &host->processes[index];
+    struct birth birth = {.host = host, .shim_fd = engine->shim_fd};
+    birth.strace = engine->options.strace_mode != STRACE_OFF;
+    struct spawning spawning = {.managed = managed, .index = index, .strace = birth.strace};
+    if (!guard_call(host->kernel, spawn_body, &spawning))
+        return host_break(engine, host, "%s, when %s was to be started", guard_problem(), managed->path);
+    if (!spawning.task)
+        return host_break(engine, host, "it has no memory left to start %s", managed->path);
+    managed->started = true;
+    managed->pid = spawning.pid;
+    birth.task = spawning.task;
+    birth.process = spawning.task->process;
     static const char *const suffixes[] = {"stdout", "stderr", "strace"};
     for (size_t i = 0; i < ARRAY_LENGTH(suffixes); i++)
         snprintf(birth.output[i], sizeof birth.output[i], "%.200s.%d.%s", managed->name, managed->pid, suffixes[i]);
-    snprintf(birth.arena, sizeof birth.arena, "%016llx", (unsigned long long)(uintptr_t)kernel);
-    task->process->strace_fd = birth.strace ? SHIM_FD_STRACE : -1;
-    kernel->current = task; /* the new process begins with the turn */
+    snprintf(birth.arena, sizeof birth.arena, "%016llx", (unsigned long long)(uintptr_t)host->kernel);
 
     pid_t pid = give_birth(&birth);
     if (pid < 0)
         return engine_fail(engine, ENGINE_OS_ERROR, errno, managed->path, "no process can be started");
     if (birth.error) {
         waitpid(pid, NULL, __WALL);
-        kernel->current = NULL;
+        host->kernel->current = NULL;
         return engine_fail(engine, ENGINE_OS_ERROR, birth.error, birth.failed, "%s on host %s cannot be started",
-                           managed->path, kernel->name);
+                           managed->path, host->name);
     }
     managed->group = pid;
     return turn_wait_back(engine, host);
@@ -321,7 +351,7 @@ int process_spawn(struct engine *engine, struct engine_host *host, uint32_t inde
 
 /* ---- The end ---- */
 
-static void end_processes(struct engine_host *host) {
+void host_end_processes(struct engine_host *host) {
     for (uint32_t i = 0; i < host->process_count; i++)
         if (host->processes[i].group)
             kill(-host->processes[i].group, SIGKILL);
@@ -342,12 +372,8 @@ void engine_close(struct engine *engine) {
                 kill(-engine->hosts[i].processes[j].group, SIGKILL);
     for (uint32_t i = 0; i < engine->host_count; i++) {
         struct engine_host *host = &engine->hosts[i];
-        end_processes(host);
-        while (host->queue.count) {
-            struct event event = queue_pop(&host->queue);
-            if (event.kind == EVENT_PACKET)
-                pool_give(&engine->pool, event.u.packet);
-        }
+        host_end_processes(host);
+        queue_clear(&host->queue, &engine->pool);
         free(host->queue.heap);
         if (host->pcap) {
             int result = pcap_close(host->pcap);
@@ -360,6 +386,7 @@ void engine_close(struct engine *engine) {
             managed_free(&host->processes[j]);
         free(host->processes);
         free(host->deaths);
+        free(host->broken);
         if (host->kernel)
             munmap(host->kernel, ARENA_STRIDE);
         if (host->arena_fd >= 0)
@@ -373,6 +400,11 @@ void engine_close(struct engine *engine) {
     free(engine->next_time);
     engine->hosts = NULL;
     engine->next_time = NULL;
+    for (size_t i = 0; i < engine->line_count; i++)
+        free(engine->lines[i].text);
+    free(engine->lines);
+    engine->lines = NULL;
+    engine->line_count = 0;
     outbound_free(&engine->outbound);
     pool_free(&engine->pool);
     if (engine->shim_fd >= 0)

@@ -2,15 +2,18 @@
  *
  * The shard sleeps on host->shard_turn. It wakes now and then to see whether the process that has the turn still lives,
  * whether the user wants to stop, and whether the turn has lasted too long. Nothing of the arena may be changed before
- * the turn is back.
+ * the turn is back. A process that died inside the kernel has left the arena half changed, and a hostile or broken one
+ * may have left anything there: then the host is given up (host_break), and the run goes on without it.
  */
 #include "engine.h"
+#include "guard.h"
 #include "hot/kernel/internal.h"
 #include "hot/kernel/process.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -68,9 +71,45 @@ static int collect(struct engine *engine, struct engine_host *host) {
     return 0;
 }
 
+/* ---- Hosts that are given up ---- */
+
+void engine_warn(struct engine *engine, const struct engine_host *host, const char *text) {
+    struct engine_line *lines = realloc(engine->lines, (engine->line_count + 1) * sizeof *lines);
+    char *copy = strdup(text);
+    if (lines)
+        engine->lines = lines;
+    if (!lines || !copy) {
+        free(copy);
+        return;
+    }
+    engine->lines[engine->line_count++] =
+        (struct engine_line){host->kernel->now, (uint32_t)(host - engine->hosts), copy};
+    engine->warnings = true;
+}
+
+int host_break(struct engine *engine, struct engine_host *host, const char *format, ...) {
+    char problem[1200], text[1400];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(problem, sizeof problem, format, arguments);
+    va_end(arguments);
+    host->broken = strdup(problem);
+    if (!host->broken)
+        return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->name, "no memory");
+    host_end_processes(host);
+    queue_clear(&host->queue, &engine->pool);
+    engine->next_time[host - engine->hosts] = NEVER;
+    host->death_count = 0;
+    snprintf(text, sizeof text, "the host is given up, and its processes are ended: %s", problem);
+    engine_warn(engine, host, text);
+    return 0;
+}
+
+/* ---- The dead ---- */
+
 /* Tells the kernel of processes that ended without its doing. Those that ended through it are zombies there or gone. */
-static void bury(struct engine_host *host) {
-    struct host *kernel = host->kernel;
+static void bury(struct host *kernel, void *context) {
+    struct engine_host *host = context;
     for (size_t i = 0; i < host->death_count; i++) {
         const struct death *death = &host->deaths[i];
         list_for_each_safe(node, &kernel->processes) {
@@ -89,20 +128,69 @@ static void bury(struct engine_host *host) {
     host->death_count = 0;
 }
 
-void reap_dead(struct engine *engine, struct engine_host *host) {
-    if (collect(engine, host) == 0)
-        bury(host);
+static int bury_all(struct engine *engine, struct engine_host *host) {
+    if (host->death_count && !guard_call(host->kernel, bury, host))
+        return host_break(engine, host, "%s, when processes had ended", guard_problem());
+    return 0;
 }
 
-/* Whether the process that has the turn is among the dead: then nobody has it. */
-static bool holder_died(const struct engine_host *host) {
-    const struct task *task = __atomic_load_n(&host->kernel->current, __ATOMIC_RELAXED);
+int reap_dead(struct engine *engine, struct engine_host *host) {
+    if (host->broken)
+        return 0;
+    return collect(engine, host) ? -1 : bury_all(engine, host);
+}
+
+/* ---- Who has the turn ---- */
+
+/* What the arena says of it, copied; only numbers that are checked are used. */
+struct holder {
+    bool known;
+    bool half_done;     /* inside the kernel, since it got the turn */
+    uint32_t *waits_on; /* it was given the turn and has not taken it yet */
+    pid_t pid, tid;
+    int32_t simulated_pid;
+    char comm[17];
+    uint32_t call;
+    uint64_t call_site;
+};
+
+static void look_at_holder(struct host *kernel, void *context) {
+    struct holder *holder = context;
+    struct task *task = __atomic_load_n(&kernel->current, __ATOMIC_ACQUIRE);
     if (!task)
-        return false;
-    for (size_t i = 0; i < host->death_count; i++)
-        if ((uint32_t)host->deaths[i].pid == task->process->native_pid)
+        return; /* it is being handed over right now */
+    if (!guard_holds(kernel, task, sizeof *task))
+        guard_fail("a task outside of the host's memory has the turn");
+    const struct process *process = task->process;
+    if (!guard_holds(kernel, process, sizeof *process))
+        guard_fail("a process outside of the host's memory has the turn");
+    /* One that was given the turn and never took it has not begun anything. */
+    bool taken = !__atomic_load_n(&task->turn, __ATOMIC_ACQUIRE);
+    holder->half_done = taken && kernel->in_kernel;
+    holder->waits_on = taken ? NULL : &task->turn;
+    holder->pid = (pid_t)process->native_pid;
+    holder->tid = (pid_t)task->native_tid;
+    holder->simulated_pid = process->pid;
+    snprintf(holder->comm, sizeof holder->comm, "%.16s", task->comm);
+    holder->call = task->in_call;
+    holder->call_site = task->call_site;
+    holder->known = true;
+}
+
+/* A number from the arena is signalled or traced only if it is a process of this host. */
+static bool is_ours(const struct engine_host *host, pid_t pid) {
+    pid_t group = pid > 0 ? getpgid(pid) : -1;
+    for (uint32_t i = 0; i < host->process_count; i++)
+        if (group > 0 && host->processes[i].group == group)
             return true;
     return false;
+}
+
+static const struct death *death_of(const struct engine_host *host, const struct holder *holder) {
+    for (size_t i = 0; holder->known && i < host->death_count; i++)
+        if (host->deaths[i].pid == holder->pid)
+            return &host->deaths[i];
+    return NULL;
 }
 
 /* "libc.so.6+0x1234" for an address of a real process. */
@@ -148,24 +236,23 @@ static void describe_thread(pid_t pid, pid_t tid, char *out, size_t capacity) {
 }
 
 /* The turn has lasted too long: the process is named and ended. */
-static int end_holder(struct engine *engine, struct engine_host *host) {
-    const struct task *task = __atomic_load_n(&host->kernel->current, __ATOMIC_ACQUIRE);
-    if (!task)
-        return 0; /* it is being handed over right now */
-    pid_t pid = (pid_t)task->process->native_pid, tid = (pid_t)task->native_tid;
+static int end_holder(struct engine *engine, struct engine_host *host, const struct holder *holder) {
+    if (!holder->known || !is_ours(host, holder->pid) || !is_ours(host, holder->tid))
+        return host_break(engine, host, "the turn has been away for %lld s, and no process of the host has it",
+                          (long long)(engine->options.turn_limit_ns / NS_PER_S));
     char registers[600], site[300], text[1200];
-    describe_thread(pid, tid, registers, sizeof registers);
-    describe_address(pid, task->call_site, site, sizeof site);
+    describe_thread(holder->pid, holder->tid, registers, sizeof registers);
+    describe_address(holder->pid, holder->call_site, site, sizeof site);
     snprintf(text, sizeof text,
              "process %s (pid %d, real pid %d) has kept the turn for %lld s: %s; its last system call was number %u, "
              "made at %s; it is ended",
-             task->comm, task->process->pid, pid, (long long)(engine->options.turn_limit_ns / NS_PER_S), registers,
-             task->in_call, site);
-    kill(pid, SIGKILL);
+             holder->comm, holder->simulated_pid, holder->pid, (long long)(engine->options.turn_limit_ns / NS_PER_S),
+             registers, holder->call, site);
+    engine_warn(engine, host, text);
+    kill(holder->pid, SIGKILL);
     int status;
-    if (waitpid(pid, &status, __WALL) == pid && remember_death(engine, host, pid, status))
-        return -1;
-    warning_add(host->kernel, text); /* nobody runs any more */
+    if (waitpid(holder->pid, &status, __WALL) == holder->pid)
+        return remember_death(engine, host, holder->pid, status);
     return 0;
 }
 
@@ -178,24 +265,38 @@ int turn_wait_back(struct engine *engine, struct engine_host *host) {
         if (syscall(SYS_futex, &kernel->shard_turn, FUTEX_WAIT, 0, &look_after, NULL, 0) == 0 || errno == EAGAIN)
             continue;
         if (engine->interrupted && engine->interrupted(engine))
-            return engine_fail(engine, ENGINE_INTERRUPTED, 0, kernel->name, "interrupted");
+            return engine_fail(engine, ENGINE_INTERRUPTED, 0, host->name, "interrupted");
         if (collect(engine, host))
             return -1;
+        struct holder holder = {0};
+        if (!guard_call(kernel, look_at_holder, &holder))
+            return host_break(engine, host, "%s", guard_problem());
         uint64_t now_steps = __atomic_load_n(&kernel->counters.switches, __ATOMIC_RELAXED) +
-                             __atomic_load_n(&kernel->counters.events, __ATOMIC_RELAXED);
+                             (uint64_t)__atomic_load_n(&kernel->now, __ATOMIC_RELAXED);
         if (!started || steps != now_steps) {
             steps = now_steps;
             started = wall_clock();
-        } else if (wall_clock() - started > engine->options.turn_limit_ns && end_holder(engine, host)) {
+        } else if (wall_clock() - started > engine->options.turn_limit_ns && end_holder(engine, host, &holder)) {
             return -1;
         }
-        if (holder_died(host))
+        if (host->broken)
+            return 0;
+        if (holder.waits_on) /* whoever gave it the turn may have died before it could wake it */
+            syscall(SYS_futex, holder.waits_on, FUTEX_WAKE, 1, NULL, NULL, 0);
+        const struct death *death = death_of(host, &holder);
+        if (death && holder.half_done)
+            return host_break(engine, host,
+                              "process %s (pid %d) ended by %s %d inside of the simulated kernel (system call %u), and "
+                              "has left it half changed",
+                              holder.comm, holder.simulated_pid, WIFSIGNALED(death->status) ? "signal" : "exit code",
+                              WIFSIGNALED(death->status) ? WTERMSIG(death->status) : WEXITSTATUS(death->status),
+                              holder.call);
+        if (death)
             break;
     }
     kernel->current = NULL;
     kernel->shard_turn = 0;
-    bury(host);
-    return 0;
+    return bury_all(engine, host);
 }
 
 int turn_give(struct engine *engine, struct engine_host *host, struct task *task) {

@@ -60,3 +60,16 @@ void warning_add(struct host *host, const char *text) {
     memcpy(warning->text, text, length + 1);
     list_push_back(&host->warnings, &warning->node);
 }
+
+bool warning_take(struct host *host, int64_t *time, char *text, size_t capacity) {
+    if (list_empty(&host->warnings))
+        return false;
+    struct warning *warning = list_entry(host->warnings.next, struct warning, node);
+    size_t length = KMIN(strlen(warning->text), capacity - 1);
+    *time = warning->time;
+    memcpy(text, warning->text, length);
+    text[length] = '\0';
+    list_remove(&warning->node);
+    kfree(host, warning);
+    return true;
+}

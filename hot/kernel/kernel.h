@@ -300,6 +300,7 @@ struct host {
     /* scheduler */
     struct list run_queue;
     struct task *current; /* holds the turn; NULL = the shard */
+    bool in_kernel;       /* whoever has the turn is inside the kernel: dying there leaves things half done */
     uint32_t shard_turn;  /* futex word */
     struct list processes;
     struct list signalfds; /* struct signalfd: woken when a signal arrives */
@@ -336,6 +337,8 @@ struct warning {
     char text[];
 };
 void warning_add(struct host *host, const char *text);
+/* Takes the first; false: there is none. Cuts the text to the capacity. */
+bool warning_take(struct host *host, int64_t *time, char *text, size_t capacity);
 
 /* Builds the table entry of a program that the shard starts: descriptors 0, 1, 2 are native, its number is
  * `config_index`. The task is runnable but in no queue. NULL: no memory. */

@@ -21,6 +21,17 @@ int link_create(struct host *host) {
     return 0;
 }
 
+void link_arrival(struct host *host, int64_t time, const uint8_t *bytes, uint32_t length) {
+    struct packet *packet = packet_create(host, length);
+    if (!packet) {
+        host->counters.packets_dropped_buffer++;
+        return;
+    }
+    memcpy(packet->data, bytes, length);
+    packet->time = time;
+    packet_queue_push(&host->link->inbox, packet);
+}
+
 bool link_full(const struct host *host) { return host->link->outbox.bytes + host->link->captured.bytes >= FULL_AFTER; }
 
 static int64_t take_bandwidth(const struct host *host, struct token_bucket *bucket, uint32_t length) {

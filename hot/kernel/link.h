@@ -56,6 +56,8 @@ struct link {
 };
 
 __attribute__((warn_unused_result)) int link_create(struct host *host); /* host->link, unlimited; 0 or -ENOMEM */
+/* The shard's: an arrival, not before the last one's time. */
+void link_arrival(struct host *host, int64_t time, const uint8_t *bytes, uint32_t length);
 /* Has so much gathered for the shard that it should take it before the host goes on? */
 bool link_full(const struct host *host);
 /* When the host has something to do next; NEVER: nothing. */
