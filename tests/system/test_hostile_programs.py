@@ -9,6 +9,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ while True:
 """
 
 
-def with_bystanders(apps: Path, others: dict[str, dict[str, object]], **keys: object) -> Configuration:
+def with_bystanders(apps: Path, others: dict[str, dict[str, Any]], **keys: Any) -> Configuration:
     """Two hosts that talk for all of the run, beside others: their names come first, so that ids are the same."""
     hosts = {
         "client": host(process(apps / "udp_client", "server", "9000", "1000", start_time="10 ms")),
