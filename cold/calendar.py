@@ -41,6 +41,8 @@ class Calendar:
         `cold.topics.indices_of` says of `CalendarSection.topics`.
     clocks
         Of every identity.
+    may_stake
+        bool[N]: which identities may have validators.
     seed
         Seed of the run.
     first_id
@@ -48,7 +50,13 @@ class Calendar:
     """
 
     def __init__(
-        self, section: CalendarSection, topics: dict[str, range], clocks: Clocks, seed: int, first_id: int
+        self,
+        section: CalendarSection,
+        topics: dict[str, range],
+        clocks: Clocks,
+        may_stake: npt.NDArray[np.bool_],
+        seed: int,
+        first_id: int,
     ) -> None:
         self._section = section
         self._topics = topics
@@ -56,7 +64,7 @@ class Calendar:
         self._seed = seed
         self._first_id = first_id
         self._validators = section.validators.count
-        self._owner = self._spread_validators()
+        self._owner = self._spread_validators(may_stake)
         slots = section.slots_per_epoch
         per_slot = self._validators // slots // section.target_committee_size
         self._committees = max(1, min(section.most_committees_per_slot, per_slot))
@@ -117,12 +125,12 @@ class Calendar:
     def _start(self, slot: int) -> int:
         return self._section.genesis + slot * self._section.slot
 
-    def _spread_validators(self) -> Int64Array:
+    def _spread_validators(self, may_stake: npt.NDArray[np.bool_]) -> Int64Array:
         """Give every identity validators in proportion to its draw, those of one identity in a row."""
         identities = len(self._clocks.offset)
         ids = np.arange(self._first_id, self._first_id + identities)
         words = draw_u64_array(self._seed, ids, int(ColdPurpose.STAKE), 0)
-        stake = np.cumsum(draw_values(self._section.validators.per_identity.table(), words))
+        stake = np.cumsum(draw_values(self._section.validators.per_identity.table(), words) * may_stake)
         if stake[-1] == 0:
             raise UserError("no identity drew a validator", where="cold.calendar.validators.per_identity")
         past = np.rint(stake / stake[-1] * self._validators).astype(np.int64)

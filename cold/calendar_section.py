@@ -31,11 +31,12 @@ Number = Annotated[int, Field(ge=0)]
 class ValidatorsSection(Section):
     """`cold.calendar.validators`: how many, and how they are spread over the identities.
 
-    An identity has validators in proportion to its draw of `per_identity`.
+    An identity of these populations (of all by default) has validators in proportion to its draw of `per_identity`.
     """
 
     count: int = Field(ge=1, le=16_000_000)
     per_identity: Annotated[Distribution, Drawn(Number, most=10**9)] = Field(default=1, validate_default=True)
+    populations: list[str] | None = Field(default=None, min_length=1)
 
 
 class BlocksSection(Section):

@@ -61,23 +61,25 @@ class Distribution(Section):
 
     @cached_property
     def _table(self) -> Int64Array:
-        parts = self.parts()
-        if len(parts) == 1:
-            form = parts[0][1]
-            return form if form[0] < 0 else np.concatenate([np.array([1, 1 << CHOICE_BITS, 3], dtype=np.int64), form])
-        shares = np.cumsum([share for share, _ in parts])
-        limits = np.rint(shares / shares[-1] * (1 << CHOICE_BITS)).astype(np.int64)
-        head = [len(parts)]
-        offset = 1 + 2 * len(parts)
-        for limit, (_, form) in zip(limits.tolist(), parts, strict=True):
-            head += [limit, offset]
-            offset += len(form)
-        return np.concatenate([np.array(head, dtype=np.int64), *(form for _, form in parts)])
+        return _table_of_parts(self.parts())
 
     def bounds(self) -> tuple[int, int]:
         """Return the smallest and the largest value that can be drawn."""
         values = [form[1:] for _, form in self.parts()]
         return min(int(part[0]) for part in values), max(int(part[-1]) for part in values)
+
+    def expectation(self) -> float:
+        """Return the mean of what is drawn, in the base unit."""
+        weights, means = zip(*((share, _mean_of_form(form)) for share, form in self.parts()), strict=True)
+        return float(np.average(means, weights=weights))
+
+    def length_biased_table(self) -> Int64Array:
+        """Return the table of the distribution of an interval that covers a given moment.
+
+        Where intervals with this distribution follow each other, a moment is covered by one of length x with a density
+        in proportion to x times that of x (Cox, Renewal Theory, 1962, section 5.5).
+        """
+        return _table_of_parts([(share * _mean_of_form(form), _length_biased(form)) for share, form in self.parts()])
 
     def _tabulated(self) -> Int64Array:
         below = _octave_probabilities()
@@ -88,6 +90,59 @@ class Distribution(Section):
     def _quantiles(self, below: Float64Array, above: Float64Array) -> Float64Array:
         """Return the quantiles of the probabilities `below`; `above` are their complements, without cancellation."""
         raise NotImplementedError
+
+
+def _table_of_parts(parts: list[tuple[float, Int64Array]]) -> Int64Array:
+    if len(parts) == 1:
+        form = parts[0][1]
+        return form if form[0] < 0 else np.concatenate([np.array([1, 1 << CHOICE_BITS, 3], dtype=np.int64), form])
+    shares = np.cumsum([share for share, _ in parts])
+    limits = np.rint(shares / max(shares[-1], 1e-300) * (1 << CHOICE_BITS)).astype(np.int64)
+    limits[-1] = 1 << CHOICE_BITS
+    head = [len(parts)]
+    offset = 1 + 2 * len(parts)
+    for limit, (_, form) in zip(limits.tolist(), parts, strict=True):
+        head += [limit, offset]
+        offset += len(form)
+    return np.concatenate([np.array(head, dtype=np.int64), *(form for _, form in parts)])
+
+
+def _probabilities(form: Int64Array) -> Float64Array:
+    """The probabilities of a form's quantiles."""
+    if form[0] != 0:
+        return np.linspace(0.0, 1.0, len(form) - 1)
+    below = _octave_probabilities()
+    return np.concatenate([[0.0], below[1:], (1.0 - below)[::-1][1:-1], [1.0]])
+
+
+def _mean_of_form(form: Int64Array) -> float:
+    if form[0] < 0:
+        return float(form[1])
+    return float(np.trapezoid(form[1:].astype(np.float64), _probabilities(form)))
+
+
+def _length_biased(form: Int64Array) -> Int64Array:
+    """The form of a distribution whose density is in proportion to x times that of a form's.
+
+    Its quantile at q is Q(u), with u such that the integral of the form's quantiles Q up to u is the share q of that up
+    to 1. Q is linear between its entries, so that the integral is quadratic there.
+    """
+    if form[0] < 0:
+        return form
+    at, values = _probabilities(form), form[1:].astype(np.float64)
+    width, rise = np.diff(at), np.diff(values)
+    reached = np.concatenate([[0.0], np.cumsum(width * (values[:-1] + values[1:]) / 2)])
+    if reached[-1] == 0.0:
+        return np.array([-1, 0], dtype=np.int64)
+    below = _octave_probabilities()
+    wanted = np.concatenate([below, (1.0 - below)[::-1][1:]]) * reached[-1]
+    place = np.clip(np.searchsorted(reached, wanted, side="right") - 1, 0, len(width) - 1)
+    # values + rise * part, where width * (values * part + rise * part**2 / 2) is what is missing.
+    missing = np.maximum(wanted - reached[place], 0.0)
+    slope = 2.0 * rise[place] / np.maximum(width[place], 1e-300)
+    quantiles = np.sqrt(values[place] ** 2 + slope * missing)
+    biased = np.maximum.accumulate(np.clip(quantiles, values[place], values[place + 1]))
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.rint(biased).astype(np.int64)])
 
 
 def _number(quantity: Any) -> float:

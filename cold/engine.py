@@ -27,7 +27,10 @@ from cold.publications import PublicationPlan
 from cold.reference import by_reference
 from cold.results import TailResults, message_table
 from cold.section import ColdSection, GossipSection
+from cold.session_kernels import SHORTEST
+from cold.sessions import Lives, comes_and_goes, detection_ms, habits_of
 from cold.state_kernels import (
+    AUXILIARY_SHIFT,
     BACKOFF_COUNT,
     CACHE_LINE,
     CHUNK,
@@ -39,11 +42,13 @@ from cold.state_kernels import (
     D_HIGH,
     D_LAZY,
     D_LOW,
+    DEPART,
     DOWNLINK_RATE,
     FIRST_RANK,
     FREE_COUNT,
     FREE_HEAD,
     HEARTBEAT_NS,
+    JOIN,
     LINK_COUNT,
     MESH_COUNT,
     MESSAGE_FREE_COUNT,
@@ -164,6 +169,11 @@ class ColdEngine:
         self._fingerprint = 0
 
         bucket_shift, buckets = _calendar_shape(paths)
+        self._first_cold = everybody.start
+        self._lives: Lives | None = None
+        if comes_and_goes(section):
+            self._lives = Lives(habits_of(section, directory, paths.node_ids), seed, everybody.start)
+            self._detection_ms = detection_ms(section, directory)
         kinds = client_kinds(section, seed, everybody.start, len(everybody))
         degree = np.array([client.d for client in clients], dtype=np.uint8)
         most_lazy = max(client.d_lazy for client in clients)
@@ -192,6 +202,7 @@ class ColdEngine:
             mcache_gossip=gossip.mcache_gossip,
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
             flood_publish=int(gossip.flood_publish),
+            churn=int(self._lives is not None),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
             longest_step_ns=min(paths.min_latency_ns, shortest_beat),
@@ -221,6 +232,8 @@ class ColdEngine:
             "loss": paths.loss.astype(np.float64),
             "validation_delay": delays,
             "client": client,
+            "life_number": np.zeros(1, dtype=np.uint32) if self._lives is None else self._lives.number,
+            "life_until": np.zeros(1, dtype=np.int64) if self._lives is None else self._lives.until,
             "asked_heartbeat": np.full(n, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],
@@ -262,7 +275,7 @@ class ColdEngine:
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state)
         note_needs(self._reference, self._parameters)
-        self._next = min(self._plan.next_time(), next_time(self._reference, self._parameters, 0))
+        self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))
 
     def next_event_time(self) -> int:
         """Time of the earliest event, or of the earliest heartbeat that has something to do [ns]; NEVER if none."""
@@ -274,10 +287,11 @@ class ColdEngine:
             self._now = max(self._now, window_end)
             return EventBatch.empty()
         while self._next < window_end:
+            limit = self._admit_changes(window_end)
             # Up to the next publication, which may have to wait for a slot of a message that is over.
             step_end = (self._next | ((1 << self._bucket_shift) - 1)) + 1
-            self._admit_publications(min(window_end, step_end))
-            self._advance(min(window_end, max(step_end, self._plan.next_time())))
+            self._admit_publications(min(limit, step_end))
+            self._advance(min(limit, max(step_end, self._plan.next_time())))
         self._now = window_end
         batch = self._boundary.encode(self._messages, self._state, window_end)
         self._state.cursor[OUT_COUNT] = 0
@@ -364,6 +378,10 @@ class ColdEngine:
             "event_bytes": event_bytes,
         }
 
+    def _next_outside(self) -> int:
+        """Time of the next publication or change of an identity that the calendar of events does not hold yet [ns]."""
+        return min(self._plan.next_time(), NEVER if self._lives is None else self._lives.next_time())
+
     def _admit_publications(self, end: int) -> None:
         if self._plan.next_time() >= end:
             return
@@ -378,6 +396,23 @@ class ColdEngine:
             if origin in self._owned:
                 records.append((time, origin << 32 | origin, slot << SLOT_SHIFT | PUBLISH))
         self._insert(np.array(records, dtype=np.int64).reshape(-1, 3))
+
+    def _admit_changes(self, end: int) -> int:
+        """Let the lives of identities go on to the next event; returns until when they are known, at most `end`."""
+        if self._lives is None:
+            return end
+        end = min(end, self._next + SHORTEST)
+        changes = self._lives.take(end)
+        self._lives.advance(self._next)
+        host = changes.identity + self._first_cold
+        own = (host >= self._owned.start) & (host < self._owned.stop)
+        if not own.any():
+            return end
+        host, is_up = host[own], changes.is_up[own]
+        told = np.where(changes.is_silent[own], 1 + self._detection_ms[changes.identity[own]], 0)
+        kind = np.where(is_up, JOIN, DEPART | told << AUXILIARY_SHIFT)
+        self._insert(np.stack([changes.time[own], host << 32 | host, kind], axis=1))
+        return end
 
     def _insert(self, records: npt.NDArray[np.int64]) -> None:
         if not len(records):
@@ -397,7 +432,7 @@ class ColdEngine:
                 self._ensure_chunks(1)
                 self._ensure_due(int(self._state.cursor[NEEDED]))
         self._now = stop
-        self._next = min(self._plan.next_time(), int(self._state.cursor[NEXT]))
+        self._next = min(self._next_outside(), int(self._state.cursor[NEXT]))
 
     def _ensure_chunks(self, count: int) -> None:
         """Have `count` free chunks in each pool."""

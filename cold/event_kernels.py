@@ -12,6 +12,7 @@ depends on their order, and only the first copies, with all that is no copy of a
 from typing import Final
 
 from cold.jit import int64, kernel, uint64
+from cold.life_kernels import is_up
 from cold.prefetch_kernels import prefetch
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
@@ -61,6 +62,7 @@ from cold.state_kernels import (
     SOURCE_SHIFT,
     SPARED,
     STEP_TIME_SHIFT,
+    UNREACHABLE,
     WORD,
     Int64Array,
     Parameters,
@@ -363,7 +365,7 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
     state.message_head[bucket] = -1
     state.message_tail[bucket] = 0
     first_new = due_count
-    taken = expired = duplicates = int64(0)
+    taken = expired = unreachable = duplicates = int64(0)
     while chunk >= 0:
         following = state.message_chunk_next[chunk]
         begin = int64(chunk) << CHUNK_SHIFT
@@ -390,6 +392,9 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
                 push_message(state, parameters, time, row, source, slot, hops)
                 continue
             taken += 1
+            if not is_up(state, parameters, row + parameters.first_id, time):
+                unreachable += 1
+                continue
             if time >= state.message_expiry[slot]:
                 expired += 1
                 continue
@@ -424,7 +429,8 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
         count_digits(state, parameters, row)
     state.counters[EDGE_EVENTS] += taken
     state.counters[EXPIRED] += expired
-    state.counters[MESSAGES_RECEIVED] += taken - expired
+    state.counters[UNREACHABLE] += unreachable
+    state.counters[MESSAGES_RECEIVED] += taken - expired - unreachable
     state.counters[DUPLICATES] += duplicates
     return due_count
 

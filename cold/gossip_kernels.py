@@ -30,6 +30,7 @@ from cold.event_kernels import (
     shard_of,
 )
 from cold.jit import int64, kernel, uint64
+from cold.life_kernels import is_up
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
 from cold.state_kernels import (
@@ -46,6 +47,8 @@ from cold.state_kernels import (
     D_HIGH,
     D_LAZY,
     D_LOW,
+    DEPART,
+    DEPARTURES,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -66,6 +69,8 @@ from cold.state_kernels import (
     IWANT_RECEIVED,
     IWANT_SENT,
     IWANT_UNSERVED,
+    JOIN,
+    JOINS,
     KIND_MASK,
     LEAVE,
     LINK_COUNT,
@@ -99,6 +104,7 @@ from cold.state_kernels import (
     STEP_END,
     STEP_START,
     TURN,
+    UNREACHABLE,
     UPLINK_FREE,
     UPLINK_RATE,
     VALIDATION_DELAY,
@@ -459,14 +465,14 @@ def join_mesh(state: State, parameters: Parameters, topic: int, identity: int, p
 
 
 @kernel
-def note_need(state: State, parameters: Parameters, identity: int) -> None:
+def note_need(state: State, parameters: Parameters, time: int, identity: int) -> None:
     """Work out whether the identity's next heartbeat has something to do."""
     needed = False
     for topic in range(parameters.topics):
         for interval in range(parameters.mcache_gossip):
             if state.mesh[topic, identity, RECENT + interval] != 0:
                 needed = True
-    if not needed:
+    if not needed and is_up(state, parameters, identity + parameters.first_id, time):
         for topic in range(parameters.topics):
             members = int64(state.mesh[topic, identity, MESH_COUNT])
             low = state.client[client_of(state, identity), D_LOW]
@@ -479,7 +485,7 @@ def note_need(state: State, parameters: Parameters, identity: int) -> None:
 def note_needs(state: State, parameters: Parameters) -> None:
     """Work out for every identity whether its next heartbeat has something to do."""
     for identity in range(len(state.identity)):
-        note_need(state, parameters, identity)
+        note_need(state, parameters, 0, identity)
 
 
 @kernel
@@ -568,8 +574,12 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
     words = draw_words(parameters, identity + parameters.first_id, _FORWARD, state.message_id[slot])
     first = int64(words[0]) * count >> 32
     size = MESSAGE_BYTES + state.message_size[slot]
+    if not is_up(state, parameters, identity + parameters.first_id, time):
+        return
     for turn in range(count):
         peer = peer_at(state, identity, topic, (first + turn) % count)
+        if not is_up(state, parameters, peer, time):
+            continue
         send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
         state.counters[MESSAGES_SENT] += 1
 
@@ -580,7 +590,11 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
     candidates = 0
     for index in range(count_peers(state, identity, topic)):
         peer = peer_at(state, identity, topic, index)
-        if not in_mesh(state, parameters, topic, identity, peer) and not in_backoff(state, identity, peer, topic, time):
+        if (
+            is_up(state, parameters, peer, time)
+            and not in_mesh(state, parameters, topic, identity, peer)
+            and not in_backoff(state, identity, peer, topic, time)
+        ):
             state.scratch[candidates] = peer
             candidates += 1
     wanted = state.client[client_of(state, identity), D]
@@ -595,6 +609,31 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
         join_mesh(state, parameters, topic, identity, peer)
         send(state, parameters, time, identity, peer, CONTROL_BYTES, GRAFT, topic, 0, 0, 0, 0)
         state.counters[CONTROL_SENT] += 1
+
+
+@kernel
+def choose_gossip_peers_up(
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, heartbeat: int
+) -> int:
+    """As `choose_gossip_peers`, of those peers that are up."""
+    candidates = 0
+    for index in range(count_peers(state, identity, topic)):
+        peer = peer_at(state, identity, topic, index)
+        if is_up(state, parameters, peer, time) and not in_mesh(state, parameters, topic, identity, peer):
+            state.scratch[candidates] = peer
+            candidates += 1
+    chosen = min(state.client[client_of(state, identity), D_LAZY], candidates)
+    if chosen == candidates:
+        return chosen
+    for turn in range(chosen):
+        words = draw_words(
+            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 24 | topic << 16 | turn
+        )
+        pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
+        peer = int64(state.scratch[pick])
+        state.scratch[pick] = state.scratch[turn]
+        state.scratch[turn] = peer
+    return chosen
 
 
 @kernel
@@ -638,18 +677,22 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
     A mesh cannot be above D_high: a GRAFT finds room below it or is answered by PRUNE.
     """
     state.counters[HEARTBEATS] += 1
+    here = is_up(state, parameters, identity + parameters.first_id, time)
     number = next_heartbeat(state, identity, time)
     for topic in range(parameters.topics):
-        if state.mesh[topic, identity, MESH_COUNT] < state.client[client_of(state, identity), D_LOW]:
+        if here and state.mesh[topic, identity, MESH_COUNT] < state.client[client_of(state, identity), D_LOW]:
             graft_peers(state, parameters, time, identity, topic, number)
         ids = int64(0)
         for interval in range(parameters.mcache_gossip):
             ids += state.mesh[topic, identity, RECENT + interval]
         state.mesh[topic, identity, RECENT + (number + 1) % parameters.mcache_gossip] = 0
-        if ids == 0:
+        if ids == 0 or not here:
             continue
         size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
-        chosen = choose_gossip_peers(state, parameters, identity, topic, number)
+        if parameters.churn == 0:
+            chosen = choose_gossip_peers(state, parameters, identity, topic, number)
+        else:
+            chosen = choose_gossip_peers_up(state, parameters, time, identity, topic, number)
         for position in range(chosen):
             peer = int64(state.scratch[position])
             if peer < parameters.hot_count:
@@ -658,7 +701,7 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
             else:
                 send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
         state.counters[IHAVE_SENT] += chosen
-    note_need(state, parameters, identity)
+    note_need(state, parameters, time, identity)
 
 
 @kernel
@@ -800,7 +843,55 @@ def receive_control(
     else:
         leave_mesh(state, parameters, topic, identity, sender)
         start_backoff(state, identity, sender, topic, time + auxiliary * 1_000_000)
-    note_need(state, parameters, identity)
+    note_need(state, parameters, time, identity)
+
+
+@kernel
+def tell_leaving(
+    state: State, parameters: Parameters, time: int, identity: int, peer: int, topic: int, noticed_after: int
+) -> None:
+    """Let a cold peer learn that its connection to an identity is closed. It is no packet: no link carries it."""
+    source = identity + parameters.first_id
+    arrival = time + noticed_after + state.latency[state.node[source], state.node[peer]]
+    travel(state, parameters, arrival, peer << 32 | source, topic << SLOT_SHIFT | LEAVE)
+
+
+@kernel
+def depart(state: State, parameters: Parameters, time: int, identity: int, told: int) -> None:
+    """End a session: every connection is closed, and the peers learn of it, now or (`told` - 1) ms later."""
+    state.counters[DEPARTURES] += 1
+    noticed_after = max(told - 1, 0) * 1_000_000
+    first = parameters.first_member
+    for topic in range(parameters.topics):
+        for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
+            peer = int64(state.mesh[topic, identity, position]) & parameters.host_mask
+            if peer >= parameters.hot_count:
+                tell_leaving(state, parameters, time, identity, peer, topic, noticed_after)
+        state.mesh[topic, identity, MESH_COUNT] = 0
+    link = state.link_head[identity]
+    while link >= 0:
+        if state.link[link, 3] == 1 and told == 0:
+            peer, topic = int64(state.link[link, 0]), int64(state.link[link, 1])
+            send(state, parameters, time, identity, peer, CONTROL_BYTES, LEAVE, topic, 0, 0, 0, 0)
+            state.counters[CONTROL_SENT] += 1
+        state.link[link, 3] = 0
+        link = state.link[link, 2]
+    note_need(state, parameters, time, identity)
+
+
+@kernel
+def miss(state: State, parameters: Parameters, time: int, identity: int, source: int, kind: int, topic: int) -> None:
+    """Let a packet go by that comes to an identity that is not there.
+
+    A cold peer that grafts it learns that the connection is gone. An IHAVE counts as received: on topics where it can
+    have no effect nobody looks where it goes.
+    """
+    if kind == IHAVE:
+        state.counters[IHAVE_RECEIVED] += 1
+        return
+    state.counters[UNREACHABLE] += 1
+    if kind == GRAFT and source >= parameters.hot_count:
+        tell_leaving(state, parameters, time, identity, source, topic, 0)
 
 
 @kernel
@@ -973,7 +1064,10 @@ def execute(state: State, parameters: Parameters) -> int:
             slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
             auxiliary = (what >> AUXILIARY_SHIFT) & WORD
             source = ends & WORD
-            if kind == MESSAGE:
+            if kind < IHAVE_ID and kind != MESSAGE and not is_up(state, parameters, here, time):
+                state.counters[EDGE_EVENTS] += 1
+                miss(state, parameters, time, identity, source, kind, slot)
+            elif kind == MESSAGE:
                 ready = receive_message(state, parameters, time, identity, slot, hops)
                 following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
                 if ready < end:
@@ -992,7 +1086,7 @@ def execute(state: State, parameters: Parameters) -> int:
                 state.counters[EDGE_EVENTS] += 1
                 answer_iwant(state, parameters, time, identity, source, slot)
             elif kind == IHAVE_ID:
-                if want(state, time, identity, slot):
+                if is_up(state, parameters, here, time) and want(state, time, identity, slot):
                     state.wanted[asking] = slot
                     asking += 1
                 if index == last or not same_datagram(state, index - 1):
@@ -1005,6 +1099,11 @@ def execute(state: State, parameters: Parameters) -> int:
                         asking = 0
             elif kind == PUBLISH:
                 publish(state, parameters, time, identity, slot)
+            elif kind == JOIN:
+                state.counters[JOINS] += 1
+                note_need(state, parameters, time, identity)
+            elif kind == DEPART:
+                depart(state, parameters, time, identity, auxiliary)
             elif kind != BEAT:
                 state.counters[EDGE_EVENTS] += 1
                 receive_control(state, parameters, time, identity, source, kind, slot, auxiliary)

@@ -57,3 +57,13 @@ def clocks(section: ColdSection, directory: HostDirectory, seed: int) -> Clocks:
             for column, values in zip(result, drawn, strict=True):
                 column[first : first + population.count] = values
     return result
+
+
+def stakers(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.bool_]:
+    """Which identities may have validators of the calendar: bool[identities]."""
+    named = None if section.calendar is None else section.calendar.validators.populations
+    result = np.zeros(directory.total_count - directory.hot_count, dtype=np.bool_)
+    for population in directory.populations:
+        first = population.first_id - directory.hot_count
+        result[first : first + population.count] = named is None or population.name in named
+    return result

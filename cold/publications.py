@@ -14,7 +14,7 @@ from bridge.rng import draw_u64_array
 from bridge.simtime import NEVER
 from cold.calendar import Calendar
 from cold.distribution_kernels import draw_values
-from cold.population import clocks
+from cold.population import clocks, stakers
 from cold.publication_columns import Publications
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection, Publication
@@ -53,7 +53,12 @@ class PublicationPlan:
         self._slot = 0
         if section.calendar is not None:
             self._calendar = Calendar(
-                section.calendar, section.calendar_topics, clocks(section, directory, seed), seed, self._first_id
+                section.calendar,
+                section.calendar_topics,
+                clocks(section, directory, seed),
+                stakers(section, directory),
+                seed,
+                self._first_id,
             )
         self._ahead = Publications.none()
         self._admit(listed_publications(section, directory, seed, stop_time_ns))

@@ -51,6 +51,14 @@ class ColdPurpose(IntEnum):
     """A position (the entity) of the sync committee in a slot; counter 4 * slot, and as ATTESTATION."""
     CONTRIBUTION = 121
     """As SYNC_MESSAGE, and 0 for whether there is a contribution."""
+    SESSION_START = 122
+    """The interval that an identity is in at time 0: whether it is up (counter 0), its length (1), what is left (2)."""
+    SESSION = 123
+    """Length of an interval of an identity's life; counter its number."""
+    NOTICE = 124
+    """Whether an identity tells its peers that it goes; counter the number of the session."""
+    CRASH = 125
+    """Whether an identity is one of those that crash; counter the number of the crash."""
     CLIENT = 126
     """Kind of client of an identity; counter 0."""
     REPRESENTATIVE = 150

@@ -14,7 +14,9 @@ from pydantic_core import PydanticCustomError
 from bridge.section import Section
 from bridge.units import Bandwidth, Drift, Duration, SignedDuration
 from cold.calendar_section import CalendarSection, MessageSize
+from cold.churn_section import Churn
 from cold.distributions import Distribution, Drawn
+from cold.failure_section import Failure
 from cold.resolution_section import ResolutionSection
 from cold.topics import Topic, check_topics, indices_of, mean_subscriptions, topic_numbers
 
@@ -74,6 +76,7 @@ class ColdPopulation(Section):
     regions: dict[int, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = Field(default=None, min_length=1)
     bandwidth: list[BandwidthClass] | None = Field(default=None, min_length=1)
     clock: ClockSection | None = None
+    churn: Churn | None = None
     addresses: Annotated[tuple[int, int], BeforeValidator(_parse_range)] | None = None
     port: int = Field(default=9000, ge=1, le=65535)
 
@@ -159,6 +162,7 @@ class ColdSection(Section):
     publications: list[Publication] = Field(default_factory=list)
     calendar: CalendarSection | None = None
     resolution: ResolutionSection = ResolutionSection()
+    failures: list[Failure] = Field(default_factory=list, max_length=64)
 
     @property
     def identity_count(self) -> int:
@@ -217,6 +221,13 @@ class ColdSection(Section):
                 raise PydanticCustomError(
                     "calendar", "calendar.{key} is none of topics, neither a number nor a group's name", {"key": key}
                 )
+        unknown = set((self.calendar and self.calendar.validators.populations) or ()) - set(self.populations)
+        if unknown:
+            raise PydanticCustomError(
+                "calendar",
+                "calendar.validators.populations: there is no population {name}",
+                {"name": ", ".join(sorted(unknown))},
+            )
         for name, population in self.populations.items():
             if population.clock is not None and self.calendar is None:
                 raise PydanticCustomError(

@@ -140,6 +140,11 @@ BEAT: Final = 11
 #: An IHAVE for an identity of another shard, whose identities have all that it lists: counted here, when it arrives.
 SPARED: Final = 12
 
+#: An identity's session begins.
+JOIN: Final = 13
+#: It ends. The auxiliary word is 0 if the peers are told, or 1 + the time until they notice [ms].
+DEPART: Final = 14
+
 #: Bytes of a message's packet beside its payload: IPv4 and UDP header, the datagram's header, the message's.
 MESSAGE_BYTES: Final = 62
 
@@ -178,6 +183,9 @@ COUNTER_NAMES: Final = (
     "control_sent",
     "bytes_sent",
     "packets_lost",
+    "unreachable",
+    "joins",
+    "departures",
     "forwards",
     "heartbeats",
     "published",
@@ -197,6 +205,9 @@ COUNTER_NAMES: Final = (
     CONTROL_SENT,
     BYTES_SENT,
     PACKETS_LOST,
+    UNREACHABLE,
+    JOINS,
+    DEPARTURES,
     FORWARDS,
     HEARTBEATS,
     PUBLISHED,
@@ -222,6 +233,8 @@ class Parameters(NamedTuple):
     prune_backoff_ms: int
     flood_publish: int
     """1 or 0."""
+    churn: int
+    """1 if identities come and go, else 0."""
     bucket_shift: int
     """A bucket is 2 ** bucket_shift ns of time: a function of the network's latencies, and part of the model."""
     bucket_mask: int
@@ -255,6 +268,10 @@ class State(NamedTuple):
     """int64[K, CLIENT_COLUMNS]: the columns above, of each kind of client."""
 
     # Identities.
+    life_number: UInt32Array
+    """uint32[A]: `Lives.number`."""
+    life_until: Int64Array
+    """int64[A]: `Lives.until`."""
     identity: Int64Array
     """int64[N, SEEN + W]: the columns above, in rows that begin at a cache line where W is 4."""
     sender: Int64Array

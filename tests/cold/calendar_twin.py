@@ -33,6 +33,11 @@ class CalendarTwin:
         stakes = {
             host: self.draw(self.calendar.validators.per_identity, ColdPurpose.STAKE, host, 0) for host in self.clock
         }
+        named = self.calendar.validators.populations
+        for population in directory.populations:
+            if named is not None and population.name not in named:
+                for host in range(population.first_id, population.first_id + population.count):
+                    stakes[host] = 0
         self.owner: list[int] = []
         past = 0
         for host, stake in stakes.items():

@@ -12,7 +12,7 @@ from bridge.errors import UserError
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.calendar import Calendar
 from cold.clocks import Clocks, draw_clocks, moment
-from cold.population import clocks
+from cold.population import clocks, stakers
 from cold.publication_columns import Publications
 from cold.publications import PublicationPlan
 from cold.section import ColdSection
@@ -62,7 +62,14 @@ def section_with(calendar: dict[str, Any], clock: dict[str, Any] | None = CLOCK)
 
 def calendar_of(section: ColdSection, seed: int) -> Calendar:
     assert section.calendar is not None
-    return Calendar(section.calendar, section.calendar_topics, clocks(section, DIRECTORY, seed), seed, 1)
+    return Calendar(
+        section.calendar,
+        section.calendar_topics,
+        clocks(section, DIRECTORY, seed),
+        stakers(section, DIRECTORY),
+        seed,
+        1,
+    )
 
 
 def rows(publications: Publications) -> list[Duty]:
@@ -84,6 +91,14 @@ def test_a_calendar_of_one_kind_agrees_too(kind: str) -> None:
     calendar, twin = calendar_of(section, 3), CalendarTwin(section, DIRECTORY, 3)
     for slot in (0, 5):
         assert rows(calendar.publications(slot)) == twin.slot(slot)
+
+
+def test_validators_may_be_those_of_some_populations_only() -> None:
+    validators = {"count": 77, "populations": ["exact"]}
+    section = section_with({**CALENDAR, "validators": validators})
+    calendar, twin = calendar_of(section, 3), CalendarTwin(section, DIRECTORY, 3)
+    assert (calendar.owners() + 1).tolist() == twin.owner
+    assert calendar.owners().max() == 9
 
 
 def test_every_validator_attests_once_an_epoch() -> None:
@@ -116,7 +131,7 @@ def test_a_slot_of_a_million_validators_has_the_mainnets_numbers() -> None:
     )
     assert section.calendar is not None
     idle = Clocks(np.zeros(1000, dtype=np.int64), np.zeros(1000, dtype=np.int64))
-    calendar = Calendar(section.calendar, section.calendar_topics, idle, 1, 0)
+    calendar = Calendar(section.calendar, section.calendar_topics, idle, np.ones(1000, dtype=np.bool_), 1, 0)
     published = calendar.publications(33)
     attestations = published.taken(published.time == 33 * SLOT + SLOT // 3)
     assert len(attestations.time) == 31_250

@@ -43,6 +43,32 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
         },
     ),
+    "clients that come and go": (
+        90,
+        0.1,
+        {
+            "populations": {
+                "tail": {
+                    "count": 90,
+                    "churn": {
+                        "sessions": {"kind": "exponential", "mean": "4 s"},
+                        "absences": ["500 ms", "2 s"],
+                        "notice": 0.5,
+                        "detection": "700 ms",
+                    },
+                }
+            },
+            "clients": {
+                "default": {"share": 2},
+                "lighthouse": {"share": 1, "gossip": {"d": 5, "d_low": 3, "d_high": 10, "heartbeat": "1100 ms"}},
+            },
+            "topics": [1, 7],
+            "overlay": {"degree": 20},
+            "gossip": {"heartbeat": "500 ms", "validation_delay": ["1 ms", "40 ms"], "prune_backoff": "1 s"},
+            "failures": [{"kind": "crash", "time": "1200 ms", "until": "2500 ms", "share": 0.4, "regions": [1]}],
+            "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
+        },
+    ),
     "short memory, and meshes that must be filled": (
         70,
         0.5,

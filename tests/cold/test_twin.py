@@ -76,6 +76,28 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [publication(count=8, interval="300 ms")],
         },
     ),
+    "churn and crashes": (
+        90,
+        0.1,
+        {
+            "populations": {
+                "tail": {
+                    "count": 90,
+                    "churn": {
+                        "sessions": {"kind": "exponential", "mean": "6 s"},
+                        "absences": ["500 ms", "2 s"],
+                        "notice": 0.5,
+                        "detection": "1500 ms",
+                    },
+                }
+            },
+            "topics": [1, 5],
+            "overlay": {"degree": 24},
+            "gossip": {"prune_backoff": "3 s", "validation_delay": ["2 ms", "30 ms"]},
+            "failures": [{"kind": "crash", "time": "3 s", "until": "6 s", "share": 0.3, "regions": [0, 1]}],
+            "publications": [publication(count=12, interval="500 ms"), publication(topic=5, count=4, interval="2 s")],
+        },
+    ),
     "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),
     "two identities": (2, 0.0, {"publications": [publication()]}),
     "one identity": (1, 0.0, {"publications": [publication()]}),

@@ -19,9 +19,11 @@ from cold.population import client_kinds, heartbeat_phases, link_rates
 from cold.publications import PublicationPlan
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
+from cold.sessions import comes_and_goes, detection_ms
+from tests.cold.lives_twin import Interval, LivesTwin
 from tests.cold.quantile_twin import draw
 
-NETWORK, FORWARD, PUBLISH, HEARTBEAT = range(4)
+NETWORK, FORWARD, PUBLISH, LIFE, HEARTBEAT = range(5)
 
 
 class Message(NamedTuple):
@@ -54,6 +56,7 @@ class Twin:
         self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
     ) -> None:
         self.gossip = section.gossip
+        self.churn = comes_and_goes(section)
         self.seed = seed
         self.count = directory.total_count
         self.node = directory.node.tolist()
@@ -106,8 +109,20 @@ class Twin:
             self.message[message_id] = message = Message(*row)
             key = (message.time, message.origin, PUBLISH, 0, 0, message_id)
             heapq.heappush(self.heap, (key, "publish", (message_id,)))
+        lives = LivesTwin(section, directory, paths.node_ids, seed)
+        self.life: list[list[Interval]] = [[]] * hot + [
+            lives.intervals(identity, stop_time_ns) for identity in range(hot, self.count)
+        ]
+        silence = detection_ms(section, directory).tolist()
         for identity in range(hot, self.count):
             self.schedule_heartbeat(identity, 0)
+            for interval in self.life[identity]:
+                key = (interval.end, identity, LIFE, 0, 0, 0)
+                if interval.is_up:
+                    told = silence[identity - hot] * 1_000_000 if interval.is_silent else 0
+                    heapq.heappush(self.heap, (key, "depart", (told, interval.is_silent)))
+                else:
+                    heapq.heappush(self.heap, (key, "join", ()))
 
     def run(self, end: int) -> None:
         """Execute every event before `end`."""
@@ -138,6 +153,38 @@ class Twin:
         for item in items:
             key = (time, destination, NETWORK, source, event, item[0] if isinstance(item[0], int) else 0)
             heapq.heappush(self.heap, (key, name, (source, *item)))
+
+    def is_up(self, host: int, time: int) -> bool:
+        return host < self.hot or next(i.is_up for i in self.life[host] if i.begin <= time < i.end)
+
+    def join(self, _time: int, _identity: int) -> None:
+        self.counters["joins"] += 1
+
+    def depart(self, time: int, identity: int, noticed_after: int, is_silent: bool) -> None:
+        self.counters["departures"] += 1
+        for topic, meshes in enumerate(self.mesh):
+            for peer in meshes[identity]:
+                if peer >= self.hot:
+                    self.tell_leaving(time, identity, peer, topic, noticed_after)
+            meshes[identity].clear()
+        for (peer, topic), known in reversed(self.hot_peers[identity].items()):
+            if known and not is_silent:
+                self.send(time, identity, peer, 36, "leave", [(topic,)])
+                self.counters["control_sent"] += 1
+            self.hot_peers[identity][peer, topic] = False
+
+    def tell_leaving(self, time: int, identity: int, peer: int, topic: int, noticed_after: int) -> None:
+        arrival = time + noticed_after + self.latency[self.node[identity]][self.node[peer]]
+        key = (arrival, peer, NETWORK, identity, self.packets[identity], 0)
+        heapq.heappush(self.heap, (key, "leave", (identity, topic)))
+
+    def is_missed(self, time: int, identity: int) -> bool:
+        """Count a packet, and whether it comes to an identity that is not there."""
+        self.counters["edge_events"] += 1
+        if self.is_up(identity, time):
+            return False
+        self.counters["unreachable"] += 1
+        return True
 
     def peers(self, identity: int, topic: int) -> list[int]:
         """Known peers on a topic, the hot ones that were met last first."""
@@ -193,11 +240,14 @@ class Twin:
         assert set(self.mesh[topic][identity]) <= set(peers)
         first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(peers) >> 32
         for peer in peers[first:] + peers[:first]:
+            if not (self.is_up(identity, time) and self.is_up(peer, time)):
+                continue
             self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, 0)])
             self.counters["messages_sent"] += 1
 
     def receive(self, time: int, identity: int, source: int, message_id: int, hops: int) -> None:
-        self.counters["edge_events"] += 1
+        if self.is_missed(time, identity):
+            return
         if self.expired(time, message_id):
             self.counters["expired"] += 1
             return
@@ -240,7 +290,8 @@ class Twin:
         needed = False
         for topic, meshes in enumerate(self.mesh):
             mesh, peers = meshes[identity], self.peers(identity, topic)
-            if len(mesh) < self.client[identity].d_low and len(peers) > len(mesh):
+            here = self.is_up(identity, time)
+            if here and len(mesh) < self.client[identity].d_low and len(peers) > len(mesh):
                 needed = True
                 self.graft_some(time, identity, topic, number)
             ids = sorted(
@@ -251,7 +302,9 @@ class Twin:
             if not ids:
                 continue
             needed = True
-            chosen = self.gossip_peers(identity, topic, number)
+            if not here:
+                continue
+            chosen = self.gossip_peers(time, identity, topic, number)
             size = 36 * -(-len(ids) // 128) + 8 * len(ids)
             for peer in chosen:
                 if peer >= self.hot:
@@ -268,7 +321,7 @@ class Twin:
         candidates = [
             peer
             for peer in self.peers(identity, topic)
-            if peer not in mesh and self.backoff.get((identity, peer, topic), 0) <= time
+            if self.is_up(peer, time) and peer not in mesh and self.backoff.get((identity, peer, topic), 0) <= time
         ]
         for turn in range(min(self.client[identity].d - len(mesh), len(candidates))):
             word = self.words(identity, ColdPurpose.GRAFT_PEERS, number << 24 | topic << 16 | turn)[0]
@@ -278,12 +331,19 @@ class Twin:
             self.send(time, identity, candidates[turn], 36, "graft", [(topic,)])
             self.counters["control_sent"] += 1
 
-    def gossip_peers(self, identity: int, topic: int, number: int) -> list[int]:
+    def gossip_peers(self, time: int, identity: int, topic: int, number: int) -> list[int]:
         peers, mesh = self.peers(identity, topic), self.mesh[topic][identity]
-        outside = [peer for peer in peers if peer not in mesh]
+        outside = [peer for peer in peers if peer not in mesh and self.is_up(peer, time)]
         if len(outside) <= self.client[identity].d_lazy:
             return outside
         chosen: list[int] = []
+        if self.churn:
+            for turn in range(self.client[identity].d_lazy):
+                word = self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 24 | topic << 16 | turn)[0]
+                pick = turn + (word * (len(outside) - turn) >> 32)
+                outside[turn], outside[pick] = outside[pick], outside[turn]
+                chosen.append(outside[turn])
+            return chosen
         block = 0
         while len(chosen) < self.client[identity].d_lazy:
             for word in self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 24 | topic << 16 | block):
@@ -296,6 +356,8 @@ class Twin:
     def ihave(self, time: int, identity: int, source: int, ids: tuple[int, ...]) -> None:
         self.counters["edge_events"] += 1
         self.counters["ihave_received"] += 1
+        if not self.is_up(identity, time):
+            return
         interval = self.interval(identity, time)
         wanted = [
             m
@@ -309,7 +371,8 @@ class Twin:
             self.send(time, identity, source, 36 + 8 * len(part), "iwant", [(m,) for m in part])
 
     def iwant(self, time: int, identity: int, source: int, message_id: int) -> None:
-        self.counters["edge_events"] += 1
+        if self.is_missed(time, identity):
+            return
         self.counters["iwant_received"] += 1
         cached = self.cached[identity].get(message_id)
         if (
@@ -324,7 +387,10 @@ class Twin:
         self.counters["messages_sent"] += 1
 
     def graft(self, time: int, identity: int, source: int, topic: int) -> None:
-        self.counters["edge_events"] += 1
+        if self.is_missed(time, identity):
+            if source >= self.hot:
+                self.tell_leaving(time, identity, source, topic, 0)
+            return
         self.counters["control_received"] += 1
         mesh = self.mesh[topic][identity]
         if source < self.hot:
@@ -339,22 +405,25 @@ class Twin:
         self.counters["control_sent"] += 1
 
     def prune(self, time: int, identity: int, source: int, topic: int, backoff_ms: int) -> None:
-        self.counters["edge_events"] += 1
+        if self.is_missed(time, identity):
+            return
         self.counters["control_received"] += 1
         if source in self.mesh[topic][identity]:
             self.mesh[topic][identity].remove(source)
         self.backoff[identity, source, topic] = time + backoff_ms * 1_000_000
 
     def hello(self, time: int, identity: int, source: int, topic: int) -> None:
-        self.counters["edge_events"] += 1
+        if self.is_missed(time, identity):
+            return
         self.counters["control_received"] += 1
         if not self.hot_peers[identity].get((source, topic)):
             self.hot_peers[identity][source, topic] = True
             self.send(time, identity, source, 36, "hello", [(topic,)])
             self.counters["control_sent"] += 1
 
-    def leave(self, _time: int, identity: int, source: int, topic: int) -> None:
-        self.counters["edge_events"] += 1
+    def leave(self, time: int, identity: int, source: int, topic: int) -> None:
+        if self.is_missed(time, identity):
+            return
         self.counters["control_received"] += 1
         if source in self.mesh[topic][identity]:
             self.mesh[topic][identity].remove(source)

@@ -369,6 +369,23 @@ CASES = [
         *(3, "cold", "calendar.attestations.topics is none of topics"),
     ),
     (
+        cold("calendar: {validators: {count: 9, populations: [u]}, blocks: {topic: 1}}"),
+        *(3, "cold", "calendar.validators.populations: there is no population u"),
+    ),
+    (
+        GENERAL + SWITCH + "cold: {populations: {t: {count: 3, churn: goerli}}}\n",
+        *(3, "cold.populations.t.churn", "'goerli' is no preset; known here: mainnet"),
+    ),
+    (
+        GENERAL + SWITCH + "cold: {populations: {t: {count: 3, churn: {sessions: 3 s}}}}\n",
+        *(3, "cold.populations.t.churn.absences", "is required"),
+    ),
+    (cold("failures: [{kind: crash, time: 0 s}]"), 5, "cold.failures[0].time", "must be at least"),
+    (
+        cold("failures: [{kind: crash, time: 2 s, until: 2 s}]"),
+        *(5, "cold.failures[0]", "until must be at least a second after time"),
+    ),
+    (
         cold("calendar: {validators: {count: 9}, columns: {topics: 1}}"),
         *(5, "cold.calendar", "columns are those of a block"),
     ),

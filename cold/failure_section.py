@@ -1,0 +1,38 @@
+"""The section `cold.failures`: what goes wrong, when, and where."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from bridge.section import Section
+from bridge.units import Duration
+
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Nodes = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+class _Failure(Section):
+    """What all failures have: they last from `time` until `until`, or to the end of the run."""
+
+    time: Duration = Field(ge=10**9)
+    until: Duration | None = None
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.until is not None and self.until < self.time + 10**9:
+            raise PydanticCustomError("failure", "until must be at least a second after time")
+        return self
+
+
+class CrashFailure(_Failure):
+    """A share of the identities (of `regions`, or of all) is gone without notice, and comes back after `until`."""
+
+    kind: Literal["crash"]
+    share: _Share = 1.0
+    regions: _Nodes | None = None
+
+
+Failure = CrashFailure

@@ -1,0 +1,198 @@
+"""Who is up when: the lives of all identities, the same on every shard.
+
+A life is a function of configuration and seed, so that a shard knows of any identity whether it is up without asking.
+`Lives` keeps the interval that each identity is in, 12 bytes each, and follows the engine's time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import HostDirectory
+from bridge.simtime import NEVER, NS_PER_MS
+from cold.churn_section import DEFAULT_DETECTION
+from cold.distributions import join_tables
+from cold.failure_section import CrashFailure
+from cold.jit import uint64
+from cold.section import ColdSection
+from cold.session_kernels import (
+    CHANGE_COLUMNS,
+    FOR_EVER,
+    IDENTITY,
+    NUMBER,
+    SHORTEST,
+    SILENT,
+    TIME,
+    Habits,
+    apply_changes,
+    begin_lives,
+    changes_before,
+)
+
+Int64Array = npt.NDArray[np.int64]
+
+
+def habits_of(section: ColdSection, directory: HostDirectory, node_ids: tuple[int, ...]) -> Habits:
+    """How the identities come and go, and when they crash.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    node_ids
+        The ids of the graph's nodes in use, by index.
+    """
+    hot = directory.hot_count
+    identities = directory.total_count - hot
+    for_ever, never = np.array([-1, FOR_EVER], dtype=np.int64), np.array([-1, 0], dtype=np.int64)
+    tables = [for_ever, never, for_ever, never]
+    up_share, notice, dial = [1.0], [1.0], [0]
+    habit = np.zeros(identities, dtype=np.uint8)
+    for population in directory.populations:
+        churn = section.populations[population.name].churn
+        if churn is None:
+            continue
+        first = population.first_id - hot
+        habit[first : first + population.count] = len(notice)
+        sessions, absences = churn.sessions, churn.absences
+        tables += [sessions.table(), absences.table(), sessions.length_biased_table(), absences.length_biased_table()]
+        up = max(sessions.expectation(), SHORTEST)
+        up_share.append(up / (up + max(absences.expectation() + churn.dial, SHORTEST)))
+        notice.append(churn.notice)
+        dial.append(churn.dial)
+    table, begins = join_tables(tables)
+    crashes = sorted(
+        (failure for failure in section.failures if isinstance(failure, CrashFailure)), key=lambda crash: crash.time
+    )
+    share = np.zeros((len(crashes), len(node_ids)), dtype=np.float64)
+    for row, crash in zip(share, crashes, strict=True):
+        row[[crash.regions is None or node in crash.regions for node in node_ids]] = crash.share
+    return Habits(
+        table,
+        begins.reshape(-1, 4),
+        np.array(up_share),
+        np.array(notice),
+        np.array(dial, dtype=np.int64),
+        habit,
+        np.array([crash.time for crash in crashes], dtype=np.int64),
+        np.array([FOR_EVER if crash.until is None else crash.until for crash in crashes], dtype=np.int64),
+        share,
+        directory.node[hot:].astype(np.int64),
+    )
+
+
+def comes_and_goes(section: ColdSection) -> bool:
+    """Whether any identity is ever down."""
+    return any(population.churn for population in section.populations.values()) or any(
+        isinstance(failure, CrashFailure) for failure in section.failures
+    )
+
+
+def detection_ms(section: ColdSection, directory: HostDirectory) -> Int64Array:
+    """How long peers take to notice that an identity has gone silently: int64[A], ms."""
+    result = np.full(directory.total_count - directory.hot_count, DEFAULT_DETECTION // NS_PER_MS, dtype=np.int64)
+    for population in directory.populations:
+        churn = section.populations[population.name].churn
+        if churn is not None:
+            first = population.first_id - directory.hot_count
+            result[first : first + population.count] = churn.detection // NS_PER_MS
+    return result
+
+
+class Changes(NamedTuple):
+    """Identities that come and go, by time."""
+
+    time: Int64Array
+    """int64[n], ns."""
+    identity: Int64Array
+    """int64[n]: index of the identity."""
+    is_up: npt.NDArray[np.bool_]
+    """bool[n]: whether it comes."""
+    is_silent: npt.NDArray[np.bool_]
+    """bool[n]: whether it goes without notice."""
+
+
+class Lives:
+    """The intervals that identities are in, as the engine's time goes on.
+
+    After `advance`, and for less than `SHORTEST` after its time, an identity is up at t if `number` is even and
+    t < `until`, or `number` is odd and t >= `until`.
+
+    Parameters
+    ----------
+    habits
+        How identities come and go.
+    seed
+        Seed of the run.
+    first_id
+        HostId of identity 0.
+
+    Attributes
+    ----------
+    number : ndarray of uint32, shape (A,)
+        Of each identity's interval.
+    until : ndarray of int64, shape (A,)
+        When that ends [ns].
+    """
+
+    def __init__(self, habits: Habits, seed: int, first_id: int) -> None:
+        identities = len(habits.habit)
+        self.number = np.zeros(identities, dtype=np.uint32)
+        self.until = np.zeros(identities, dtype=np.int64)
+        self._habits, self._seed, self._first_id = habits, uint64(seed), first_id
+        begin_lives(habits, self._seed, first_id, self.number, self.until)
+        # What they will be when every change in the list has happened; those before `_listed_until` are in it.
+        self._later_number, self._later_until = self.number.copy(), self.until.copy()
+        self._changes = np.empty((0, CHANGE_COLUMNS), dtype=np.int64)
+        self._applied = 0
+        self._taken = 0
+        self._listed_until = 0
+
+    def is_up(self, time: int) -> npt.NDArray[np.bool_]:
+        """Whether each identity is up at a time less than `SHORTEST` after that of the last `advance`: bool[A]."""
+        is_even: npt.NDArray[np.bool_] = (self.number & 1) == 0
+        changed: npt.NDArray[np.bool_] = time >= self.until
+        return is_even ^ changed
+
+    def next_time(self) -> int:
+        """Time of the next change that was not taken yet [ns]; NEVER if there is none."""
+        while self._taken == len(self._changes):
+            if not self._list_more():
+                return NEVER
+        return int(self._changes[self._taken, TIME])
+
+    def take(self, end: int) -> Changes:
+        """Return the changes before `end` that were not taken yet."""
+        while self._listed_until < end and self._list_more():
+            pass
+        last = int(np.searchsorted(self._changes[:, TIME], end))
+        taken = self._changes[self._taken : last]
+        self._taken = max(last, self._taken)
+        return Changes(
+            taken[:, TIME].copy(), taken[:, IDENTITY].copy(), (taken[:, NUMBER] & 1) == 0, taken[:, SILENT] != 0
+        )
+
+    def advance(self, now: int) -> None:
+        """Let everything happen that happens at `now` or before; all of it was taken."""
+        self._applied = apply_changes(self._changes, self._applied, now, self.number, self.until)
+        if self._applied == len(self._changes):
+            self._changes = self._changes[:0]
+            self._applied = self._taken = 0
+
+    def _list_more(self) -> bool:
+        """List the changes of the next span of time in which there are some. False if there are none."""
+        first = int(self._later_until.min(initial=NEVER))
+        if first >= FOR_EVER:
+            self._listed_until = NEVER
+            return False
+        self._listed_until = max(self._listed_until, first) + SHORTEST
+        found = changes_before(
+            self._habits, self._seed, self._first_id, self._later_number, self._later_until, self._listed_until
+        )
+        apply_changes(found, 0, NEVER, self._later_number, self._later_until)
+        found = found[np.argsort(found[:, TIME], kind="stable")]
+        self._changes = np.concatenate([self._changes, found])
+        return True
