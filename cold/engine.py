@@ -16,9 +16,11 @@ from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
 from cold.distributions import join_tables
+from cold.disturbances import disturbances_of
 from cold.event_kernels import insert, next_time
 from cold.exchange import Exchange
-from cold.gossip_kernels import advance, note_needs, room_for
+from cold.failure_section import DegradationFailure, PartitionFailure
+from cold.gossip_kernels import advance, note_cuts, note_needs, room_for
 from cold.jit import uint64
 from cold.messages import MessageTable, aligned_zeros
 from cold.overlay import Overlay, build_overlay
@@ -169,6 +171,8 @@ class ColdEngine:
         self._fingerprint = 0
 
         bucket_shift, buckets = _calendar_shape(paths)
+        disturbances = disturbances_of(section, paths.node_ids)
+        self._notices = disturbances.notices()
         self._first_cold = everybody.start
         self._lives: Lives | None = None
         if comes_and_goes(section):
@@ -203,6 +207,7 @@ class ColdEngine:
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
             flood_publish=int(gossip.flood_publish),
             churn=int(self._lives is not None),
+            disturbances=sum(isinstance(f, PartitionFailure | DegradationFailure) for f in section.failures),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
             longest_step_ns=min(paths.min_latency_ns, shortest_beat),
@@ -229,6 +234,9 @@ class ColdEngine:
             "node": directory.node.astype(np.uint16),
             "cuts": cuts,
             "latency": paths.latency_ns.astype(np.int64),
+            "disturbance": disturbances.row,
+            "disturbance_loss": disturbances.loss,
+            "disturbed": disturbances.concerned,
             "loss": paths.loss.astype(np.float64),
             "validation_delay": delays,
             "client": client,
@@ -287,7 +295,7 @@ class ColdEngine:
             self._now = max(self._now, window_end)
             return EventBatch.empty()
         while self._next < window_end:
-            limit = self._admit_changes(window_end)
+            limit = self._admit_notices(self._admit_changes(window_end))
             # Up to the next publication, which may have to wait for a slot of a message that is over.
             step_end = (self._next | ((1 << self._bucket_shift) - 1)) + 1
             self._admit_publications(min(limit, step_end))
@@ -379,8 +387,15 @@ class ColdEngine:
         }
 
     def _next_outside(self) -> int:
-        """Time of the next publication or change of an identity that the calendar of events does not hold yet [ns]."""
-        return min(self._plan.next_time(), NEVER if self._lives is None else self._lives.next_time())
+        """Time of the next publication, change of an identity or notice that no record stands for yet [ns]."""
+        change = NEVER if self._lives is None else self._lives.next_time()
+        return min(self._plan.next_time(), change, self._notices[0] if self._notices else NEVER)
+
+    def _admit_notices(self, end: int) -> int:
+        """Let peers notice partitions; returns the next time when they do, at most `end`."""
+        while self._notices and self._notices[0] <= self._next:
+            note_cuts(self._reference, self._parameters, self._notices.pop(0))
+        return min(end, self._notices[0]) if self._notices else end
 
     def _admit_publications(self, end: int) -> None:
         if self._plan.next_time() >= end:

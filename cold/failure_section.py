@@ -35,4 +35,27 @@ class CrashFailure(_Failure):
     regions: _Nodes | None = None
 
 
-Failure = CrashFailure
+class PartitionFailure(_Failure):
+    """No packet passes between the nodes `regions` and all others; peers notice it after `detection`."""
+
+    kind: Literal["partition"]
+    regions: _Nodes
+    detection: Duration = Field(default="20 s", validate_default=True)
+
+
+class DegradationFailure(_Failure):
+    """Packets from or to the nodes `regions` (all by default) take longer, and more of them are lost."""
+
+    kind: Literal["degradation"]
+    regions: _Nodes | None = None
+    latency: Duration = Field(default=0, le=10**10)
+    loss: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _degrades(self) -> Self:
+        if self.latency == 0 and self.loss == 0.0:
+            raise PydanticCustomError("failure", "a degradation needs latency or loss")
+        return self
+
+
+Failure = Annotated[CrashFailure | PartitionFailure | DegradationFailure, Field(discriminator="kind")]

@@ -12,6 +12,7 @@ from typing import Final
 
 from bridge.rng import Purpose, philox4x32
 from cold.distribution_kernels import draw_value
+from cold.disturbance_kernels import is_cut, is_known_cut, path_latency, path_loss
 from cold.event_kernels import (
     AHEAD,
     FAR_AHEAD,
@@ -254,11 +255,11 @@ def send(
     counter = state.sender[identity, PACKETS]
     state.sender[identity, PACKETS] = counter + 1
     state.counters[BYTES_SENT] += size
-    probability = state.loss[state.node[source], state.node[peer]]
+    probability = path_loss(state, parameters, free, state.node[source], state.node[peer])
     if probability > 0.0 and is_lost(parameters, source, counter, probability):
         state.counters[PACKETS_LOST] += 1
         return
-    arrival = free + state.latency[state.node[source], state.node[peer]]
+    arrival = free + path_latency(state, parameters, free, state.node[source], state.node[peer])
     what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | kind
     if peer < parameters.hot_count:
         first_id = state.cursor[OUT_IDS_COUNT]
@@ -482,6 +483,46 @@ def note_need(state: State, parameters: Parameters, time: int, identity: int) ->
 
 
 @kernel
+def note_cuts(state: State, parameters: Parameters, time: int) -> None:
+    """Have every identity beat that has to forget a peer from which it is cut off."""
+    first = parameters.first_member
+    for identity in range(len(state.identity)):
+        node = state.node[identity + parameters.first_id]
+        for topic in range(parameters.topics):
+            for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
+                peer = int64(state.mesh[topic, identity, position]) & parameters.host_mask
+                if is_known_cut(state, parameters, time, node, state.node[peer]):
+                    set_needed(state, identity, True)
+
+
+@kernel
+def forget_cut_off(state: State, parameters: Parameters, time: int, identity: int, topic: int) -> bool:
+    """Take those out of a mesh from which the identity has been cut off for long enough; whether there were any."""
+    first = parameters.first_member
+    node = state.node[identity + parameters.first_id]
+    kept = first
+    last = first + int64(state.mesh[topic, identity, MESH_COUNT])
+    for position in range(first, last):
+        member = state.mesh[topic, identity, position]
+        peer = int64(member) & parameters.host_mask
+        if not is_known_cut(state, parameters, time, node, state.node[peer]):
+            state.mesh[topic, identity, kept] = member
+            kept += 1
+    state.mesh[topic, identity, MESH_COUNT] = kept - first
+    return kept < last
+
+
+@kernel
+def can_reach(state: State, parameters: Parameters, time: int, identity: int, peer: int) -> bool:
+    """Whether a peer is up, and packets pass between it and an identity."""
+    if not is_up(state, parameters, peer, time):
+        return False
+    if parameters.disturbances == 0:
+        return True
+    return not is_cut(state, parameters, time, state.node[identity + parameters.first_id], state.node[peer])
+
+
+@kernel
 def note_needs(state: State, parameters: Parameters) -> None:
     """Work out for every identity whether its next heartbeat has something to do."""
     for identity in range(len(state.identity)):
@@ -522,11 +563,11 @@ def forward(
         free += duration
         # The place is in the member, where there are bits for it: that saves a random access for each copy.
         place = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
-        probability = state.loss[node, place]
+        probability = path_loss(state, parameters, free, node, place)
         if probability > 0.0 and is_lost(parameters, source, counter + sent, probability):
             state.counters[PACKETS_LOST] += 1
         else:
-            arrival = free + state.latency[node, place]
+            arrival = free + path_latency(state, parameters, free, node, place)
             if peer < parameters.hot_count:
                 send_out(state, arrival, peer << 32 | source, (counter + sent) << 32, what, 0)
             else:
@@ -578,7 +619,7 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
         return
     for turn in range(count):
         peer = peer_at(state, identity, topic, (first + turn) % count)
-        if not is_up(state, parameters, peer, time):
+        if not can_reach(state, parameters, time, identity, peer):
             continue
         send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
         state.counters[MESSAGES_SENT] += 1
@@ -591,7 +632,7 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
     for index in range(count_peers(state, identity, topic)):
         peer = peer_at(state, identity, topic, index)
         if (
-            is_up(state, parameters, peer, time)
+            can_reach(state, parameters, time, identity, peer)
             and not in_mesh(state, parameters, topic, identity, peer)
             and not in_backoff(state, identity, peer, topic, time)
         ):
@@ -612,14 +653,14 @@ def graft_peers(state: State, parameters: Parameters, time: int, identity: int, 
 
 
 @kernel
-def choose_gossip_peers_up(
+def choose_gossip_peers_in_reach(
     state: State, parameters: Parameters, time: int, identity: int, topic: int, heartbeat: int
 ) -> int:
-    """As `choose_gossip_peers`, of those peers that are up."""
+    """As `choose_gossip_peers`, of those peers that can be reached."""
     candidates = 0
     for index in range(count_peers(state, identity, topic)):
         peer = peer_at(state, identity, topic, index)
-        if is_up(state, parameters, peer, time) and not in_mesh(state, parameters, topic, identity, peer):
+        if can_reach(state, parameters, time, identity, peer) and not in_mesh(state, parameters, topic, identity, peer):
             state.scratch[candidates] = peer
             candidates += 1
     chosen = min(state.client[client_of(state, identity), D_LAZY], candidates)
@@ -676,23 +717,31 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
 
     A mesh cannot be above D_high: a GRAFT finds room below it or is answered by PRUNE.
     """
-    state.counters[HEARTBEATS] += 1
+    busy = False
     here = is_up(state, parameters, identity + parameters.first_id, time)
     number = next_heartbeat(state, identity, time)
     for topic in range(parameters.topics):
-        if here and state.mesh[topic, identity, MESH_COUNT] < state.client[client_of(state, identity), D_LOW]:
+        if parameters.disturbances > 0 and forget_cut_off(state, parameters, time, identity, topic):
+            busy = True
+        members = int64(state.mesh[topic, identity, MESH_COUNT])
+        low = state.client[client_of(state, identity), D_LOW]
+        if here and members < low:
+            if count_peers(state, identity, topic) > members:
+                busy = True
             graft_peers(state, parameters, time, identity, topic, number)
         ids = int64(0)
         for interval in range(parameters.mcache_gossip):
             ids += state.mesh[topic, identity, RECENT + interval]
         state.mesh[topic, identity, RECENT + (number + 1) % parameters.mcache_gossip] = 0
+        if ids != 0:
+            busy = True
         if ids == 0 or not here:
             continue
         size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
-        if parameters.churn == 0:
+        if parameters.churn == 0 and parameters.disturbances == 0:
             chosen = choose_gossip_peers(state, parameters, identity, topic, number)
         else:
-            chosen = choose_gossip_peers_up(state, parameters, time, identity, topic, number)
+            chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, number)
         for position in range(chosen):
             peer = int64(state.scratch[position])
             if peer < parameters.hot_count:
@@ -701,6 +750,8 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
             else:
                 send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
         state.counters[IHAVE_SENT] += chosen
+    if busy:
+        state.counters[HEARTBEATS] += 1
     note_need(state, parameters, time, identity)
 
 

@@ -235,6 +235,8 @@ class Parameters(NamedTuple):
     """1 or 0."""
     churn: int
     """1 if identities come and go, else 0."""
+    disturbances: int
+    """Number of disturbances of paths that there may be in the run."""
     bucket_shift: int
     """A bucket is 2 ** bucket_shift ns of time: a function of the network's latencies, and part of the model."""
     bucket_mask: int
@@ -262,6 +264,12 @@ class State(NamedTuple):
     """int64[L, L], ns."""
     loss: Float64Array
     """float64[L, L]."""
+    disturbance: Int64Array
+    """int64[F, DISTURBANCE_COLUMNS], and so on: see `cold.disturbances`."""
+    disturbance_loss: Float64Array
+    """float64[F]."""
+    disturbed: UInt8Array
+    """uint8[F, L, L]."""
     validation_delay: Int64Array
     """int64[n]: the tables of the validation delays' distributions [ns], see `cold.distribution_kernels`."""
     client: Int64Array

@@ -65,7 +65,11 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "topics": [1, 7],
             "overlay": {"degree": 20},
             "gossip": {"heartbeat": "500 ms", "validation_delay": ["1 ms", "40 ms"], "prune_backoff": "1 s"},
-            "failures": [{"kind": "crash", "time": "1200 ms", "until": "2500 ms", "share": 0.4, "regions": [1]}],
+            "failures": [
+                {"kind": "crash", "time": "1200 ms", "until": "2500 ms", "share": 0.4, "regions": [1]},
+                {"kind": "partition", "time": "1500 ms", "until": "3 s", "regions": [2], "detection": "600 ms"},
+                {"kind": "degradation", "time": "1 s", "latency": "3 ms", "loss": 0.1},
+            ],
             "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
         },
     ),

@@ -98,6 +98,20 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [publication(count=12, interval="500 ms"), publication(topic=5, count=4, interval="2 s")],
         },
     ),
+    "a partition, degraded links, and a crash": (
+        80,
+        0.05,
+        {
+            "overlay": {"degree": 20},
+            "gossip": {"prune_backoff": "1 s", "validation_delay": ["2 ms", "30 ms"], "mcache_length": 5},
+            "failures": [
+                {"kind": "partition", "time": "2 s", "until": "5 s", "regions": [1], "detection": "1 s"},
+                {"kind": "degradation", "time": "4 s", "until": "7 s", "regions": [0], "latency": "70 ms", "loss": 0.3},
+                {"kind": "crash", "time": "3 s", "until": "6 s", "share": 0.2},
+            ],
+            "publications": [publication(count=16, interval="450 ms")],
+        },
+    ),
     "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),
     "two identities": (2, 0.0, {"publications": [publication()]}),
     "one identity": (1, 0.0, {"publications": [publication()]}),

@@ -57,6 +57,8 @@ class Twin:
     ) -> None:
         self.gossip = section.gossip
         self.churn = comes_and_goes(section)
+        self.disturbances = [failure for failure in section.failures if failure.kind != "crash"]
+        self.node_ids = paths.node_ids
         self.seed = seed
         self.count = directory.total_count
         self.node = directory.node.tolist()
@@ -154,6 +156,30 @@ class Twin:
             key = (time, destination, NETWORK, source, event, item[0] if isinstance(item[0], int) else 0)
             heapq.heappush(self.heap, (key, name, (source, *item)))
 
+    def disturbed(self, time: int, source: int, peer: int) -> list[Any]:
+        """The disturbances of a path between two hosts at a time."""
+        nodes = self.node_ids[self.node[source]], self.node_ids[self.node[peer]]
+        found: list[Any] = []
+        for failure in self.disturbances:
+            inside = [failure.regions is None or node in failure.regions for node in nodes]
+            concerned = inside[0] != inside[1] if failure.kind == "partition" else any(inside)
+            if concerned and failure.time <= time and (failure.until is None or time < failure.until):
+                found.append(failure)
+        return found
+
+    def can_reach(self, time: int, identity: int, peer: int) -> bool:
+        return self.is_up(peer, time) and all(f.kind != "partition" for f in self.disturbed(time, identity, peer))
+
+    def forget_cut_off(self, time: int, identity: int, mesh: list[int]) -> bool:
+        gone = [
+            peer
+            for peer in mesh
+            for f in self.disturbed(time, identity, peer)
+            if f.kind == "partition" and time >= f.time + f.detection
+        ]
+        mesh[:] = [peer for peer in mesh if peer not in gone]
+        return bool(gone)
+
     def is_up(self, host: int, time: int) -> bool:
         return host < self.hot or next(i.is_up for i in self.life[host] if i.begin <= time < i.end)
 
@@ -203,10 +229,14 @@ class Twin:
         self.packets[source] += 1
         self.counters["bytes_sent"] += size
         probability = self.loss[self.node[source]][self.node[peer]]
+        disturbances = self.disturbed(self.uplink_free[source], source, peer)
+        for failure in disturbances:
+            probability += (1.0 - probability) * (1.0 if failure.kind == "partition" else failure.loss)
         if probability > 0 and draw_uniform(self.seed, source, int(Purpose.PACKET_LOSS), counter) < probability:
             self.counters["packets_lost"] += 1
             return
         arrival = self.uplink_free[source] + self.latency[self.node[source]][self.node[peer]]
+        arrival += sum(failure.latency for failure in disturbances if failure.kind == "degradation")
         if peer < self.hot:
             self.out.append((arrival, source, counter, peer, name, list(items)))
             return
@@ -240,7 +270,7 @@ class Twin:
         assert set(self.mesh[topic][identity]) <= set(peers)
         first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(peers) >> 32
         for peer in peers[first:] + peers[:first]:
-            if not (self.is_up(identity, time) and self.is_up(peer, time)):
+            if not (self.is_up(identity, time) and self.can_reach(time, identity, peer)):
                 continue
             self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, 0)])
             self.counters["messages_sent"] += 1
@@ -290,6 +320,7 @@ class Twin:
         needed = False
         for topic, meshes in enumerate(self.mesh):
             mesh, peers = meshes[identity], self.peers(identity, topic)
+            needed |= self.forget_cut_off(time, identity, mesh)
             here = self.is_up(identity, time)
             if here and len(mesh) < self.client[identity].d_low and len(peers) > len(mesh):
                 needed = True
@@ -321,7 +352,9 @@ class Twin:
         candidates = [
             peer
             for peer in self.peers(identity, topic)
-            if self.is_up(peer, time) and peer not in mesh and self.backoff.get((identity, peer, topic), 0) <= time
+            if self.can_reach(time, identity, peer)
+            and peer not in mesh
+            and self.backoff.get((identity, peer, topic), 0) <= time
         ]
         for turn in range(min(self.client[identity].d - len(mesh), len(candidates))):
             word = self.words(identity, ColdPurpose.GRAFT_PEERS, number << 24 | topic << 16 | turn)[0]
@@ -333,11 +366,11 @@ class Twin:
 
     def gossip_peers(self, time: int, identity: int, topic: int, number: int) -> list[int]:
         peers, mesh = self.peers(identity, topic), self.mesh[topic][identity]
-        outside = [peer for peer in peers if peer not in mesh and self.is_up(peer, time)]
+        outside = [peer for peer in peers if peer not in mesh and self.can_reach(time, identity, peer)]
         if len(outside) <= self.client[identity].d_lazy:
             return outside
         chosen: list[int] = []
-        if self.churn:
+        if self.churn or self.disturbances:
             for turn in range(self.client[identity].d_lazy):
                 word = self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 24 | topic << 16 | turn)[0]
                 pick = turn + (word * (len(outside) - turn) >> 32)

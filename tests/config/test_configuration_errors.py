@@ -382,6 +382,12 @@ CASES = [
     ),
     (cold("failures: [{kind: crash, time: 0 s}]"), 5, "cold.failures[0].time", "must be at least"),
     (
+        cold("failures: [{kind: partition, time: 2 s, regions: [0, 7]}]"),
+        *(5, "cold.failures[0].regions[1]", "there is no node 7"),
+    ),
+    (cold("failures: [{kind: degradation, time: 2 s}]"), 5, "cold.failures[0]", "needs latency or loss"),
+    (cold("failures: [{kind: flood, time: 2 s}]"), 5, "cold.failures[0]", "does not match any of the expected tags"),
+    (
         cold("failures: [{kind: crash, time: 2 s, until: 2 s}]"),
         *(5, "cold.failures[0]", "until must be at least a second after time"),
     ),
