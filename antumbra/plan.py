@@ -267,7 +267,7 @@ def _nodes_in_use(sections: Sections, graph: NetworkGraph, problems: Problems) -
                 message = f"is required, because node {node.id} of the graph has no host_bandwidth_up and _down"
                 problems.add(("cold", "populations", name, "bandwidth"), message)
     for place, failure in enumerate(sections.cold.failures if sections.cold else ()):
-        for index, node_id in enumerate(failure.regions or ()):
+        for index, node_id in enumerate(getattr(failure, "regions", None) or ()):
             if node_id not in graph.nodes:
                 where: KeyPath = ("cold", "failures", place, "regions", index)
                 problems.add(where, f"there is no node {node_id} in the graph; {_known_nodes(graph)}")

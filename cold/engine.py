@@ -19,10 +19,11 @@ from cold.distributions import join_tables
 from cold.disturbances import disturbances_of
 from cold.event_kernels import insert, next_time
 from cold.exchange import Exchange
-from cold.failure_section import DegradationFailure, PartitionFailure
+from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFailure
 from cold.gossip_kernels import advance, note_cuts, note_needs, room_for
 from cold.jit import uint64
 from cold.messages import MessageTable, aligned_zeros
+from cold.misbehaviour import silences_of
 from cold.overlay import Overlay, build_overlay
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import PublicationPlan
@@ -172,6 +173,7 @@ class ColdEngine:
 
         bucket_shift, buckets = _calendar_shape(paths)
         disturbances = disturbances_of(section, paths.node_ids)
+        silences = silences_of(section, directory, paths.node_ids, seed)
         self._notices = disturbances.notices()
         self._first_cold = everybody.start
         self._lives: Lives | None = None
@@ -207,6 +209,7 @@ class ColdEngine:
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
             flood_publish=int(gossip.flood_publish),
             churn=int(self._lives is not None),
+            silences=sum(isinstance(f, SilenceFailure) for f in section.failures),
             disturbances=sum(isinstance(f, PartitionFailure | DegradationFailure) for f in section.failures),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
@@ -234,6 +237,8 @@ class ColdEngine:
             "node": directory.node.astype(np.uint16),
             "cuts": cuts,
             "latency": paths.latency_ns.astype(np.int64),
+            "silence": silences.span,
+            "silenced": silences.concerned,
             "disturbance": disturbances.row,
             "disturbance_loss": disturbances.loss,
             "disturbed": disturbances.concerned,

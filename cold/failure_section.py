@@ -58,4 +58,23 @@ class DegradationFailure(_Failure):
         return self
 
 
-Failure = Annotated[CrashFailure | PartitionFailure | DegradationFailure, Field(discriminator="kind")]
+class SilenceFailure(_Failure):
+    """A share of the identities (of `regions`, or of all) takes messages and tells nobody of those of others."""
+
+    kind: Literal["silence"]
+    share: _Share
+    regions: _Nodes | None = None
+
+
+class WithholdingFailure(_Failure):
+    """A share of the identities publishes `delay` later than it should; without a delay, not at all."""
+
+    kind: Literal["withholding"]
+    share: _Share
+    delay: Duration | None = Field(default=None, gt=0)
+
+
+Failure = Annotated[
+    CrashFailure | PartitionFailure | DegradationFailure | SilenceFailure | WithholdingFailure,
+    Field(discriminator="kind"),
+]

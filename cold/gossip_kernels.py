@@ -31,7 +31,7 @@ from cold.event_kernels import (
     shard_of,
 )
 from cold.jit import int64, kernel, uint64
-from cold.life_kernels import is_up
+from cold.life_kernels import is_silent, is_up
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
 from cold.state_kernels import (
@@ -735,7 +735,7 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
         state.mesh[topic, identity, RECENT + (number + 1) % parameters.mcache_gossip] = 0
         if ids != 0:
             busy = True
-        if ids == 0 or not here:
+        if ids == 0 or not here or is_silent(state, parameters, identity + parameters.first_id, time):
             continue
         size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
         if parameters.churn == 0 and parameters.disturbances == 0:
@@ -829,7 +829,12 @@ def receive_ihave(
 def answer_iwant(state: State, parameters: Parameters, time: int, identity: int, sender: int, slot: int) -> None:
     """Send the message, if it is still in the message cache."""
     state.counters[IWANT_RECEIVED] += 1
-    if slot != NO_SLOT and has_copy(state, identity, slot) and time < state.message_expiry[slot]:
+    if (
+        slot != NO_SLOT
+        and has_copy(state, identity, slot)
+        and time < state.message_expiry[slot]
+        and not is_silent(state, parameters, identity + parameters.first_id, time)
+    ):
         cached_at = validated_at(state, parameters, identity, slot)
         if cached_at < time:
             age = next_heartbeat(state, identity, time) - next_heartbeat(state, identity, cached_at)
@@ -1004,7 +1009,8 @@ def receive_alone(state: State, parameters: Parameters, index: int, identity: in
     if ready < end:
         state.counters[FORWARDS] += 1
         remember(state, parameters, ready, identity, slot)
-        forward(state, parameters, ready, identity, slot, ends & WORD, min(hops + 1, MOST_HOPS))
+        if not is_silent(state, parameters, identity + parameters.first_id, ready):
+            forward(state, parameters, ready, identity, slot, ends & WORD, min(hops + 1, MOST_HOPS))
     else:
         following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
         push(state, parameters, ready, (identity + parameters.first_id) << 32 | ends & WORD, following)
@@ -1128,7 +1134,8 @@ def execute(state: State, parameters: Parameters) -> int:
             elif kind == FORWARD:
                 state.counters[FORWARDS] += 1
                 remember(state, parameters, time, identity, slot)
-                forward(state, parameters, time, identity, slot, source, hops)
+                if not is_silent(state, parameters, here, time):
+                    forward(state, parameters, time, identity, slot, source, hops)
             elif kind == IHAVE:
                 state.counters[EDGE_EVENTS] += 1
                 state.counters[IHAVE_RECEIVED] += 1

@@ -14,6 +14,7 @@ from bridge.rng import draw_u64_array
 from bridge.simtime import NEVER
 from cold.calendar import Calendar
 from cold.distribution_kernels import draw_values
+from cold.misbehaviour import Withholding
 from cold.population import clocks, stakers
 from cold.publication_columns import Publications
 from cold.purposes import ColdPurpose
@@ -49,6 +50,7 @@ class PublicationPlan:
         self._address = directory.address[self._first_id :]
         self._published = np.zeros(len(self._address), dtype=np.uint32)
         self._stop_time_ns = stop_time_ns
+        self._withholding = Withholding(section, directory, seed)
         self._calendar: Calendar | None = None
         self._slot = 0
         if section.calendar is not None:
@@ -91,6 +93,7 @@ class PublicationPlan:
 
     def _admit(self, more: Publications) -> None:
         """Put publications behind those ahead that have the same time; nothing after the end is kept."""
+        more = self._withholding.apply(more)
         both = self._ahead.then(more.taken(more.time < self._stop_time_ns))
         self._ahead = both.taken(np.argsort(both.time, kind="stable"))
 

@@ -61,6 +61,8 @@ class ColdPurpose(IntEnum):
     """Whether an identity is one of those that crash; counter the number of the crash."""
     CLIENT = 126
     """Kind of client of an identity; counter 0."""
+    MISBEHAVIOUR = 127
+    """Whether a silence or withholding concerns an identity; counter the number of the failure."""
     REPRESENTATIVE = 150
     """Publisher of a representative message; entity the topic's index, counter field << 32 | number."""
     FIELD_CHOICE = 151

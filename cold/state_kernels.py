@@ -235,6 +235,8 @@ class Parameters(NamedTuple):
     """1 or 0."""
     churn: int
     """1 if identities come and go, else 0."""
+    silences: int
+    """Number of spans of time in which identities tell nobody of others' messages."""
     disturbances: int
     """Number of disturbances of paths that there may be in the run."""
     bucket_shift: int
@@ -276,6 +278,10 @@ class State(NamedTuple):
     """int64[K, CLIENT_COLUMNS]: the columns above, of each kind of client."""
 
     # Identities.
+    silence: Int64Array
+    """int64[F, 2]: `Silences.span`."""
+    silenced: UInt64Array
+    """uint64[A]: `Silences.concerned`."""
     life_number: UInt32Array
     """uint32[A]: `Lives.number`."""
     life_until: Int64Array

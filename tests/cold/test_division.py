@@ -69,6 +69,8 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
                 {"kind": "crash", "time": "1200 ms", "until": "2500 ms", "share": 0.4, "regions": [1]},
                 {"kind": "partition", "time": "1500 ms", "until": "3 s", "regions": [2], "detection": "600 ms"},
                 {"kind": "degradation", "time": "1 s", "latency": "3 ms", "loss": 0.1},
+                {"kind": "silence", "time": "2 s", "share": 0.3},
+                {"kind": "withholding", "time": "1 s", "share": 0.3, "delay": "250 ms"},
             ],
             "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
         },

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.rng import draw_uniform
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.publication_columns import Publications
 from cold.publications import PublicationPlan
+from cold.purposes import ColdPurpose
 from tests.cold.networks import directory_of, publication, section_of
 
 LISTED = [
@@ -61,3 +63,26 @@ def test_nothing_is_published_at_the_end_or_later(stop: int, count: int) -> None
     plan = plan_of(stop)
     assert len(plan.take(NEVER).message_id) == count
     assert plan.next_time() == NEVER
+
+
+def test_withheld_messages_come_late_or_not_at_all() -> None:
+    """The chosen are those that draw below the share; the failures apply one after another."""
+    directory = directory_of(50, hot=2)
+    listed = [publication(count=400, interval="10 ms")]
+    late = {"kind": "withholding", "time": "2 s", "until": "4 s", "share": 0.5, "delay": "3 s"}
+    never = {"kind": "withholding", "time": "3 s", "share": 0.3}
+    plain, withheld = (
+        PublicationPlan(section_of(50, publications=listed, failures=failures), directory, 5, 60 * NS_PER_S).take(NEVER)
+        for failures in ([], [late, never])
+    )
+    expected = []
+    for time, origin in zip(plain.published.time.tolist(), plain.published.origin.tolist(), strict=True):
+        draws = [draw_uniform(5, origin, int(ColdPurpose.MISBEHAVIOUR), number) for number in (0, 1)]
+        if draws[0] < 0.5 and 2 * NS_PER_S <= time < 4 * NS_PER_S:
+            time += 3 * NS_PER_S
+        if not (draws[1] < 0.3 and time >= 3 * NS_PER_S):
+            expected.append((time, origin))
+    published = withheld.published
+    assert sorted(zip(published.time.tolist(), published.origin.tolist(), strict=True)) == sorted(expected)
+    assert (np.diff(published.time) >= 0).all()
+    assert 0 < len(expected) < 400

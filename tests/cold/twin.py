@@ -57,7 +57,8 @@ class Twin:
     ) -> None:
         self.gossip = section.gossip
         self.churn = comes_and_goes(section)
-        self.disturbances = [failure for failure in section.failures if failure.kind != "crash"]
+        self.disturbances = [f for f in section.failures if f.kind in ("partition", "degradation")]
+        self.silences: list[tuple[int, Any]] = [(n, f) for n, f in enumerate(section.failures) if f.kind == "silence"]
         self.node_ids = paths.node_ids
         self.seed = seed
         self.count = directory.total_count
@@ -155,6 +156,15 @@ class Twin:
         for item in items:
             key = (time, destination, NETWORK, source, event, item[0] if isinstance(item[0], int) else 0)
             heapq.heappush(self.heap, (key, name, (source, *item)))
+
+    def is_silent(self, time: int, identity: int) -> bool:
+        return any(
+            failure.time <= time
+            and (failure.until is None or time < failure.until)
+            and (failure.regions is None or self.node_ids[self.node[identity]] in failure.regions)
+            and draw_uniform(self.seed, identity, int(ColdPurpose.MISBEHAVIOUR), number) < failure.share
+            for number, failure in self.silences
+        )
 
     def disturbed(self, time: int, source: int, peer: int) -> list[Any]:
         """The disturbances of a path between two hosts at a time."""
@@ -304,7 +314,8 @@ class Twin:
     def forward(self, time: int, identity: int, message_id: int, source: int, hops: int) -> None:
         self.counters["forwards"] += 1
         self.cached[identity][message_id] = self.interval(identity, time)
-        self.push(time, identity, message_id, source, hops)
+        if not self.is_silent(time, identity):
+            self.push(time, identity, message_id, source, hops)
 
     def push(self, time: int, identity: int, message_id: int, source: int, hops: int) -> None:
         message = self.message[message_id]
@@ -333,7 +344,7 @@ class Twin:
             if not ids:
                 continue
             needed = True
-            if not here:
+            if not here or self.is_silent(time, identity):
                 continue
             chosen = self.gossip_peers(time, identity, topic, number)
             size = 36 * -(-len(ids) // 128) + 8 * len(ids)
@@ -410,6 +421,7 @@ class Twin:
         cached = self.cached[identity].get(message_id)
         if (
             cached is None
+            or self.is_silent(time, identity)
             or self.expired(time, message_id)
             or self.interval(identity, time) - cached >= self.gossip.mcache_length
         ):
