@@ -254,6 +254,18 @@ class ColdSection(Section):
                         "clients.{name}.gossip: only exact topics take clients with parameters of their own",
                         {"name": name},
                     )
+            for name, population in self.populations.items():
+                if population.churn is not None:
+                    raise PydanticCustomError(
+                        "resolution", "populations.{name}.churn: only exact topics take churn", {"name": name}
+                    )
+            for place, failure in enumerate(self.failures):
+                if failure.kind != "withholding":
+                    raise PydanticCustomError(
+                        "resolution",
+                        "failures[{place}]: only exact topics take a {kind}",
+                        {"place": place, "kind": failure.kind},
+                    )
         return self
 
     @model_validator(mode="after")
