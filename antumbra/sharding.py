@@ -46,10 +46,13 @@ _ADDED_UP: Final = ("events_crossed", "bytes_crossed", "peak_memory_bytes")
 _OF_EACH_SHARD: Final = (
     "barrier_idle_fraction",
     "barrier_idle_seconds",
+    "decode_wall_seconds",
     "deliver_wall_seconds",
+    "encode_wall_seconds",
     "exchange_wall_seconds",
     "participants",
     "peak_memory_bytes",
+    "transport_wall_seconds",
     "wall_seconds",
 )
 

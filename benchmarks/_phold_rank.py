@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _phold import PAYLOAD_BYTES, Phold  # type: ignore[import-not-found]
 
 from bridge.batch import EventBatch
-from bridge.bus import Bus, InProcessBus
+from bridge.bus import Bus, ExchangeCost, InProcessBus
 from bridge.local_bus import fork_shards
 from bridge.mpi_bus import MpiBus
 from bridge.window import Runahead, WindowLoop, WindowRecord
@@ -56,6 +56,10 @@ class Stopwatch:
         inbound = self._bus.exchange(outbound)
         self.exchange_ns.append(time.perf_counter_ns() - before)
         return inbound
+
+    @property
+    def cost(self) -> ExchangeCost:
+        return self._bus.cost
 
     def share(self, data: bytes) -> list[bytes]:
         return self._bus.share(data)

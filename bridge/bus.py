@@ -5,8 +5,9 @@ the others: nobody waits in a collective for a peer that is gone. ``bridge/local
 one machine, ``bridge/mpi_bus.py`` the ranks of an MPI world.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 from bridge.batch import EventBatch
 from bridge.errors import AntumbraError
@@ -28,6 +29,24 @@ class ShardLost(AntumbraError):
         self.exit_code = exit_code
 
 
+class ExchangeCost(NamedTuple):
+    """Wall-clock time that a shard has spent in exchanges so far [ns].
+
+    Attributes
+    ----------
+    encode_ns
+        To bring batches into their wire format.
+    transport_ns
+        To send and receive, waiting for other shards included: an exchange is where a window's shards first meet.
+    decode_ns
+        To read what came, and put it in order.
+    """
+
+    encode_ns: int = 0
+    transport_ns: int = 0
+    decode_ns: int = 0
+
+
 class Bus(Protocol):
     """One shard's end of the connection between all shards."""
 
@@ -39,6 +58,11 @@ class Bus(Protocol):
     @property
     def shard_count(self) -> int:
         """Number of shards in the run."""
+        ...
+
+    @property
+    def cost(self) -> ExchangeCost:
+        """What exchanges have taken so far."""
         ...
 
     def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
@@ -78,6 +102,7 @@ class InProcessBus:
 
     shard = 0
     shard_count = 1
+    cost = ExchangeCost()
 
     def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
         """Return `values`: there is nobody to disagree."""
@@ -99,11 +124,42 @@ class InProcessBus:
         """Do nothing: there is no connection."""
 
 
-def encode_outbound(outbound: Sequence[EventBatch], shard: int) -> list[bytes]:
-    """Return the wire bytes for each shard; none for an empty batch, nor for the one that stays here."""
-    return [batch.encode() if number != shard and len(batch) else b"" for number, batch in enumerate(outbound)]
+#: Gives bytes to each shard and returns what each gave, by shard: what a bus adds to the codec.
+Swap: TypeAlias = Callable[[Sequence[bytes]], Sequence[bytes | bytearray | memoryview]]
 
 
-def decode_inbound(own: EventBatch, received: Sequence[bytes | bytearray | memoryview]) -> EventBatch:
-    """Return all events for this shard in order, of its own batch and of the wire bytes of others."""
-    return EventBatch.concatenate([own, *(EventBatch.decode(data) for data in received if len(data))])
+def exchange_batches(
+    outbound: Sequence[EventBatch], shard: int, swap: Swap, before: ExchangeCost
+) -> tuple[EventBatch, ExchangeCost]:
+    """Exchange batches in their wire format.
+
+    Parameters
+    ----------
+    outbound
+        For each shard; nothing travels for an empty batch, nor for the one that stays here.
+    shard
+        The shard whose batches these are.
+    swap
+        Moves the bytes.
+    before
+        What exchanges have taken before this one.
+
+    Returns
+    -------
+    EventBatch
+        All events for this shard, in order.
+    ExchangeCost
+        What exchanges have taken with this one.
+    """
+    started = time.perf_counter_ns()
+    encoded = [batch.encode() if number != shard and len(batch) else b"" for number, batch in enumerate(outbound)]
+    sent = time.perf_counter_ns()
+    received = swap(encoded)
+    arrived = time.perf_counter_ns()
+    inbound = EventBatch.concatenate([outbound[shard], *(EventBatch.decode(data) for data in received if len(data))])
+    ended = time.perf_counter_ns()
+    return inbound, ExchangeCost(
+        before.encode_ns + sent - started,
+        before.transport_ns + arrived - sent,
+        before.decode_ns + ended - arrived,
+    )

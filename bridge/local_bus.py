@@ -19,12 +19,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import combinations
 from types import FrameType
 from typing import Final
 
 from bridge.batch import EventBatch
-from bridge.bus import ShardLost, decode_inbound, encode_outbound
+from bridge.bus import ExchangeCost, ShardLost, exchange_batches
 from bridge.errors import InternalError
 
 _HEADER: Final = struct.Struct(">4sHHQQ")
@@ -157,6 +158,7 @@ class LocalBus:
         self._process_of: list[int] = []
         self._failed = False
         self._closed = False
+        self.cost = ExchangeCost()
         self._process_of = [int(data) for data in self.share(str(os.getpid()).encode())]
 
     def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
@@ -169,8 +171,8 @@ class LocalBus:
 
     def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
         """Exchange batches in their wire format; see `Bus`."""
-        received = self._swap(_EXCHANGE, encode_outbound(outbound, self.shard))
-        return decode_inbound(outbound[self.shard], received)
+        inbound, self.cost = exchange_batches(outbound, self.shard, partial(self._swap, _EXCHANGE), self.cost)
+        return inbound
 
     def share(self, data: bytes) -> list[bytes]:
         """Give `data` to all; see `Bus`."""

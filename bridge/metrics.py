@@ -2,7 +2,8 @@
 
 ``metrics/windows.parquet`` is the same in every run of one experiment, whatever the number of shards. What the
 shards exchanged depends on the partition and is in ``metrics/shards.parquet``; what belongs to the machine is in
-``metrics/walltime.parquet``. Both have a row per window and shard.
+``metrics/walltime.parquet``. Both have a row per window and shard. ``metrics/links.parquet`` has one per window and
+pair of shards of which one sent the other something.
 """
 
 import resource
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bridge.errors import InternalError
-from bridge.rundir import SHARDS, WALLTIME, WINDOWS, RunDirectory, disk_errors_reported, write_atomically
+from bridge.rundir import LINKS, SHARDS, WALLTIME, WINDOWS, RunDirectory, disk_errors_reported, write_atomically
 from bridge.simtime import NEVER, NS_PER_MINUTE, NS_PER_S
 from bridge.window import LoopResult, WindowRecord
 
@@ -135,10 +136,21 @@ class WindowMetrics:
         )
         exchanged = [f"{way}{what}" for way in ("sent_to_shards", "received_from_shards") for what in ("", "_bytes")]
         self._shards = TableRecorder(
-            directory, SHARDS, ["window", "shard", *sent, *exchanged, "inner", "next_event_ns", "first_arrival_ns"]
+            directory,
+            SHARDS,
+            [
+                *("window", "shard", *sent, *exchanged, "sent_digest", "received_digest"),
+                *("inner", "next_event_ns", "first_arrival_ns"),
+            ],
         )
+        self._links = TableRecorder(directory, LINKS, ["window", "shard", "to_shard", "events", "bytes"])
         self._walltime = TableRecorder(
-            directory, WALLTIME, ["window", "shard", *execute, "exchange_ns", "deliver_ns", "reduce_ns"]
+            directory,
+            WALLTIME,
+            [
+                *("window", "shard", *execute, "exchange_ns", "encode_ns", "transport_ns", "decode_ns"),
+                *("deliver_ns", "reduce_ns"),
+            ],
         )
 
     def append(self, record: WindowRecord) -> None:
@@ -152,8 +164,7 @@ class WindowMetrics:
                 *record.executed,
                 record.crossed,
                 record.crossed_bytes,
-                # Columns are signed; the bits are the same.
-                record.digest - 2**64 if record.digest >= 2**63 else record.digest,
+                _signed(record.digest),
             )
         )
         self._shards.append(
@@ -165,6 +176,8 @@ class WindowMetrics:
                 record.sent_to_shards_bytes,
                 record.received_from_shards,
                 record.received_from_shards_bytes,
+                _signed(record.sent_digest),
+                _signed(record.received_digest),
                 record.inner,
                 *(-1 if time == NEVER else time for time in (record.next_event, record.first_arrival)),
             )
@@ -175,10 +188,15 @@ class WindowMetrics:
                 self._shard,
                 *record.execute_wall_ns,
                 record.exchange_wall_ns,
+                record.encode_wall_ns,
+                record.transport_wall_ns,
+                record.decode_wall_ns,
                 record.deliver_wall_ns,
                 record.reduce_wall_ns,
             )
         )
+        for link in record.links:
+            self._links.append((record.number, self._shard, *link))
 
     def statistics(self, result: LoopResult) -> dict[str, object]:
         """Totals of the run, for ``sim-stats.json``.
@@ -208,6 +226,9 @@ class WindowMetrics:
                 for name in self._participants
             },
             "exchange_wall_seconds": wall["exchange_ns"] / NS_PER_S,
+            "encode_wall_seconds": wall["encode_ns"] / NS_PER_S,
+            "transport_wall_seconds": wall["transport_ns"] / NS_PER_S,
+            "decode_wall_seconds": wall["decode_ns"] / NS_PER_S,
             "deliver_wall_seconds": wall["deliver_ns"] / NS_PER_S,
             "barrier_idle_seconds": wall["reduce_ns"] / NS_PER_S,
             "barrier_idle_fraction": wall["reduce_ns"] / result.wall_ns if result.wall_ns else 0.0,
@@ -218,6 +239,7 @@ class WindowMetrics:
         """Write the tables."""
         self._windows.close()
         self._shards.close()
+        self._links.close()
         self._walltime.close()
 
 
@@ -256,19 +278,34 @@ def merge_window_tables(
         schema, rows = _read_shards(shards, name)
         by_window = rows.transpose(1, 0, 2).reshape(-1, rows.shape[2])
         _write_rows(directory.metrics / f"{name}.parquet", schema, by_window, rows_per_part)
+    schema, links = _read_rows(shards, LINKS)
+    together = np.concatenate(links)
+    in_order = together[np.lexsort((together[:, 2], together[:, 1], together[:, 0]))]
+    _write_rows(directory.metrics / f"{LINKS}.parquet", schema, in_order, rows_per_part)
     return merged
 
 
-def _read_shards(shards: Sequence[Path], name: str) -> tuple[Any, npt.NDArray[np.int64]]:
-    """Return the schema of a table, and its rows on each shard: int64[shards, rows, columns]."""
+def _signed(digest: int) -> int:
+    """Return the number with the same 64 bits that fits a signed column."""
+    return digest - 2**64 if digest >= 2**63 else digest
+
+
+def _read_rows(shards: Sequence[Path], name: str) -> tuple[Any, list[npt.NDArray[np.int64]]]:
+    """Return the schema of a table, and its rows on each shard: int64[rows, columns]."""
     tables = []
     for folder in shards:
         with disk_errors_reported(folder):
             tables.append(pq.read_table(folder / f"{name}.parquet"))
-    if len({table.num_rows for table in tables}) > 1:
-        raise InternalError(f"the shards have run {[table.num_rows for table in tables]} windows")
     rows = [np.stack([column.to_numpy() for column in table.columns], axis=1) for table in tables]
-    return tables[0].schema, np.stack(rows)
+    return tables[0].schema, rows
+
+
+def _read_shards(shards: Sequence[Path], name: str) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Return the schema of a table with a row per window, and its rows on each shard: int64[shards, rows, columns]."""
+    schema, rows = _read_rows(shards, name)
+    if len({len(part) for part in rows}) > 1:
+        raise InternalError(f"the shards have run {[len(part) for part in rows]} windows")
+    return schema, np.stack(rows)
 
 
 def _write_rows(path: Path, schema: Any, rows: npt.NDArray[np.int64], rows_per_part: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.batch import EventBatch
-from bridge.bus import ShardLost, decode_inbound, encode_outbound
+from bridge.bus import ExchangeCost, ShardLost, exchange_batches
 from bridge.errors import InternalError, UserError
 from bridge.start_watch import StartWatch
 
@@ -90,6 +90,7 @@ class MpiBus:
         self._exit_code: int | None = None
         self._told: list[Any] = []
         self._closed = False
+        self.cost = ExchangeCost()
 
     def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
         """Allreduce with MIN; see `Bus`."""
@@ -100,8 +101,8 @@ class MpiBus:
 
     def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
         """Alltoall of sizes, then Alltoallv of batches in their wire format; see `Bus`."""
-        received = self._all_to_all(encode_outbound(outbound, self.shard))
-        return decode_inbound(outbound[self.shard], received)
+        inbound, self.cost = exchange_batches(outbound, self.shard, self._all_to_all, self.cost)
+        return inbound
 
     def share(self, data: bytes) -> list[bytes]:
         """Give `data` to all; see `Bus`."""

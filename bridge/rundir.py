@@ -38,6 +38,7 @@ STATISTICS: Final = "sim-stats.json"
 #: Tables: of windows; of what shards exchanged; of what belongs to the machine.
 WINDOWS: Final = "windows"
 SHARDS: Final = "shards"
+LINKS: Final = "links"
 WALLTIME: Final = "walltime"
 USAGE: Final = "usage"
 REPORT: Final = "report.html"
@@ -50,7 +51,7 @@ _VERSIONED_PACKAGES: Final = ("antumbra", "numba", "numpy", "pyarrow", "scipy")
 _REPLACED: Final = (HOSTS, METRICS, WINDOWS_LOG, STATISTICS, REPORT)
 _SHARD_DIRECTORY: Final = "shard-"
 #: Tables that depend on the partition or the machine: they have no part in the digests.
-_NOT_DIGESTED: Final = (SHARDS, WALLTIME, USAGE)
+_NOT_DIGESTED: Final = (SHARDS, LINKS, WALLTIME, USAGE)
 
 
 class RunDirectoryError(UserError):

@@ -53,12 +53,18 @@ class WindowRecord(NamedTuple):
         partition.
     sent_to_shards, sent_to_shards_bytes, received_from_shards, received_from_shards_bytes
         Events exchanged with other shards, and their payload bytes.
+    sent_digest, received_digest
+        Fingerprints of the events sent to other shards, and of those received from them.
+    links
+        Shard, events and payload bytes of each batch sent to another shard.
     inner
         Windows that this shard ran inside this one; 1 if it ran this one as a whole.
     execute_wall_ns
         Wall-clock time in ``run_until``, per participant.
     exchange_wall_ns
         Wall-clock time to route, digest and exchange batches.
+    encode_wall_ns, transport_wall_ns, decode_wall_ns
+        Parts of it that the bus took; see `bridge.bus.ExchangeCost`.
     deliver_wall_ns
         Wall-clock time in ``deliver``.
     reduce_wall_ns
@@ -82,9 +88,15 @@ class WindowRecord(NamedTuple):
     sent_to_shards_bytes: int
     received_from_shards: int
     received_from_shards_bytes: int
+    sent_digest: int
+    received_digest: int
+    links: tuple[tuple[int, int, int], ...]
     inner: int
     execute_wall_ns: tuple[int, ...]
     exchange_wall_ns: int
+    encode_wall_ns: int
+    transport_wall_ns: int
+    decode_wall_ns: int
     deliver_wall_ns: int
     reduce_wall_ns: int
     next_event: int = NEVER
@@ -273,7 +285,10 @@ class WindowLoop:
         everything = self._advance(end, work)
         before = clock()
         parts = self._per_shard(everything)
+        cost = self._bus.cost
         inbound = self._bus.exchange(parts)
+        encode, transport, decode = (now - then for now, then in zip(self._bus.cost, cost, strict=True))
+        sent_digest, received_digest = self._digest_crossing(parts, inbound)
         exchanged = clock()
         if len(inbound):
             self._deliver(inbound, end)
@@ -301,15 +316,35 @@ class WindowLoop:
             everything.payload.shape[0] - kept.payload.shape[0],
             len(inbound) - len(kept),
             inbound.payload.shape[0] - kept.payload.shape[0],
+            sent_digest,
+            received_digest,
+            tuple(
+                (shard, len(part), part.payload.shape[0])
+                for shard, part in enumerate(parts)
+                if len(part) and shard != self._bus.shard
+            ),
             work.inner,
             tuple(work.execute_wall),
             work.exchange_wall + exchanged - before,
+            encode,
+            transport,
+            decode,
             work.deliver_wall + delivered - exchanged,
             reduced - delivered,
             self._own_next_event,
             int(inbound.deliver_time[0]) if len(inbound) else NEVER,
         )
         return record, next_start, interrupted
+
+    def _digest_crossing(self, parts: Sequence[EventBatch], inbound: EventBatch) -> tuple[int, int]:
+        """Return the fingerprints of what was sent to other shards, and of what came from them."""
+        if self._bus.shard_count == 1:
+            return 0, 0
+        own = parts[self._bus.shard]
+        kept = own.fingerprint() if len(own) and len(inbound) > len(own) else 0
+        sent = sum(part.fingerprint() for part in parts if len(part) and part is not own)
+        received = inbound.fingerprint() - kept if len(inbound) > len(own) else 0
+        return sent & _MASK, received & _MASK
 
     def _advance(self, end: int, work: _Work) -> EventBatch:
         """Let the participants execute their events before `end`; return what they caused that is not delivered yet."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from bridge.batch import EventBatch
-from bridge.bus import InProcessBus
+from bridge.bus import ExchangeCost, InProcessBus
 from bridge.errors import InternalError
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from bridge.window import CausalityError, LoopResult, Runahead, WindowLoop, WindowRecord
@@ -27,6 +27,7 @@ class ThreadBus:
     def __init__(self, shard: int, barrier: threading.Barrier, slots: list[list[object]]) -> None:
         self.shard = shard
         self.shard_count = barrier.parties
+        self.cost = ExchangeCost()
         self._barrier = barrier
         self._slots = slots
 

@@ -34,9 +34,15 @@ def record(number: int, *, work: bool = True) -> WindowRecord:
         sent_to_shards_bytes=0,
         received_from_shards=0,
         received_from_shards_bytes=0,
+        sent_digest=0,
+        received_digest=0xFEDCBA9876543210 if work else 0,
+        links=((1, 3, 40), (2, 1, 7)) if work else (),
         inner=1,
         execute_wall_ns=(100, 200),
         exchange_wall_ns=30,
+        encode_wall_ns=5,
+        transport_wall_ns=15,
+        decode_wall_ns=7,
         deliver_wall_ns=20,
         reduce_wall_ns=10,
     )
@@ -108,6 +114,7 @@ def test_the_tables_hold_every_window_and_the_totals_their_sums(tmp_path: Path) 
     assert participants["hot"]["events_executed"] == sum(windows["executed_hot"])
     assert participants["cold"]["execute_wall_seconds"] == sum(walltime["execute_cold_ns"]) / NS_PER_S
     assert sorted(entry.name for entry in (tmp_path / "metrics").iterdir()) == [
+        "links.parquet",
         "shards.parquet",
         "walltime.parquet",
         "windows.parquet",
@@ -205,17 +212,27 @@ def test_tables_of_shards_make_the_table_of_the_run(tmp_path: Path) -> None:
     shards = pq.read_table(whole / "metrics/shards.parquet").to_pydict()
     assert shards["shard"] == [0, 1] * 7
     assert shards["window"] == [number for number in range(7) for _ in range(2)]
+    assert set(shards["received_digest"]) == {0xFEDCBA9876543210 - 2**64}
+    links = pq.read_table(whole / "metrics/links.parquet").to_pydict()
+    in_a_window = [(0, 1, 3, 40), (0, 2, 1, 7), (1, 1, 3, 40), (1, 2, 1, 7)]
+    columns = ("window", "shard", "to_shard", "events", "bytes")
+    assert list(zip(*(links[name] for name in columns), strict=True)) == [
+        (number, *row) for number in range(7) for row in in_a_window
+    ]
 
 
 def test_a_merged_table_has_the_bytes_that_one_shard_would_have_written(tmp_path: Path) -> None:
     for name in ("one", "merged"):
         with RunDirectory(tmp_path / name) as directory:
             recorder = TableRecorder(directory, "windows", ["window", "start", "end", "runahead"], rows_per_part=3)
-            others = [TableRecorder(directory, name, ["window"], rows_per_part=3) for name in ("shards", "walltime")]
+            others = [
+                TableRecorder(directory, other, ["window", "shard", "to_shard"], rows_per_part=3)
+                for other in ("shards", "links", "walltime")
+            ]
             for n in range(10):
                 recorder.append((n, 2 * n, 3 * n, 5))
                 for other in others:
-                    other.append((n,))
+                    other.append((n, 0, 1))
             for table in (recorder, *others):
                 table.close()
             if name == "merged":
