@@ -258,13 +258,16 @@ def merge_results(results: Sequence[ShardResult], hostnames: Sequence[str]) -> S
         statistics[name] = sum(result.statistics[name] for result in results)
     parts = [result.messages for result in results if result.messages is not None]
     messages = merge(parts) if parts else None
+    statistics["participants"] = {
+        name: _added_up([result.statistics["participants"][name] for result in results])
+        for name in statistics["participants"]
+    }
     for name in statistics["participants"]:
         described = [result.statistics[name] for result in results if result.statistics[name]]
         if name == "cold" and messages is not None:
             statistics[name] = merge_statistics(described, len(messages.spread))
         else:
             statistics[name] = _added_up(described)
-        statistics["participants"][name] = _added_up([result.statistics["participants"][name] for result in results])
     idle = [result.statistics["barrier_idle_fraction"] for result in results]
     statistics |= {
         "processes": processes,

@@ -56,6 +56,9 @@ def test_the_merged_directory_is_that_of_one_shard(laboratory: Laboratory) -> No
     }
     assert two.manifest["partition"]["hosts"] == {"client": 0, "server": 1}
     assert [shard["shard"] for shard in two.statistics["shards"]] == [0, 1]
+    for name, whole in two.statistics["participants"].items():
+        parts = [shard["participants"][name] for shard in two.statistics["shards"]]
+        assert sum(part["events_executed"] for part in parts) == whole["events_executed"]
     # A second run in the same place replaces all of it.
     again = laboratory.run(file, name="shards2")
     assert results(again) == results(one)
