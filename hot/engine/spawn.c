@@ -103,8 +103,9 @@ int host_wake(struct engine *engine, struct engine_host *host) {
         return 0;
     void *base = (void *)(ARENA_REGION_BASE + (uint64_t)(host - engine->hosts) * ARENA_STRIDE);
     int fd = memfd_create("antumbra-host", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    /* Its size is sealed: else a process could take the memory away under everybody's feet. */
-    if (fd < 0 || ftruncate(fd, ARENA_STRIDE) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+    /* It never shrinks: else a process could take the memory away under everybody's feet. It grows by the segments of
+     * System V shared memory. */
+    if (fd < 0 || ftruncate(fd, ARENA_STRIDE) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL)) {
         engine_fail(engine, ENGINE_OS_ERROR, errno, host->name, "no memory for the host");
         goto no_arena;
     }

@@ -23,6 +23,7 @@ struct ipc *ipc_of(struct host *host) {
     for (size_t i = 0; i < IPC_KINDS; i++)
         list_init(&ipc->objects[i]);
     list_init(&ipc->segments);
+    ipc->file_size = ARENA_STRIDE;
     return host->ipc = ipc;
 }
 

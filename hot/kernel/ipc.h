@@ -24,6 +24,7 @@ struct ipc {
     struct list objects[IPC_KINDS];
     uint32_t sequence[IPC_KINDS];
     struct list segments; /* struct segment (shm.c), by place in the arena's file */
+    uint64_t file_size;   /* of the arena's file: it never shrinks */
 };
 
 /* The host's, made when it is first used; NULL: no memory. */

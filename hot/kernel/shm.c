@@ -56,10 +56,10 @@ static int64_t place(struct ipc *ipc, struct segment *segment) {
             break;
         offset = other->offset + page_up(other->size);
     }
-    if (next == &ipc->segments) {
-        int64_t result = platform_syscall(__NR_ftruncate, SHIM_FD_ARENA, offset + size, 0, 0, 0, 0);
-        if (result)
+    if (offset + size > ipc->file_size) {
+        if (platform_syscall(__NR_ftruncate, SHIM_FD_ARENA, offset + size, 0, 0, 0, 0))
             return -ENOMEM;
+        ipc->file_size = offset + size;
     }
     segment->offset = offset;
     list_push_back(next, &segment->place);

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
@@ -172,7 +173,7 @@ def test_a_measured_sample_comes_back(name: str, count: int, tmp_path: Path) -> 
     sample = np.sort(np.random.default_rng(1).lognormal(3, 1, count).round(2))
     table = pa.table({"other": sample * 0, "size": sample})
     if name.endswith("csv"):
-        pa.csv.write_csv(table, tmp_path / name)
+        pyarrow.csv.write_csv(table, tmp_path / name)
     else:
         pyarrow.parquet.write_table(table, tmp_path / name)
     adapter: TypeAdapter[Distribution] = TypeAdapter(Annotated[Distribution, Drawn(Size)])
