@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,9 @@ def main() -> None:
                 tell(len(nodes), hosts, "libyaml", baseline)
                 allowed = (0, 2) if 10 * hosts > hard else (0,)
                 tell(len(nodes), hosts, "check", measure([*antumbra, "check", busy], allowed), baseline[0])
-                tell(len(nodes), hosts, "run", measure([*antumbra, "run", idle, "-d", folder / "run"]))
+                directory = folder / f"run-{len(nodes)}-{hosts}"
+                tell(len(nodes), hosts, "run", measure([*antumbra, "run", idle, "-d", directory]))
+                shutil.rmtree(directory)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def flood_configuration(folder: Path, pairs: int) -> Path:
     subprocess.run(["gcc", "-O2", "-o", program, HERE / "apps" / "udp_flood.c"], check=True)
     lines = ["general: {stop_time: 30 s}", "network: {graph: {type: 1_gbit_switch}}", "hosts:"]
     for pair in range(pairs):
-        for role, arguments in (("a", "receive 9000"), ("b", f"send pair{pair}a 9000 60000 500")):
+        for role, arguments in (("a", "receive 9000"), ("b", f"send pair{pair}a 9000 300000 500")):
             start = ", start_time: 1 s" if role == "b" else ""
             lines.append(f"  pair{pair}{role}: {{network_node_id: 0, processes: [")
             lines.append(f"    {{path: {program}, args: {arguments}{start}}}]}}")

@@ -14,7 +14,6 @@ Whatever the disk refuses is a `RunDirectoryError`.
 
 import errno
 import fcntl
-import json
 import os
 import platform
 import shutil
@@ -26,6 +25,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
+import orjson
 
 from bridge.digests import file_digest, tree_digest
 from bridge.errors import UserError
@@ -195,8 +195,9 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Mapping[str, object]) -> None:
         """Write a JSON file; numpy's scalars and arrays are written as numbers and lists."""
-        text = json.dumps(value, indent=2, sort_keys=True, default=_plain)
-        write_atomically(self.path / name, text.encode() + b"\n")
+        # A manifest repeats the whole configuration, and so has millions of lines where hosts are many.
+        style = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+        write_atomically(self.path / name, orjson.dumps(value, default=_plain, option=style))
 
     def close(self) -> None:
         """Give up the claim to the directory."""
@@ -247,7 +248,7 @@ class RunDirectory:
 
 def _is_run_manifest(path: Path) -> bool:
     try:
-        content = json.loads(path.read_bytes())
+        content = orjson.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return False
     return isinstance(content, dict) and content.get("format") == _FORMAT

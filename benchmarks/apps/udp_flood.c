@@ -1,8 +1,8 @@
 /* Datagrams of SIZE bytes from one program to another: `send` goes as fast as it may, `receive` counts until `end`.
  *
  *   udp_flood receive PORT
- *   udp_flood send ADDRESS PORT COUNT SIZE */
-#include <arpa/inet.h>
+ *   udp_flood send NAME PORT COUNT SIZE */
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +23,9 @@ static int receive(int fd, struct sockaddr_in address) {
     return 0;
 }
 
-static int flood(int fd, struct sockaddr_in address, long count, size_t size) {
-    if (connect(fd, (struct sockaddr *)&address, sizeof address))
+static int flood(int fd, const char *name, const char *port, long count, size_t size) {
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM}, *found;
+    if (getaddrinfo(name, port, &hints, &found) || connect(fd, found->ai_addr, found->ai_addrlen))
         return 1;
     for (long i = 0; i < count; i++)
         if (send(fd, bytes, size, 0) < 0)
@@ -44,8 +45,7 @@ int main(int argc, char **argv) {
         address.sin_port = htons((unsigned short)atoi(argv[2]));
         return receive(fd, address);
     }
-    if (fd < 0 || argc != 6 || inet_pton(AF_INET, argv[2], &address.sin_addr) != 1)
+    if (fd < 0 || argc != 6 || strcmp(argv[1], "send") != 0)
         return 2;
-    address.sin_port = htons((unsigned short)atoi(argv[3]));
-    return flood(fd, address, atol(argv[4]), (size_t)atol(argv[5]));
+    return flood(fd, argv[2], argv[3], atol(argv[4]), (size_t)atol(argv[5]));
 }
