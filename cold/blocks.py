@@ -16,7 +16,7 @@ from cold.state_kernels import GRAFT, IHAVE_ID, IWANT, LEAVE, MESSAGE, PRUNE
 
 _HEADER: Final = struct.Struct(">4sHHIIII")
 _MAGIC: Final = b"AGTB"
-_VERSION: Final = 1
+_VERSION: Final = 2
 #: On the wire: no host of this experiment is known to be the publisher.
 _NOBODY: Final = 0xFFFFFFFF
 #: Kinds of events that may cross, and those of them whose `reference` is a message; that of others is a topic.

@@ -27,13 +27,13 @@ from cold.state_kernels import (
     DUPLICATES,
     EDGE_EVENTS,
     EXPIRED,
+    FIRST_OWN,
     FIRST_RANK,
     FREE_COUNT,
     FREE_HEAD,
     HEARTBEAT_NS,
     HOPS_SHIFT,
     IHAVE,
-    IHAVE_ID,
     IHAVE_RECEIVED,
     KIND_MASK,
     LATE_BUCKET,
@@ -248,11 +248,11 @@ def precedes(state: State, left: Int64Array, right: Int64Array) -> bool:
 
     What comes from the network is first, by source; of one source as it was sent.
     """
-    left_class, right_class = max(left[2] & KIND_MASK, IHAVE_ID), max(right[2] & KIND_MASK, IHAVE_ID)
-    if left_class != right_class:
-        return left_class < right_class
-    if left_class == IHAVE_ID:
+    left_kind, right_kind = left[2] & KIND_MASK, right[2] & KIND_MASK
+    if left_kind < FIRST_OWN and right_kind < FIRST_OWN:
         return left[1] < right[1]
+    if left_kind != right_kind:
+        return left_kind < right_kind
     left_slot, right_slot = (left[2] >> SLOT_SHIFT) & SLOT_MASK, (right[2] >> SLOT_SHIFT) & SLOT_MASK
     return state.message_id[left_slot] < state.message_id[right_slot]
 

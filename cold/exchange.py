@@ -19,7 +19,7 @@ from cold.state_kernels import (
     CROSSING_COUNT,
     HOPS_SHIFT,
     KIND_MASK,
-    MOST_HOPS,
+    MESSAGE,
     SLOT_MASK,
     SLOT_SHIFT,
     WORD,
@@ -150,7 +150,8 @@ class Exchange:
         records = np.empty((len(block.time), 3), dtype=np.int64)
         records[:, 0] = block.time
         records[:, 1] = block.destination << 32 | block.source
-        records[:, 2] = block.auxiliary << AUXILIARY_SHIFT | block.hops << HOPS_SHIFT | slot << SLOT_SHIFT | block.kind
+        auxiliary = np.where(block.kind == MESSAGE, block.hops, block.auxiliary)
+        records[:, 2] = auxiliary << AUXILIARY_SHIFT | slot << SLOT_SHIFT | block.kind
         return records if good.all() else records[good]
 
 
@@ -193,7 +194,7 @@ def _block(
         destination=records[:, 1] >> 32,
         source=records[:, 1] & WORD,
         kind=kind,
-        hops=(what >> HOPS_SHIFT) & MOST_HOPS,
+        hops=np.where(kind == MESSAGE, what >> HOPS_SHIFT, 0),
         reference=reference,
-        auxiliary=(what >> AUXILIARY_SHIFT) & WORD,
+        auxiliary=np.where(kind == MESSAGE, 0, (what >> AUXILIARY_SHIFT) & WORD),
     )

@@ -3,7 +3,7 @@
 A calendar is a ring of buckets of simulated time; a bucket is a list of chunks of records, first in, first out, so that
 pushing writes to a few hot cache lines and executing reads them in order. A record is three int64 words:
 
-    time | destination << 32 | source | auxiliary << 32 | hops << 24 | slot << 4 | kind
+    time | destination << 32 | source | auxiliary << 32 | slot << 8 | kind
 
 Copies of messages are many times all the others, and have a ring of chunks of their own, of records of two words:
 
@@ -11,10 +11,10 @@ Copies of messages are many times all the others, and have a ring of chunks of t
 
 where the time is kept modulo 2**48, and the row is the destination's.
 
-Destination and source are HostIds. Auxiliary is the heartbeat of an IHAVE, the backoff [ms] of a PRUNE, the number of
-the datagram that an IHAVE_ID came in. The slot of a message is its row in the message arrays; of GRAFT, PRUNE, HELLO,
-LEAVE and IHAVE it is the topic's index. Packets of one source with one time of arrival keep the order in which they
-were sent, because every step from `push` to `execute` is stable.
+Destination and source are HostIds. Auxiliary is the hops of a MESSAGE or FORWARD, the heartbeat of an IHAVE, the
+backoff [ms] of a PRUNE, the number of the datagram that an IHAVE_ID came in. The slot of a message is its row in the
+message arrays; of GRAFT, PRUNE, HELLO, LEAVE and IHAVE it is the topic's index. Packets of one source with one time of
+arrival keep the order in which they were sent, because every step from `push` to `execute` is stable.
 
 A shard has rows for its own identities only. Records for identities of other shards leave by `State.crossing`.
 
@@ -51,14 +51,15 @@ RATE_SHIFT: Final = 20
 CACHE_LINE: Final = 64
 
 # The third word of a record.
-KIND_MASK: Final = 15
-SLOT_SHIFT: Final = 4
+KIND_MASK: Final = 255
+SLOT_SHIFT: Final = 8
 SLOT_MASK: Final = 0xFFFFF
 #: In an IWANT: a message that nobody here has heard of.
 NO_SLOT: Final = SLOT_MASK
-HOPS_SHIFT: Final = 24
-MOST_HOPS: Final = 255
 AUXILIARY_SHIFT: Final = 32
+#: Of a MESSAGE or FORWARD, which have no other auxiliary.
+HOPS_SHIFT: Final = AUXILIARY_SHIFT
+MOST_HOPS: Final = 255
 
 # The second word of a message's record; the slot's upper bits have the place of the kind, which is known.
 ROW_SHIFT: Final = 38
@@ -120,7 +121,7 @@ ARRIVAL_SHIFT: Final = 8
 #: While the copies of a step are looked through, that of the first so far is time - start << 34 | source << 8 | hops.
 STEP_TIME_SHIFT: Final = 34
 
-# Kinds of events. The first eight arrive from the network and have the numbers of the datagram format where they can.
+# Kinds of events. Those that arrive from the network as a datagram, below 32, have the numbers of its types.
 HELLO: Final = 1
 LEAVE: Final = 2
 GRAFT: Final = 3
@@ -130,20 +131,21 @@ IHAVE: Final = 5
 #: One id of an IWANT.
 IWANT: Final = 6
 MESSAGE: Final = 7
+# Kinds that arrive from the network as a part of a datagram, or stand for one.
 #: One id of an IHAVE of a hot host.
-IHAVE_ID: Final = 8
-# Kinds that an identity schedules for itself.
-FORWARD: Final = 9
-PUBLISH: Final = 10
-#: A heartbeat that has something to do: names the identity, no more.
-BEAT: Final = 11
+IHAVE_ID: Final = 32
 #: An IHAVE for an identity of another shard, whose identities have all that it lists: counted here, when it arrives.
-SPARED: Final = 12
-
+SPARED: Final = 33
+# Kinds that an identity schedules for itself, in the order in which those of one time are executed.
+FIRST_OWN: Final = 64
+FORWARD: Final = 64
+PUBLISH: Final = 65
+#: A heartbeat that has something to do: names the identity, no more.
+BEAT: Final = 66
 #: An identity's session begins.
-JOIN: Final = 13
+JOIN: Final = 67
 #: It ends. The auxiliary word is 0 if the peers are told, or 1 + the time until they notice [ms].
-DEPART: Final = 14
+DEPART: Final = 68
 
 #: Bytes of a message's packet beside its payload: IPv4 and UDP header, the datagram's header, the message's.
 MESSAGE_BYTES: Final = 62

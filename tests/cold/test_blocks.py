@@ -69,7 +69,7 @@ EXAMPLE = Block(
 #: As in docs/formats.md.
 EXAMPLE_BYTES = bytes.fromhex(
     """
-    41475442 0001 0000 00000001 00000002 00000001 00000002
+    41475442 0002 0000 00000001 00000002 00000001 00000002
     0a0000010000002a 00000000000003e8 ffffffff 0a000001 00000002 0001 00000002
     beef
     00000000
@@ -150,7 +150,7 @@ def test_a_block_that_does_not_fit_the_experiment_is_refused(changes: dict[str, 
 
 @pytest.mark.parametrize(
     ("place", "value", "message"),
-    [(0, b"x", "magic is"), (5, b"\x02", "version is 2, only 1 is known"), (7, b"\x01", "reserved field is 1")],
+    [(0, b"x", "magic is"), (5, b"\x01", "version is 1, only 2 is known"), (7, b"\x01", "reserved field is 1")],
 )
 def test_a_block_of_another_format_is_refused(place: int, value: bytes, message: str) -> None:
     with pytest.raises(BlockError, match=message):
