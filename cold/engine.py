@@ -253,6 +253,7 @@ class ColdEngine:
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
             "row_start": overlay.row_start,
             "neighbours": overlay.neighbours,
+            "dialled": overlay.dialled_bits(),
             "mesh": _mesh_rows(overlay, parameters.first_member, directory.node, host_bits),
             "link_head": np.full(n, -1, dtype=np.int32),
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),

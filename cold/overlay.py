@@ -23,6 +23,8 @@ class Overlay(NamedTuple):
     """int64[identities + 1]."""
     neighbours: npt.NDArray[np.uint32]
     """uint32[row_start[-1]]: HostIds, ascending in each row."""
+    dialled: npt.NDArray[np.bool_]
+    """bool[row_start[-1]]: whether the row's identity has dialled the neighbour; one of the two ends has."""
     mesh: npt.NDArray[np.uint32]
     """uint32[topics, identities, D_high]: HostIds, the first mesh_count of each row valid."""
     mesh_count: npt.NDArray[np.uint8]
@@ -36,9 +38,14 @@ class Overlay(NamedTuple):
         return Overlay(
             start - start[0],
             self.neighbours[start[0] : start[-1]].copy(),
+            self.dialled[start[0] : start[-1]].copy(),
             self.mesh[:, first:last],
             self.mesh_count[:, first:last],
         )
+
+    def dialled_bits(self) -> npt.NDArray[np.uint8]:
+        """Return `dialled` as bits for `overlay_kernels.is_outbound`: uint8[row_start[-1] / 8, rounded up]."""
+        return np.packbits(self.dialled, bitorder="little")
 
 
 def _cycle(seed: int, first_id: int, count: int, number: int) -> npt.NDArray[np.uint32]:
@@ -98,5 +105,7 @@ def build_overlay(
         lefts.append(rows.astype(np.uint32))
         rights.append(columns.astype(np.uint32))
     empty = np.empty(0, dtype=np.uint32)
-    row_start, neighbours = rows_of_edges(count, np.concatenate([empty, *lefts]), np.concatenate([empty, *rights]))
-    return Overlay(row_start, neighbours + np.uint32(first_id), mesh, mesh_count)
+    row_start, neighbours, dialled = rows_of_edges(
+        count, np.concatenate([empty, *lefts]), np.concatenate([empty, *rights])
+    )
+    return Overlay(row_start, neighbours + np.uint32(first_id), dialled, mesh, mesh_count)

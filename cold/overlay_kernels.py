@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.rng import draw_u64
-from cold.jit import kernel
+from cold.jit import int64, kernel
 
 Int64Array = npt.NDArray[np.int64]
 UInt32Array = npt.NDArray[np.uint32]
@@ -21,15 +21,19 @@ def draw_keys(seed: int, first_id: int, count: int, purpose: int, counter: int) 
 
 
 @kernel
-def rows_of_edges(count: int, left: UInt32Array, right: UInt32Array) -> tuple[Int64Array, UInt32Array]:
-    """Rows of sorted, distinct neighbours of an undirected multigraph without self-loops.
+def rows_of_edges(
+    count: int, left: UInt32Array, right: UInt32Array
+) -> tuple[Int64Array, UInt32Array, npt.NDArray[np.bool_]]:
+    """Rows of sorted, distinct neighbours of a multigraph without self-loops, whose edges have a direction.
+
+    Of edges in both directions between two vertices, the one from the lower vertex is kept.
 
     Parameters
     ----------
     count
-        Number of vertices.
+        Number of vertices, at most 2**31.
     left, right
-        uint32[edges]: ends of each edge.
+        uint32[edges]: ends of each edge; the left one has dialled the right one.
 
     Returns
     -------
@@ -37,6 +41,8 @@ def rows_of_edges(count: int, left: UInt32Array, right: UInt32Array) -> tuple[In
         int64[count + 1].
     neighbours
         uint32[row_start[count]].
+    dialled
+        bool[row_start[count]]: whether the edge leads from the vertex of the row to the neighbour.
     """
     start = np.zeros(count + 1, dtype=np.int64)
     for edge in range(len(left)):
@@ -45,14 +51,17 @@ def rows_of_edges(count: int, left: UInt32Array, right: UInt32Array) -> tuple[In
     for vertex in range(count):
         start[vertex + 1] += start[vertex]
     fill = start[:count].copy()
+    # The neighbour, and in the lowest bit the direction.
     entries = np.empty(start[count], dtype=np.uint32)
     for edge in range(len(left)):
-        entries[fill[left[edge]]] = right[edge]
-        fill[left[edge]] += 1
-        entries[fill[right[edge]]] = left[edge]
-        fill[right[edge]] += 1
+        a, b = int64(left[edge]), int64(right[edge])
+        entries[fill[a]] = b << 1 | 1
+        fill[a] += 1
+        entries[fill[b]] = a << 1
+        fill[b] += 1
 
     row_start = np.zeros(count + 1, dtype=np.int64)
+    dialled = np.empty(len(entries), dtype=np.bool_)
     used = 0
     for vertex in range(count):
         first, last = start[vertex], start[vertex + 1]
@@ -65,11 +74,29 @@ def rows_of_edges(count: int, left: UInt32Array, right: UInt32Array) -> tuple[In
             entries[hole] = entry
         row_begin = used
         for position in range(first, last):
-            if used == row_begin or entries[used - 1] != entries[position]:
-                entries[used] = entries[position]
+            neighbour, outbound = int64(entries[position] >> 1), entries[position] & 1 != 0
+            if used == row_begin or entries[used - 1] != neighbour:
+                entries[used] = neighbour
+                dialled[used] = outbound
                 used += 1
+            elif dialled[used - 1] != outbound:
+                dialled[used - 1] = vertex < neighbour
         row_start[vertex + 1] = used
-    return row_start, entries[:used].copy()
+    return row_start, entries[:used].copy(), dialled[:used].copy()
+
+
+@kernel
+def is_outbound(dialled: npt.NDArray[np.uint8], place: int) -> bool:
+    """Whether an identity has dialled a neighbour.
+
+    Parameters
+    ----------
+    dialled
+        uint8[edges / 8]: `Overlay.dialled_bits`.
+    place
+        Of the neighbour in `neighbours`, counted from the first row on: ``row_start[identity] + number``.
+    """
+    return bool(dialled[place >> 3] >> (place & 7) & 1)
 
 
 @kernel

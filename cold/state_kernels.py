@@ -303,6 +303,8 @@ class State(NamedTuple):
     # The overlay.
     row_start: Int64Array
     neighbours: UInt32Array
+    dialled: UInt8Array
+    """uint8[edges / 8]: `Overlay.dialled_bits`; ask `overlay_kernels.is_outbound`."""
     mesh: UInt32Array
     """uint32[T, N, width]: number of members, RECENT counts, and the members: HostId | node << host_bits."""
     link_head: Int32Array

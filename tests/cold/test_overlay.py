@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from cold.overlay import Overlay, build_overlay
+from cold.overlay_kernels import is_outbound
 
 
 def graph_of(overlay: Overlay, first_id: int) -> csr_array:
@@ -39,6 +40,28 @@ def test_the_overlay_is_symmetric_connected_and_has_no_loops(
             mesh = overlay.mesh[topic, identity, : overlay.mesh_count[topic, identity]]
             assert len(set(mesh.tolist())) == len(mesh)
             assert set(mesh.tolist()) <= set(row.tolist())
+
+
+@settings(deadline=None, max_examples=40)
+@given(count=st.integers(1, 120), degree=st.integers(2, 30), first=st.integers(0, 60))
+def test_one_end_of_every_connection_has_dialled_it(count: int, degree: int, first: int) -> None:
+    overlay = build_overlay(3, 9, count, min(degree, count - 1), 1, 8, 12)
+    own = overlay.rows(min(first, count - 1), count)
+    bits = own.dialled_bits()
+    for row, identity in enumerate(range(min(first, count - 1), count)):
+        for place in range(own.row_start[row], own.row_start[row + 1]):
+            peer = int(own.neighbours[place]) - 9
+            back = overlay.row_start[peer] + overlay.neighbours[
+                overlay.row_start[peer] : overlay.row_start[peer + 1]
+            ].tolist().index(identity + 9)
+            assert is_outbound(bits, place) != overlay.dialled[back]
+
+
+def test_identities_of_a_regular_overlay_have_dialled_half_of_their_connections() -> None:
+    overlay = build_overlay(1, 0, 2000, 20, 1, 8, 12)
+    outbound = np.add.reduceat(overlay.dialled.astype(np.int64), overlay.row_start[:-1])
+    assert outbound.min() >= 6
+    assert outbound.max() == 10
 
 
 @pytest.mark.parametrize("degree", [7, 20, 50])
