@@ -438,7 +438,9 @@ class ColdEngine:
     def _insert(self, records: npt.NDArray[np.int64]) -> None:
         if not len(records):
             return
-        self._ensure_chunks(len(records))
+        # At worst every bucket has one new record more than fills its chunks.
+        buckets = len(self._state.bucket_head)
+        self._ensure_chunks(min(len(records), len(records) // CHUNK + buckets))
         insert(self._reference, self._parameters, records)
         self._next = min(self._next, int(records[:, 0].min()))
 

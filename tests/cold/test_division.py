@@ -162,6 +162,22 @@ def test_payloads_cross_shards_with_their_messages() -> None:
     assert copy.body[26:] == b"not what the id stands for"
 
 
+def test_what_comes_from_other_shards_takes_no_more_memory_than_it_fills() -> None:
+    """Thousands of records come in a block; few of them need a chunk of the calendar for themselves."""
+    directory = directory_of(100_000)
+    arguments = (section_of(100_000, publications=[publication()]), directory, three_nodes(), 1, STOP)
+    whole, divided = ColdEngine(*arguments), DividedTail(*arguments, odd_cuts(directory, 2))
+    for tail in (whole, divided):
+        while (start := tail.next_event_time()) < 2 * NS_PER_S:
+            tail.run_until(start + 2 * NS_PER_MS)
+    most = whole.statistics()["event_bytes"]
+    assert isinstance(most, int)
+    for engine in divided.engines.values():
+        taken = engine.statistics()["event_bytes"]
+        assert isinstance(taken, int)
+        assert taken <= 1.5 * most
+
+
 @pytest.mark.parametrize(
     ("owned", "cuts", "shard"),
     [
