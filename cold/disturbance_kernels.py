@@ -6,6 +6,7 @@
 from typing import Final
 
 from cold.jit import kernel
+from cold.life_kernels import is_up
 from cold.state_kernels import Parameters, State
 
 # Columns of `disturbance`.
@@ -66,3 +67,13 @@ def is_known_cut(state: State, parameters: Parameters, time: int, a: int, b: int
         ):
             return True
     return False
+
+
+@kernel
+def can_reach(state: State, parameters: Parameters, time: int, identity: int, peer: int) -> bool:
+    """Whether a peer is up, and packets pass between it and an identity."""
+    if not is_up(state, parameters, peer, time):
+        return False
+    if parameters.disturbances == 0:
+        return True
+    return not is_cut(state, parameters, time, state.node[identity + parameters.first_id], state.node[peer])

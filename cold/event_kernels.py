@@ -50,6 +50,8 @@ from cold.state_kernels import (
     MOST_ROWS,
     NEEDED,
     NEVER,
+    OUT_COUNT,
+    OUT_IDS_COUNT,
     PAST_RANK,
     POSITION,
     RANK,
@@ -146,6 +148,32 @@ def cross(state: State, time: int, ends: int, what: int) -> None:
 def is_own(parameters: Parameters, peer: int) -> bool:
     """Whether a HostId is that of an identity of this shard."""
     return uint64(peer - parameters.first_id) < uint64(parameters.rows)
+
+
+@kernel
+def travel(state: State, parameters: Parameters, arrival: int, ends: int, what: int) -> None:
+    """Make a packet an event of its cold destination."""
+    if is_own(parameters, ends >> 32):
+        if what & KIND_MASK == MESSAGE:
+            slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
+            push_message(state, parameters, arrival, (ends >> 32) - parameters.first_id, ends & WORD, slot, hops)
+        else:
+            push(state, parameters, arrival, ends, what)
+    else:
+        cross(state, arrival, ends, what)
+
+
+@kernel
+def send_out(state: State, arrival: int, ends: int, marks: int, what: int, ids: int) -> None:
+    """Note a packet for a hot host, with the next `ids` of ``state.out_ids``."""
+    index = state.cursor[OUT_COUNT]
+    state.cursor[OUT_COUNT] = index + 1
+    state.out[index, 0] = arrival
+    state.out[index, 1] = ends
+    state.out[index, 2] = marks
+    state.out[index, 3] = what
+    state.out[index, 4] = state.cursor[OUT_IDS_COUNT]
+    state.out[index, 5] = ids
 
 
 @kernel
@@ -277,6 +305,16 @@ def put_last_in_order(state: State, records: Int64Array, first: int, last: int) 
         records[hole - 1, 1] = ends
         records[hole - 1, 2] = what
         hole -= 1
+
+
+@kernel
+def schedule(state: State, first: int, count: int, time: int, ends: int, what: int) -> int:
+    """Put a record among those from `first` to `count` in `state.pending`, in order; returns how many there are."""
+    state.pending[count, 0] = time
+    state.pending[count, 1] = ends
+    state.pending[count, 2] = what
+    put_last_in_order(state, state.pending, first, count)
+    return count + 1
 
 
 @kernel

@@ -10,9 +10,9 @@ message id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/s
 
 from typing import Final
 
-from bridge.rng import Purpose, philox4x32
 from cold.distribution_kernels import draw_value
-from cold.disturbance_kernels import is_cut, is_known_cut, path_latency, path_loss
+from cold.disturbance_kernels import can_reach, is_known_cut, path_latency, path_loss
+from cold.draw_kernels import draw_words, is_lost
 from cold.event_kernels import (
     AHEAD,
     FAR_AHEAD,
@@ -25,10 +25,12 @@ from cold.event_kernels import (
     precedes,
     push,
     push_message,
-    put_last_in_order,
+    schedule,
+    send_out,
     set_needed,
     settle,
     shard_of,
+    travel,
 )
 from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_silent, is_up
@@ -117,7 +119,6 @@ from cold.state_kernels import (
 )
 
 # Plain integers: numba takes no members of an IntEnum from a global.
-_PACKET_LOSS: Final = int(Purpose.PACKET_LOSS)
 _VALIDATION: Final = int(ColdPurpose.VALIDATION)
 _FORWARD: Final = int(ColdPurpose.FORWARD)
 _GOSSIP_PEERS: Final = int(ColdPurpose.GOSSIP_PEERS)
@@ -132,9 +133,7 @@ IDS_PER_DATAGRAM: Final = 128
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
-_UNIFORM_SHIFT: Final = uint64(11)
 _WORD_BITS: Final = uint64(32)
-_UNIFORM_SCALE: Final = 2.0**-53
 
 
 @kernel
@@ -165,21 +164,6 @@ def note_receipt(state: State, identity: int, slot: int, time: int, hops: int) -
 
 
 @kernel
-def draw_words(parameters: Parameters, entity: int, purpose: int, counter: int) -> tuple[int, int, int, int]:
-    """Four random 32-bit words."""
-    wide = uint64(counter)
-    w0, w1, w2, w3 = philox4x32(
-        wide & uint64(WORD),
-        wide >> _WORD_BITS,
-        uint64(entity),
-        uint64(purpose),
-        parameters.key_0,
-        parameters.key_1,
-    )
-    return w0, w1, w2, w3
-
-
-@kernel
 def validation_delay(state: State, parameters: Parameters, identity: int, slot: int) -> int:
     """How long an identity takes to validate a message of others [ns]."""
     first = state.client[client_of(state, identity), VALIDATION_DELAY]
@@ -206,27 +190,6 @@ def next_heartbeat(state: State, identity: int, time: int) -> int:
         return 0
     heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
     return (time - phase + heartbeat_ns - 1) // heartbeat_ns
-
-
-@kernel
-def is_lost(parameters: Parameters, source: int, counter: int, probability: float) -> bool:
-    """Draw the loss of a packet."""
-    words = draw_words(parameters, source, _PACKET_LOSS, counter)
-    bits = uint64(words[0]) | uint64(words[1]) << _WORD_BITS
-    return bool((bits >> _UNIFORM_SHIFT) * _UNIFORM_SCALE < probability)
-
-
-@kernel
-def send_out(state: State, arrival: int, ends: int, marks: int, what: int, ids: int) -> None:
-    """Note a packet for a hot host, with the next `ids` of ``state.out_ids``."""
-    index = state.cursor[OUT_COUNT]
-    state.cursor[OUT_COUNT] = index + 1
-    state.out[index, 0] = arrival
-    state.out[index, 1] = ends
-    state.out[index, 2] = marks
-    state.out[index, 3] = what
-    state.out[index, 4] = state.cursor[OUT_IDS_COUNT]
-    state.out[index, 5] = ids
 
 
 @kernel
@@ -278,19 +241,6 @@ def send(
         if kind == MESSAGE:
             state.last_reference[slot] = max(state.last_reference[slot], arrival)
         travel(state, parameters, arrival, peer << 32 | source, auxiliary << AUXILIARY_SHIFT | what)
-
-
-@kernel
-def travel(state: State, parameters: Parameters, arrival: int, ends: int, what: int) -> None:
-    """Make a packet an event of its cold destination."""
-    if is_own(parameters, ends >> 32):
-        if what & KIND_MASK == MESSAGE:
-            slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
-            push_message(state, parameters, arrival, (ends >> 32) - parameters.first_id, ends & WORD, slot, hops)
-        else:
-            push(state, parameters, arrival, ends, what)
-    else:
-        cross(state, arrival, ends, what)
 
 
 @kernel
@@ -510,16 +460,6 @@ def forget_cut_off(state: State, parameters: Parameters, time: int, identity: in
             kept += 1
     state.mesh[topic, identity, MESH_COUNT] = kept - first
     return kept < last
-
-
-@kernel
-def can_reach(state: State, parameters: Parameters, time: int, identity: int, peer: int) -> bool:
-    """Whether a peer is up, and packets pass between it and an identity."""
-    if not is_up(state, parameters, peer, time):
-        return False
-    if parameters.disturbances == 0:
-        return True
-    return not is_cut(state, parameters, time, state.node[identity + parameters.first_id], state.node[peer])
 
 
 @kernel
@@ -948,16 +888,6 @@ def miss(state: State, parameters: Parameters, time: int, identity: int, source:
     state.counters[UNREACHABLE] += 1
     if kind == GRAFT and source >= parameters.hot_count:
         tell_leaving(state, parameters, time, identity, source, topic, 0)
-
-
-@kernel
-def schedule(state: State, first: int, count: int, time: int, ends: int, what: int) -> int:
-    """Put a record among those from `first` to `count` in `state.pending`, in order; returns how many there are."""
-    state.pending[count, 0] = time
-    state.pending[count, 1] = ends
-    state.pending[count, 2] = what
-    put_last_in_order(state, state.pending, first, count)
-    return count + 1
 
 
 @kernel
