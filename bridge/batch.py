@@ -241,11 +241,8 @@ class EventBatch:
         return b"".join(
             (
                 _HEADER.pack(_MAGIC, _VERSION, 0, len(self), self.payload.shape[0]),
-                *(
-                    column.astype(dtype).tobytes()
-                    for column, dtype in zip(columns, _WIRE_COLUMNS.values(), strict=True)
-                ),
-                self.payload.tobytes(),
+                *(column.astype(dtype).data for column, dtype in zip(columns, _WIRE_COLUMNS.values(), strict=True)),
+                self.payload.data,
             )
         )
 
