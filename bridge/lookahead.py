@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.directory import HostDirectory
-from bridge.graph import UNREACHABLE
 from bridge.partition import PartitionMap
 from bridge.paths import Paths
 from bridge.simtime import NEVER, NS_PER_S
@@ -58,20 +56,11 @@ def lookahead_of(
     shard = partition.shard_of(np.arange(directory.total_count, dtype=np.uint32))
     everybody[shard, directory.node] = True
     hot[partition.hot, directory.node[: directory.hot_count]] = True
-    # Two hosts, at one place or at two, are on different shards unless all hosts of both places are on one.
-    alone = everybody.sum(axis=0) == 1
-    owner = everybody.argmax(axis=0)
-    outer, inner = _LONGEST_NS, [_LONGEST_NS] * shards
-    for place in np.flatnonzero(everybody.any(axis=0)).tolist():
-        latency, _ = paths.row(place)
-        reached = latency != UNREACHABLE
-        together = alone & (owner == owner[place]) if alone[place] else np.zeros_like(alone)
-        outer = min(outer, _smallest(latency, reached & everybody.any(axis=0) & ~together))
-        for number in np.flatnonzero(everybody[:, place]).tolist():
-            met = everybody[number] if hot[number, place] else hot[number]
-            inner[number] = min(inner[number], _smallest(latency, reached & met))
+    outer, inner = _LONGEST_NS, []
+    for number in range(shards):
+        here = everybody[number]
+        others = everybody.sum(axis=0) > here
+        outer = min(outer, paths.smallest_latency(here, others) or NEVER)
+        met = (paths.smallest_latency(hot[number], here), paths.smallest_latency(here, hot[number]))
+        inner.append(min(latency or NEVER for latency in met))
     return Lookahead(outer, tuple(min(length, outer, shortest_ns or outer) for length in inner))
-
-
-def _smallest(latency: npt.NDArray[np.int64], where: npt.NDArray[np.bool_]) -> int:
-    return int(latency.min(initial=NEVER, where=where))

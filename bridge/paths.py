@@ -126,9 +126,8 @@ class Paths:
         self._key = self._links.source * self._vertices + self._links.target
         self._trees_bytes = trees_bytes
         self._trees: OrderedDict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]] = OrderedDict()
-        used = np.zeros(self._vertices, dtype=np.bool_)
-        used[self._vertex] = True
-        self.min_latency_ns = _smallest_latency(self._links, used, use_shortest_path)
+        everywhere = np.ones(len(self.node_ids), dtype=np.bool_)
+        self.min_latency_ns = self.smallest_latency(everywhere, everywhere)
 
     @property
     def trees_kept(self) -> int:
@@ -156,6 +155,18 @@ class Paths:
         if bool(own.any()):
             latency[own], loss[own] = self._direct(start, ends[own])
         return latency, loss
+
+    def smallest_latency(self, sources: npt.NDArray[np.bool_], targets: npt.NDArray[np.bool_]) -> int:
+        """Return the smallest latency from one of some places to one of others [ns]; 0 if there is no path at all.
+
+        Parameters
+        ----------
+        sources, targets
+            Masks of places, bool[places]. From a place that is in both to itself, the latency inside it counts.
+        """
+        ends = np.zeros((2, self._vertices), dtype=np.bool_)
+        ends[:, self._vertex] = sources, targets
+        return _smallest_latency(self._links, ends[0], ends[1], self._shortest)
 
     def table(self, rows: npt.NDArray[np.integer] | None = None) -> PathTable:
         """Return latencies and losses as tables, for those who look up too often to ask.
@@ -337,22 +348,27 @@ def _fastest_links(graph: NetworkGraph, vertex_of: dict[int, int]) -> _Links:
     return links.at(first)
 
 
-def _smallest_latency(links: _Links, used: npt.NDArray[np.bool_], use_shortest_path: bool) -> int:
-    """Return the smallest latency between two vertices in use, or of a self-loop of one; 0 without any path.
+def _smallest_latency(
+    links: _Links, sources: npt.NDArray[np.bool_], targets: npt.NDArray[np.bool_], use_shortest_path: bool
+) -> int:
+    """Return the smallest latency from a vertex of `sources` to one of `targets`; 0 without any path.
 
-    No tables of paths are needed. On the fastest path of all, no vertex on the way is in use, or the part up to
-    there would be faster still: so it is a link between two vertices in use, or it leads through unused ones only.
-    The latter are searched from all vertices in use at once, no farther than the best that is known. Since a path
-    must not come back to where it began, each unused vertex keeps the nearest two beginnings.
+    A vertex that is both reaches itself by its self-loop only. No tables of paths are needed. On the fastest path of
+    all, no vertex on the way is a source or a target, or a part of the path would be faster still: so it is a link from
+    one to the other, or it leads through other vertices only. The latter are searched from all sources at once, no
+    farther than the best that is known. Since a path must not come back to where it began, each vertex on the way keeps
+    the nearest two beginnings.
     """
-    between = links.at(used[links.source] & used[links.target])
+    between = links.at(sources[links.source] & targets[links.target])
     best = int(between.latency.min()) if len(between.latency) else None
-    if not use_shortest_path or bool(used.all()):
+    ends = sources | targets
+    if not use_shortest_path or bool(ends.all()):
         return best or 0
-    leaving = links.at(used[links.source] & ~used[links.target])
-    onward = links.at(~used[links.source] & (links.source != links.target))
-    row_start = onward.row_starts(len(used)).tolist()
-    target, latency, ends = onward.target.tolist(), onward.latency.tolist(), used[onward.target].tolist()
+    leaving = links.at(sources[links.source] & ~ends[links.target])
+    onward = links.at(~ends[links.source] & (links.source != links.target))
+    row_start = onward.row_starts(len(ends)).tolist()
+    target, latency = onward.target.tolist(), onward.latency.tolist()
+    is_end, is_target = ends[onward.target].tolist(), targets[onward.target].tolist()
     beginnings: dict[int, list[int]] = {}
     heap = list(zip(leaving.latency.tolist(), leaving.target.tolist(), leaving.source.tolist(), strict=True))
     heapify(heap)
@@ -368,9 +384,9 @@ def _smallest_latency(links: _Links, used: npt.NDArray[np.bool_], use_shortest_p
             candidate = reached + latency[link]
             if best is not None and candidate >= best:
                 continue
-            if not ends[link]:
+            if not is_end[link]:
                 heappush(heap, (candidate, target[link], begin))
-            elif target[link] != begin:
+            elif is_target[link] and target[link] != begin:
                 best = candidate
     return best or 0
 
