@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.fidelity.grid import Cell, NotPossibleError, Times, build_relay, cells, run_in_simulator, run_on_linux
-from tests.system.experiment import ROOT, Laboratory
+from tests.system.experiment import Laboratory, build_apps
 
 RTTS_MS: Final = (10, 40, 160)
 RATES_BPS: Final = (2_000_000, 10_000_000, 50_000_000)
@@ -30,6 +29,8 @@ LOSSES: Final = (0.0, 0.001, 0.01)
 SIZES: Final = (30_000, 300_000, 3_000_000)
 REPEATS: Final = 9
 STOP_TIME_S: Final = 600
+#: The client and the server of the transfers, in tests/apps.
+TRANSFER_PROGRAMS: Final = "tcp_*"
 #: Transfers wait for the network most of the time.
 _AT_ONCE: Final = 8
 
@@ -111,14 +112,6 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def build_programs(folder: Path) -> Path:
-    """Compile the client and the server of the transfers."""
-    for name in ("tcp_client", "tcp_server"):
-        source = ROOT / "tests" / "apps" / f"{name}.c"
-        subprocess.run(["gcc", "-O2", "-pthread", str(source), "-o", str(folder / name)], check=True, timeout=120)
-    return folder
-
-
 def main(
     picture: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("tcp-fidelity.png"),
     repeats: Annotated[int, typer.Option(min=1, help="Loss schedules of each kind of transfer.")] = REPEATS,
@@ -128,7 +121,7 @@ def main(
     console = Console(width=110)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        apps, relay = build_programs(folder), build_relay(folder)
+        apps, relay = build_apps(folder, TRANSFER_PROGRAMS), build_relay(folder)
         simulated = run_in_simulator(grid, Laboratory(folder), apps, STOP_TIME_S)
         try:
             on_linux = run_on_linux(grid, relay, apps, _AT_ONCE)

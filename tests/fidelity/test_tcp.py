@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.fidelity.grid import NotPossibleError, build_relay, cells, run_in_simulator, run_on_linux
-from tests.fidelity.report import STOP_TIME_S, build_programs, compare, draw, median_error
-from tests.system.experiment import Laboratory
+from tests.fidelity.report import STOP_TIME_S, TRANSFER_PROGRAMS, compare, draw, median_error
+from tests.system.experiment import Laboratory, build_apps
 
 
 def test_transfers_take_as_long_as_on_linux(tmp_path: Path) -> None:
-    apps, relay = build_programs(tmp_path), build_relay(tmp_path)
+    apps, relay = build_apps(tmp_path, TRANSFER_PROGRAMS), build_relay(tmp_path)
     grid = cells((20, 160), (5_000_000, 50_000_000), (0.0,), (30_000, 1_000_000), 1)
     try:
         on_linux = run_on_linux(grid, relay, apps, at_once=4)
@@ -30,7 +30,7 @@ def test_transfers_take_as_long_as_on_linux(tmp_path: Path) -> None:
 
 def test_loss_schedules_are_the_same(tmp_path: Path) -> None:
     """Until a connection stands, both send the same packets, and which of them are lost decides how long it takes."""
-    apps, relay = build_programs(tmp_path), build_relay(tmp_path)
+    apps, relay = build_apps(tmp_path, TRANSFER_PROGRAMS), build_relay(tmp_path)
     grid = cells((20,), (50_000_000,), (0.35,), (1000,), 12)
     try:
         on_linux = run_on_linux(grid, relay, apps, at_once=6)

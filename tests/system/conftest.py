@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from antumbra import programs
 from antumbra.doctor import required_features_missing
-from tests.system.experiment import ROOT, Laboratory, Programs
+from tests.system.experiment import Laboratory, Programs, build_apps
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,11 +25,7 @@ def _machine() -> None:
 @pytest.fixture(scope="session")
 def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with every program of tests/apps, compiled."""
-    folder = tmp_path_factory.mktemp("apps")
-    for source in sorted((ROOT / "tests" / "apps").glob("*.c")):
-        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-        subprocess.run(["gcc", *flags, str(source), "-o", str(folder / source.stem)], check=True, timeout=120)
-    return folder
+    return build_apps(tmp_path_factory.mktemp("apps"))
 
 
 @pytest.fixture

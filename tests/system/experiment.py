@@ -29,6 +29,14 @@ TIMEOUT_S = 300
 Configuration = dict[str, Any]
 
 
+def build_apps(folder: Path, names: str = "*") -> Path:
+    """Compile the programs of tests/apps whose names match a pattern into a folder; returns it."""
+    for source in sorted((ROOT / "tests" / "apps").glob(f"{names}.c")):
+        flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
+        subprocess.run(["gcc", *flags, str(source), "-o", str(folder / source.stem)], check=True, timeout=120)
+    return folder
+
+
 def network(
     *,
     latency: str = "10 ms",
