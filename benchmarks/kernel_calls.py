@@ -84,8 +84,6 @@ def main() -> None:
         row("send + recv, UDP loopback", "recv", 20_000, 300_000, 1, own, "the same calls, natively")
         raw = slope(native, [futex], 20_000, 200_000) / 2
         row("blocking hand-over", "pingpong", 20_000, 200_000, 2, raw, "raw futex ping-pong on one core")
-        own = slope(native, [calls, "start"], 50, 400)
-        row("process: spawn, run, wait", "start", 50, 400, 1, own, "the same program, natively")
     Console(width=110).print(table)
 
 

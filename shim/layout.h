@@ -6,7 +6,7 @@
 #define ANTUMBRA_SHIM_LAYOUT_H
 
 #define SHIM_BASE 0x600000000000    /* the shim's own image, by its linker options */
-#define SHIM_THREADS 0x610000000000 /* per-thread stacks and state */
+#define SHIM_THREADS 0x600000100000 /* per-thread stacks and state: near the image, to share its page tables */
 #define SHIM_THREAD_SIZE 0x20000    /* 128 KiB each: an unmapped page, the stack, struct shim_thread */
 #define SHIM_THREAD_LIMIT 8192
 #define PROGRAM_BASE 0x555555554000 /* of position-independent programs, as Linux without randomisation */

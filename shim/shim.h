@@ -102,6 +102,10 @@ void turn_wait(struct task *task);
 
 /* rewrite.c */
 void rewrite_site(uint64_t ip, uint64_t number);
+/* An executable segment of an open file is about to be mapped at [start, end), with a load bias. True: some of its call
+ * sites are known; it is to be mapped writable, and rewrite_known called then. */
+bool rewrite_expects(struct host *host, int64_t fd, uint64_t base, uint64_t start, uint64_t end);
+void rewrite_known(void);
 uint64_t rewrite_fix_ip(uint64_t ip);
 uint64_t rewrite_origin(uint64_t ip);
 

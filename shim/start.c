@@ -43,16 +43,25 @@ static int protection(uint32_t flags) {
     return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) | (flags & PF_X ? PROT_EXEC : 0);
 }
 
-static const char *map_segment(int64_t fd, const Elf64_Phdr *header, uint64_t base) {
+static const char *map_segment(struct host *host, int64_t fd, const Elf64_Phdr *header, uint64_t base) {
     uint64_t start = (base + header->p_vaddr) & ~(PAGE - 1), skew = header->p_vaddr & (PAGE - 1);
     uint64_t file_end = base + header->p_vaddr + header->p_filesz,
              memory_end = base + header->p_vaddr + header->p_memsz;
     uint64_t mapped_end = (file_end + PAGE - 1) & ~(PAGE - 1);
     if (header->p_filesz) {
-        int64_t result = native(__NR_mmap, start, header->p_filesz + skew, protection(header->p_flags),
+        /* A writable one may hold anything where code was found. */
+        bool rewritten =
+            (header->p_flags & PF_X) && !(header->p_flags & PF_W) && rewrite_expects(host, fd, base, start, file_end);
+        int wanted = protection(header->p_flags);
+        int64_t result = native(__NR_mmap, start, header->p_filesz + skew, rewritten ? PROT_READ | PROT_WRITE : wanted,
                                 MAP_PRIVATE | MAP_FIXED, fd, header->p_offset - skew);
         if (result != (int64_t)start)
             return "a segment cannot be mapped";
+        if (rewritten) {
+            rewrite_known();
+            if (native(__NR_mprotect, start, header->p_filesz + skew, wanted) < 0)
+                return "a segment cannot be protected";
+        }
     } else {
         mapped_end = start;
     }
@@ -70,7 +79,7 @@ static const char *map_segment(int64_t fd, const Elf64_Phdr *header, uint64_t ba
 }
 
 /* Maps an ELF file; NULL, or what is wrong. `program`: at PROGRAM_BASE if it is position-independent. */
-static const char *map_image(const char *path, bool program, struct image *image) {
+static const char *map_image(struct host *host, const char *path, bool program, struct image *image) {
     Elf64_Ehdr elf;
     Elf64_Phdr headers[HEADERS_LIMIT];
     const char *problem = NULL;
@@ -116,7 +125,7 @@ static const char *map_image(const char *path, bool program, struct image *image
     for (unsigned i = 0; i < elf.e_phnum && !problem; i++) {
         const Elf64_Phdr *header = &headers[i];
         if (header->p_type == PT_LOAD) {
-            problem = map_segment(fd, header, image->base);
+            problem = map_segment(host, fd, header, image->base);
             if (elf.e_phoff - header->p_offset < header->p_filesz)
                 image->headers = image->base + header->p_vaddr + (elf.e_phoff - header->p_offset);
         } else if (header->p_type == PT_INTERP) {
@@ -254,10 +263,10 @@ void shim_start(const uint64_t *stack) {
     struct image program, interpreter;
     memset(&program, 0, sizeof program);
     memset(&interpreter, 0, sizeof interpreter);
-    const char *problem = map_image(request->path, true, &program);
+    const char *problem = map_image(host, request->path, true, &program);
     if (problem)
         refuse(task, request->path, problem);
-    if (program.interpreter[0] && (problem = map_image(program.interpreter, false, &interpreter)))
+    if (program.interpreter[0] && (problem = map_image(host, program.interpreter, false, &interpreter)))
         refuse(task, program.interpreter, problem);
     bool dynamic = program.interpreter[0];
     struct process *process = task->process;

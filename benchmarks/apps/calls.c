@@ -1,9 +1,10 @@
 /* Makes one kind of call many times: run natively and in the simulator, the difference between two counts is the cost.
  *
- *   calls getppid|fcntl|getsockopt|recv|pingpong|start COUNT
+ *   calls getppid|fcntl|getsockopt|recv|pingpong COUNT
+ *   calls start PROGRAM [ARGUMENT] COUNT
  *
  * recv reads and refills a loopback datagram socket; pingpong passes a byte between two processes through two pipes, so
- * that every call hands over; start makes and ends COUNT processes. */
+ * that every call hands over; start makes COUNT processes, each when the one before has ended. */
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <spawn.h>
@@ -74,12 +75,14 @@ static void call_pingpong(long count) {
     require(waitpid(child, NULL, 0) == child, "waitpid");
 }
 
-static void call_start(long count) {
-    char *arguments[] = {"true", NULL}, *environment[] = {NULL};
+static void start(char **arguments, long count) {
+    char *environment[] = {NULL};
     for (long i = 0; i < count; i++) {
         pid_t child;
-        int error = posix_spawn(&child, "/bin/true", NULL, NULL, arguments, environment);
-        require(error == 0 && waitpid(child, NULL, 0) == child, "posix_spawn");
+        int status, error = posix_spawn(&child, arguments[0], NULL, NULL, arguments, environment);
+        require(error == 0 && waitpid(child, &status, 0) == child, "posix_spawn");
+        if (status)
+            exit(1);
     }
 }
 
@@ -87,14 +90,23 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(long count);
-    } kinds[] = {{"getppid", call_getppid}, {"fcntl", call_fcntl},       {"getsockopt", call_getsockopt},
-                 {"recv", call_recv},       {"pingpong", call_pingpong}, {"start", call_start}};
+    } kinds[] = {{"getppid", call_getppid},
+                 {"fcntl", call_fcntl},
+                 {"getsockopt", call_getsockopt},
+                 {"recv", call_recv},
+                 {"pingpong", call_pingpong}};
     for (size_t i = 0; argc == 3 && i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(argv[1], kinds[i].name) == 0) {
             kinds[i].run(atol(argv[2]));
             return 0;
         }
     }
-    fprintf(stderr, "usage: calls getppid|fcntl|getsockopt|recv|pingpong|start COUNT\n");
+    if (argc >= 4 && strcmp(argv[1], "start") == 0) {
+        long count = atol(argv[argc - 1]);
+        argv[argc - 1] = NULL;
+        start(argv + 2, count);
+        return 0;
+    }
+    fprintf(stderr, "usage: calls getppid|fcntl|getsockopt|recv|pingpong COUNT, or calls start PROGRAM ... COUNT\n");
     return 2;
 }

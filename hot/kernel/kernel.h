@@ -28,6 +28,7 @@ struct fs;   /* fs.h: virtual inodes and files */
 struct futexes;
 struct credentials; /* credentials.h */
 struct ipc;         /* ipc.h: System V objects */
+struct known_code;  /* shim/rewrite.c */
 
 /* ---- Arena (arena.c): every host has one, a memfd mapped at the same address wherever it is mapped. ---- */
 
@@ -326,8 +327,9 @@ struct host {
     uint32_t send_buffer, receive_buffer; /* defaults for sockets, bytes */
     bool send_autotune, receive_autotune;
     struct host_counters counters;
-    uint64_t warned_calls[8]; /* unsupported calls that the log has heard of, by number */
-    struct list warnings;     /* struct warning, taken by the shard */
+    uint64_t warned_calls[8];      /* unsupported calls that the log has heard of, by number */
+    struct list warnings;          /* struct warning, taken by the shard */
+    struct known_code *known_code; /* the shim's: where files make system calls (shim/rewrite.c) */
 };
 
 /* A line for the run's log, kept in the arena until the shard takes it. */

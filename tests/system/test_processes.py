@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,22 @@ def test_processes_of_a_host_start_at_their_times_and_see_each_other(laboratory:
     run = laboratory.run(experiment(hosts))
     written = {path.name.split(".")[1]: path.read_text() for path in run.directory.glob("hosts/machine/*.stdout")}
     assert sorted(written.values()) == ["alive\n", "gone\n", "one\n", "two\n"]
+
+
+def test_a_program_that_is_overwritten_between_its_starts_runs_as_it_is_then(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    """Where its first version made system calls is known by then, and the second has other code there."""
+    source = tmp_path / "program.c"
+    for version in (1, 2):
+        filler = "__asm__ volatile(\"nop\");" * (3 * version)
+        source.write_text(
+            f"#include <unistd.h>\nint main(void) {{ {filler}"
+            f"for (int i = 0; i < 5; i++) if (getppid() < 1 || write(1, \"{version}\", 1) != 1) return 1; }}"
+        )
+        program = str(tmp_path / f"version{version}")
+        subprocess.run(["gcc", "-O2", "-static", "-o", program, str(source)], check=True)
+    start = f"cat {tmp_path}/version$version > program && chmod +x program && ./program && ./program"
+    script = f"for version in 1 1 2 2 1; do {start}; done"
+    run = laboratory.run(experiment({"alone": host(shell(script))}))
+    assert run.stdout("alone") == "".join(version * 10 for version in "11221")
