@@ -10,6 +10,7 @@ import numpy.typing as npt
 from bridge.directory import HostDirectory
 from bridge.errors import UserError
 from bridge.paths import PathTable
+from cold.dialing import dialing_of
 from cold.overlay import build_overlay
 from cold.propagation import MOST_GROUPS, Groups, group_members
 from cold.resolution import topic_families
@@ -94,7 +95,7 @@ class CoarseFields:
 
     def known_peers(self, topic: int) -> int:
         """Peers that a member knows on the topic."""
-        return min(self._section.overlay.degree, max(len(self.members(topic)) - 1, 0))
+        return min(self._section.mean_degree, max(len(self.members(topic)) - 1, 0))
 
     def of(self, topic: int) -> TopicFields:
         """The fields of a topic, by its index."""
@@ -120,9 +121,9 @@ class CoarseFields:
         """The mesh of a topic's subscribers: the same cycles that a topic of its own would have among them."""
         gossip = self._section.gossip
         members = self.members(topic)
-        overlay = build_overlay(
-            self._seed, self._first, len(members), self.known_peers(topic), 1, gossip.d, gossip.d_high
-        )
+        dialing = dialing_of(self._section, self._directory, self._seed)
+        shape = self._section.overlay.degree if dialing is None else dialing.of(members - np.uint32(self._first))
+        overlay = build_overlay(self._seed, self._first, len(members), shape, 1, gossip.d, gossip.d_high)
         return mesh_of(self._directory, self._paths, overlay, gossip, self._seed, 0, members)
 
     @property

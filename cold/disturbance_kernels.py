@@ -6,7 +6,7 @@
 from typing import Final
 
 from cold.jit import kernel
-from cold.life_kernels import is_up
+from cold.life_kernels import are_dialled, is_up
 from cold.state_kernels import Parameters, State
 
 # Columns of `disturbance`.
@@ -71,8 +71,10 @@ def is_known_cut(state: State, parameters: Parameters, time: int, a: int, b: int
 
 @kernel
 def can_reach(state: State, parameters: Parameters, time: int, identity: int, peer: int) -> bool:
-    """Whether a peer is up, and packets pass between it and an identity."""
+    """Whether a peer is up, is connected to an identity that is up, and packets pass between them."""
     if not is_up(state, parameters, peer, time):
+        return False
+    if not are_dialled(state, parameters, identity + parameters.first_id, peer, time):
         return False
     if parameters.disturbances == 0:
         return True

@@ -15,6 +15,7 @@ from bridge.errors import InternalError, UserError
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
+from cold.dialing import dialing_of, redial_phases
 from cold.distributions import join_tables
 from cold.disturbances import disturbances_of
 from cold.event_kernels import insert, next_time
@@ -177,8 +178,11 @@ class ColdEngine:
         self._notices = disturbances.notices()
         self._first_cold = everybody.start
         self._lives: Lives | None = None
+        phase_of_redial = np.empty(0, dtype=np.int32)
         if comes_and_goes(section):
-            self._lives = Lives(habits_of(section, directory, paths.node_ids), seed, everybody.start)
+            phase_of_redial = redial_phases(section, directory, seed)
+            habits = habits_of(section, directory, paths.node_ids)
+            self._lives = Lives(habits, seed, everybody.start, keeps_since=len(phase_of_redial) > 0)
             self._detection_ms = detection_ms(section, directory)
         kinds = client_kinds(section, seed, everybody.start, len(everybody))
         degree = np.array([client.d for client in clients], dtype=np.uint8)
@@ -187,7 +191,7 @@ class ColdEngine:
             seed,
             directory.hot_count,
             len(everybody),
-            min(section.overlay.degree, len(everybody) - 1),
+            dialing_of(section, directory, seed) or section.overlay.degree,
             len(self._topics),
             degree[kinds],
             max(client.d_high for client in clients),
@@ -209,6 +213,7 @@ class ColdEngine:
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
             flood_publish=int(gossip.flood_publish),
             churn=int(self._lives is not None),
+            redial_ms=section.overlay.redial // 1_000_000 if len(phase_of_redial) else 0,
             silences=sum(isinstance(f, SilenceFailure) for f in section.failures),
             disturbances=sum(isinstance(f, PartitionFailure | DegradationFailure) for f in section.failures),
             bucket_shift=bucket_shift,
@@ -247,6 +252,8 @@ class ColdEngine:
             "client": client,
             "life_number": np.zeros(1, dtype=np.uint32) if self._lives is None else self._lives.number,
             "life_until": np.zeros(1, dtype=np.int64) if self._lives is None else self._lives.until,
+            "life_since": np.zeros(1, dtype=np.int64) if self._lives is None else self._lives.since,
+            "redial_phase": phase_of_redial,
             "asked_heartbeat": np.full(n, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],

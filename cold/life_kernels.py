@@ -3,7 +3,7 @@
 # To the type checker an element of an array is Any.
 # mypy: disable-error-code="no-any-return"
 
-from cold.jit import kernel, uint64
+from cold.jit import int64, kernel, uint64
 from cold.state_kernels import Parameters, State
 
 
@@ -14,6 +14,38 @@ def is_up(state: State, parameters: Parameters, host: int, time: int) -> bool:
         return True
     identity = host - parameters.hot_count
     return (state.life_number[identity] & 1 == 0) == (time < state.life_until[identity])
+
+
+@kernel
+def up_since(state: State, parameters: Parameters, host: int, time: int) -> int:
+    """When the session of an identity began that is up [ns]."""
+    identity = host - parameters.hot_count
+    if time >= state.life_until[identity]:
+        return state.life_until[identity]
+    return state.life_since[identity]
+
+
+@kernel
+def are_dialled(state: State, parameters: Parameters, one: int, other: int, time: int) -> bool:
+    """Whether two neighbours that are up have dialled each other since the last of them came.
+
+    Who comes dials whom it can. One that nobody can dial finds those that came after it when it dials again.
+    """
+    if parameters.redial_ms == 0 or one < parameters.hot_count or other < parameters.hot_count:
+        return True
+    hidden, open_one = one, other
+    phase = int64(state.redial_phase[hidden - parameters.hot_count])
+    if phase < 0:
+        hidden, open_one = other, one
+        phase = int64(state.redial_phase[hidden - parameters.hot_count])
+        if phase < 0:
+            return True
+    came = up_since(state, parameters, open_one, time)
+    if came <= up_since(state, parameters, hidden, time):
+        return True
+    interval = parameters.redial_ms * 1_000_000
+    beats = max((came - phase * 1_000_000 + interval - 1) // interval, int64(0))
+    return time >= beats * interval + phase * 1_000_000
 
 
 @kernel

@@ -1,9 +1,9 @@
 """Who knows whom in the tail, and the meshes that it starts with.
 
-The overlay is a union of random Hamiltonian cycles: symmetric, connected by construction, nearly regular, and an
-expander with high probability. The n-th
-cycle visits the identities in the order of a keyed random draw each, so that it depends on the seed alone. The first
-mesh of a topic is made of some of those cycles: it has degree D (a little less where two cycles share an edge).
+An overlay that is not made by dialling (`cold.dialing`) is a union of random Hamiltonian cycles: symmetric, connected
+by construction, nearly regular, and an expander with high probability. The n-th cycle visits the identities in the
+order of a keyed random draw each, so that it depends on the seed alone. The first mesh of a topic is made of some of
+those cycles: it has degree D (a little less where two cycles share an edge).
 """
 
 from typing import NamedTuple
@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cold.dialing import Dialing, connect, order_of
+from cold.dialing_kernels import rows_of_connections
 from cold.jit import uint64
-from cold.overlay_kernels import add_to_mesh, draw_keys, rows_of_edges
+from cold.overlay_kernels import add_to_mesh, draw_keys, graft_in_turn, rows_of_edges
 from cold.purposes import ColdPurpose
 
 
@@ -57,12 +59,12 @@ def build_overlay(
     seed: int,
     first_id: int,
     count: int,
-    degree: int,
+    shape: int | Dialing,
     topics: int,
     mesh_degree: npt.NDArray[np.uint8] | int,
     mesh_room: int,
 ) -> Overlay:
-    """Build the peer graph of `count` identities, with mean `degree`, and the first mesh of each topic.
+    """Build the peer graph of `count` identities, and the first mesh of each topic.
 
     Parameters
     ----------
@@ -72,8 +74,8 @@ def build_overlay(
         HostId of identity 0.
     count
         Number of identities, at least 1.
-    degree
-        Wanted number of peers of each; all others where there are not more.
+    shape
+        Mean degree of a regular graph, which is complete where there are not more identities; or how they dial.
     topics
         Number of topics.
     mesh_degree
@@ -84,6 +86,9 @@ def build_overlay(
     most = np.full(count, mesh_degree, dtype=np.uint8) if isinstance(mesh_degree, int) else mesh_degree
     mesh = np.zeros((topics, count, mesh_room), dtype=np.uint32)
     mesh_count = np.zeros((topics, count), dtype=np.uint8)
+    if isinstance(shape, Dialing):
+        return _dialled(seed, first_id, shape, most, mesh, mesh_count)
+    degree = min(shape, count - 1)
     lefts: list[npt.NDArray[np.uint32]] = []
     rights: list[npt.NDArray[np.uint32]] = []
     cycles = max(degree // 2, 1) if count > 1 else 0
@@ -109,3 +114,22 @@ def build_overlay(
         count, np.concatenate([empty, *lefts]), np.concatenate([empty, *rights])
     )
     return Overlay(row_start, neighbours + np.uint32(first_id), dialled, mesh, mesh_count)
+
+
+def _dialled(
+    seed: int,
+    first_id: int,
+    dialing: Dialing,
+    most: npt.NDArray[np.uint8],
+    mesh: npt.NDArray[np.uint32],
+    mesh_count: npt.NDArray[np.uint8],
+) -> Overlay:
+    """The overlay of identities that dial; each topic's mesh begins with the turn of another identity."""
+    topics, count = mesh_count.shape
+    row_start, neighbours, dialled = rows_of_connections(connect(dialing, seed, first_id))
+    order = order_of(seed, first_id, count, dialing.rounds)
+    for topic in range(topics):
+        turns = np.roll(order, -(topic * count // topics))
+        graft_in_turn(uint64(seed), first_id, topic, turns, row_start, neighbours, most, mesh[topic], mesh_count[topic])
+    neighbours += np.uint32(first_id)
+    return Overlay(row_start, neighbours, dialled, mesh, mesh_count)

@@ -1,14 +1,21 @@
-"""Kernels of `cold.overlay`: from a list of undirected edges to rows of neighbours and meshes."""
+"""Kernels of `cold.overlay`: from a list of edges to rows of neighbours and meshes."""
+
+# To the type checker an element of an array is Any.
+# mypy: disable-error-code="no-any-return"
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.rng import draw_u64
-from cold.jit import int64, kernel
+from cold.jit import int64, kernel, uint64
+from cold.purposes import ColdPurpose
 
 Int64Array = npt.NDArray[np.int64]
 UInt32Array = npt.NDArray[np.uint32]
 UInt64Array = npt.NDArray[np.uint64]
+
+_FIRST_MESH = int(ColdPurpose.FIRST_MESH)
+_HIGH = uint64(32)
 
 
 @kernel
@@ -136,3 +143,68 @@ def add_to_mesh(
             mesh_count[a] += 1
             mesh[b, mesh_count[b]] = a + first_id
             mesh_count[b] += 1
+
+
+@kernel
+def graft_in_turn(
+    seed: int,
+    first_id: int,
+    topic: int,
+    order: UInt32Array,
+    row_start: Int64Array,
+    neighbours: UInt32Array,
+    room: npt.NDArray[np.uint8],
+    mesh: UInt32Array,
+    mesh_count: npt.NDArray[np.uint8],
+) -> None:
+    """Make a topic's first mesh along the edges of a graph.
+
+    Twice each identity has its turn, and takes random neighbours that have room: until it has half of what it wants,
+    and then all. So nobody is left without members because others were before it, and at the end no edge is left
+    between two that both have room.
+
+    Parameters
+    ----------
+    seed, first_id, topic
+        Of the draws; `first_id` is the HostId of identity 0.
+    order
+        uint32[A]: whose turn is when.
+    row_start, neighbours
+        int64[A + 1] and uint32[edges]: neighbours of each, as indices.
+    room
+        uint8[A]: the most members of each mesh.
+    mesh
+        uint32[A, width]: HostIds; filled in.
+    mesh_count
+        uint8[A]; filled in.
+    """
+    longest = int64(0)
+    for identity in range(len(order)):
+        longest = max(longest, row_start[identity + 1] - row_start[identity])
+    others = np.empty(longest, dtype=np.uint32)
+    for turn in range(2 * len(order)):
+        identity = int64(order[turn % len(order)])
+        wanted = int64(room[identity])
+        if turn < len(order):
+            wanted = (wanted + 1) // 2
+        start = row_start[identity]
+        count = row_start[identity + 1] - start
+        others[:count] = neighbours[start : start + count]
+        tried = int64(0)
+        while mesh_count[identity] < wanted and tried < count:
+            counter = topic << 32 | (turn // len(order)) << 16 | tried
+            word = uint64(draw_u64(seed, first_id + identity, _FIRST_MESH, counter)) >> _HIGH
+            pick = tried + int64(word * uint64(count - tried) >> _HIGH)
+            peer = int64(others[pick])
+            others[pick] = others[tried]
+            tried += 1
+            members = int64(mesh_count[identity])
+            fresh = mesh_count[peer] < room[peer]
+            for position in range(members):
+                if mesh[identity, position] == first_id + peer:
+                    fresh = False
+            if fresh:
+                mesh[identity, members] = first_id + peer
+                mesh[peer, mesh_count[peer]] = first_id + identity
+                mesh_count[identity] = members + 1
+                mesh_count[peer] += 1

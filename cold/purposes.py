@@ -63,6 +63,18 @@ class ColdPurpose(IntEnum):
     """Kind of client of an identity; counter 0."""
     MISBEHAVIOUR = 127
     """Whether a silence or withholding concerns an identity; counter the number of the failure."""
+    DIAL_ORDER = 140
+    """Sort key of an identity in the n-th round of dialling; counter n."""
+    DIAL = 141
+    """Whom an identity dials; counter round << 32 | number of the attempt / 2, whose lower half is the even one's."""
+    PRUNE_CONNECTION = 142
+    """Which connections an identity closes; counter round << 32 | number of the draw."""
+    REACHABLE = 143
+    """Whether an identity can be dialled; counter 0."""
+    REDIAL = 144
+    """Phase of the times at which an identity dials again; counter 0."""
+    FIRST_MESH = 145
+    """Whom an identity takes into its first mesh; counter topic << 32 | turn << 16 | number of the draw."""
     REPRESENTATIVE = 150
     """Publisher of a representative message; entity the topic's index, counter field << 32 | number."""
     FIELD_CHOICE = 151

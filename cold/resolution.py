@@ -151,7 +151,7 @@ def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_
         TopicLoad(
             topic,
             int(members[topic]),
-            min(section.overlay.degree, max(int(members[topic]) - 1, 0)),
+            min(section.mean_degree, max(int(members[topic]) - 1, 0)),
             float(messages[topic]),
             float(fields[topic]),
         )

@@ -77,14 +77,51 @@ class ColdPopulation(Section):
     bandwidth: list[BandwidthClass] | None = Field(default=None, min_length=1)
     clock: ClockSection | None = None
     churn: Churn | None = None
+    reachable: float = Field(default=1.0, ge=0, le=1)
     addresses: Annotated[tuple[int, int], BeforeValidator(_parse_range)] | None = None
     port: int = Field(default=9000, ge=1, le=65535)
 
 
 class OverlaySection(Section):
-    """`cold.overlay`: the graph of who knows whom."""
+    """`cold.overlay`: the graph of who knows whom; a regular one of a `degree`, or, with a `target`, made by dialling.
+
+    Defaults of dialling are Lighthouse's: PEER_EXCESS_FACTOR, TARGET_OUTBOUND_ONLY_FACTOR and HEARTBEAT_INTERVAL of its
+    peer manager.
+    """
 
     degree: int = Field(default=50, ge=2, le=512)
+    target: int | None = Field(default=None, ge=1, le=512)
+    maximum: int | None = Field(default=None, ge=1, le=512)
+    outbound: float = Field(default=0.3, ge=0, le=1)
+    rounds: int = Field(default=4, ge=1, le=64)
+    redial: Duration = Field(default="30 s", validate_default=True, ge=10**9, le=10**12)
+
+    @property
+    def most(self) -> int:
+        """Return the most connections that an identity has: `maximum`, or a tenth more than `target`."""
+        if self.target is None:
+            return self.degree
+        return self.maximum or min(-(-self.target * 11 // 10), 512)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        own = self.model_fields_set - {"degree"}
+        if self.target is None and own:
+            raise PydanticCustomError("overlay", "{key} belongs to a target", {"key": min(own)})
+        if self.target is not None and "degree" in self.model_fields_set:
+            raise PydanticCustomError("overlay", "an overlay has a degree or a target, not both")
+        check_overlay(self)
+        return self
+
+
+def check_overlay(overlay: OverlaySection) -> None:
+    """Raise what is wrong with numbers of peers that are right one by one."""
+    if overlay.target is not None and overlay.most < overlay.target:
+        raise PydanticCustomError(
+            "overlay",
+            "maximum must be at least the target, and they are {maximum} and {target}",
+            {"maximum": overlay.most, "target": overlay.target},
+        )
 
 
 class GossipSection(Section):
@@ -133,11 +170,20 @@ class ClientGossip(Section):
     validation_delay: Annotated[Distribution, Drawn(Duration)] | None = None
 
 
+class ClientOverlay(Section):
+    """`cold.clients.<name>.overlay`: what a kind of client has of its own; the rest is that of `cold.overlay`."""
+
+    target: int | None = Field(default=None, ge=1, le=512)
+    maximum: int | None = Field(default=None, ge=1, le=512)
+    outbound: float | None = Field(default=None, ge=0, le=1)
+
+
 class ClientSection(Section):
     """`cold.clients.<name>`: a kind of client, which this share of all identities has."""
 
     share: float = Field(gt=0, allow_inf_nan=False)
     gossip: ClientGossip = ClientGossip()
+    overlay: ClientOverlay = ClientOverlay()
 
 
 class Publication(Section):
@@ -174,6 +220,22 @@ class ColdSection(Section):
         """Return the gossip parameters of each kind of client; of the only one, if there are no kinds."""
         return [self._gossip_of(client.gossip) for client in self.clients.values()] or [self.gossip]
 
+    @property
+    def client_overlay(self) -> list[OverlaySection]:
+        """Return how each kind of client connects; the only one, if there are no kinds."""
+        return [self._overlay_of(client.overlay) for client in self.clients.values()] or [self.overlay]
+
+    @property
+    def mean_degree(self) -> int:
+        """Return how many peers an identity wants in the mean."""
+        shares = [client.share for client in self.clients.values()] or [1.0]
+        wanted = [overlay.target or overlay.degree for overlay in self.client_overlay]
+        return round(sum(share * peers for share, peers in zip(shares, wanted, strict=True)) / sum(shares))
+
+    def _overlay_of(self, own: ClientOverlay) -> OverlaySection:
+        """Return `cold.overlay` with a client's own values in place of its values, as they are: not yet checked."""
+        return self.overlay.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
     def _gossip_of(self, own: ClientGossip) -> GossipSection:
         """Return `cold.gossip` with a client's own values in place of its values, as they are: not yet checked."""
         return self.gossip.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
@@ -182,11 +244,25 @@ class ColdSection(Section):
     def _clients_consistent(self) -> Self:
         for name, client in self.clients.items():
             try:
+                part = "gossip"
                 check_gossip(self._gossip_of(client.gossip))
+                part = "overlay"
+                if self.overlay.target is None and client.overlay.model_fields_set:
+                    raise PydanticCustomError("overlay", "clients differ in how they dial, and overlay has no target")
+                check_overlay(self._overlay_of(client.overlay))
             except PydanticCustomError as error:
                 raise PydanticCustomError(
-                    "client", "clients.{name}.gossip: {message}", {"name": name, "message": error.message()}
+                    "client",
+                    "clients.{name}.{part}: {message}",
+                    {"name": name, "part": part, "message": error.message()},
                 ) from None
+        for name, population in self.populations.items():
+            if self.overlay.target is None and population.reachable < 1.0:
+                raise PydanticCustomError(
+                    "overlay",
+                    "populations.{name}.reachable is about dialling, and overlay has no target",
+                    {"name": name},
+                )
         return self
 
     @property
@@ -295,6 +371,6 @@ def estimate_memory(section: ColdSection) -> int:
         min(publication.count, section.gossip.seen_ttl // max(publication.interval, 1) + 1)
         for publication in section.publications
     )
-    degree = min(section.overlay.degree, section.identity_count - 1)
+    degree = min(section.mean_degree, section.identity_count - 1)
     per_identity = 1000 + 4 * degree + round(72 * mean_subscriptions(section.topics)) + 8 * messages
     return section.identity_count * per_identity

@@ -173,12 +173,24 @@ def changes_of(habits: Habits, seed: int, first_id: int, identity: int, number: 
 
 
 @kernel
-def apply_changes(changes: Int64Array, first: int, now: int, number: npt.NDArray[np.uint32], until: Int64Array) -> int:
-    """Apply the changes from `first` on that happen at `now` or before; returns the first that does not."""
+def apply_changes(
+    changes: Int64Array,
+    first: int,
+    now: int,
+    number: npt.NDArray[np.uint32],
+    until: Int64Array,
+    since: Int64Array,
+) -> int:
+    """Apply the changes from `first` on that happen at `now` or before; returns the first that does not.
+
+    `since` may be empty, where nobody asks when intervals began.
+    """
     while first < len(changes) and changes[first, TIME] <= now:
         identity = changes[first, IDENTITY]
         number[identity] = changes[first, NUMBER]
         until[identity] = changes[first, UNTIL]
+        if len(since) > 0:
+            since[identity] = changes[first, TIME]
         first += 1
     return first
 

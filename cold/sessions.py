@@ -129,6 +129,8 @@ class Lives:
         Seed of the run.
     first_id
         HostId of identity 0.
+    keeps_since
+        Whether to keep `since`.
 
     Attributes
     ----------
@@ -136,12 +138,15 @@ class Lives:
         Of each identity's interval.
     until : ndarray of int64, shape (A,)
         When that ends [ns].
+    since : ndarray of int64, shape (A,) or (0,)
+        When that began [ns]; -FOR_EVER before the first change.
     """
 
-    def __init__(self, habits: Habits, seed: int, first_id: int) -> None:
+    def __init__(self, habits: Habits, seed: int, first_id: int, *, keeps_since: bool = False) -> None:
         identities = len(habits.habit)
         self.number = np.zeros(identities, dtype=np.uint32)
         self.until = np.zeros(identities, dtype=np.int64)
+        self.since = np.full(identities if keeps_since else 0, -FOR_EVER, dtype=np.int64)
         self._habits, self._seed, self._first_id = habits, uint64(seed), first_id
         begin_lives(habits, self._seed, first_id, self.number, self.until)
         # What they will be when every change in the list has happened; those before `_listed_until` are in it.
@@ -177,7 +182,7 @@ class Lives:
 
     def advance(self, now: int) -> None:
         """Let everything happen that happens at `now` or before; all of it was taken."""
-        self._applied = apply_changes(self._changes, self._applied, now, self.number, self.until)
+        self._applied = apply_changes(self._changes, self._applied, now, self.number, self.until, self.since)
         if self._applied == len(self._changes):
             self._changes = self._changes[:0]
             self._applied = self._taken = 0
@@ -192,7 +197,7 @@ class Lives:
         found = changes_before(
             self._habits, self._seed, self._first_id, self._later_number, self._later_until, self._listed_until
         )
-        apply_changes(found, 0, NEVER, self._later_number, self._later_until)
+        apply_changes(found, 0, NEVER, self._later_number, self._later_until, np.empty(0, dtype=np.int64))
         found = found[np.argsort(found[:, TIME], kind="stable")]
         self._changes = np.concatenate([self._changes, found])
         return True

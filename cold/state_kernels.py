@@ -237,6 +237,8 @@ class Parameters(NamedTuple):
     """1 or 0."""
     churn: int
     """1 if identities come and go, else 0."""
+    redial_ms: int
+    """How often those dial again that nobody can dial; 0 where everybody can be dialled, or nobody goes."""
     silences: int
     """Number of spans of time in which identities tell nobody of others' messages."""
     disturbances: int
@@ -288,6 +290,10 @@ class State(NamedTuple):
     """uint32[A]: `Lives.number`."""
     life_until: Int64Array
     """int64[A]: `Lives.until`."""
+    life_since: Int64Array
+    """int64[A]: `Lives.since`, where `Parameters.redial_ms` is not 0."""
+    redial_phase: Int32Array
+    """int32[A]: when an identity that nobody can dial first dials again [ms], and -1 for others; as `life_since`."""
     identity: Int64Array
     """int64[N, SEEN + W]: the columns above, in rows that begin at a cache line where W is 4."""
     sender: Int64Array

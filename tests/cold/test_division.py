@@ -75,6 +75,32 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
         },
     ),
+    "identities behind NAT that come and go": (
+        90,
+        0.1,
+        {
+            "populations": {
+                "tail": {
+                    "count": 90,
+                    "reachable": 0.6,
+                    "churn": {
+                        "sessions": {"kind": "exponential", "mean": "5 s"},
+                        "absences": ["500 ms", "2 s"],
+                        "notice": 0.5,
+                        "detection": "700 ms",
+                    },
+                }
+            },
+            "overlay": {"target": 14, "maximum": 16, "redial": "2500 ms", "rounds": 3},
+            "clients": {
+                "default": {"share": 2},
+                "small": {"share": 1, "gossip": {"d": 5, "d_low": 3}, "overlay": {"target": 8, "outbound": 0.5}},
+            },
+            "topics": [1, 7],
+            "gossip": {"heartbeat": "500 ms", "validation_delay": ["1 ms", "40 ms"], "prune_backoff": "1 s"},
+            "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
+        },
+    ),
     "short memory, and meshes that must be filled": (
         70,
         0.5,

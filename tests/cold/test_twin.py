@@ -115,6 +115,31 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [publication(count=16, interval="450 ms")],
         },
     ),
+    "identities behind NAT that come and go": (
+        90,
+        0.1,
+        {
+            "populations": {
+                "tail": {
+                    "count": 90,
+                    "reachable": 0.6,
+                    "churn": {
+                        "sessions": {"kind": "exponential", "mean": "5 s"},
+                        "absences": ["500 ms", "2 s"],
+                        "notice": 0.5,
+                        "detection": "700 ms",
+                    },
+                }
+            },
+            "overlay": {"target": 14, "maximum": 16, "redial": "2500 ms", "rounds": 3},
+            "clients": {
+                "default": {"share": 2},
+                "small": {"share": 1, "gossip": {"d": 5, "d_low": 3}, "overlay": {"target": 8, "outbound": 0.5}},
+            },
+            "gossip": {"prune_backoff": "1 s", "validation_delay": ["2 ms", "30 ms"]},
+            "publications": [publication(count=16, interval="450 ms")],
+        },
+    ),
     "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),
     "two identities": (2, 0.0, {"publications": [publication()]}),
     "one identity": (1, 0.0, {"publications": [publication()]}),

@@ -13,7 +13,8 @@ import numpy as np
 
 from bridge.directory import HostDirectory
 from bridge.paths import PathTable
-from bridge.rng import Purpose, draw_uniform, philox4x32
+from bridge.rng import Purpose, draw_u64, draw_uniform, philox4x32
+from cold.dialing import dialing_of
 from cold.overlay import build_overlay
 from cold.population import client_kinds, heartbeat_phases, link_rates
 from cold.publications import PublicationPlan
@@ -77,7 +78,7 @@ class Twin:
             seed,
             hot,
             self.count - hot,
-            min(section.overlay.degree, self.count - hot - 1),
+            dialing_of(section, directory, seed) or section.overlay.degree,
             len(section.topic_numbers),
             np.array([client.d for client in self.client[hot:]], dtype=np.uint8),
             max(client.d_high for client in section.client_gossip),
@@ -88,6 +89,12 @@ class Twin:
             for v in range(self.count - hot)
         ]
         self.hot_peers: list[dict[tuple[int, int], bool]] = [{} for _ in range(self.count)]
+        self.redial = section.overlay.redial // 10**6 * 10**6
+        self.is_hidden = [False] * hot + [
+            draw_uniform(seed, v, int(ColdPurpose.REACHABLE), 0) >= section.populations[p.name].reachable
+            for p in directory.populations
+            for v in range(p.first_id, p.first_id + p.count)
+        ]
         self.mesh = [
             nobody + [overlay.mesh[t, v, : overlay.mesh_count[t, v]].tolist() for v in range(self.count - hot)]
             for t in topics
@@ -178,7 +185,25 @@ class Twin:
         return found
 
     def can_reach(self, time: int, identity: int, peer: int) -> bool:
-        return self.is_up(peer, time) and all(f.kind != "partition" for f in self.disturbed(time, identity, peer))
+        if not self.is_up(peer, time) or not self.is_connected(time, identity, peer):
+            return False
+        return all(f.kind != "partition" for f in self.disturbed(time, identity, peer))
+
+    def is_connected(self, time: int, identity: int, peer: int) -> bool:
+        """Whether two that are up have dialled each other; one behind NAT does when it comes, and then at times."""
+        if peer < self.hot:
+            return True
+        for hidden, other in ((identity, peer), (peer, identity)):
+            came, there_since = (self.up_since(v, time) for v in (other, hidden))
+            if self.is_hidden[hidden] and came > there_since:
+                phase = int(draw_u64(self.seed, hidden, int(ColdPurpose.REDIAL), 0)) % (self.redial // 10**6) * 10**6
+                while phase < came:
+                    phase += self.redial
+                return time >= phase
+        return True
+
+    def up_since(self, host: int, time: int) -> int:
+        return next(i.begin for i in self.life[host] if i.begin <= time < i.end)
 
     def forget_cut_off(self, time: int, identity: int, mesh: list[int]) -> bool:
         gone = [

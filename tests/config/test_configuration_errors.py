@@ -427,6 +427,23 @@ CASES = [
     ),
     (cold("clients: {a: {share: 0}}"), 5, "cold.clients.a.share", "must be more than 0"),
     (cold("overlay: {degree: 1}"), 5, "cold.overlay.degree", "must be at least 2"),
+    (cold("overlay: {target: 0}"), 5, "cold.overlay.target", "must be at least 1"),
+    (cold("overlay: {target: 20, outbound: 2}"), 5, "cold.overlay.outbound", "must be at most 1"),
+    (cold("overlay: {maximum: 20}"), 5, "cold.overlay", "maximum belongs to a target"),
+    (cold("overlay: {degree: 20, target: 20}"), 5, "cold.overlay", "a degree or a target, not both"),
+    (cold("overlay: {target: 20, maximum: 19}"), 5, "cold.overlay", "maximum must be at least the target"),
+    (
+        cold("overlay: {target: 20}\n  clients: {a: {share: 1, overlay: {target: 30, maximum: 25}}}"),
+        *(3, "cold", "clients.a.overlay: maximum must be at least the target, and they are 25 and 30"),
+    ),
+    (
+        cold("clients: {a: {share: 1, overlay: {outbound: 1}}}"),
+        *(3, "cold", "clients.a.overlay: clients differ in how they dial, and overlay has no target"),
+    ),
+    (
+        GENERAL + SWITCH + "cold: {populations: {t: {count: 3, reachable: 0.5}}}\n",
+        *(3, "cold", "populations.t.reachable is about dialling, and overlay has no target"),
+    ),
 ]
 
 
