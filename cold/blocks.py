@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InternalError
-from cold.state_kernels import GRAFT, IHAVE_ID, IWANT, LEAVE, MESSAGE, PRUNE
+from cold.state_kernels import GRAFT, IDONTWANT, IHAVE_ID, IWANT, LEAVE, MESSAGE, PRUNE
 
 _HEADER: Final = struct.Struct(">4sHHIIII")
 _MAGIC: Final = b"AGTB"
@@ -20,8 +20,8 @@ _VERSION: Final = 2
 #: On the wire: no host of this experiment is known to be the publisher.
 _NOBODY: Final = 0xFFFFFFFF
 #: Kinds of events that may cross, and those of them whose `reference` is a message; that of others is a topic.
-KINDS: Final = (LEAVE, GRAFT, PRUNE, IWANT, MESSAGE, IHAVE_ID)
-ABOUT_MESSAGES: Final = (IWANT, MESSAGE, IHAVE_ID)
+KINDS: Final = (LEAVE, GRAFT, PRUNE, IWANT, MESSAGE, IDONTWANT, IHAVE_ID)
+ABOUT_MESSAGES: Final = (IWANT, MESSAGE, IDONTWANT, IHAVE_ID)
 #: Columns on the wire, in order: name, type there, type in memory. Those of the dictionary, then the list of complete
 #: messages, then the events.
 _DICTIONARY: Final = (

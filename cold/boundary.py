@@ -28,6 +28,7 @@ from cold.messages import MessageTable
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
     HOPS_SHIFT,
+    IDONTWANT,
     IHAVE,
     IHAVE_ID,
     IWANT,
@@ -115,15 +116,15 @@ class Boundary:
                 self.dropped["second_port"] += 1
                 continue
             datagram = (int(batch.source_event[row]) & WORD) << AUXILIARY_SHIFT
-            if kind in (IHAVE, IWANT):
+            if kind in (IHAVE, IWANT, IDONTWANT):
                 ids = np.frombuffer(payload[body : body + 8 * count].tobytes(), dtype=">u8").tolist()
                 for message_id in sorted(set(ids)):
                     slot = NO_SLOT
-                    if kind == IHAVE or messages.is_known(message_id):
+                    if kind != IWANT or messages.is_known(message_id):
                         state, slot = messages.reserve(state, message_id, topic, now, time)
                         # What an identity has asked for is remembered until its next heartbeat.
                         state.last_reference[slot] = max(int(state.last_reference[slot]), time + self._heartbeat_ns)
-                    records.append((time, ends, datagram | slot << SLOT_SHIFT | (IHAVE_ID if kind == IHAVE else IWANT)))
+                    records.append((time, ends, datagram | slot << SLOT_SHIFT | (IHAVE_ID if kind == IHAVE else kind)))
             elif kind == MESSAGE:
                 state, slot = self._take_message(payload, body, topic, time, messages, state, now)
                 if slot >= 0:

@@ -9,6 +9,7 @@ from cold.jit import int64, kernel, uint64
 from cold.state_kernels import (
     HELLO,
     HOPS_SHIFT,
+    IDONTWANT,
     IHAVE,
     IWANT,
     KIND_MASK,
@@ -126,9 +127,9 @@ def parse(
             continue
         kind, count = int64(payload[head + 3]), _get(payload, head + 6, 2)
         body = length - HEADER
-        if kind < HELLO or kind > MESSAGE:
+        if kind < HELLO or kind > IDONTWANT:
             result[index, 0] = BAD_HEADER
-        elif kind in (IHAVE, IWANT):
+        elif kind in (IHAVE, IWANT, IDONTWANT):
             if count < 1 or count > MOST_IDS or body != 8 * count:
                 result[index, 0] = BAD_LENGTH
         elif kind == MESSAGE:
@@ -167,7 +168,7 @@ def packet_sizes(out: Int64Array, message_size: Int64Array) -> Int64Array:
         size = IP_HEADER + UDP_HEADER + HEADER
         if kind == PRUNE:
             size += 4
-        elif kind in (IHAVE, IWANT):
+        elif kind in (IHAVE, IWANT, IDONTWANT):
             size += 8 * out[index, 5]
         elif kind == MESSAGE:
             size += MESSAGE_HEADER + message_size[slot]
@@ -235,7 +236,7 @@ def write_packets(
         body = head + HEADER
         if kind == PRUNE:
             _put(data, body, 4, auxiliary)
-        elif kind in (IHAVE, IWANT):
+        elif kind in (IHAVE, IWANT, IDONTWANT):
             for position in range(count):
                 _put(data, body + 8 * position, 8, int64(out_ids[out[index, 4] + position]))
         elif kind == MESSAGE:

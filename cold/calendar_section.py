@@ -128,10 +128,11 @@ class CalendarSection(Section):
                 named[f"{key}.{field}"] = getattr(part, field)
         return named
 
-    def largest_message(self) -> int:
-        """Return the most bytes that a message may have."""
-        parts = (self.blocks, self.attestations, self.aggregates, self.sync_messages, self.contributions)
-        sizes = [part.size.bounds()[1] for part in parts if part is not None]
-        if self.columns is not None:
-            sizes.append(COLUMN_BYTES + CELL_BYTES * self.columns.blobs.bounds()[1])
-        return max(sizes)
+    def largest_messages(self) -> dict[str, int]:
+        """Return the most bytes that each kind of message may have, by the keys of `topics`."""
+        largest = {}
+        for key in self.topics():
+            part = getattr(self, key.split(".")[0])
+            is_column = isinstance(part, ColumnsSection)
+            largest[key] = COLUMN_BYTES + CELL_BYTES * part.blobs.bounds()[1] if is_column else part.size.bounds()[1]
+        return largest

@@ -27,7 +27,7 @@ from cold.boundary_kernels import (
     write_packets,
 )
 from cold.jit import uint64
-from cold.state_kernels import HOPS_SHIFT, IHAVE, IWANT, MESSAGE, MOST_HOPS, PRUNE, SLOT_SHIFT
+from cold.state_kernels import HOPS_SHIFT, IDONTWANT, IHAVE, IWANT, MESSAGE, MOST_HOPS, PRUNE, SLOT_SHIFT
 
 _EPOCH_NS: Final = EPOCH * NS_PER_S
 _MESSAGE_HEAD: Final = struct.Struct(">QIQHI")
@@ -87,7 +87,7 @@ class Datagram(NamedTuple):
     topic: int
     """Index of the topic."""
     ids: tuple[int, ...]
-    """Of an IHAVE or IWANT, ascending."""
+    """Of an IHAVE, IWANT or IDONTWANT, ascending."""
     message: CoarseMessage | None
     hops: int
     backoff_ns: int
@@ -177,7 +177,7 @@ class CoarsePackets:
             ids: tuple[int, ...] = ()
             message, hops, backoff_ns = None, 0, 0
             topic = self._coarse[number]
-            if kind in (IHAVE, IWANT):
+            if kind in (IHAVE, IWANT, IDONTWANT):
                 ids = tuple(sorted(set(struct.unpack(f">{len(data) // 8}Q", data))))
             elif kind == MESSAGE:
                 message, hops = self._message(data, topic)

@@ -37,6 +37,7 @@ from cold.section import GossipSection
 from cold.state_kernels import (
     GRAFT,
     HELLO,
+    IDONTWANT,
     IHAVE,
     IWANT,
     LEAVE,
@@ -48,7 +49,7 @@ from cold.state_kernels import (
 )
 from cold.topic_fields import typical_size
 
-_NETWORK, _FORWARD, _PUBLISH, _HEARTBEAT = range(4)
+_NETWORK, _TELL, _FORWARD, _PUBLISH, _HEARTBEAT = range(5)
 _WORD: Final = 0xFFFFFFFF
 Key: TypeAlias = tuple[int, int, int, int, int, int]
 """Time, identity, class, source, counter of the source, message id: the order of events."""
@@ -64,6 +65,8 @@ class Contact:
     mesh: list[int] = field(default_factory=list)
     backoff: dict[int, int] = field(default_factory=dict)
     """By hot host: until when it stays out of the mesh [ns]."""
+    unwanted: dict[int, set[int]] = field(default_factory=dict)
+    """By the id of a message that has not been passed on: hot hosts that need not be sent it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -342,6 +345,8 @@ class Contacts:
             self._receive_ihave(station, datagram)
         elif datagram.kind == IWANT:
             self._receive_iwant(station, datagram)
+        elif datagram.kind == IDONTWANT:
+            self._receive_idontwant(station, datagram)
         else:
             self._receive_control(station, datagram)
 
@@ -361,8 +366,28 @@ class Contacts:
         message.received[host] = (received, hops)
         if source >= 0 and not message.is_planned:
             self._entered(message, time, host, hops)
+        if self._gossip.idontwant_size is not None and message.size >= self._gossip.idontwant_size:
+            key = (received, host, _TELL, 0, 0, message.message_id)
+            self._push(key, lambda: self._tell_unwanted(message, station, received, source))
         ready = received + self._validation_delay(message, station)
         self._push_forward(message, station, ready, source, min(hops + 1, MOST_HOPS))
+
+    def _tell_unwanted(self, message: CoarseMessage, station: Station, time: int, came_from: int) -> None:
+        """Tell the mesh that it need not send a message; what goes to cold peers only takes its time."""
+        contact, degrees = station.contacts[message.topic], self._degrees_on(message.topic)
+        self._occupy(station, time, CONTROL_BYTES + ID_BYTES, degrees.mesh - (came_from < 0))
+        for peer in contact.mesh:
+            if peer not in (came_from, message.origin):
+                self._send_ids(station, time, peer, IDONTWANT, message.topic, [message.message_id])
+                self.counters["idontwant_sent"] += 1
+
+    def _receive_idontwant(self, station: Station, datagram: Datagram) -> None:
+        contact = self._contact(station, datagram.topic)
+        for message_id in datagram.ids:
+            self.counters["idontwant_received"] += 1
+            message = self._find(message_id, datagram.topic, datagram.time)
+            if message is None or not (message.is_past or station.host in message.cached):
+                contact.unwanted.setdefault(message_id, set()).add(datagram.source)
 
     def _cache(self, message: CoarseMessage, station: Station, time: int) -> None:
         message.cached[station.host] = self._interval(station, time)
@@ -391,7 +416,10 @@ class Contacts:
         words = self._words(station.host, ColdPurpose.FORWARD, message.message_id)
         first = words[0] * (degrees.mesh + len(contact.mesh)) >> 32
         skipped = words[1] * degrees.mesh >> 32 if came_from < 0 else -1
-        without = frozenset((came_from, message.origin))
+        unwanted = contact.unwanted.pop(message.message_id, set()).intersection(contact.mesh)
+        unwanted -= {came_from, message.origin}
+        self.counters["copies_spared"] += len(unwanted)
+        without = frozenset((came_from, message.origin, *unwanted))
         self._in_turn(message, station, time, degrees.mesh, contact.mesh, first, without, skipped, hops)
 
     def _in_turn(

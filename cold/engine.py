@@ -52,6 +52,7 @@ from cold.state_kernels import (
     FREE_COUNT,
     FREE_HEAD,
     HEARTBEAT_NS,
+    IDONTWANT_SIZE,
     JOIN,
     LINK_COUNT,
     MESH_COUNT,
@@ -60,6 +61,7 @@ from cold.state_kernels import (
     MOST_HOSTS,
     MOST_ROWS,
     NEEDED,
+    NEEDED_UNWANTED,
     NEXT,
     OUT_COUNT,
     OUT_IDS_COUNT,
@@ -70,6 +72,8 @@ from cold.state_kernels import (
     RECENT,
     SENDER_COLUMNS,
     SLOT_SHIFT,
+    UNWANTED_FREE_COUNT,
+    UNWANTED_FREE_HEAD,
     UPLINK_RATE,
     VALIDATION_DELAY,
     D,
@@ -77,6 +81,7 @@ from cold.state_kernels import (
     State,
 )
 from cold.topics import TopicGroup
+from cold.unwanted_kernels import free_entries
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -84,6 +89,7 @@ _CHUNKS_AT_FIRST = 4096
 _DUE_AT_FIRST = 4096
 _OUT_AT_FIRST = 1024
 _LINKS_AT_FIRST = 256
+_UNWANTED_AT_FIRST = 256
 #: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
@@ -101,6 +107,7 @@ _EVENT_ARRAYS = (
     "out",
     "out_ids",
     "crossing",
+    "unwanted",
 )
 
 
@@ -238,6 +245,7 @@ class ColdEngine:
         cursor[FREE_HEAD] = 0
         cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
         cursor[MESSAGE_FREE_COUNT] = _CHUNKS_AT_FIRST
+        cursor[UNWANTED_FREE_COUNT] = _UNWANTED_AT_FIRST
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "node": directory.node.astype(np.uint16),
             "cuts": cuts,
@@ -266,6 +274,8 @@ class ColdEngine:
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
+            "unwanted_head": np.full(n, -1, dtype=np.int32),
+            "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
             **MessageTable.arrays(n, len(self._topics), len(cuts) - 1),
             "sender": aligned_zeros(n, SENDER_COLUMNS),
             "pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 3),
@@ -277,9 +287,10 @@ class ColdEngine:
             "message_head": np.full(buckets, -1, dtype=np.int32),
             "message_tail": np.zeros(buckets, dtype=np.int64),
             "bucket_first": np.full(buckets, NEVER, dtype=np.int64),
+            "bucket_unwanted": np.zeros(buckets, dtype=np.int64),
             "due": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "spare": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
-            "pending": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
+            "pending": np.zeros((2 * _DUE_AT_FIRST, 3), dtype=np.int64),
             "digits": np.zeros((2, (1 << parameters.digit_bits) + 1), dtype=np.int32),
             "scratch": np.zeros(int(row_lengths.max()) + directory.hot_count + most_lazy, dtype=np.uint32),
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
@@ -461,6 +472,7 @@ class ColdEngine:
             else:
                 self._ensure_chunks(1)
                 self._ensure_due(int(self._state.cursor[NEEDED]))
+                self._ensure_unwanted(int(self._state.cursor[NEEDED_UNWANTED]))
         self._now = stop
         self._next = min(self._next_outside(), int(self._state.cursor[NEXT]))
 
@@ -491,9 +503,22 @@ class ColdEngine:
             self._state._replace(
                 due=np.zeros((capacity, 3), dtype=np.int64),
                 spare=np.zeros((capacity, 3), dtype=np.int64),
-                pending=np.zeros((capacity, 3), dtype=np.int64),
+                pending=np.zeros((2 * capacity, 3), dtype=np.int64),
             )
         )
+
+    def _ensure_unwanted(self, count: int) -> None:
+        """Have `count` free entries of `unwanted`."""
+        state = self._state
+        lacking = count - int(state.cursor[UNWANTED_FREE_COUNT])
+        if lacking <= 0:
+            return
+        entries = len(state.unwanted)
+        more = max(entries, lacking)
+        longer = np.concatenate([state.unwanted, free_entries(entries, more, int(state.cursor[UNWANTED_FREE_HEAD]))])
+        state.cursor[UNWANTED_FREE_HEAD] = entries
+        state.cursor[UNWANTED_FREE_COUNT] += more
+        self._replace_state(state._replace(unwanted=longer))
 
     def _make_room(self, events: int) -> None:
         """Lengthen what `has_room` measures, for the most that `events` of one identity can cause."""
@@ -570,6 +595,7 @@ def _client_table(
         (D_HIGH, [client.d_high for client in clients]),
         (D_LAZY, [client.d_lazy for client in clients]),
         (HEARTBEAT_NS, [client.heartbeat for client in clients]),
+        (IDONTWANT_SIZE, [NEVER if client.idontwant_size is None else client.idontwant_size for client in clients]),
         (VALIDATION_DELAY, first),
         (FIRST_RANK, np.concatenate([[0], past[:-1]])),
         (PAST_RANK, past),

@@ -19,7 +19,6 @@ from cold.state_kernels import (
     BEAT,
     CHUNK,
     CHUNK_SHIFT,
-    CLIENT_SHIFT,
     CROSSING_COUNT,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
@@ -33,6 +32,8 @@ from cold.state_kernels import (
     FREE_HEAD,
     HEARTBEAT_NS,
     HOPS_SHIFT,
+    IDONTWANT,
+    IDONTWANT_RECEIVED,
     IHAVE,
     IHAVE_RECEIVED,
     KIND_MASK,
@@ -49,6 +50,7 @@ from cold.state_kernels import (
     MOST_HOPS,
     MOST_ROWS,
     NEEDED,
+    NEEDED_UNWANTED,
     NEVER,
     OUT_COUNT,
     OUT_IDS_COUNT,
@@ -65,12 +67,15 @@ from cold.state_kernels import (
     SPARED,
     STEP_TIME_SHIFT,
     UNREACHABLE,
+    UNWANTED,
+    UNWANTED_FREE_COUNT,
     WORD,
     Int64Array,
     Parameters,
     State,
     lowest_bit,
 )
+from cold.unwanted_kernels import note_unwanted
 
 #: How many records before its turn the processor is told of the row that a record will touch, and then of the rest.
 FAR_AHEAD: Final = 20
@@ -112,6 +117,19 @@ def push(state: State, parameters: Parameters, time: int, ends: int, what: int) 
 @kernel
 def push_message(state: State, parameters: Parameters, time: int, row: int, source: int, slot: int, hops: int) -> None:
     """Put one copy of a message for an identity of this shard into the calendar. There must be a free chunk."""
+    push_note(state, parameters, time, slot, row << ROW_SHIFT | source << SOURCE_SHIFT | hops << MESSAGE_HOPS_SHIFT)
+
+
+@kernel
+def push_unwanted(state: State, parameters: Parameters, time: int, row: int, source: int, slot: int) -> None:
+    """Put an IDONTWANT for an identity of this shard into the calendar. There must be a free chunk."""
+    state.bucket_unwanted[(time >> parameters.bucket_shift) & parameters.bucket_mask] += 1
+    push_note(state, parameters, time, slot, UNWANTED | row << ROW_SHIFT | source << SOURCE_SHIFT)
+
+
+@kernel
+def push_note(state: State, parameters: Parameters, time: int, slot: int, note: int) -> None:
+    """Put a record, whose second word is `note` and a part of the slot, into the calendar of messages."""
     bucket = uint64((time >> parameters.bucket_shift) & parameters.bucket_mask)
     position = state.message_tail[bucket]
     if position & (CHUNK - 1) == 0:
@@ -126,9 +144,7 @@ def push_message(state: State, parameters: Parameters, time: int, row: int, sour
         position = fresh << CHUNK_SHIFT
     place = uint64(position)
     state.message_pool[place, 0] = time << MESSAGE_SLOT_BITS | slot & 0xFFFF
-    state.message_pool[place, 1] = (
-        row << ROW_SHIFT | source << SOURCE_SHIFT | hops << MESSAGE_HOPS_SHIFT | slot >> MESSAGE_SLOT_BITS
-    )
+    state.message_pool[place, 1] = note | slot >> MESSAGE_SLOT_BITS
     state.message_tail[bucket] = position + 1
     if time < state.bucket_first[bucket]:
         state.bucket_first[bucket] = time
@@ -193,14 +209,11 @@ def insert(state: State, parameters: Parameters, records: Int64Array) -> None:
         if what & KIND_MASK == MESSAGE:
             slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
             push_message(state, parameters, time, (ends >> 32) - parameters.first_id, ends & WORD, slot, hops)
+        elif what & KIND_MASK == IDONTWANT:
+            slot = (what >> SLOT_SHIFT) & SLOT_MASK
+            push_unwanted(state, parameters, time, (ends >> 32) - parameters.first_id, ends & WORD, slot)
         else:
             push(state, parameters, time, ends, what)
-
-
-@kernel
-def client_of(state: State, identity: int) -> int:
-    """The kind of client of an identity."""
-    return state.sender[identity, RANK] >> CLIENT_SHIFT
 
 
 @kernel
@@ -393,7 +406,8 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
     """Take the copies of messages in [start, end) out of their calendar; returns how many records are in `due` then.
 
     The first copy of a message at an identity, by time and source, becomes a record in `due`. The others are counted,
-    and their bytes noted, in whatever order they come.
+    and their bytes noted, in whatever order they come. An IDONTWANT is noted with its time: the identity has not yet
+    come to it.
     """
     turn = start >> parameters.bucket_shift
     bucket = turn & parameters.bucket_mask
@@ -403,7 +417,7 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
     state.message_head[bucket] = -1
     state.message_tail[bucket] = 0
     first_new = due_count
-    taken = expired = unreachable = duplicates = int64(0)
+    taken = told = expired = unreachable = duplicates = int64(0)
     while chunk >= 0:
         following = state.message_chunk_next[chunk]
         begin = int64(chunk) << CHUNK_SHIFT
@@ -412,12 +426,12 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
             far = position + COPIES_FAR_AHEAD
             if far >= chunk_end and following >= 0:
                 far += (int64(following) << CHUNK_SHIFT) - chunk_end
-            prefetch(state.identity, (state.message_pool[uint64(far), 1] >> ROW_SHIFT) * columns)
+            prefetch(state.identity, (state.message_pool[uint64(far), 1] >> ROW_SHIFT & (MOST_ROWS - 1)) * columns)
             near = position + COPIES_AHEAD
             if near < chunk_end:
                 note = state.message_pool[uint64(near), 1]
                 slot = (note & 15) << MESSAGE_SLOT_BITS | state.message_pool[uint64(near), 0] & 0xFFFF
-                row = note >> ROW_SHIFT
+                row = note >> ROW_SHIFT & (MOST_ROWS - 1)
                 if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0:
                     prefetch(state.arrival, slot * len(state.identity) + row)
             place = uint64(position)
@@ -426,6 +440,16 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
             row, source = (what >> ROW_SHIFT) & (MOST_ROWS - 1), (what >> SOURCE_SHIFT) & SOURCE_MASK
             hops = (what >> MESSAGE_HOPS_SHIFT) & MOST_HOPS
             slot = (what & 15) << MESSAGE_SLOT_BITS | head & 0xFFFF
+            if what & UNWANTED != 0:
+                if time >= end:
+                    push_unwanted(state, parameters, time, row, source, slot)
+                elif is_up(state, parameters, row + parameters.first_id, time):
+                    told += 1
+                    note_unwanted(state, parameters, time, row, source, slot)
+                else:
+                    state.counters[EDGE_EVENTS] += 1
+                    state.counters[UNREACHABLE] += 1
+                continue
             if time >= end:
                 push_message(state, parameters, time, row, source, slot, hops)
                 continue
@@ -465,7 +489,8 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
         state.due[index, 1] = (row + parameters.first_id) << 32 | source
         state.due[index, 2] = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
         count_digits(state, parameters, row)
-    state.counters[EDGE_EVENTS] += taken
+    state.counters[EDGE_EVENTS] += taken + told
+    state.counters[IDONTWANT_RECEIVED] += told
     state.counters[EXPIRED] += expired
     state.counters[UNREACHABLE] += unreachable
     state.counters[MESSAGES_RECEIVED] += taken - expired - unreachable
@@ -493,8 +518,8 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     There is a BEAT for each heartbeat, and a MESSAGE for each first copy of a message. An IHAVE that can make its
     receiver ask for nothing is counted, and goes no further: what it could tell of was received before this step.
 
-    Returns False, with the needed size in ``cursor[NEEDED]`` and nothing changed, where `due` is too small. There must
-    be a free chunk in each pool.
+    Returns False, with what is needed in ``cursor[NEEDED]`` and ``cursor[NEEDED_UNWANTED]`` and nothing changed, where
+    `due` is too small, or too few entries of `unwanted` are free. There must be a free chunk in each pool.
     """
     turn = start >> parameters.bucket_shift
     bucket = turn & parameters.bucket_mask
@@ -512,8 +537,10 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     while chunk >= 0:
         waiting += CHUNK
         chunk = state.message_chunk_next[chunk]
-    if waiting > len(state.due):
+    told = state.bucket_unwanted[bucket]
+    if waiting > len(state.due) or told > state.cursor[UNWANTED_FREE_COUNT]:
         state.cursor[NEEDED] = waiting
+        state.cursor[NEEDED_UNWANTED] = told
         return False
 
     for digit in range(state.digits.shape[1]):
@@ -559,6 +586,7 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
             chunk = following
         state.counters[EDGE_EVENTS] += ihaves
         state.counters[IHAVE_RECEIVED] += ihaves
+        state.bucket_unwanted[bucket] = 0
         due_count = look_through(state, parameters, start, end, due_count)
 
     for kind in range(len(state.client)):

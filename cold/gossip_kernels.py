@@ -10,13 +10,11 @@ message id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/s
 
 from typing import Final
 
-from cold.distribution_kernels import draw_value
 from cold.disturbance_kernels import can_reach, is_known_cut, path_latency, path_loss
 from cold.draw_kernels import draw_words, is_lost
 from cold.event_kernels import (
     AHEAD,
     FAR_AHEAD,
-    client_of,
     collect,
     cross,
     is_needed,
@@ -25,6 +23,7 @@ from cold.event_kernels import (
     precedes,
     push,
     push_message,
+    push_unwanted,
     schedule,
     send_out,
     set_needed,
@@ -36,6 +35,7 @@ from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_silent, is_up
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
+from cold.receipt_kernels import client_of, has_copy, has_seen, validated_at, validation_delay
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
     AUXILIARY_SHIFT,
@@ -46,6 +46,7 @@ from cold.state_kernels import (
     CHUNK,
     CONTROL_RECEIVED,
     CONTROL_SENT,
+    COPIES_SPARED,
     CROSSING_COUNT,
     D_HIGH,
     D_LAZY,
@@ -64,6 +65,9 @@ from cold.state_kernels import (
     HEARTBEATS,
     HELLO,
     HOPS_SHIFT,
+    IDONTWANT,
+    IDONTWANT_SENT,
+    IDONTWANT_SIZE,
     IHAVE,
     IHAVE_ID,
     IHAVE_RECEIVED,
@@ -106,20 +110,20 @@ from cold.state_kernels import (
     SPARED,
     STEP_END,
     STEP_START,
+    TELL,
     TURN,
     UNREACHABLE,
     UPLINK_FREE,
     UPLINK_RATE,
-    VALIDATION_DELAY,
     WORD,
     D,
     Parameters,
     State,
     lowest_bit,
 )
+from cold.unwanted_kernels import take_unwanted
 
 # Plain integers: numba takes no members of an IntEnum from a global.
-_VALIDATION: Final = int(ColdPurpose.VALIDATION)
 _FORWARD: Final = int(ColdPurpose.FORWARD)
 _GOSSIP_PEERS: Final = int(ColdPurpose.GOSSIP_PEERS)
 _GRAFT_PEERS: Final = int(ColdPurpose.GRAFT_PEERS)
@@ -137,18 +141,6 @@ _WORD_BITS: Final = uint64(32)
 
 
 @kernel
-def has_seen(state: State, identity: int, slot: int) -> bool:
-    """Whether the identity has the message."""
-    return has_copy(state, identity, slot) or state.saturated[slot] != 0
-
-
-@kernel
-def has_copy(state: State, identity: int, slot: int) -> bool:
-    """Whether the identity has the message, and its arrival is still known."""
-    return state.identity[identity, SEEN + (slot >> 6)] >> (slot & 63) & 1 != 0
-
-
-@kernel
 def note_receipt(state: State, identity: int, slot: int, time: int, hops: int) -> None:
     """Record the first copy of a message at an identity that has not seen it."""
     state.identity[identity, SEEN + (slot >> 6)] |= int64(1) << (slot & 63)
@@ -161,25 +153,6 @@ def note_receipt(state: State, identity: int, slot: int, time: int, hops: int) -
         state.open_slots[topic, word] &= ~bit
     elif reached == 1:
         state.open_slots[topic, word] |= bit
-
-
-@kernel
-def validation_delay(state: State, parameters: Parameters, identity: int, slot: int) -> int:
-    """How long an identity takes to validate a message of others [ns]."""
-    first = state.client[client_of(state, identity), VALIDATION_DELAY]
-    if state.validation_delay[first] < 0:
-        return state.validation_delay[first + 1]
-    words = draw_words(parameters, identity + parameters.first_id, _VALIDATION, state.message_id[slot])
-    return draw_value(state.validation_delay, first, uint64(words[0]) | uint64(words[1]) << _WORD_BITS)
-
-
-@kernel
-def validated_at(state: State, parameters: Parameters, identity: int, slot: int) -> int:
-    """When an identity that has seen the message may forward it [ns]: a function of its arrival, never stored."""
-    arrival = state.arrival[slot, identity] >> ARRIVAL_SHIFT
-    if state.message_origin[slot] == identity + parameters.first_id:
-        return arrival
-    return arrival + validation_delay(state, parameters, identity, slot)
 
 
 @kernel
@@ -473,15 +446,53 @@ def note_needs(state: State, parameters: Parameters) -> None:
 def forward(
     state: State, parameters: Parameters, time: int, identity: int, slot: int, came_from: int, hops: int
 ) -> None:
-    """Push a message to the mesh, but not to where it came from, nor to its origin.
+    """Push a message to the mesh, but not to where it came from, nor its origin, nor those that do not want it."""
+    unwanted = _ZERO
+    if state.unwanted_head[identity] >= 0:
+        unwanted = take_unwanted(state, parameters, time, identity, slot)
+    size = MESSAGE_BYTES + state.message_size[slot]
+    what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
+    state.counters[MESSAGES_SENT] += send_to_mesh(
+        state, parameters, time, identity, slot, came_from, unwanted, size, what
+    )
 
-    The loop of `send`, with all that does not depend on the peer taken out of it.
+
+@kernel
+def tell(state: State, parameters: Parameters, time: int, identity: int, slot: int, came_from: int) -> None:
+    """Tell the mesh that it need not send a message, but for where it came from, and its origin."""
+    what = slot << SLOT_SHIFT | IDONTWANT
+    state.counters[IDONTWANT_SENT] += send_to_mesh(
+        state, parameters, time, identity, slot, came_from, _ZERO, CONTROL_BYTES + ID_BYTES, what
+    )
+
+
+@kernel
+def tells(state: State, identity: int, slot: int) -> bool:
+    """Whether the identity tells its mesh of a message of this size that it need not be sent."""
+    return state.message_size[slot] >= state.client[client_of(state, identity), IDONTWANT_SIZE]
+
+
+@kernel
+def send_to_mesh(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    slot: int,
+    came_from: int,
+    unwanted: int,
+    size: int,
+    what: int,
+) -> int:
+    """Send a MESSAGE or IDONTWANT of `size` bytes about a message to the mesh; returns the number of packets.
+
+    It does not go to where the message came from, nor to its origin, nor to the places in the mesh that have bits in
+    `unwanted`. The loop of `send`, with all that does not depend on the peer taken out of it.
     """
     source = identity + parameters.first_id
     topic = int64(state.message_topic[slot])
     members = int64(state.mesh[topic, identity, MESH_COUNT])
     origin = state.message_origin[slot]
-    size = MESSAGE_BYTES + state.message_size[slot]
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = max(state.sender[identity, UPLINK_FREE], time)
     counter = state.sender[identity, PACKETS]
@@ -490,15 +501,20 @@ def forward(
     words = draw_words(parameters, source, _FORWARD, state.message_id[slot])
     position = parameters.first_member + (int64(words[0]) * members >> 32)
     end = parameters.first_member + members
-    what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
+    is_message = what & KIND_MASK == MESSAGE
+    hops = (what >> HOPS_SHIFT) & MOST_HOPS
     sent = 0
     for _ in range(members):
         member = int64(state.mesh[topic, identity, position])
         peer = member & parameters.host_mask
+        bit = unwanted >> uint64(position - parameters.first_member) & _ONE
         position += 1
         if position == end:
             position = parameters.first_member
         if peer in (came_from, origin):
+            continue
+        if bit != _ZERO:
+            state.counters[COPIES_SPARED] += 1
             continue
         free += duration
         # The place is in the member, where there are bits for it: that saves a random access for each copy.
@@ -509,20 +525,42 @@ def forward(
         else:
             arrival = free + path_latency(state, parameters, free, node, place)
             if peer < parameters.hot_count:
-                send_out(state, arrival, peer << 32 | source, (counter + sent) << 32, what, 0)
+                if is_message:
+                    send_out(state, arrival, peer << 32 | source, (counter + sent) << 32, what, 0)
+                else:
+                    send_out(
+                        state, arrival, peer << 32 | source, (counter + sent) << 32, topic << SLOT_SHIFT | IDONTWANT, 1
+                    )
+                    state.out_ids[state.cursor[OUT_IDS_COUNT]] = state.message_id[slot]
+                    state.cursor[OUT_IDS_COUNT] += 1
             else:
                 latest = max(latest, arrival)
                 row = peer - parameters.first_id
-                if uint64(row) < uint64(parameters.rows):
+                if uint64(row) >= uint64(parameters.rows):
+                    cross(state, arrival, peer << 32 | source, what)
+                elif is_message:
                     push_message(state, parameters, arrival, row, source, slot, hops)
                 else:
-                    cross(state, arrival, peer << 32 | source, what)
+                    push_unwanted(state, parameters, arrival, row, source, slot)
         sent += 1
     state.last_reference[slot] = latest
     state.sender[identity, UPLINK_FREE] = free
     state.sender[identity, PACKETS] = counter + sent
     state.counters[BYTES_SENT] += sent * size
-    state.counters[MESSAGES_SENT] += sent
+    return sent
+
+
+@kernel
+def pass_on(
+    state: State, parameters: Parameters, time: int, identity: int, slot: int, came_from: int, hops: int
+) -> None:
+    """Remember a message of others, which has been found valid, and push it, unless the identity tells of none."""
+    state.counters[FORWARDS] += 1
+    remember(state, parameters, time, identity, slot)
+    if is_silent(state, parameters, identity + parameters.first_id, time):
+        take_unwanted(state, parameters, time, identity, slot)
+    else:
+        forward(state, parameters, time, identity, slot, came_from, hops)
 
 
 @kernel
@@ -894,7 +932,7 @@ def miss(state: State, parameters: Parameters, time: int, identity: int, source:
 def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, int, int]:
     """The most records, chunks and ids for hot hosts that `events` of one identity in a window can need."""
     slots = len(state.message_id)
-    per_event = parameters.largest_row + parameters.topics * (128 + slots // 64) + slots + 8
+    per_event = 2 * parameters.largest_row + parameters.topics * (128 + slots // 64) + slots + 8
     records = (events + 1) * per_event
     chunks = min(records, records // CHUNK + len(state.bucket_head))
     return records, chunks, (events + parameters.topics * parameters.most_lazy + 1) * slots
@@ -916,8 +954,10 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
 
 
 @kernel
-def receive_message(state: State, parameters: Parameters, time: int, identity: int, slot: int, hops: int) -> int:
-    """Take the first copy of a message; returns when it may be forwarded [ns]."""
+def receive_message(
+    state: State, parameters: Parameters, time: int, identity: int, slot: int, hops: int
+) -> tuple[int, int]:
+    """Take the first copy of a message; returns when it has come whole, and when it may be forwarded [ns]."""
     settle(state, parameters, identity, time >> parameters.bucket_shift)
     size = MESSAGE_BYTES + state.message_size[slot]
     received = max(time, state.identity[identity, DOWNLINK_FREE]) + (
@@ -927,7 +967,7 @@ def receive_message(state: State, parameters: Parameters, time: int, identity: i
     note_receipt(state, identity, slot, received, hops)
     ready = received + validation_delay(state, parameters, identity, slot)
     state.last_reference[slot] = max(state.last_reference[slot], ready)
-    return ready
+    return received, ready
 
 
 @kernel
@@ -935,15 +975,18 @@ def receive_alone(state: State, parameters: Parameters, index: int, identity: in
     """Execute the MESSAGE at `index` of `due` where it is all that the identity has to do in the step."""
     time, ends, what = state.due[index, 0], state.due[index, 1], state.due[index, 2]
     slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
-    ready = receive_message(state, parameters, time, identity, slot, hops)
+    here, source = identity + parameters.first_id, ends & WORD
+    received, ready = receive_message(state, parameters, time, identity, slot, hops)
+    if tells(state, identity, slot):
+        if received >= end:
+            push(state, parameters, received, here << 32 | source, slot << SLOT_SHIFT | TELL)
+        elif not is_silent(state, parameters, here, received):
+            tell(state, parameters, received, identity, slot, source)
     if ready < end:
-        state.counters[FORWARDS] += 1
-        remember(state, parameters, ready, identity, slot)
-        if not is_silent(state, parameters, identity + parameters.first_id, ready):
-            forward(state, parameters, ready, identity, slot, ends & WORD, min(hops + 1, MOST_HOPS))
+        pass_on(state, parameters, ready, identity, slot, source, min(hops + 1, MOST_HOPS))
     else:
         following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
-        push(state, parameters, ready, (identity + parameters.first_id) << 32 | ends & WORD, following)
+        push(state, parameters, ready, here << 32 | source, following)
 
 
 @kernel
@@ -958,7 +1001,7 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     if kind == MESSAGE:
         prefetch(state.arrival, slot * len(state.identity) + identity)
         look_at_mesh(state, identity, slot)
-    elif kind == FORWARD:
+    elif kind in (TELL, FORWARD):
         look_at_mesh(state, identity, slot)
     elif kind == IHAVE:
         other = (ends & WORD) - parameters.first_id
@@ -1055,17 +1098,24 @@ def execute(state: State, parameters: Parameters) -> int:
                 state.counters[EDGE_EVENTS] += 1
                 miss(state, parameters, time, identity, source, kind, slot)
             elif kind == MESSAGE:
-                ready = receive_message(state, parameters, time, identity, slot, hops)
+                received, ready = receive_message(state, parameters, time, identity, slot, hops)
+                if tells(state, identity, slot):
+                    if received < end:
+                        pending = schedule(
+                            state, waiting, pending, received, here << 32 | source, slot << SLOT_SHIFT | TELL
+                        )
+                    else:
+                        push(state, parameters, received, here << 32 | source, slot << SLOT_SHIFT | TELL)
                 following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
                 if ready < end:
                     pending = schedule(state, waiting, pending, ready, here << 32 | source, following)
                 else:
                     push(state, parameters, ready, here << 32 | source, following)
-            elif kind == FORWARD:
-                state.counters[FORWARDS] += 1
-                remember(state, parameters, time, identity, slot)
+            elif kind == TELL:
                 if not is_silent(state, parameters, here, time):
-                    forward(state, parameters, time, identity, slot, source, hops)
+                    tell(state, parameters, time, identity, slot, source)
+            elif kind == FORWARD:
+                pass_on(state, parameters, time, identity, slot, source, hops)
             elif kind == IHAVE:
                 state.counters[EDGE_EVENTS] += 1
                 state.counters[IHAVE_RECEIVED] += 1

@@ -20,6 +20,7 @@ from bridge.errors import UserError
 from cold.message_kernels import forget, spread
 from cold.results import SPREAD_TYPE, TailResults
 from cold.state_kernels import CACHE_LINE, NEVER, SEEN, SLOT_MASK, State
+from cold.unwanted_kernels import forget_unwanted
 
 _SLOTS_AT_FIRST: Final = 64
 #: Slots are looked through for some to free when as many are in use, and then when a share more are.
@@ -336,6 +337,7 @@ class MessageTable:
             self._free.append(slot)
         if gone.any():
             forget(state.identity, state.asked, gone)
+            forget_unwanted(state.unwanted_head, state.unwanted, state.cursor, gone)
             state.topic_slots[:] &= ~gone
             state.open_slots[:] &= ~gone
             state.missing[:] &= ~gone

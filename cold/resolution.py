@@ -18,7 +18,7 @@ from cold.resolution_section import Resolution
 from cold.section import ColdSection, GossipSection
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
-from cold.topics import TopicGroup, indices_of
+from cold.topics import TopicGroup
 
 #: What solving the equations for one group of publishers takes, in edge events of the exact resolution.
 MEAN_FIELD_EVENTS: Final = 2_000_000
@@ -185,11 +185,7 @@ def resolutions(section: ColdSection, directory: HostDirectory, seed: int, stop_
         The end of the run.
     """
     wanted = section.resolution
-    names = [wanted.default] * len(section.topic_numbers)
-    # A topic's own number comes after its group's name.
-    for name, resolution in sorted(wanted.topics.items(), key=lambda item: isinstance(item[0], int)):
-        for index in indices_of(section.topics, name) or range(0):
-            names[index] = resolution
+    names = section.resolution_names
     chosen = [_BY_NAME.get(name, Resolution.EXACT) for name in names]
     automatic = [index for index, name in enumerate(names) if name == "auto"]
     if automatic:

@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bridge.section import Section
-from bridge.units import Bandwidth, Drift, Duration, SignedDuration
+from bridge.units import Bandwidth, Drift, Duration, SignedDuration, Size
 from cold.calendar_section import CalendarSection, MessageSize
 from cold.churn_section import Churn
 from cold.distributions import Distribution, Drawn
 from cold.failure_section import Failure
-from cold.resolution_section import ResolutionSection
+from cold.resolution_section import ResolutionName, ResolutionSection
 from cold.topics import Topic, check_topics, indices_of, mean_subscriptions, topic_numbers
 
 #: The largest message that fits a datagram, and so the largest that hot hosts can be sent.
@@ -137,6 +137,7 @@ class GossipSection(Section):
     seen_ttl: Duration = 120 * 10**9
     prune_backoff: Duration = 60 * 10**9
     flood_publish: bool = True
+    idontwant_size: Annotated[Size, Field(ge=0)] | None = None
     validation_delay: Annotated[Distribution, Drawn(Duration)] = Field(default="0 s", validate_default=True)
 
     @model_validator(mode="after")
@@ -168,6 +169,7 @@ class ClientGossip(Section):
     d_lazy: int | None = Field(default=None, ge=0, le=64)
     heartbeat: Duration | None = Field(default=None, gt=0)
     validation_delay: Annotated[Distribution, Drawn(Duration)] | None = None
+    idontwant_size: Annotated[Size, Field(ge=0)] | None = None
 
 
 class ClientOverlay(Section):
@@ -277,6 +279,16 @@ class ColdSection(Section):
         return topics
 
     @property
+    def resolution_names(self) -> list[ResolutionName]:
+        """Return what the configuration says of the resolution of each topic, by the topic's index."""
+        names: list[ResolutionName] = [self.resolution.default] * len(self.topic_numbers)
+        # A topic's own number comes after its group's name.
+        for name, chosen in sorted(self.resolution.topics.items(), key=lambda item: isinstance(item[0], int)):
+            for index in indices_of(self.topics, name) or range(0):
+                names[index] = chosen
+        return names
+
+    @property
     def calendar_topics(self) -> dict[str, range]:
         """Return the indices of the topics of each kind of message of the calendar, by path of the key."""
         named = {} if self.calendar is None else self.calendar.topics()
@@ -287,7 +299,7 @@ class ColdSection(Section):
         """Return the most bytes that a message may have; 0 if nothing is published."""
         sizes = [publication.size.bounds()[1] for publication in self.publications]
         if self.calendar is not None:
-            sizes.append(self.calendar.largest_message())
+            sizes += self.calendar.largest_messages().values()
         return max(sizes, default=0)
 
     @model_validator(mode="after")
@@ -335,6 +347,7 @@ class ColdSection(Section):
                     raise PydanticCustomError(
                         "resolution", "populations.{name}.churn: only exact topics take churn", {"name": name}
                     )
+            self._check_untold()
             for place, failure in enumerate(self.failures):
                 if failure.kind != "withholding":
                     raise PydanticCustomError(
@@ -343,6 +356,27 @@ class ColdSection(Section):
                         {"place": place, "kind": failure.kind},
                     )
         return self
+
+    def _check_untold(self) -> None:
+        """Raise if a message of a topic that may be coarse is so large that identities would tell of it."""
+        if self.gossip.idontwant_size is None:
+            return
+        resolution = self.resolution_names
+        largest = [
+            (f"publications[{place}]", indices_of(self.topics, publication.topic), publication.size.bounds()[1])
+            for place, publication in enumerate(self.publications)
+        ]
+        if self.calendar is not None:
+            sizes, topics = self.calendar.largest_messages(), self.calendar_topics
+            largest += [(f"calendar.{key}", topics[key], size) for key, size in sizes.items()]
+        for key, indices, size in largest:
+            if size >= self.gossip.idontwant_size and any(resolution[index] != "exact" for index in indices or ()):
+                raise PydanticCustomError(
+                    "resolution",
+                    "gossip.idontwant_size: only exact topics take messages of that size, and {key} may publish one of "
+                    "{size} bytes on a topic that is not",
+                    {"key": key, "size": size},
+                )
 
     @model_validator(mode="after")
     def _publications_fit(self) -> Self:

@@ -9,7 +9,8 @@ Copies of messages are many times all the others, and have a ring of chunks of t
 
     time << 16 | slot & 0xFFFF | row << 38 | source << 12 | hops << 4 | slot >> 16
 
-where the time is kept modulo 2**48, and the row is the destination's.
+where the time is kept modulo 2**48, and the row is the destination's. An IDONTWANT is such a record, too, with the bit
+UNWANTED and no hops.
 
 Destination and source are HostIds. Auxiliary is the hops of a MESSAGE or FORWARD, the heartbeat of an IHAVE, the
 backoff [ms] of a PRUNE, the number of the datagram that an IHAVE_ID came in. The slot of a message is its row in the
@@ -67,6 +68,8 @@ SOURCE_SHIFT: Final = 12
 SOURCE_MASK: Final = 0x3FFFFFF
 MESSAGE_HOPS_SHIFT: Final = 4
 MESSAGE_SLOT_BITS: Final = 16
+#: The record is no copy of the message, but tells not to send one.
+UNWANTED: Final = 1 << 62
 MESSAGE_TIME_MASK: Final = (1 << 48) - 1
 #: So many identities have room in a record, and so many hosts.
 MOST_ROWS: Final = 1 << 24
@@ -114,7 +117,9 @@ FIRST_RANK: Final = 6
 PAST_RANK: Final = 7
 TURN: Final = 8
 """The last multiple of HEARTBEAT_NS before the step at work, or at its start [ns]."""
-CLIENT_COLUMNS: Final = 9
+IDONTWANT_SIZE: Final = 9
+"""Bytes from which on the mesh is told of a message that it need not be sent; NEVER if of none."""
+CLIENT_COLUMNS: Final = 10
 
 #: First arrivals are kept as time << ARRIVAL_SHIFT | hops.
 ARRIVAL_SHIFT: Final = 8
@@ -131,6 +136,7 @@ IHAVE: Final = 5
 #: One id of an IWANT.
 IWANT: Final = 6
 MESSAGE: Final = 7
+IDONTWANT: Final = 8
 # Kinds that arrive from the network as a part of a datagram, or stand for one.
 #: One id of an IHAVE of a hot host.
 IHAVE_ID: Final = 32
@@ -138,14 +144,16 @@ IHAVE_ID: Final = 32
 SPARED: Final = 33
 # Kinds that an identity schedules for itself, in the order in which those of one time are executed.
 FIRST_OWN: Final = 64
-FORWARD: Final = 64
-PUBLISH: Final = 65
+#: A message has come: the mesh is told not to send it.
+TELL: Final = 64
+FORWARD: Final = 65
+PUBLISH: Final = 66
 #: A heartbeat that has something to do: names the identity, no more.
-BEAT: Final = 66
+BEAT: Final = 67
 #: An identity's session begins.
-JOIN: Final = 67
+JOIN: Final = 68
 #: It ends. The auxiliary word is 0 if the peers are told, or 1 + the time until they notice [ms].
-DEPART: Final = 68
+DEPART: Final = 69
 
 #: Bytes of a message's packet beside its payload: IPv4 and UDP header, the datagram's header, the message's.
 MESSAGE_BYTES: Final = 62
@@ -167,7 +175,10 @@ STEP_START: Final = 12
 STEP_END: Final = 13
 NEXT: Final = 14
 """Time of the next event, once there is none before the time that was asked for."""
-CURSORS: Final = 15
+UNWANTED_FREE_HEAD: Final = 15
+UNWANTED_FREE_COUNT: Final = 16
+NEEDED_UNWANTED: Final = 17
+CURSORS: Final = 18
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
@@ -178,10 +189,13 @@ COUNTER_NAMES: Final = (
     "ihave_received",
     "iwant_received",
     "iwant_unserved",
+    "idontwant_received",
     "control_received",
     "messages_sent",
     "ihave_sent",
     "iwant_sent",
+    "idontwant_sent",
+    "copies_spared",
     "control_sent",
     "bytes_sent",
     "packets_lost",
@@ -200,10 +214,13 @@ COUNTER_NAMES: Final = (
     IHAVE_RECEIVED,
     IWANT_RECEIVED,
     IWANT_UNSERVED,
+    IDONTWANT_RECEIVED,
     CONTROL_RECEIVED,
     MESSAGES_SENT,
     IHAVE_SENT,
     IWANT_SENT,
+    IDONTWANT_SENT,
+    COPIES_SPARED,
     CONTROL_SENT,
     BYTES_SENT,
     PACKETS_LOST,
@@ -322,6 +339,11 @@ class State(NamedTuple):
     backoff: Int64Array
     """int64[backoffs, 4]: peer, topic, next or -1, end [ns]."""
 
+    unwanted_head: Int32Array
+    """int32[N]: newest message that a peer does not want from the identity, or -1."""
+    unwanted: Int64Array
+    """int64[capacity, 2]: see `cold.unwanted_kernels`."""
+
     # Messages.
     message_id: UInt64Array
     """uint64[S]."""
@@ -366,6 +388,8 @@ class State(NamedTuple):
     """int64[buckets]."""
     bucket_first: Int64Array
     """int64[buckets]: earliest time in the bucket, of both pools."""
+    bucket_unwanted: Int64Array
+    """int64[buckets]: how many of the copies are none, but an IDONTWANT."""
     due: Int64Array
     """int64[capacity, 3]: records of the step; of copies of messages, only the first ones."""
     spare: Int64Array
@@ -373,7 +397,7 @@ class State(NamedTuple):
     digits: Int32Array
     """int32[2, 2 ** digit_bits + 1]: how many records have each digit, then where the next goes."""
     pending: Int64Array
-    """int64[capacity, 3]: what one identity scheduled for itself in this window, in order."""
+    """int64[2 * capacity, 3]: what one identity scheduled for itself in this window, in order."""
     scratch: UInt32Array
     """uint32[peers of the largest row + hot peers]."""
     wanted: Int32Array

@@ -15,7 +15,7 @@ from bridge.simtime import EPOCH, NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from tests.cold.networks import directory_of, engine_of, publication
 
-HELLO, LEAVE, GRAFT, PRUNE, IHAVE, IWANT, MESSAGE = range(1, 8)
+HELLO, LEAVE, GRAFT, PRUNE, IHAVE, IWANT, MESSAGE, IDONTWANT = range(1, 9)
 HOT = 2
 COUNT = 40
 EPOCH_NS = EPOCH * NS_PER_S
@@ -235,6 +235,23 @@ def test_a_hot_peer_is_told_by_ihave_and_served_by_iwant() -> None:
     assert harness.engine.counters()["iwant_unserved"] == 2
 
 
+def test_mesh_members_are_told_of_a_large_message_before_it_is_valid_and_not_sent_what_they_refuse() -> None:
+    harness = Harness(gossip={"idontwant_size": 300, "validation_delay": "100 ms"})
+    large, small = message_datagram(7, 0, NS_PER_S, payload=bytes(300)), message_datagram(8, 0, NS_PER_S)
+    for hot in (0, 1):
+        harness.send(NS_PER_S // 2, 2, datagram(GRAFT), source=hot)
+    harness.send(NS_PER_S, 2, large)
+    harness.send(NS_PER_S, 2, small)
+    told = harness.run(NS_PER_S + 50 * NS_PER_MS)
+    assert [(each.source, each.destination, each.kind, each.topic, each.count, each.body) for each in told] == [
+        (2, 1, IDONTWANT, 1, 1, struct.pack(">Q", 7))
+    ]
+    harness.send(NS_PER_S + 60 * NS_PER_MS, 2, ids_datagram(IDONTWANT, 7, 99), source=1)
+    copies = of_kind(harness.run(2 * NS_PER_S), MESSAGE)
+    assert [(each.source, each.destination, each.body[:8]) for each in copies] == [(2, 1, struct.pack(">Q", 8))]
+    assert harness.engine.counters()["copies_spared"] >= 1
+
+
 def test_unseen_ids_of_an_ihave_are_asked_for_once_per_heartbeat_interval() -> None:
     harness = Harness(gossip={"heartbeat": "10 s", "seen_ttl": "120 s"})
     ids = [ADDRESS[0] << 32 | number for number in (3, 1, 2)]
@@ -282,7 +299,7 @@ FUTURE_MESSAGE = message_datagram(7, 0, 2 * NS_PER_S)
         (packet(0, 2, b"AH" + datagram(HELLO)[2:]), "bad_header"),
         (packet(0, 2, b"AG\x02" + datagram(HELLO)[3:]), "bad_header"),
         (packet(0, 2, datagram(0)), "bad_header"),
-        (packet(0, 2, datagram(8)), "bad_header"),
+        (packet(0, 2, datagram(9)), "bad_header"),
         (packet(0, 2, datagram(HELLO, b"x")), "bad_length"),
         (packet(0, 2, datagram(HELLO, count=1)), "bad_length"),
         (packet(0, 2, datagram(PRUNE)), "bad_length"),
@@ -314,7 +331,7 @@ def test_a_second_port_of_a_hot_host_and_conflicting_copies_are_dropped() -> Non
 
 
 @settings(deadline=None, max_examples=150)
-@given(data=st.binary(max_size=120), position=st.integers(0, 8), kind=st.integers(0, 9))
+@given(data=st.binary(max_size=120), position=st.integers(0, 8), kind=st.integers(0, 10))
 def test_no_datagram_stops_the_engine(data: bytes, position: int, kind: int) -> None:
     """Bytes behind a good beginning of a datagram, of any length."""
     FUZZED.send(FUZZED_TIME[0], 2, (datagram(kind, count=1)[:position] + data))

@@ -101,6 +101,15 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
         },
     ),
+    "large messages that peers are told not to send": (
+        80,
+        0.1,
+        {
+            "overlay": {"degree": 20},
+            "gossip": {"idontwant_size": "1 KiB", "validation_delay": ["0 ms", "40 ms"], "heartbeat": "500 ms"},
+            "publications": [*PUBLICATIONS, publication(count=10, interval="100 ms", size=4000)],
+        },
+    ),
     "short memory, and meshes that must be filled": (
         70,
         0.5,

@@ -140,6 +140,38 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [publication(count=16, interval="450 ms")],
         },
     ),
+    "large messages that peers are told not to send": (
+        80,
+        0.1,
+        {
+            "topics": [1, 7],
+            "overlay": {"degree": 20},
+            "gossip": {"idontwant_size": "1 KiB", "validation_delay": ["0 ms", "5 ms", "60 ms"]},
+            "failures": [{"kind": "silence", "time": "1 s", "share": 0.2}],
+            "publications": [
+                publication(count=12, interval="30 ms", size=20000),
+                publication(count=6, interval="50 ms", size=1023),
+                publication(count=6, interval="50 ms", size=1024, topic=7),
+            ],
+        },
+    ),
+    "some clients tell what they need not be sent, and come and go": (
+        90,
+        0.05,
+        {
+            "populations": {
+                "tail": {
+                    "count": 90,
+                    "churn": {"sessions": {"kind": "exponential", "mean": "4 s"}, "absences": ["500 ms", "2 s"]},
+                }
+            },
+            "overlay": {"degree": 24},
+            "gossip": {"idontwant_size": "0 B", "flood_publish": False, "seen_ttl": "2 s", "mcache_length": 2}
+            | {"mcache_gossip": 2, "prune_backoff": "3 s"},
+            "clients": {"new": {"share": 2}, "old": {"share": 1, "gossip": {"idontwant_size": None}}},
+            "publications": [publication(count=40, interval="170 ms", size=5000)],
+        },
+    ),
     "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),
     "two identities": (2, 0.0, {"publications": [publication()]}),
     "one identity": (1, 0.0, {"publications": [publication()]}),

@@ -19,6 +19,7 @@ from tests.cold.test_boundary import (
     GRAFT,
     HELLO,
     HOT,
+    IDONTWANT,
     IHAVE,
     IWANT,
     LEAVE,
@@ -34,7 +35,15 @@ from tests.cold.test_boundary import (
 )
 from tests.cold.twin import Message, Twin
 
-KINDS = {"hello": HELLO, "leave": LEAVE, "graft": GRAFT, "prune": PRUNE, "ihave": IHAVE, "iwant": IWANT}
+KINDS = {
+    "hello": HELLO,
+    "leave": LEAVE,
+    "graft": GRAFT,
+    "prune": PRUNE,
+    "ihave": IHAVE,
+    "iwant": IWANT,
+    "idontwant": IDONTWANT,
+}
 END = 12 * NS_PER_S
 TTL = 3 * NS_PER_S
 KEYS: dict[str, Any] = {
@@ -46,8 +55,9 @@ KEYS: dict[str, Any] = {
         "seen_ttl": TTL,
         "prune_backoff": "900 ms",
         "validation_delay": ["0 ms", "4 ms"],
+        "idontwant_size": 1000,
     },
-    "publications": [publication(count=80, interval="60 ms")],
+    "publications": [publication(count=80, interval="60 ms"), publication(count=20, interval="150 ms", size=999)],
 }
 
 
@@ -73,7 +83,7 @@ def talk(draw: random.Random, publish_time: dict[int, int]) -> list[Said]:
         elif name == "iwant":
             ids = sorted(sent)
         chosen = draw.sample(ids, min(len(ids), 1 if name == "receive" else draw.randrange(1, 6)))
-        if name in ("ihave", "iwant", "receive") and not chosen:
+        if name in ("ihave", "iwant", "idontwant", "receive") and not chosen:
             continue
         if name == "receive":
             sent.update(chosen)
@@ -85,7 +95,7 @@ def packet_of(said: Said, event: int, publish_time: dict[int, int]) -> EventBatc
     if said.name == "receive":
         (number,) = said.messages
         data = message_datagram(number, origin_of(number), publish_time[number], hops=3)
-    elif said.name in ("ihave", "iwant"):
+    elif said.name in ("ihave", "iwant", "idontwant"):
         data = ids_datagram(KINDS[said.name], *said.messages)
     else:
         data = datagram(KINDS[said.name], struct.pack(">I", 700) if said.name == "prune" else b"")
@@ -100,7 +110,7 @@ def items_of(said: Said) -> list[tuple[Any, ...]]:
         return [(said.messages[0], 3)]
     if said.name == "ihave":
         return [(tuple(sorted(said.messages)),)]
-    if said.name == "iwant":
+    if said.name in ("iwant", "idontwant"):
         return [(number,) for number in said.messages]
     return [(0, 700)] if said.name == "prune" else [(0,)]
 
@@ -120,7 +130,7 @@ def expected(twin: Twin) -> list[Received]:
             origin = ADDRESS[origin_of(number)]
             head = struct.pack(">QIQHI", number, origin, EPOCH_NS + message.time, hops, message.size)
             count, body = 1, head + payload_of(number, message.size)
-        elif name in ("ihave", "iwant"):
+        elif name in ("ihave", "iwant", "idontwant"):
             ids = items[0][0] if name == "ihave" else [number for (number,) in items]
             count, body = len(ids), struct.pack(f">{len(ids)}Q", *ids)
         elif name == "prune":

@@ -24,7 +24,7 @@ from cold.sessions import comes_and_goes, detection_ms
 from tests.cold.lives_twin import Interval, LivesTwin
 from tests.cold.quantile_twin import draw
 
-NETWORK, FORWARD, PUBLISH, LIFE, HEARTBEAT = range(5)
+NETWORK, TELL, FORWARD, PUBLISH, LIFE, HEARTBEAT = range(6)
 
 
 class Message(NamedTuple):
@@ -109,6 +109,7 @@ class Twin:
         self.seen: list[dict[int, tuple[int, int]]] = [{} for _ in range(self.count)]
         self.cached: list[dict[int, int]] = [{} for _ in range(self.count)]
         self.asked: list[set[tuple[int, int]]] = [set() for _ in range(self.count)]
+        self.unwanted: set[tuple[int, int, int]] = set()
         self.counters: Counter[str] = Counter()
         self.heap: list[tuple[tuple[int, ...], str, tuple[object, ...]]] = []
         self.message: dict[int, Message] = {}
@@ -331,10 +332,27 @@ class Twin:
         received = max(time, self.downlink_free[identity]) + (size * self.down[identity] >> 20)
         self.downlink_free[identity] = received
         self.seen[identity][message_id] = (received, hops)
+        least = self.client[identity].idontwant_size
+        if least is not None and self.message[message_id].size >= least:
+            key = (received, identity, TELL, 0, 0, message_id)
+            heapq.heappush(self.heap, (key, "tell", (message_id, source)))
         low, high = self.words(identity, ColdPurpose.VALIDATION, message_id)[:2]
         delay = draw(self.client[identity].validation_delay.table(), high << 32 | low)
         key = (received + delay, identity, FORWARD, 0, 0, message_id)
         heapq.heappush(self.heap, (key, "forward", (message_id, source, hops + 1)))
+
+    def tell(self, time: int, identity: int, message_id: int, source: int) -> None:
+        if self.is_silent(time, identity):
+            return
+        for peer in self.in_turn(identity, message_id, source):
+            self.send(time, identity, peer, 44, "idontwant", [(message_id,)])
+            self.counters["idontwant_sent"] += 1
+
+    def idontwant(self, time: int, identity: int, source: int, message_id: int) -> None:
+        if self.is_missed(time, identity):
+            return
+        self.counters["idontwant_received"] += 1
+        self.unwanted.add((identity, source, message_id))
 
     def forward(self, time: int, identity: int, message_id: int, source: int, hops: int) -> None:
         self.counters["forwards"] += 1
@@ -343,13 +361,19 @@ class Twin:
             self.push(time, identity, message_id, source, hops)
 
     def push(self, time: int, identity: int, message_id: int, source: int, hops: int) -> None:
+        for peer in self.in_turn(identity, message_id, source):
+            if (identity, peer, message_id) in self.unwanted:
+                self.counters["copies_spared"] += 1
+                continue
+            self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, hops)])
+            self.counters["messages_sent"] += 1
+
+    def in_turn(self, identity: int, message_id: int, source: int) -> list[int]:
+        """The mesh in the order of sending, without where the message came from and its origin."""
         message = self.message[message_id]
         mesh = self.mesh[message.topic][identity]
         first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(mesh) >> 32
-        for peer in mesh[first:] + mesh[:first]:
-            if peer not in (source, message.origin):
-                self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, hops)])
-                self.counters["messages_sent"] += 1
+        return [peer for peer in mesh[first:] + mesh[:first] if peer not in (source, message.origin)]
 
     def heartbeat(self, time: int, identity: int, number: int) -> None:
         self.schedule_heartbeat(identity, number + 1)

@@ -325,6 +325,14 @@ CASES = [
         cold("gossip: {validation_delay: {kind: sample, path: d.csv, column: x, unit: 1 s}}"),
         *(5, "cold.gossip.validation_delay", "d.csv cannot be read"),
     ),
+    (cold("gossip: {idontwant_size: -1}"), 5, "cold.gossip.idontwant_size", "-1 is not"),
+    (
+        cold(
+            "gossip: {idontwant_size: 9 KB}\n  publications: [{topic: 1, time: 1 s, size: 9 KB}]\n"
+            "  resolution: {default: sampled}"
+        ),
+        *(3, "cold", "only exact topics take messages of that size, and publications[0] may publish one of 9000"),
+    ),
     (cold("topics: [1, 1]"), 5, "cold.topics", "listed twice"),
     (cold("topics: [x]"), 5, "cold.topics[0]", "must be a whole number"),
     (cold("topics: [{name: a, first: 1, cuont: 2}]"), 5, "cold.topics[0].cuont", "unknown key"),

@@ -32,6 +32,7 @@ static size_t encode(const struct wire_datagram *datagram) {
         return wire_encode_prune(again, datagram->topic, datagram->backoff_ms);
     case WIRE_IHAVE:
     case WIRE_IWANT:
+    case WIRE_IDONTWANT:
         for (size_t i = 0; i < datagram->count; i++) {
             ids[i] = wire_id(datagram, i);
         }

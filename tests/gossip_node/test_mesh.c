@@ -156,6 +156,30 @@ static void strangers_cannot_fill_the_memory(void) {
     mesh_close(&mesh);
 }
 
+static void what_a_peer_refuses_is_remembered_for_some_heartbeats(void) {
+    struct mesh mesh;
+    mesh_open(&mesh, 1);
+    learn(&mesh, 1, 2);
+    mesh_refuse(&mesh, endpoint(1), 7);
+    mesh_refuse(&mesh, endpoint(9), 7);
+    for (int heartbeat = 0; heartbeat < MESH_UNWANTED_WINDOWS; heartbeat++) {
+        CHECK(mesh_refuses(mesh_find(&mesh, endpoint(1)), 7));
+        CHECK(!mesh_refuses(mesh_find(&mesh, endpoint(1)), 8) && !mesh_refuses(mesh_find(&mesh, endpoint(2)), 7));
+        mesh_shift_refusals(&mesh);
+    }
+    CHECK(!mesh_refuses(mesh_find(&mesh, endpoint(1)), 7));
+
+    for (uint64_t id = 0; id < MESH_MAX_UNWANTED + 10; id++) {
+        mesh_refuse(&mesh, endpoint(2), id);
+    }
+    CHECK(mesh_refuses(mesh_find(&mesh, endpoint(2)), MESH_MAX_UNWANTED - 1));
+    CHECK(!mesh_refuses(mesh_find(&mesh, endpoint(2)), MESH_MAX_UNWANTED));
+    mesh_forget(&mesh, endpoint(2), 0);
+    learn(&mesh, 2, 1);
+    CHECK(!mesh_refuses(mesh_find(&mesh, endpoint(2)), 0));
+    mesh_close(&mesh);
+}
+
 int main(void) {
     a_short_mesh_is_grafted_up_to_d();
     grafts_are_accepted_below_d_high_only();
@@ -165,5 +189,6 @@ int main(void) {
     configured_peers_are_greeted_until_they_are_known();
     peers_that_leave_are_forgotten();
     strangers_cannot_fill_the_memory();
+    what_a_peer_refuses_is_remembered_for_some_heartbeats();
     return 0;
 }

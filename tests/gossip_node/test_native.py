@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-HELLO, LEAVE, GRAFT, PRUNE, IHAVE, IWANT, MESSAGE = range(1, 8)
+HELLO, LEAVE, GRAFT, PRUNE, IHAVE, IWANT, MESSAGE, IDONTWANT = range(1, 9)
 HEADER = struct.Struct(">HBBHH")
 MESSAGE_FIELDS = struct.Struct(">QIQHI")
 DEADLINE_S = 30.0
@@ -290,6 +290,29 @@ def test_a_damaged_message_is_reported_and_stays(start: Start, peer: Callable[[i
     summary = node.end()
     assert [event["ok"] for event in node.events("deliver")] == [False, True]
     assert (summary["corrupt"], summary["delivered"], summary["sent"]["message"]) == (1, 1, 1)
+
+
+def test_a_large_message_that_has_come_is_refused_at_once_and_passed_on_to_those_that_want_it(
+    start: Start, peer: Callable[[int], Peer]
+) -> None:
+    node = start(1, "--d", "0", "--d-low", "0", "--idontwant-size", "700")
+    source, other, third = peer(200), peer(201), peer(202)
+    for each in (source, other, third):
+        each.send(1, GRAFT)
+        each.settled(1)
+    large, small = 0x0B000001_00000007, 0x0B000001_00000008
+    other.send(1, IDONTWANT, struct.pack(">QQ", large, 99), count=2)
+    other.settled(1)
+    source.send(1, MESSAGE, message(large, 0, payload(large, 700)), count=1)
+    source.send(1, MESSAGE, message(small, 0, payload(small, 699)), count=1)
+    for each in (other, third):
+        assert each.receive(IDONTWANT) == struct.pack(">Q", large)
+    assert third.receive(MESSAGE) == message(large, 1, payload(large, 700))
+    for each in (other, third):
+        assert each.receive(MESSAGE) == message(small, 1, payload(small, 699))
+    summary = node.end()
+    assert (summary["sent"]["idontwant"], summary["received"]["idontwant"], summary["copies_spared"]) == (2, 1, 1)
+    assert summary["sent"]["message"] == 3
 
 
 def test_an_announced_id_is_asked_for_once_in_a_heartbeat(start: Start, peer: Callable[[int], Peer]) -> None:

@@ -16,7 +16,7 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     [
         ("test_wire", ["wire.c"]),
         ("test_cache", ["cache.c", "memory.c", "random.c"]),
-        ("test_mesh", ["mesh.c", "memory.c", "random.c"]),
+        ("test_mesh", ["mesh.c", "cache.c", "memory.c", "random.c"]),
     ],
 )
 def test_the_c_unit_tests_pass(compile_c: Callable[..., Path], test: str, parts: list[str]) -> None:

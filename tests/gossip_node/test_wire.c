@@ -27,6 +27,8 @@ static void documented_examples(void) {
     expect_bytes(ihave, sizeof ihave, wire_encode_ids(bytes, WIRE_IHAVE, 1, ids, 2));
     static const uint8_t iwant[] = {0x41, 0x47, 1, 6, 0, 1, 0, 1, 0x0b, 0, 0, 1, 0, 0, 0, 2};
     expect_bytes(iwant, sizeof iwant, wire_encode_ids(bytes, WIRE_IWANT, 1, ids + 1, 1));
+    static const uint8_t idontwant[] = {0x41, 0x47, 1, 8, 0, 1, 0, 1, 0x0b, 0, 0, 1, 0, 0, 0, 1};
+    expect_bytes(idontwant, sizeof idontwant, wire_encode_ids(bytes, WIRE_IDONTWANT, 1, ids, 1));
     static const uint8_t message[] = {
         // clang-format off
         0x41, 0x47, 1, 7, 0, 1, 0, 1,                   /* header */
@@ -125,7 +127,7 @@ static void wrong_headers_are_refused(void) {
     expect_refused(2, 0, length, WIRE_ERROR_VERSION);
     expect_refused(2, 2, length, WIRE_ERROR_VERSION);
     expect_refused(3, 0, length, WIRE_ERROR_TYPE);
-    expect_refused(3, 8, length, WIRE_ERROR_TYPE);
+    expect_refused(3, WIRE_TYPE_LIMIT, length, WIRE_ERROR_TYPE);
     expect_refused(3, 255, length, WIRE_ERROR_TYPE);
     expect_refused(7, 1, length, WIRE_ERROR_COUNT);
     length = wire_encode_prune(bytes, 1, 1);

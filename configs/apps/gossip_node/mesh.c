@@ -11,7 +11,16 @@ void mesh_open(struct mesh *mesh, uint16_t topic) {
     mesh->topic = topic;
 }
 
+static void peer_close(struct peer *peer) {
+    for (size_t w = 0; w < MESH_UNWANTED_WINDOWS; w++) {
+        id_set_free(&peer->unwanted[w]);
+    }
+}
+
 void mesh_close(struct mesh *mesh) {
+    for (size_t i = 0; i < mesh->count; i++) {
+        peer_close(&mesh->peers[i]);
+    }
     free(mesh->peers);
     free(mesh->chosen);
     memset(mesh, 0, sizeof *mesh);
@@ -73,6 +82,7 @@ void mesh_forget(struct mesh *mesh, struct endpoint endpoint, int64_t hello_due_
         return;
     }
     leave_mesh(mesh, peer);
+    peer_close(peer);
     if (peer->known) {
         peer->known = false;
         mesh->known_count--;
@@ -106,6 +116,32 @@ void mesh_remove(struct mesh *mesh, struct endpoint endpoint, int64_t backoff_un
     if (peer != NULL) {
         leave_mesh(mesh, peer);
         peer->backoff_until_ns = backoff_until_ns;
+    }
+}
+
+void mesh_refuse(struct mesh *mesh, struct endpoint endpoint, uint64_t id) {
+    struct peer *peer = mesh_find(mesh, endpoint);
+    if (peer != NULL && peer->unwanted[0].count < MESH_MAX_UNWANTED) {
+        id_set_add(&peer->unwanted[0], id);
+    }
+}
+
+bool mesh_refuses(const struct peer *peer, uint64_t id) {
+    for (size_t w = 0; w < MESH_UNWANTED_WINDOWS; w++) {
+        if (id_set_contains(&peer->unwanted[w], id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void mesh_shift_refusals(struct mesh *mesh) {
+    for (size_t i = 0; i < mesh->count; i++) {
+        struct id_set *unwanted = mesh->peers[i].unwanted;
+        struct id_set oldest = unwanted[MESH_UNWANTED_WINDOWS - 1];
+        memmove(&unwanted[1], &unwanted[0], (MESH_UNWANTED_WINDOWS - 1) * sizeof unwanted[0]);
+        id_set_clear(&oldest);
+        unwanted[0] = oldest;
     }
 }
 

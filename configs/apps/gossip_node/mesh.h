@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cache.h"
 #include "endpoint.h"
 #include "random.h"
 
@@ -19,6 +20,10 @@
 #define MESH_MAX_PEERS 4096
 
 #define MESH_BACKOFF_MS 60000
+
+/* Heartbeat intervals for which an IDONTWANT holds, and ids that one peer can make us remember in one of them. */
+#define MESH_UNWANTED_WINDOWS 3
+#define MESH_MAX_UNWANTED 1000
 
 struct mesh_parameters {
     uint32_t degree;
@@ -36,6 +41,7 @@ struct peer {
     int64_t hello_sent_ns; /* INT64_MIN before the first */
     int64_t hello_due_ns;
     int64_t hello_interval_ns;
+    struct id_set unwanted[MESH_UNWANTED_WINDOWS]; /* ids of its IDONTWANTs, the newest window first */
 };
 
 struct mesh {
@@ -66,6 +72,12 @@ void mesh_forget(struct mesh *mesh, struct endpoint endpoint, int64_t hello_due_
 bool mesh_accept_graft(struct mesh *mesh, struct endpoint endpoint, uint32_t degree_high, int64_t now_ns);
 /* It removed us from its mesh, or we refused it: neither side grafts before `backoff_until_ns`. */
 void mesh_remove(struct mesh *mesh, struct endpoint endpoint, int64_t backoff_until_ns);
+
+/* The endpoint need not be sent a message. Strangers are not remembered. */
+void mesh_refuse(struct mesh *mesh, struct endpoint endpoint, uint64_t id);
+bool mesh_refuses(const struct peer *peer, uint64_t id);
+/* A heartbeat: begins a new window of what peers need not be sent, and forgets the oldest. */
+void mesh_shift_refusals(struct mesh *mesh);
 
 /*
  * The decisions of a heartbeat. Each returns how many peers it chose; chosen[0 .. n) are their indices.

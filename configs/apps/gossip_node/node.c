@@ -103,14 +103,34 @@ static void publish(struct node *node, const struct publication *publication, in
     message_cache_put(&node->messages, stored);
 }
 
+/* Whether a peer is one that a message is to be passed on to, as far as the message itself tells. */
+static bool needs(const struct peer *peer, const struct stored_message *stored, struct endpoint from) {
+    return peer->in_mesh && peer->endpoint.address != stored->origin && !endpoint_equal(peer->endpoint, from);
+}
+
 static void forward(struct node *node, const struct stored_message *stored, struct endpoint from) {
     uint8_t bytes[WIRE_MAX_DATAGRAM];
     size_t length = encode_stored(bytes, stored);
     const struct mesh *mesh = find_mesh(node, stored->topic);
     for (size_t i = 0; i < mesh->count; i++) {
         const struct peer *peer = &mesh->peers[i];
-        if (peer->in_mesh && peer->endpoint.address != stored->origin && !endpoint_equal(peer->endpoint, from)) {
+        if (!needs(peer, stored, from)) {
+            continue;
+        }
+        if (mesh_refuses(peer, stored->id)) {
+            node->counters.copies_spared++;
+        } else {
             send_bytes(node, bytes, length, peer->endpoint);
+        }
+    }
+}
+
+/* Tells the mesh that it need not send a message that has just come. */
+static void refuse_copies(struct node *node, const struct stored_message *stored, struct endpoint from) {
+    const struct mesh *mesh = find_mesh(node, stored->topic);
+    for (size_t i = 0; i < mesh->count; i++) {
+        if (needs(&mesh->peers[i], stored, from)) {
+            send_ids(node, WIRE_IDONTWANT, stored->topic, &stored->id, 1, mesh->peers[i].endpoint);
         }
     }
 }
@@ -157,6 +177,9 @@ static void receive_message(struct node *node, uint16_t topic, const struct wire
     seen_cache_add(&node->seen, message->id, now_ns);
     report_deliver(stored, from, true);
     node->counters.delivered++;
+    if (message->size >= node->options->idontwant_size) {
+        refuse_copies(node, stored, from);
+    }
     if (node->options->validation_delay_ns > 0) {
         relay_later(node, stored, from, now_ns + node->options->validation_delay_ns);
     } else {
@@ -214,6 +237,12 @@ static void receive_iwant(struct node *node, const struct wire_datagram *datagra
     }
 }
 
+static void receive_idontwant(struct mesh *mesh, const struct wire_datagram *datagram, struct endpoint from) {
+    for (size_t i = 0; i < datagram->count; i++) {
+        mesh_refuse(mesh, from, wire_id(datagram, i));
+    }
+}
+
 void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct endpoint from, int64_t now_ns) {
     struct wire_datagram datagram;
     node->counters.bytes_received += length;
@@ -251,6 +280,9 @@ void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct
         return;
     case WIRE_MESSAGE:
         receive_message(node, datagram.topic, &datagram.message, from, now_ns);
+        return;
+    case WIRE_IDONTWANT:
+        receive_idontwant(mesh, &datagram, from);
         return;
     }
 }
@@ -296,6 +328,7 @@ static void heartbeat(struct node *node, int64_t now_ns) {
         greet(node, &node->meshes[i], now_ns);
         balance(node, &node->meshes[i], now_ns);
         announce(node, &node->meshes[i]);
+        mesh_shift_refusals(&node->meshes[i]);
     }
     message_cache_shift(&node->messages);
     node->heartbeat_due_ns += node->options->heartbeat_ns;

@@ -24,6 +24,7 @@ struct counters {
     uint64_t duplicates;
     uint64_t ids_requested; /* ids that we asked for by IWANT */
     uint64_t iwant_served;  /* messages that we sent for the IWANT of others */
+    uint64_t copies_spared; /* copies that we did not send, for the IDONTWANT of others */
     uint64_t bad_datagrams;
     uint64_t other_topics; /* datagrams of topics that we have not subscribed to */
     uint64_t send_failures;

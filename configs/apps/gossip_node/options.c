@@ -39,6 +39,8 @@ static const char USAGE[] =
     "  --d N, --d-low N, --d-high N, --d-lazy N\n"
     "                              degrees of the mesh (default 8, 6, 12, 6)\n"
     "  --validation-delay-ms N     time between the arrival of a message and passing it on (default 0)\n"
+    "  --idontwant-size BYTES      tell the mesh that it need not send messages of this size that have come\n"
+    "                              (default: of none)\n"
     "  --seed N                    seed of the node's random choices (default: getrandom)\n";
 
 __attribute__((noreturn, format(printf, 1, 2))) static void refuse(const char *format, ...) {
@@ -217,6 +219,7 @@ enum option_id {
     OPTION_D_HIGH,
     OPTION_D_LAZY,
     OPTION_VALIDATION_DELAY_MS,
+    OPTION_IDONTWANT_SIZE,
     OPTION_SEED,
     OPTION_HELP,
 };
@@ -236,6 +239,7 @@ static const struct option OPTIONS[] = {
     {"d-high", required_argument, NULL, OPTION_D_HIGH},
     {"d-lazy", required_argument, NULL, OPTION_D_LAZY},
     {"validation-delay-ms", required_argument, NULL, OPTION_VALIDATION_DELAY_MS},
+    {"idontwant-size", required_argument, NULL, OPTION_IDONTWANT_SIZE},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -288,6 +292,9 @@ static void take_option(struct options *options, int option, const char *value) 
     case OPTION_VALIDATION_DELAY_MS:
         options->validation_delay_ns = parse_milliseconds(value, "--validation-delay-ms", 0);
         return;
+    case OPTION_IDONTWANT_SIZE:
+        options->idontwant_size = (uint32_t)parse_integer(value, "--idontwant-size", 0, WIRE_MAX_PAYLOAD);
+        return;
     case OPTION_SEED:
         options->seed = parse_integer(value, "--seed", 0, UINT64_MAX);
         return;
@@ -334,6 +341,7 @@ void options_parse(struct options *options, int argument_count, char **arguments
     *options = (struct options){
         .listen = {.address = 0, .port = WIRE_DEFAULT_PORT},
         .heartbeat_ns = NS_PER_S,
+        .idontwant_size = UINT32_MAX,
         .mesh = {.degree = 8, .degree_low = 6, .degree_high = 12, .degree_lazy = 6},
     };
     if (getrandom(&options->seed, sizeof options->seed, 0) != (ssize_t)sizeof options->seed) {

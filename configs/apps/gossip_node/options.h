@@ -39,6 +39,7 @@ struct options {
     int64_t run_for_ns; /* 0: until a signal ends it */
     int64_t heartbeat_ns;
     int64_t validation_delay_ns;
+    uint32_t idontwant_size; /* bytes from which on IDONTWANT is sent; UINT32_MAX: never */
     struct mesh_parameters mesh;
     uint64_t seed;
 };

@@ -8,8 +8,8 @@
 #define ADDRESS_FORMAT "%u.%u.%u.%u"
 #define ADDRESS_PARTS(address) (address) >> 24, (address) >> 16 & 0xff, (address) >> 8 & 0xff, (address) & 0xff
 
-static const char *const TYPE_NAMES[WIRE_TYPE_LIMIT] = {NULL,    "hello", "leave", "graft",
-                                                        "prune", "ihave", "iwant", "message"};
+static const char *const TYPE_NAMES[WIRE_TYPE_LIMIT] = {NULL,    "hello", "leave",   "graft",    "prune",
+                                                        "ihave", "iwant", "message", "idontwant"};
 
 uint64_t report_time_ns(void) {
     struct timespec now;
@@ -94,6 +94,7 @@ void report_summary(const struct node *node) {
         {"duplicates", counters->duplicates},
         {"ids_requested", counters->ids_requested},
         {"iwant_served", counters->iwant_served},
+        {"copies_spared", counters->copies_spared},
         {"bad_datagrams", counters->bad_datagrams},
         {"other_topics", counters->other_topics},
         {"send_failures", counters->send_failures},

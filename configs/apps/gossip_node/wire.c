@@ -102,6 +102,7 @@ enum wire_error wire_decode(const uint8_t *bytes, size_t length, struct wire_dat
         return decode_prune(body, body_length, datagram);
     case WIRE_IHAVE:
     case WIRE_IWANT:
+    case WIRE_IDONTWANT:
         return decode_ids(body, body_length, datagram);
     case WIRE_MESSAGE:
         return decode_message(body, body_length, datagram);

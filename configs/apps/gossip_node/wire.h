@@ -26,8 +26,9 @@ enum wire_type {
     WIRE_IHAVE = 5,
     WIRE_IWANT = 6,
     WIRE_MESSAGE = 7,
+    WIRE_IDONTWANT = 8,
 };
-#define WIRE_TYPE_LIMIT 8
+#define WIRE_TYPE_LIMIT 9
 
 enum wire_error {
     WIRE_OK = 0,
@@ -54,7 +55,7 @@ struct wire_datagram {
     uint16_t topic;
     uint16_t count;
     uint32_t backoff_ms;         /* PRUNE */
-    const uint8_t *ids;          /* IHAVE, IWANT: read with wire_id */
+    const uint8_t *ids;          /* IHAVE, IWANT, IDONTWANT: read with wire_id */
     struct wire_message message; /* MESSAGE */
 };
 
