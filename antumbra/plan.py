@@ -367,7 +367,8 @@ def _attachment_key(name: str, sections: Sections) -> KeyPath:
 def _host_plan(number: int, name: str, sections: Sections, binaries: dict[str, Path]) -> HostPlan:
     host = sections.hosts[name]
     options = sections.host_option_defaults.overridden_by(host.host_options)
-    users = resolve_users([process.user for process in host.processes])
+    users = resolve_users([*(process.user for process in host.processes), *host.users])
+    further = tuple(users[len(host.processes) :])
     processes = tuple(
         ProcessPlan(
             executable=binaries[process.path],
@@ -379,9 +380,10 @@ def _host_plan(number: int, name: str, sections: Sections, binaries: dict[str, P
             expected_final_state=process.expected_final_state,
             user=user,
         )
-        for process, user in zip(host.processes, users, strict=True)
+        for process, user in zip(host.processes, users, strict=False)
     )
-    return HostPlan(number, name, processes, options.log_level, options.pcap_enabled, options.pcap_capture_size)
+    capture = (options.pcap_enabled, options.pcap_capture_size)
+    return HostPlan(number, name, processes, options.log_level, *capture, further)
 
 
 def _runahead(sections: Sections, paths: Paths) -> tuple[int, list[str]]:

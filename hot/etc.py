@@ -51,7 +51,7 @@ def write_etc(
     hosts
         Names, IPv4 and IPv6 addresses, as /etc/hosts will list them.
     own
-        The hosts whose files are written, in order, and the users of their processes.
+        The hosts whose files are written, in order, and their users beside those of every host.
     seed
         Of the run: machine ids depend on it and on the name.
     """

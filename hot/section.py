@@ -203,6 +203,8 @@ class HostSection(Section):
     """Ours, not Shadow's; without it the address comes from `network.ip6_prefix` and the IPv4 address."""
     bandwidth_down: Annotated[Bandwidth, Field(ge=1)] | None = None
     bandwidth_up: Annotated[Bandwidth, Field(ge=1)] | None = None
+    users: list[Annotated[UserChoice, BeforeValidator(parse_user)]] = Field(default_factory=list)
+    """Ours, not Shadow's: accounts beside those of its processes, named as there. Servers change to such ones."""
     host_options: HostOptions = HostOptions()
 
 
@@ -289,6 +291,8 @@ class HostPlan:
     log_level: LogLevel | None
     pcap_enabled: bool
     pcap_capture_size: int
+    users: tuple[User, ...] = ()
+    """Accounts of the host beside those of its processes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class HotShard:
                         for i, name in enumerate(directory.hostnames)
                     ],
                     own={
-                        host.name: [process.user for process in host.processes]
+                        host.name: [*(process.user for process in host.processes), *host.users]
                         for host in self._hosts
                         if host.processes
                     },

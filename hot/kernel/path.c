@@ -225,7 +225,7 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
         platform_syscall(__NR_mkdir, (uint64_t)(uintptr_t)real, 0777, 0, 0, 0, 0);
     }
     /* As the program wrote it wherever the real kernel then stays where the name says: it knows the symbolic links. */
-    bool as_given = !changed && (how == AS_IS ? absolute || !base_own : how == HOST_DIRECTORY && !absolute);
+    bool as_given = !changed && (how == AS_IS ? absolute || !base_own : how == HOST_DIRECTORY && base_own);
     if (as_given) {
         memcpy(location->path, path, length + 1);
         return 0;

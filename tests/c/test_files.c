@@ -252,6 +252,13 @@ static void the_own_directory_has_the_same_name_wherever_the_run_is(void) {
     CHECK(CALL(task, open, P("link"), O_RDONLY) >= 0);
     CHECK_EQUAL(CALL(task, open, P("link"), O_RDONLY | O_NOFOLLOW), -ELOOP);
     CHECK_EQUAL(CALL(task, access, P("/srv/other"), 0), -ENOENT);
+    /* From a real directory above it, step by step. */
+    int64_t root = CALL(task, open, P("/"), O_RDONLY | O_DIRECTORY);
+    CHECK_EQUAL(CALL(task, faccessat, (uint64_t)root, P("srv/host1/x"), 0), 0);
+    int64_t own = CALL(task, openat, (uint64_t)root, P("srv/host1"), O_RDONLY | O_DIRECTORY);
+    CHECK_EQUAL(CALL(task, faccessat, (uint64_t)own, P("x"), 0), 0);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)own), 0);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)root), 0);
     CHECK_EQUAL(CALL(task, access, P("../../own/x"), 0), -ENOENT);
     char real[200];
     CHECK_EQUAL(fs_resolve_path(task, AT_FDCWD, "../socket", real, sizeof real), 0);

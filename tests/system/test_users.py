@@ -50,6 +50,16 @@ def test_processes_run_as_the_users_of_the_configuration(laboratory: Laboratory)
     ]
 
 
+def test_a_host_may_have_accounts_that_no_process_starts_as(laboratory: Laboratory) -> None:
+    machine = host(shell("getent passwd sshd 1000; setpriv --reuid sshd --clear-groups id -u"))
+    run = laboratory.run(experiment({"server": {**machine, "users": ["sshd", "1000:50"]}}))
+    assert run.path("server", "bash.1000.stdout").read_text().splitlines() == [
+        "sshd:x:101:101:sshd:/srv/server:/bin/sh",
+        "user1000:x:1000:50:user1000:/srv/server:/bin/sh",
+        "101",
+    ]
+
+
 def test_numbers_of_users_depend_on_the_names_of_one_host_alone() -> None:
     choices = [parse_user(text) for text in ("zoe", "1000", "amy", "nobody", "101", "zoe", "7:0")]
     assert resolve_users(choices) == [
