@@ -19,7 +19,9 @@ need go golang-go # builds the static program that is not C
 need node nodejs
 need openssl openssl
 need perl perl-base
+need rsync rsync
 need rustc rustc
+need ssh openssh-client
 need tshark tshark
 need wget wget
 need_server etcd etcd-server
@@ -28,6 +30,7 @@ need_server iperf3 iperf3
 need_server nginx nginx-light
 need_server psql postgresql-client
 need_server redis-server redis-server
+need_server sshd openssh-server
 # Debian keeps it off the search path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need_server postgres postgresql
 
@@ -56,4 +59,8 @@ elif [ -d /run/systemd/system ]; then
     echo "tests that need these will be skipped, unless you install them: ${servers[*]}" >&2
 else
     install --no-start "${servers[@]}"
+    # Debian makes it when the server starts.
+    if [ "$(id -u)" = 0 ] && command -v sshd >/dev/null; then
+        mkdir -p /run/sshd
+    fi
 fi

@@ -660,6 +660,12 @@ static int64_t readlink_at(struct task *task, int directory, uint64_t user_path,
     if (found.kind == NAME_LINK || found.kind == NAME_DESCRIPTOR) {
         result = virtual_link(task, location->name, &found, location->path, FS_PATH_MAX);
         target = location->path;
+        if (result >= 0) {
+            target[result] = '\0';
+            result = fs_below_root(task->process, target, "", FS_PATH_MAX);
+        }
+        if (result >= 0)
+            result = (int64_t)strlen(target);
     } else if (found.kind == NAME_MISSING) {
         result = found.error;
     } else if (found.kind != NAME_REAL) {
@@ -691,7 +697,7 @@ int64_t sys_readlinkat(struct task *task, const uint64_t *a) {
     return readlink_at(task, (int)a[0], a[1], a[2], (int32_t)a[3]);
 }
 
-/* ---- The working directory: the real process has it ---- */
+/* ---- The working directory: the real process has it. The root: it does not ---- */
 
 int64_t sys_getcwd(struct task *task, const uint64_t *a) {
     char *name = kalloc_raw(task->host, FS_PATH_MAX);
@@ -700,6 +706,8 @@ int64_t sys_getcwd(struct task *task, const uint64_t *a) {
     int64_t result = platform_syscall(__NR_getcwd, (uint64_t)(uintptr_t)name, FS_PATH_MAX, 0, 0, 0, 0);
     if (result >= 0)
         result = fs_real_to_virtual(task->host, name, FS_PATH_MAX);
+    if (result >= 0)
+        result = fs_below_root(task->process, name, "(unreachable)", FS_PATH_MAX);
     if (result >= 0) {
         size_t length = strlen(name) + 1;
         result = length > a[1] ? -ERANGE : copy_to_user(a[0], name, length) ? -EFAULT : (int64_t)length;
@@ -730,6 +738,40 @@ int64_t sys_fchdir(struct task *task, const uint64_t *a) {
     if (entry->native_fd < 0)
         return virtual_directory_name(entry->file) ? -EACCES : -ENOTDIR;
     return platform_syscall(__NR_fchdir, (uint64_t)entry->native_fd, 0, 0, 0, 0, 0);
+}
+
+/* Symbolic links in real directories are the real kernel's to follow: an absolute one starts at the real root. */
+int64_t sys_chroot(struct task *task, const uint64_t *a) {
+    struct location *location;
+    int64_t result = location_find(task, AT_FDCWD, a[0], true, &location);
+    if (result)
+        return result;
+    struct stat status;
+    if (location->found.kind == NAME_REAL) {
+        result = platform_syscall(__NR_newfstatat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
+                                  (uint64_t)(uintptr_t)&status, 0, 0, 0);
+        if (!result && (status.st_mode & MODE_TYPE) != MODE_DIRECTORY)
+            result = -ENOTDIR;
+    } else if (location->found.kind != NAME_DIRECTORY) {
+        result = location->found.kind == NAME_MISSING ? location->found.error : -ENOTDIR;
+    }
+    if (!result && !credentials_capable(task, CAP_SYS_CHROOT))
+        result = -EPERM;
+    char *root = NULL;
+    size_t length = strlen(location->name);
+    if (!result && length > 1) {
+        root = kalloc(task->host, length + 1);
+        if (root)
+            memcpy(root, location->name, length);
+        else
+            result = -ENOMEM;
+    }
+    location_free(task->host, location);
+    if (result)
+        return result;
+    kfree(task->host, task->process->root);
+    task->process->root = root;
+    return 0;
 }
 
 /* ---- Positions ---- */

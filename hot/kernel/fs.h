@@ -14,6 +14,10 @@ __attribute__((warn_unused_result)) struct file *fs_native_file(struct host *hos
 /* The real absolute path of what a program calls `path`, for AF_UNIX names and execve. 0 or -errno. */
 __attribute__((warn_unused_result)) int64_t fs_resolve_path(struct task *task, int dirfd, const char *path, char *out,
                                                             size_t capacity);
+/* A name as a process sees it that has changed its root, in place; with `unreachable` before it where it is not below
+ * the root. 0 or -ENAMETOOLONG. */
+int fs_below_root(const struct process *process, char *name, const char *unreachable, size_t capacity);
+
 /* A real path as programs see it, in place: the host's own directory is /srv/<hostname>. 0 or -ENAMETOOLONG. */
 int fs_real_to_virtual(const struct host *host, char *path, size_t capacity);
 /* Who owns the program at a real path, and its mode, if that has set-user-id or set-group-id bits; else zeros. */

@@ -232,6 +232,7 @@ struct process {
     struct fd_table *files;
     uint64_t mm; /* identity of the address space, for private futexes */
     uint32_t umask;
+    char *root; /* kalloc'ed absolute name after chroot; NULL = "/" */
     uint64_t brk_start, brk, brk_limit;
     struct signal_action *actions; /* [SIGNAL_COUNT], shared with CLONE_SIGHAND */
     struct signal_queue signals;

@@ -37,6 +37,22 @@ int fs_real_to_virtual(const struct host *host, char *path, size_t capacity) {
     return 0;
 }
 
+int fs_below_root(const struct process *process, char *name, const char *unreachable, size_t capacity) {
+    if (!process->root || name[0] != '/')
+        return 0;
+    const char *rest = path_below(name, process->root);
+    if (rest) {
+        memmove(name, *rest ? rest : "/", *rest ? strlen(rest) + 1 : 2);
+        return 0;
+    }
+    size_t prefix = strlen(unreachable), length = strlen(name) + 1;
+    if (prefix + length > capacity)
+        return -ENAMETOOLONG;
+    memmove(name + prefix, name, length);
+    memcpy(name, unreachable, prefix);
+    return 0;
+}
+
 enum translation { AS_IS, HOST_DIRECTORY, GENERATED, SHARED_MEMORY };
 
 static enum translation translate(const struct host *host, const char *name, char *out, size_t capacity) {
@@ -66,8 +82,9 @@ bool fs_virtual_to_real(const struct host *host, const char *name, char *out, si
     return translate(host, name, out, capacity) != AS_IS;
 }
 
-/* base + "/" + path without ".", ".." and empty components. */
-static int64_t normalise(const char *base, const char *path, char *out) {
+/* base + "/" + path without ".", ".." and empty components; no ".." leads out of the first `floor` bytes of the base.
+ */
+static int64_t normalise(const char *base, size_t floor, const char *path, char *out) {
     size_t length = strlen(base);
     memcpy(out, base, length);
     while (length && out[length - 1] == '/')
@@ -78,7 +95,7 @@ static int64_t normalise(const char *base, const char *path, char *out) {
             end++;
         size_t part = (size_t)(end - at);
         if (part == 2 && at[0] == '.' && at[1] == '.') {
-            while (length && out[--length] != '/')
+            while (length > floor && out[--length] != '/')
                 ;
         } else if (part && !(part == 1 && at[0] == '.')) {
             if (length + part + 2 > FS_PATH_MAX)
@@ -159,7 +176,7 @@ static int64_t follow_inner_link(struct task *task, char *name, char *spare, boo
         int64_t result = link_target(task, name, &found, tail, spare);
         kfree(task->host, tail);
         *rewritten = true;
-        return result ? result : normalise("", spare, name);
+        return result ? result : normalise("", 0, spare, name);
     }
     return 0;
 }
@@ -177,7 +194,7 @@ static int64_t follow_links(struct task *task, struct location *location, bool f
             return 0;
         result = link_target(task, location->name, &location->found, "", location->path);
         if (!result)
-            result = normalise("", location->path, location->name);
+            result = normalise("", 0, location->path, location->name);
         if (result)
             return result;
     }
@@ -190,15 +207,18 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
     int64_t result = 0;
     if (!*path)
         return -ENOENT;
-    location->path[0] = '\0';
+    const char *root = task->process->root;
+    kprintf(location->path, FS_PATH_MAX, "%s", root ? root : "");
     location->directory = AT_FDCWD;
     if (!absolute)
         result = base_of(task, directory, location->path, &location->directory);
     bool base_own = false;
     if (!absolute && !result)
         base_own = translate(host, location->path, location->name, FS_PATH_MAX) != AS_IS;
+    /* A directory outside the root, which a descriptor or the working directory may still be, has none above it. */
+    size_t floor = root && !result && path_below(location->path, root) ? strlen(root) : 0;
     if (!result)
-        result = normalise(location->path, path, location->name);
+        result = normalise(location->path, floor, path, location->name);
     if (!result)
         result = fs_real_to_virtual(host, location->name, FS_PATH_MAX);
     char *given = NULL; /* the name before links of ours were followed */
@@ -225,7 +245,7 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
         platform_syscall(__NR_mkdir, (uint64_t)(uintptr_t)real, 0777, 0, 0, 0, 0);
     }
     /* As the program wrote it wherever the real kernel then stays where the name says: it knows the symbolic links. */
-    bool as_given = !changed && (how == AS_IS ? absolute || !base_own : how == HOST_DIRECTORY && base_own);
+    bool as_given = !root && !changed && (how == AS_IS ? absolute || !base_own : how == HOST_DIRECTORY && base_own);
     if (as_given) {
         memcpy(location->path, path, length + 1);
         return 0;
@@ -233,7 +253,7 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
     char prefix[HOST_NAME_MAX + 8];
     kprintf(prefix, sizeof prefix, "/srv/%s", host->name);
     const char *rest = path_below(path, prefix);
-    if (!changed && how == HOST_DIRECTORY && rest) {
+    if (!root && !changed && how == HOST_DIRECTORY && rest) {
         kprintf(location->path, FS_REAL_MAX, "%s%s", host->directory, rest);
         return 0;
     }

@@ -97,6 +97,7 @@ static void process_free(struct process *process) {
     kfree(host, process->executable);
     kfree(host, process->command_line);
     kfree(host, process->environment);
+    kfree(host, process->root);
     kfree(host, process);
 }
 
@@ -161,7 +162,9 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     process->command_line_length = old->command_line_length;
     process->environment = duplicate(host, old->environment, old->environment_length);
     process->environment_length = process->environment ? old->environment_length : 0;
-    struct task *child = process->files && process->actions ? task_create(process, task->credentials) : NULL;
+    process->root = duplicate(host, old->root, old->root ? strlen(old->root) : 0);
+    bool complete = process->files && process->actions && !process->root == !old->root;
+    struct task *child = complete ? task_create(process, task->credentials) : NULL;
     if (!child || mm_copy(process, old) != 0) {
         if (child)
             task_free(child);
