@@ -31,7 +31,7 @@ bench: $(VENV)/installed
 	for benchmark in benchmarks/[!_]*.py; do echo "== $$benchmark"; python "$$benchmark"; done
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/npm/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/python: tools/prepare-system.sh tools/apt-install.sh
@@ -48,6 +48,6 @@ $(VENV)/installed: $(VENV)/python pyproject.toml
 	python -m cold.compile
 	touch $@
 
-$(VENV)/programs: tests/install-programs.sh tools/apt-install.sh | $(VENV)/installed
+$(VENV)/programs: tests/install-programs.sh tests/npm/package-lock.json tools/apt-install.sh | $(VENV)/installed
 	tests/install-programs.sh
 	touch $@

@@ -52,6 +52,11 @@ install() { # [--no-start] PACKAGE...
 if [ ${#missing[@]} -gt 0 ]; then
     install "${missing[@]}"
 fi
+# Debian's own npm brings hundreds of packages along: only where there is one.
+if command -v npm >/dev/null; then
+    npm ci --prefix "$root/tests/npm" --ignore-scripts --no-audit --no-fund --silent ||
+        echo "tests that need packages from npm will be skipped" >&2
+fi
 if [ ${#servers[@]} -eq 0 ]; then
     exit 0
 elif [ -d /run/systemd/system ]; then
