@@ -62,6 +62,8 @@ class Boundary:
         A message older than this is refused.
     heartbeat_ns
         Between two heartbeats of an identity.
+    full_topics
+        `Parameters.full_topics`.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Boundary:
         topics: list[int],
         seen_ttl_ns: int,
         heartbeat_ns: int,
+        full_topics: int,
     ) -> None:
         self._directory = directory
         self._address = directory.address.copy()
@@ -80,6 +83,7 @@ class Boundary:
         self._topic_index = {number: index for index, number in enumerate(topics)}
         self._seen_ttl_ns = seen_ttl_ns
         self._heartbeat_ns = heartbeat_ns
+        self._full_topics = full_topics
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
@@ -112,6 +116,9 @@ class Boundary:
                 continue
             time = int(batch.deliver_time[row])
             ends = int(batch.destination[row]) << 32 | source
+            if not self._subscribes(state, int(batch.destination[row]), topic):
+                self.dropped["not_subscribed"] += 1
+                continue
             if self._socket.setdefault(ends, port) != port:
                 self.dropped["second_port"] += 1
                 continue
@@ -135,6 +142,13 @@ class Boundary:
                 records.append((time, ends, backoff_ms << AUXILIARY_SHIFT | topic << SLOT_SHIFT | kind))
         return state, np.array(records, dtype=np.uint64).view(np.int64).reshape(-1, 3)
 
+    def _subscribes(self, state: State, host: int, topic: int) -> bool:
+        """Whether an identity subscribes to a topic, by its index."""
+        number = int(state.topic_place[topic]) - self._full_topics
+        if number < 0:
+            return True
+        return bool(int(state.subscribed[host - self._directory.hot_count, number >> 6]) >> (number & 63) & 1)
+
     def _take_message(
         self,
         payload: npt.NDArray[np.uint8],
@@ -157,7 +171,7 @@ class Boundary:
         state, slot = messages.reserve(state, message_id, topic, now, time)
         if not messages.is_published(slot):
             origin = self._directory.id_of_address(origin_address)
-            messages.describe(state, slot, topic, publish_time, origin, origin_address, size)
+            state = messages.describe(state, slot, topic, publish_time, origin, origin_address, size)
             messages.note_fresh(slot)
             carried = payload[body + MESSAGE_HEADER : body + MESSAGE_HEADER + size]
             if not follows_formula(uint64(message_id), carried):

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from bridge.directory import HostDirectory
 from bridge.errors import UserError
 from bridge.paths import PathTable
-from cold.dialing import dialing_of
-from cold.overlay import build_overlay
+from cold.dialing import dialing_of, reachability
+from cold.memberships import is_partial, mean_known_peers
+from cold.overlay import build_overlay, topic_overlay
 from cold.propagation import MOST_GROUPS, Groups, group_members
 from cold.resolution import topic_families
 from cold.resolution_section import Resolution
@@ -95,7 +96,7 @@ class CoarseFields:
 
     def known_peers(self, topic: int) -> int:
         """Peers that a member knows on the topic."""
-        return min(self._section.mean_degree, max(len(self.members(topic)) - 1, 0))
+        return mean_known_peers(self._section, topic, len(self.members(topic)))
 
     def of(self, topic: int) -> TopicFields:
         """The fields of a topic, by its index."""
@@ -118,12 +119,15 @@ class CoarseFields:
         return self._fields[leader]
 
     def _mesh(self, topic: int) -> Mesh:
-        """The mesh of a topic's subscribers: the same cycles that a topic of its own would have among them."""
-        gossip = self._section.gossip
-        members = self.members(topic)
-        dialing = dialing_of(self._section, self._directory, self._seed)
-        shape = self._section.overlay.degree if dialing is None else dialing.of(members - np.uint32(self._first))
-        overlay = build_overlay(self._seed, self._first, len(members), shape, 1, gossip.d, gossip.d_high)
+        """The mesh of a topic's subscribers, as an exact topic has it."""
+        gossip, sought, seed, first = self._section.gossip, self._section.overlay.topic_peers, self._seed, self._first
+        members, known = self.members(topic), self.known_peers(topic)
+        if is_partial(self._section)[topic]:
+            reachable = reachability(self._section, self._directory, seed)[members - np.uint32(first)]
+            overlay = topic_overlay(seed, members, topic, first, sought, known, gossip.d, gossip.d_high, reachable)
+        else:
+            shape = dialing_of(self._section, self._directory, seed) or self._section.overlay.degree
+            overlay = build_overlay(seed, first, len(members), shape, 1, gossip.d, gossip.d_high)
         return mesh_of(self._directory, self._paths, overlay, gossip, self._seed, 0, members)
 
     @property

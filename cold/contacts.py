@@ -541,7 +541,7 @@ class Contacts:
         candidates = [peer for peer in hot if peer not in contact.mesh and contact.backoff.get(peer, 0) <= time]
         missing = self._gossip.d - self._degrees_on(topic).mesh - len(contact.mesh)
         for turn in range(min(missing, len(candidates))):
-            counter = number << 24 | topic << 16 | turn
+            counter = number << 32 | topic << 16 | turn
             word = self._words(station.host, ColdPurpose.GRAFT_PEERS, counter)[0]
             pick = turn + (word * (len(candidates) - turn) >> 32)
             candidates[turn], candidates[pick] = candidates[pick], candidates[turn]
@@ -560,7 +560,7 @@ class Contacts:
             block = 0
             count = degrees.known + len(hot)
             while len(chosen) < self._gossip.d_lazy:
-                counter = number << 24 | topic << 16 | block
+                counter = number << 32 | topic << 16 | block
                 for word in self._words(station.host, ColdPurpose.GOSSIP_PEERS, counter):
                     place = word * count >> 32
                     if len(chosen) < self._gossip.d_lazy and place in outside and place not in chosen:

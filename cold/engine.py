@@ -4,6 +4,7 @@ The engine owns the arrays, lets kernels run over them, and makes them longer wh
 short.
 """
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from bridge.errors import InternalError, UserError
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.boundary import Boundary
-from cold.dialing import dialing_of, redial_phases
+from cold.dialing import redial_phases
 from cold.distributions import join_tables
 from cold.disturbances import disturbances_of
 from cold.event_kernels import insert, next_time
@@ -23,11 +24,11 @@ from cold.exchange import Exchange
 from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFailure
 from cold.gossip_kernels import advance, note_cuts, note_needs, room_for
 from cold.jit import uint64
+from cold.memberships import connections_of, memberships
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
-from cold.overlay import Overlay, build_overlay
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
-from cold.publications import PublicationPlan
+from cold.publications import PlanOfSomeTopics
 from cold.reference import by_reference
 from cold.results import TailResults, message_table
 from cold.section import ColdSection, GossipSection
@@ -36,7 +37,6 @@ from cold.sessions import Lives, comes_and_goes, detection_ms, habits_of
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
     BACKOFF_COUNT,
-    CACHE_LINE,
     CHUNK,
     CLIENT_COLUMNS,
     CLIENT_SHIFT,
@@ -49,6 +49,7 @@ from cold.state_kernels import (
     DEPART,
     DOWNLINK_RATE,
     FIRST_RANK,
+    FIRST_ROW,
     FREE_COUNT,
     FREE_HEAD,
     HEARTBEAT_NS,
@@ -66,6 +67,9 @@ from cold.state_kernels import (
     OUT_COUNT,
     OUT_IDS_COUNT,
     PAST_RANK,
+    PEERS,
+    PEERS_MASK,
+    PEERS_SHIFT,
     PHASE,
     PUBLISH,
     RANK,
@@ -80,7 +84,6 @@ from cold.state_kernels import (
     Parameters,
     State,
 )
-from cold.topics import TopicGroup
 from cold.unwanted_kernels import free_entries
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -93,7 +96,6 @@ _UNWANTED_AT_FIRST = 256
 #: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
-_MOST_TOPICS = 64
 #: A copy's time since the start of its step has room in so many bits.
 _MOST_BUCKET_BITS = 28
 _EVENT_ARRAYS = (
@@ -134,8 +136,8 @@ class ColdEngine:
         Needed where `owned` is not all; a shard without identities has an empty range.
     shard
         Position of `owned` in `cuts`.
-    plan
-        What is published, by the indices of the section's topics; that of the section by default.
+    topics
+        Indices of the topics that are gossiped, ascending; all by default.
     """
 
     def __init__(
@@ -149,7 +151,7 @@ class ColdEngine:
         owned: range | None = None,
         cuts: npt.NDArray[np.int64] | None = None,
         shard: int = 0,
-        plan: PublicationPlan | None = None,
+        topics: Sequence[int] | None = None,
     ) -> None:
         everybody = range(directory.hot_count, directory.total_count)
         owned = everybody if owned is None else owned
@@ -157,10 +159,6 @@ class ColdEngine:
         _check_cuts(everybody, owned, cuts, shard)
         if paths.min_latency_ns < 1:
             raise InternalError(f"the smallest latency is {paths.min_latency_ns} ns", where="cold engine")
-        if any(isinstance(topic, TopicGroup) and topic.is_partial for topic in section.topics):
-            raise UserError("exact gossip needs every identity in every topic", where="cold.topics")
-        if len(section.topic_numbers) > _MOST_TOPICS:
-            raise UserError(f"exact gossip has at most {_MOST_TOPICS} topics", where="cold.topics")
         if len(owned) > MOST_ROWS or directory.total_count > MOST_HOSTS:
             raise UserError(
                 f"exact gossip has at most {MOST_ROWS:,} identities on a shard, and {MOST_HOSTS:,} hosts in all",
@@ -170,11 +168,10 @@ class ColdEngine:
         shortest_beat, longest_beat = (pick(client.heartbeat for client in clients) for pick in (min, max))
         self._owned = owned
         self._identities = len(owned)
-        self._plan = PublicationPlan(section, directory, seed, stop_time_ns) if plan is None else plan
-        self._now = 0
         self._topics = section.topic_numbers
-        self._messages = MessageTable(self._topics, gossip.seen_ttl, owned.start, shard, np.diff(cuts) > 0)
-        self._boundary = Boundary(directory, ports(section, directory), self._topics, gossip.seen_ttl, longest_beat)
+        topics = range(len(self._topics)) if topics is None else topics
+        self._plan = PlanOfSomeTopics(section, directory, seed, stop_time_ns, topics)
+        self._now = 0
         self._exchange = Exchange(cuts, shard, len(self._topics), directory.total_count)
         self._is_divided = len(owned) < len(everybody)
         self._fingerprint = 0
@@ -192,18 +189,29 @@ class ColdEngine:
             self._lives = Lives(habits, seed, everybody.start, keeps_since=len(phase_of_redial) > 0)
             self._detection_ms = detection_ms(section, directory)
         kinds = client_kinds(section, seed, everybody.start, len(everybody))
-        degree = np.array([client.d for client in clients], dtype=np.uint8)
         most_lazy = max(client.d_lazy for client in clients)
-        overlay = build_overlay(
-            seed,
-            directory.hot_count,
-            len(everybody),
-            dialing_of(section, directory, seed) or section.overlay.degree,
-            len(self._topics),
-            degree[kinds],
-            max(client.d_high for client in clients),
-        ).rows(owned.start - everybody.start, owned.stop - everybody.start)
+        connections = connections_of(section, directory, seed, topics)
+        overlay = connections.overlay.rows(owned.start - everybody.start, owned.stop - everybody.start)
         row_lengths = np.diff(overlay.row_start)
+        first_member = RECENT + 2 * gossip.mcache_gossip
+        members = memberships(
+            connections, overlay, len(self._topics), cuts, owned, directory.hot_count, first_member
+        )
+        del connections
+        full_topics = members.full_topics
+        self._messages = MessageTable(
+            self._topics,
+            gossip.seen_ttl,
+            owned.start,
+            directory.hot_count,
+            full_topics,
+            shard,
+            members.members,
+            np.diff(cuts) > 0,
+        )
+        self._boundary = Boundary(
+            directory, ports(section, directory), self._topics, gossip.seen_ttl, longest_beat, full_topics
+        )
         host_bits = max((directory.total_count - 1).bit_length(), 1)
         if host_bits + (len(paths.latency_ns) - 1).bit_length() > 32:
             host_bits = 32
@@ -213,7 +221,8 @@ class ColdEngine:
             hot_count=directory.hot_count,
             first_id=owned.start,
             rows=len(owned),
-            topics=len(self._topics),
+            full_topics=full_topics,
+            most_memberships=members.most,
             most_lazy=most_lazy,
             mcache_length=gossip.mcache_length,
             mcache_gossip=gossip.mcache_gossip,
@@ -228,13 +237,13 @@ class ColdEngine:
             longest_step_ns=min(paths.min_latency_ns, shortest_beat),
             largest_row=int(row_lengths.max()) + directory.hot_count,
             digit_bits=((self._identities - 1).bit_length() + 1) // 2,
-            first_member=RECENT + gossip.mcache_gossip,
+            first_member=first_member,
             host_bits=host_bits,
             host_mask=(1 << host_bits) - 1,
         )
         self._host_mask = parameters.host_mask
         self._parameters = by_reference(parameters)
-        self._bucket_shift, self._first_member = bucket_shift, parameters.first_member
+        self._bucket_shift, self._first_member, self._full_topics = bucket_shift, first_member, full_topics
         n = self._identities
         kinds = kinds[owned.start - everybody.start : owned.stop - everybody.start]
         heartbeat_ns = np.array([client.heartbeat for client in clients], dtype=np.int64)
@@ -266,17 +275,22 @@ class ColdEngine:
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
-            "row_start": overlay.row_start,
-            "neighbours": overlay.neighbours,
+            "neighbours": _with_nodes(overlay.neighbours, directory.node, host_bits),
             "dialled": overlay.dialled_bits(),
-            "mesh": _mesh_rows(overlay, parameters.first_member, directory.node, host_bits),
+            "topic_place": members.topic_place,
+            "topic_of_place": members.topic_of_place,
+            "subscribed": members.subscribed,
+            "mesh": members.mesh,
+            "rank": members.rank,
+            "known_start": members.known_start,
+            "known": members.known,
             "link_head": np.full(n, -1, dtype=np.int32),
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
             "unwanted_head": np.full(n, -1, dtype=np.int32),
             "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
-            **MessageTable.arrays(n, len(self._topics), len(cuts) - 1),
+            **self._messages.arrays(n, len(self._topics), len(cuts) - 1),
             "sender": aligned_zeros(n, SENDER_COLUMNS),
             "pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 3),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
@@ -300,9 +314,11 @@ class ColdEngine:
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
         }
         identity, sender = arrays["identity"], arrays["sender"]
+        identity[:, FIRST_ROW] = members.first_row
         identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[owned.start : owned.stop])
         sender[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
         sender[:, PHASE] = phase
+        sender[:, PEERS] = overlay.row_start[:-1] << PEERS_SHIFT | row_lengths
         sender[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state)
@@ -377,25 +393,49 @@ class ColdEngine:
         return self.partial_results().digest.astype(">u8").tobytes()
 
     def mesh_degrees(self) -> npt.NDArray[np.uint8]:
-        """Size of each identity's mesh, hot members included: uint8[topics, identities]."""
-        return self._state.mesh[:, :, MESH_COUNT].astype(np.uint8)
+        """Size of each identity's mesh, hot members included: uint8[topics, identities]; 0 where it has none."""
+        degrees = np.zeros((len(self._topics), self._identities), dtype=np.uint8)
+        for topic in range(len(self._topics)):
+            identity, row = self._rows(topic)
+            degrees[topic, identity] = self._state.mesh[row, MESH_COUNT]
+        return degrees
 
     def meshes(self, topic: int = 0) -> list[list[int]]:
         """HostIds in each identity's mesh of a topic's index, in the order in which they joined it."""
-        rows = self._state.mesh[topic]
-        counts, members = rows[:, MESH_COUNT], rows[:, self._first_member :]
-        mask = np.uint32(self._host_mask)
-        return [(row[:count] & mask).tolist() for row, count in zip(members, counts, strict=True)]
+        meshes: list[list[int]] = [[] for _ in range(self._identities)]
+        peers = self._state.sender[:, PEERS]
+        for identity, row in np.stack(self._rows(topic), axis=1).tolist():
+            first, neighbours = int(peers[identity]) >> PEERS_SHIFT, int(peers[identity]) & PEERS_MASK
+            places = self._state.mesh[row, self._first_member :][: self._state.mesh[row, MESH_COUNT]].tolist()
+            row_of_peers = (self._state.neighbours[first : first + neighbours] & np.uint32(self._host_mask)).tolist()
+            meshes[identity] = [row_of_peers[n] if n < neighbours else n - neighbours for n in places]
+        return meshes
+
+    def _rows(self, topic: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Identities of this shard that subscribe to a topic, and the rows of their memberships: int64[n] both."""
+        place, first = int(self._state.topic_place[topic]), self._state.identity[:, FIRST_ROW]
+        number = place - self._full_topics
+        if place < 0:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        if number < 0:
+            return np.arange(self._identities), first + place
+        begin = self._owned.start - self._first_cold
+        own = self._state.subscribed[begin : begin + self._identities]
+        word, bit = number >> 6, 1 << (number & 63)
+        identity = np.flatnonzero(own[:, word] & np.uint64(bit))
+        before = np.bitwise_count(own[identity, :word]).sum(axis=1, dtype=np.int64)
+        before += np.bitwise_count(own[identity, word] & np.uint64(bit - 1))
+        return identity, first[identity] + self._full_topics + before
 
     def statistics(self) -> dict[str, object]:
         """Counters, sizes, and memory.
 
-        ``bytes_per_identity`` is of what exists once per identity, with the rows of as many messages as were alive at
-        once so far; ``event_bytes`` is what events in flight took at their most.
+        ``bytes_per_identity`` is of what exists once per identity, with the arrivals of as many messages as were alive
+        at once so far; ``event_bytes`` is what events in flight took at their most.
         """
         state = self._state
         event_bytes = sum(getattr(state, name).nbytes for name in _EVENT_ARRAYS)
-        unused = (len(state.message_id) - self._messages.most_alive) * (self._identities * 8)
+        unused = (len(state.arrival) - self._messages.arrivals_used) * 8
         identity_bytes = sum(array.nbytes for array in state) - event_bytes - unused
         return {
             "identities": self._identities,
@@ -431,7 +471,9 @@ class ColdEngine:
         ):
             state, slot = self._messages.reserve(self._state, message_id, topic, self._now, time)
             self._replace_state(state)
-            self._messages.describe(self._state, slot, topic, time, origin, message_id >> 32, size)
+            self._replace_state(
+                self._messages.describe(self._state, slot, topic, time, origin, message_id >> 32, size)
+            )
             if origin in self._owned:
                 records.append((time, origin << 32 | origin, slot << SLOT_SHIFT | PUBLISH))
         self._insert(np.array(records, dtype=np.int64).reshape(-1, 3))
@@ -551,21 +593,11 @@ def _with_room(array: npt.NDArray[Scalar], used: int, more: int) -> npt.NDArray[
     return longer
 
 
-def _mesh_rows(
-    overlay: Overlay, first_member: int, node: npt.NDArray[np.int32], host_bits: int
+def _with_nodes(
+    neighbours: npt.NDArray[np.uint32], node: npt.NDArray[np.int32], host_bits: int
 ) -> npt.NDArray[np.uint32]:
-    """`State.mesh` at the start, in rows of whole cache lines."""
-    topics, identities, room = overlay.mesh.shape
-    line = CACHE_LINE // 4
-    width = -(-(first_member + room) // line) * line
-    words = aligned_zeros(topics * identities, width // 2)
-    rows = words.view(np.uint32).reshape(topics, identities, width)
-    rows[:, :, MESH_COUNT] = overlay.mesh_count
-    rows[:, :, first_member : first_member + room] = overlay.mesh
-    if host_bits < 32:
-        # Rows beyond the count hold host 0, and its place: nobody reads them.
-        rows[:, :, first_member : first_member + room] |= node.astype(np.uint32)[overlay.mesh] << np.uint32(host_bits)
-    return rows
+    """`State.neighbours` of HostIds."""
+    return neighbours | node.astype(np.uint32)[neighbours] << np.uint32(host_bits) if host_bits < 32 else neighbours
 
 
 def _check_cuts(everybody: range, owned: range, cuts: npt.NDArray[np.int64], shard: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_up
+from cold.membership_kernels import arrival_place
 from cold.prefetch_kernels import prefetch
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
@@ -432,8 +433,11 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
                 note = state.message_pool[uint64(near), 1]
                 slot = (note & 15) << MESSAGE_SLOT_BITS | state.message_pool[uint64(near), 0] & 0xFFFF
                 row = note >> ROW_SHIFT & (MOST_ROWS - 1)
-                if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0:
-                    prefetch(state.arrival, slot * len(state.identity) + row)
+                if (
+                    state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0
+                    and state.topic_place[state.message_topic[slot]] < parameters.full_topics
+                ):
+                    prefetch(state.arrival, state.arrival_start[slot] + row)
             place = uint64(position)
             head, what = state.message_pool[place, 0], state.message_pool[place, 1]
             time = start + (((head >> MESSAGE_SLOT_BITS) - start) & MESSAGE_TIME_MASK)
@@ -462,9 +466,11 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
                 continue
             if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0 and state.saturated[slot] == 0:
                 candidate = (time - start) << STEP_TIME_SHIFT | source << ARRIVAL_SHIFT | hops
-                best = state.arrival[slot, row]
-                state.arrival[slot, row] = min(candidate, best)
+                where = arrival_place(state, parameters, row, slot)
+                best = state.arrival[where]
+                state.arrival[where] = min(candidate, best)
                 if best == NEVER:
+                    state.due[due_count, 0] = where
                     state.due[due_count, 1] = row
                     state.due[due_count, 2] = slot
                     due_count += 1
@@ -481,9 +487,9 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
     for index in range(first_new, due_count):
         near = index + AHEAD
         if near < due_count:
-            prefetch(state.arrival, state.due[near, 2] * len(state.identity) + state.due[near, 1])
+            prefetch(state.arrival, state.due[near, 0])
         row, slot = state.due[index, 1], state.due[index, 2]
-        best = state.arrival[slot, row]
+        best = state.arrival[state.due[index, 0]]
         source, hops = (best >> ARRIVAL_SHIFT) & SOURCE_MASK, best & MOST_HOPS
         state.due[index, 0] = start + (best >> STEP_TIME_SHIFT)
         state.due[index, 1] = (row + parameters.first_id) << 32 | source

@@ -127,7 +127,7 @@ class Exchange:
             topic, publish_time, _, origin_address, size = description
             state, slot = messages.reserve(state, message_id, topic, now, now)
             if not messages.is_published(slot):
-                messages.describe(state, slot, *description)
+                state = messages.describe(state, slot, *description)
             elif not messages.agrees(state, slot, publish_time, origin_address, topic, size):
                 continue
             length = int(block.payload_length[place])

@@ -33,6 +33,21 @@ from cold.event_kernels import (
 )
 from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_silent, is_up
+from cold.membership_kernels import (
+    arrival_place,
+    count_neighbours,
+    first_peer,
+    mesh_row,
+    next_place,
+    node_of_place,
+    partial_row,
+    past_row,
+    peer_of_place,
+    place_of_peer,
+    recent,
+    set_recent,
+    subscribes,
+)
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
 from cold.receipt_kernels import client_of, has_copy, has_seen, validated_at, validation_delay
@@ -57,6 +72,7 @@ from cold.state_kernels import (
     DOWNLINK_RATE,
     DUE_COUNT,
     EDGE_EVENTS,
+    FIRST_ROW,
     FORWARD,
     FORWARDS,
     FREE_COUNT,
@@ -141,14 +157,14 @@ _WORD_BITS: Final = uint64(32)
 
 
 @kernel
-def note_receipt(state: State, identity: int, slot: int, time: int, hops: int) -> None:
-    """Record the first copy of a message at an identity that has not seen it."""
+def note_receipt(state: State, parameters: Parameters, identity: int, slot: int, time: int, hops: int) -> None:
+    """Record the first copy of a message at a member that has not seen it."""
     state.identity[identity, SEEN + (slot >> 6)] |= int64(1) << (slot & 63)
-    state.arrival[slot, identity] = time << ARRIVAL_SHIFT | hops
+    state.arrival[arrival_place(state, parameters, identity, slot)] = time << ARRIVAL_SHIFT | hops
     reached = state.reached[slot] + 1
     state.reached[slot] = reached
     topic, word, bit = state.message_topic[slot], slot >> 6, _ONE << uint64(slot & 63)
-    if reached == len(state.identity):
+    if reached == state.members[topic]:
         state.saturated[slot] = 1
         state.open_slots[topic, word] &= ~bit
     elif reached == 1:
@@ -270,12 +286,12 @@ def send_ids(
 
 
 @kernel
-def in_mesh(state: State, parameters: Parameters, topic: int, identity: int, peer: int) -> bool:
-    """Whether `peer` is in the identity's mesh."""
+def in_mesh(state: State, parameters: Parameters, row: int, place: int) -> bool:
+    """Whether the peer at a place is in the mesh of the membership `row`."""
     found = False
     first = parameters.first_member
-    for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
-        if state.mesh[topic, identity, position] & parameters.host_mask == peer:
+    for position in range(first, first + state.mesh[row, MESH_COUNT]):
+        if state.mesh[row, position] == place:
             found = True
     return found
 
@@ -307,9 +323,18 @@ def learn_peer(state: State, identity: int, peer: int, topic: int) -> bool:
 
 
 @kernel
-def count_peers(state: State, identity: int, topic: int) -> int:
-    """Number of known peers on a topic."""
-    count = state.row_start[identity + 1] - state.row_start[identity]
+def count_cold_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
+    """Number of cold peers that subscribe to the topic of the membership `row`."""
+    if state.topic_place[topic] < parameters.full_topics:
+        return count_neighbours(state, identity)
+    number = partial_row(parameters, identity, row)
+    return int64(state.known_start[number + 1]) - int64(state.known_start[number])
+
+
+@kernel
+def count_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
+    """Number of known peers on the topic of the membership `row`."""
+    count = count_cold_peers(state, parameters, identity, topic, row)
     link = state.link_head[identity]
     while link >= 0:
         if state.link[link, 1] == topic and state.link[link, 3] == 1:
@@ -319,18 +344,22 @@ def count_peers(state: State, identity: int, topic: int) -> int:
 
 
 @kernel
-def peer_at(state: State, identity: int, topic: int, index: int) -> int:
-    """The index-th known peer on a topic: the cold ones by id, then the hot ones, newest first."""
-    first = state.row_start[identity]
-    row = state.row_start[identity + 1] - first
-    if index < row:
-        return int64(state.neighbours[first + index])
-    index -= row
+def place_at(state: State, parameters: Parameters, identity: int, topic: int, row: int, index: int) -> int:
+    """The place of the index-th known peer on the topic of the membership `row`: the cold ones, then the hot ones.
+
+    The hot ones come newest first.
+    """
+    cold = count_cold_peers(state, parameters, identity, topic, row)
+    if index < cold:
+        if state.topic_place[topic] < parameters.full_topics:
+            return index
+        return int64(state.known[state.known_start[partial_row(parameters, identity, row)] + index])
+    index -= cold
     link = state.link_head[identity]
     while True:
         if state.link[link, 1] == topic and state.link[link, 3] == 1:
             if index == 0:
-                return int64(state.link[link, 0])
+                return count_neighbours(state, identity) + int64(state.link[link, 0])
             index -= 1
         link = state.link[link, 2]
 
@@ -366,42 +395,45 @@ def start_backoff(state: State, identity: int, peer: int, topic: int, end: int) 
 
 
 @kernel
-def leave_mesh(state: State, parameters: Parameters, topic: int, identity: int, peer: int) -> None:
-    """Take a peer out of the mesh, if it is there; the others keep their order."""
+def leave_mesh(state: State, parameters: Parameters, row: int, place: int) -> None:
+    """Take the peer at a place out of the mesh of the membership `row`, if it is there; the others keep their order."""
     first = parameters.first_member
     kept = first
-    for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
-        other = state.mesh[topic, identity, position]
-        if other & parameters.host_mask != peer:
-            state.mesh[topic, identity, kept] = other
+    for position in range(first, first + state.mesh[row, MESH_COUNT]):
+        other = state.mesh[row, position]
+        if other != place:
+            state.mesh[row, kept] = other
             kept += 1
-    state.mesh[topic, identity, MESH_COUNT] = kept - first
+    state.mesh[row, MESH_COUNT] = kept - first
 
 
 @kernel
-def join_mesh(state: State, parameters: Parameters, topic: int, identity: int, peer: int) -> None:
-    """Put a peer into the mesh, where there is room."""
-    members = int64(state.mesh[topic, identity, MESH_COUNT])
-    state.mesh[topic, identity, parameters.first_member + members] = (
-        int64(state.node[peer]) << parameters.host_bits & WORD | peer
-    )
-    state.mesh[topic, identity, MESH_COUNT] = members + 1
+def join_mesh(state: State, parameters: Parameters, row: int, place: int) -> None:
+    """Put the peer at a place into the mesh of the membership `row`, where there is room."""
+    members = int64(state.mesh[row, MESH_COUNT])
+    state.mesh[row, parameters.first_member + members] = place
+    state.mesh[row, MESH_COUNT] = members + 1
 
 
 @kernel
 def note_need(state: State, parameters: Parameters, time: int, identity: int) -> None:
     """Work out whether the identity's next heartbeat has something to do."""
     needed = False
-    for topic in range(parameters.topics):
-        for interval in range(parameters.mcache_gossip):
-            if state.mesh[topic, identity, RECENT + interval] != 0:
+    here = is_up(state, parameters, identity + parameters.first_id, time)
+    low = state.client[client_of(state, identity), D_LOW]
+    row = state.identity[identity, FIRST_ROW]
+    place = next_place(state, parameters, identity, 0)
+    while place >= 0 and not needed:
+        for column in range(RECENT, parameters.first_member):
+            if state.mesh[row, column] != 0:
                 needed = True
-    if not needed and is_up(state, parameters, identity + parameters.first_id, time):
-        for topic in range(parameters.topics):
-            members = int64(state.mesh[topic, identity, MESH_COUNT])
-            low = state.client[client_of(state, identity), D_LOW]
-            if members < low and count_peers(state, identity, topic) > members:
+        members = int64(state.mesh[row, MESH_COUNT])
+        if here and members < low:
+            topic = int64(state.topic_of_place[place])
+            if count_peers(state, parameters, identity, topic, row) > members:
                 needed = True
+        row += 1
+        place = next_place(state, parameters, identity, place + 1)
     set_needed(state, identity, needed)
 
 
@@ -411,27 +443,27 @@ def note_cuts(state: State, parameters: Parameters, time: int) -> None:
     first = parameters.first_member
     for identity in range(len(state.identity)):
         node = state.node[identity + parameters.first_id]
-        for topic in range(parameters.topics):
-            for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
-                peer = int64(state.mesh[topic, identity, position]) & parameters.host_mask
-                if is_known_cut(state, parameters, time, node, state.node[peer]):
+        for row in range(state.identity[identity, FIRST_ROW], past_row(state, parameters, identity)):
+            for position in range(first, first + state.mesh[row, MESH_COUNT]):
+                other = node_of_place(state, parameters, identity, int64(state.mesh[row, position]))
+                if is_known_cut(state, parameters, time, node, other):
                     set_needed(state, identity, True)
 
 
 @kernel
-def forget_cut_off(state: State, parameters: Parameters, time: int, identity: int, topic: int) -> bool:
+def forget_cut_off(state: State, parameters: Parameters, time: int, identity: int, row: int) -> bool:
     """Take those out of a mesh from which the identity has been cut off for long enough; whether there were any."""
     first = parameters.first_member
     node = state.node[identity + parameters.first_id]
     kept = first
-    last = first + int64(state.mesh[topic, identity, MESH_COUNT])
+    last = first + int64(state.mesh[row, MESH_COUNT])
     for position in range(first, last):
-        member = state.mesh[topic, identity, position]
-        peer = int64(member) & parameters.host_mask
-        if not is_known_cut(state, parameters, time, node, state.node[peer]):
-            state.mesh[topic, identity, kept] = member
+        place = state.mesh[row, position]
+        other = node_of_place(state, parameters, identity, int64(place))
+        if not is_known_cut(state, parameters, time, node, other):
+            state.mesh[row, kept] = place
             kept += 1
-    state.mesh[topic, identity, MESH_COUNT] = kept - first
+    state.mesh[row, MESH_COUNT] = kept - first
     return kept < last
 
 
@@ -491,8 +523,10 @@ def send_to_mesh(
     """
     source = identity + parameters.first_id
     topic = int64(state.message_topic[slot])
-    members = int64(state.mesh[topic, identity, MESH_COUNT])
+    row = mesh_row(state, parameters, identity, topic)
+    members = int64(state.mesh[row, MESH_COUNT])
     origin = state.message_origin[slot]
+    first, neighbours = first_peer(state, identity), count_neighbours(state, identity)
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = max(state.sender[identity, UPLINK_FREE], time)
     counter = state.sender[identity, PACKETS]
@@ -505,8 +539,13 @@ def send_to_mesh(
     hops = (what >> HOPS_SHIFT) & MOST_HOPS
     sent = 0
     for _ in range(members):
-        member = int64(state.mesh[topic, identity, position])
-        peer = member & parameters.host_mask
+        place = int64(state.mesh[row, position])
+        if place < neighbours:
+            member = int64(state.neighbours[first + place])
+            peer = member & parameters.host_mask
+        else:
+            peer = place - neighbours
+            member = int64(state.node[peer]) << parameters.host_bits
         bit = unwanted >> uint64(position - parameters.first_member) & _ONE
         position += 1
         if position == end:
@@ -517,13 +556,12 @@ def send_to_mesh(
             state.counters[COPIES_SPARED] += 1
             continue
         free += duration
-        # The place is in the member, where there are bits for it: that saves a random access for each copy.
-        place = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
-        probability = path_loss(state, parameters, free, node, place)
+        other = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
+        probability = path_loss(state, parameters, free, node, other)
         if probability > 0.0 and is_lost(parameters, source, counter + sent, probability):
             state.counters[PACKETS_LOST] += 1
         else:
-            arrival = free + path_latency(state, parameters, free, node, place)
+            arrival = free + path_latency(state, parameters, free, node, other)
             if peer < parameters.hot_count:
                 if is_message:
                     send_out(state, arrival, peer << 32 | source, (counter + sent) << 32, what, 0)
@@ -535,13 +573,13 @@ def send_to_mesh(
                     state.cursor[OUT_IDS_COUNT] += 1
             else:
                 latest = max(latest, arrival)
-                row = peer - parameters.first_id
-                if uint64(row) >= uint64(parameters.rows):
+                receiver = peer - parameters.first_id
+                if uint64(receiver) >= uint64(parameters.rows):
                     cross(state, arrival, peer << 32 | source, what)
                 elif is_message:
-                    push_message(state, parameters, arrival, row, source, slot, hops)
+                    push_message(state, parameters, arrival, receiver, source, slot, hops)
                 else:
-                    push_unwanted(state, parameters, arrival, row, source, slot)
+                    push_unwanted(state, parameters, arrival, receiver, source, slot)
         sent += 1
     state.last_reference[slot] = latest
     state.sender[identity, UPLINK_FREE] = free
@@ -570,8 +608,9 @@ def remember(state: State, parameters: Parameters, time: int, identity: int, slo
     Of its per-identity state, hot hosts can see something for as long as it is cached; cold ones ask only for what
     they have not seen, and every event that can make them is in the calendar already.
     """
-    cached = next_heartbeat(state, identity, time)
-    state.mesh[state.message_topic[slot], identity, RECENT + cached % parameters.mcache_gossip] += 1
+    interval = next_heartbeat(state, identity, time) % parameters.mcache_gossip
+    row = mesh_row(state, parameters, identity, state.message_topic[slot])
+    set_recent(state, row, interval, recent(state, row, interval) + 1)
     set_needed(state, identity, True)
     if parameters.hot_count > 0:
         heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
@@ -581,111 +620,146 @@ def remember(state: State, parameters: Parameters, time: int, identity: int, slo
 
 @kernel
 def publish(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
-    """Send a message of one's own: to all known peers (flood publish), or to the mesh."""
+    """Send a message of one's own: to all known peers (flood publish), or to the mesh.
+
+    Who does not subscribe has no mesh: without flooding it sends to D of the peers that do.
+    """
     topic = int64(state.message_topic[slot])
     state.counters[PUBLISHED] += 1
-    note_receipt(state, identity, slot, time, 0)
-    remember(state, parameters, time, identity, slot)
-    if not parameters.flood_publish:
-        forward(state, parameters, time, identity, slot, -1, 0)
+    row = mesh_row(state, parameters, identity, topic)
+    if row >= 0:
+        note_receipt(state, parameters, identity, slot, time, 0)
+        remember(state, parameters, time, identity, slot)
+        if not parameters.flood_publish:
+            forward(state, parameters, time, identity, slot, -1, 0)
+            return
+    if not is_up(state, parameters, identity + parameters.first_id, time):
         return
-    count = count_peers(state, identity, topic)
+    count = list_peers(state, parameters, identity, topic, row)
     words = draw_words(parameters, identity + parameters.first_id, _FORWARD, state.message_id[slot])
     first = int64(words[0]) * count >> 32
     size = MESSAGE_BYTES + state.message_size[slot]
-    if not is_up(state, parameters, identity + parameters.first_id, time):
-        return
+    left = count if parameters.flood_publish else state.client[client_of(state, identity), D]
     for turn in range(count):
-        peer = peer_at(state, identity, topic, (first + turn) % count)
-        if not can_reach(state, parameters, time, identity, peer):
+        peer = int64(state.scratch[(first + turn) % count])
+        if left == 0 or not can_reach(state, parameters, time, identity, peer):
             continue
         send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
         state.counters[MESSAGES_SENT] += 1
+        left -= 1
 
 
 @kernel
-def graft_peers(state: State, parameters: Parameters, time: int, identity: int, topic: int, heartbeat: int) -> None:
+def list_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
+    """List the HostIds of the known peers on a topic in `state.scratch`; returns how many they are.
+
+    `row` is that of the membership, or -1: then they are the cold peers that subscribe.
+    """
+    count = 0
+    if row >= 0:
+        count = count_peers(state, parameters, identity, topic, row)
+        for index in range(count):
+            place = place_at(state, parameters, identity, topic, row, index)
+            state.scratch[index] = peer_of_place(state, parameters, identity, place)
+        return count
+    first = first_peer(state, identity)
+    for place in range(count_neighbours(state, identity)):
+        peer = int64(state.neighbours[first + place]) & parameters.host_mask
+        if subscribes(state, parameters, peer, topic):
+            state.scratch[count] = peer
+            count += 1
+    return count
+
+
+@kernel
+def graft_peers(
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, heartbeat: int
+) -> None:
     """Fill a mesh below D_low up to D with random peers that no backoff forbids."""
     candidates = 0
-    for index in range(count_peers(state, identity, topic)):
-        peer = peer_at(state, identity, topic, index)
+    for index in range(count_peers(state, parameters, identity, topic, row)):
+        place = place_at(state, parameters, identity, topic, row, index)
+        peer = peer_of_place(state, parameters, identity, place)
         if (
             can_reach(state, parameters, time, identity, peer)
-            and not in_mesh(state, parameters, topic, identity, peer)
+            and not in_mesh(state, parameters, row, place)
             and not in_backoff(state, identity, peer, topic, time)
         ):
-            state.scratch[candidates] = peer
+            state.scratch[candidates] = place
             candidates += 1
     wanted = state.client[client_of(state, identity), D]
-    missing = min(wanted - int64(state.mesh[topic, identity, MESH_COUNT]), candidates)
+    missing = min(wanted - int64(state.mesh[row, MESH_COUNT]), candidates)
     for turn in range(missing):
         words = draw_words(
-            parameters, identity + parameters.first_id, _GRAFT_PEERS, heartbeat << 24 | topic << 16 | turn
+            parameters, identity + parameters.first_id, _GRAFT_PEERS, heartbeat << 32 | topic << 16 | turn
         )
         pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
-        peer = int64(state.scratch[pick])
+        place = int64(state.scratch[pick])
         state.scratch[pick] = state.scratch[turn]
-        join_mesh(state, parameters, topic, identity, peer)
+        join_mesh(state, parameters, row, place)
+        peer = peer_of_place(state, parameters, identity, place)
         send(state, parameters, time, identity, peer, CONTROL_BYTES, GRAFT, topic, 0, 0, 0, 0)
         state.counters[CONTROL_SENT] += 1
 
 
 @kernel
 def choose_gossip_peers_in_reach(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, heartbeat: int
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, heartbeat: int
 ) -> int:
     """As `choose_gossip_peers`, of those peers that can be reached."""
     candidates = 0
-    for index in range(count_peers(state, identity, topic)):
-        peer = peer_at(state, identity, topic, index)
-        if can_reach(state, parameters, time, identity, peer) and not in_mesh(state, parameters, topic, identity, peer):
-            state.scratch[candidates] = peer
+    for index in range(count_peers(state, parameters, identity, topic, row)):
+        place = place_at(state, parameters, identity, topic, row, index)
+        peer = peer_of_place(state, parameters, identity, place)
+        if can_reach(state, parameters, time, identity, peer) and not in_mesh(state, parameters, row, place):
+            state.scratch[candidates] = place
             candidates += 1
     chosen = min(state.client[client_of(state, identity), D_LAZY], candidates)
     if chosen == candidates:
         return chosen
     for turn in range(chosen):
         words = draw_words(
-            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 24 | topic << 16 | turn
+            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | turn
         )
         pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
-        peer = int64(state.scratch[pick])
+        place = int64(state.scratch[pick])
         state.scratch[pick] = state.scratch[turn]
-        state.scratch[turn] = peer
+        state.scratch[turn] = place
     return chosen
 
 
 @kernel
-def choose_gossip_peers(state: State, parameters: Parameters, identity: int, topic: int, heartbeat: int) -> int:
-    """Choose up to D_lazy random known peers outside the mesh into `state.scratch`; returns how many."""
+def choose_gossip_peers(
+    state: State, parameters: Parameters, identity: int, topic: int, row: int, heartbeat: int
+) -> int:
+    """Choose up to D_lazy random known peers outside the mesh, by their places, into `state.scratch`; how many."""
     lazy = state.client[client_of(state, identity), D_LAZY]
-    known = count_peers(state, identity, topic)
-    outside = known - int64(state.mesh[topic, identity, MESH_COUNT])
+    known = count_peers(state, parameters, identity, topic, row)
+    outside = known - int64(state.mesh[row, MESH_COUNT])
     chosen = 0
     if outside <= lazy:
         for index in range(known):
-            peer = peer_at(state, identity, topic, index)
-            if not in_mesh(state, parameters, topic, identity, peer):
-                state.scratch[chosen] = peer
+            place = place_at(state, parameters, identity, topic, row, index)
+            if not in_mesh(state, parameters, row, place):
+                state.scratch[chosen] = place
                 chosen += 1
         return chosen
     block = 0
     while True:
         words = draw_words(
-            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 24 | topic << 16 | block
+            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | block
         )
         block += 1
         for word in words:
             if chosen == lazy:
                 return chosen
-            peer = peer_at(state, identity, topic, int64(word) * known >> 32)
-            fresh = not in_mesh(state, parameters, topic, identity, peer)
+            place = place_at(state, parameters, identity, topic, row, int64(word) * known >> 32)
+            fresh = not in_mesh(state, parameters, row, place)
             for position in range(chosen):
-                if state.scratch[position] == peer:
+                if state.scratch[position] == place:
                     fresh = False
             if fresh:
-                prefetch(state.node, peer)
-                state.scratch[chosen] = peer
+                state.scratch[chosen] = place
                 chosen += 1
 
 
@@ -696,41 +770,63 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
     A mesh cannot be above D_high: a GRAFT finds room below it or is answered by PRUNE.
     """
     busy = False
-    here = is_up(state, parameters, identity + parameters.first_id, time)
     number = next_heartbeat(state, identity, time)
-    for topic in range(parameters.topics):
-        if parameters.disturbances > 0 and forget_cut_off(state, parameters, time, identity, topic):
+    row = state.identity[identity, FIRST_ROW]
+    place = next_place(state, parameters, identity, 0)
+    while place >= 0:
+        topic = int64(state.topic_of_place[place])
+        if mend_mesh(state, parameters, time, identity, topic, row, number):
             busy = True
-        members = int64(state.mesh[topic, identity, MESH_COUNT])
-        low = state.client[client_of(state, identity), D_LOW]
-        if here and members < low:
-            if count_peers(state, identity, topic) > members:
-                busy = True
-            graft_peers(state, parameters, time, identity, topic, number)
-        ids = int64(0)
-        for interval in range(parameters.mcache_gossip):
-            ids += state.mesh[topic, identity, RECENT + interval]
-        state.mesh[topic, identity, RECENT + (number + 1) % parameters.mcache_gossip] = 0
-        if ids != 0:
+        if tell_recent(state, parameters, time, identity, topic, row, number):
             busy = True
-        if ids == 0 or not here or is_silent(state, parameters, identity + parameters.first_id, time):
-            continue
-        size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
-        if parameters.churn == 0 and parameters.disturbances == 0:
-            chosen = choose_gossip_peers(state, parameters, identity, topic, number)
-        else:
-            chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, number)
-        for position in range(chosen):
-            peer = int64(state.scratch[position])
-            if peer < parameters.hot_count:
-                listed = list_recent(state, parameters, time, identity, topic, number)
-                send_ids(state, parameters, time, identity, peer, IHAVE, topic, listed)
-            else:
-                send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
-        state.counters[IHAVE_SENT] += chosen
+        row += 1
+        place = next_place(state, parameters, identity, place + 1)
     if busy:
         state.counters[HEARTBEATS] += 1
     note_need(state, parameters, time, identity)
+
+
+@kernel
+def mend_mesh(
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int
+) -> bool:
+    """Mend the mesh of the membership `row` at the identity's heartbeat `number`; whether there was something to do."""
+    busy = parameters.disturbances > 0 and forget_cut_off(state, parameters, time, identity, row)
+    members = int64(state.mesh[row, MESH_COUNT])
+    low = state.client[client_of(state, identity), D_LOW]
+    if members < low and is_up(state, parameters, identity + parameters.first_id, time):
+        if count_peers(state, parameters, identity, topic, row) > members:
+            busy = True
+        graft_peers(state, parameters, time, identity, topic, row, number)
+    return busy
+
+
+@kernel
+def tell_recent(
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int
+) -> bool:
+    """Tell peers outside the mesh of the membership `row` what was cached lately; whether there was something."""
+    ids = int64(0)
+    for interval in range(parameters.mcache_gossip):
+        ids += recent(state, row, interval)
+    set_recent(state, row, (number + 1) % parameters.mcache_gossip, 0)
+    host = identity + parameters.first_id
+    if ids == 0 or not is_up(state, parameters, host, time) or is_silent(state, parameters, host, time):
+        return ids != 0
+    size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
+    if parameters.churn == 0 and parameters.disturbances == 0:
+        chosen = choose_gossip_peers(state, parameters, identity, topic, row, number)
+    else:
+        chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, row, number)
+    for position in range(chosen):
+        peer = peer_of_place(state, parameters, identity, int64(state.scratch[position]))
+        if peer < parameters.hot_count:
+            listed = list_recent(state, parameters, time, identity, topic, number)
+            send_ids(state, parameters, time, identity, peer, IHAVE, topic, listed)
+        else:
+            send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
+    state.counters[IHAVE_SENT] += chosen
+    return True
 
 
 @kernel
@@ -817,7 +913,7 @@ def answer_iwant(state: State, parameters: Parameters, time: int, identity: int,
         if cached_at < time:
             age = next_heartbeat(state, identity, time) - next_heartbeat(state, identity, cached_at)
             if age < parameters.mcache_length:
-                hops = state.arrival[slot, identity] & MOST_HOPS
+                hops = state.arrival[arrival_place(state, parameters, identity, slot)] & MOST_HOPS
                 if state.message_origin[slot] != identity + parameters.first_id:
                     hops = min(hops + 1, MOST_HOPS)
                 size = MESSAGE_BYTES + state.message_size[slot]
@@ -838,26 +934,28 @@ def receive_control(
     topic: int,
     auxiliary: int,
 ) -> None:
-    """Take a HELLO, LEAVE, GRAFT or PRUNE."""
+    """Take a HELLO, LEAVE, GRAFT or PRUNE on a topic that the identity subscribes to."""
     state.counters[CONTROL_RECEIVED] += 1
     is_hot = sender < parameters.hot_count
+    row = mesh_row(state, parameters, identity, topic)
+    place = place_of_peer(state, parameters, identity, sender)
     if kind == HELLO:
         if learn_peer(state, identity, sender, topic):
             send(state, parameters, time, identity, sender, CONTROL_BYTES, HELLO, topic, 0, 0, 0, 0)
             state.counters[CONTROL_SENT] += 1
     elif kind == LEAVE:
-        leave_mesh(state, parameters, topic, identity, sender)
+        leave_mesh(state, parameters, row, place)
         link = find_link(state, identity, sender, topic)
         if link >= 0:
             state.link[link, 3] = 0
     elif kind == GRAFT:
         if is_hot:
             learn_peer(state, identity, sender, topic)
-        if not in_mesh(state, parameters, topic, identity, sender):
-            members = int64(state.mesh[topic, identity, MESH_COUNT])
+        if not in_mesh(state, parameters, row, place):
+            members = int64(state.mesh[row, MESH_COUNT])
             most = state.client[client_of(state, identity), D_HIGH]
             if members < most and not in_backoff(state, identity, sender, topic, time):
-                join_mesh(state, parameters, topic, identity, sender)
+                join_mesh(state, parameters, row, place)
             else:
                 send(
                     state,
@@ -875,7 +973,7 @@ def receive_control(
                 )
                 state.counters[CONTROL_SENT] += 1
     else:
-        leave_mesh(state, parameters, topic, identity, sender)
+        leave_mesh(state, parameters, row, place)
         start_backoff(state, identity, sender, topic, time + auxiliary * 1_000_000)
     note_need(state, parameters, time, identity)
 
@@ -896,12 +994,17 @@ def depart(state: State, parameters: Parameters, time: int, identity: int, told:
     state.counters[DEPARTURES] += 1
     noticed_after = max(told - 1, 0) * 1_000_000
     first = parameters.first_member
-    for topic in range(parameters.topics):
-        for position in range(first, first + state.mesh[topic, identity, MESH_COUNT]):
-            peer = int64(state.mesh[topic, identity, position]) & parameters.host_mask
+    row = state.identity[identity, FIRST_ROW]
+    place = next_place(state, parameters, identity, 0)
+    while place >= 0:
+        topic = int64(state.topic_of_place[place])
+        for position in range(first, first + state.mesh[row, MESH_COUNT]):
+            peer = peer_of_place(state, parameters, identity, int64(state.mesh[row, position]))
             if peer >= parameters.hot_count:
                 tell_leaving(state, parameters, time, identity, peer, topic, noticed_after)
-        state.mesh[topic, identity, MESH_COUNT] = 0
+        state.mesh[row, MESH_COUNT] = 0
+        row += 1
+        place = next_place(state, parameters, identity, place + 1)
     link = state.link_head[identity]
     while link >= 0:
         if state.link[link, 3] == 1 and told == 0:
@@ -932,10 +1035,10 @@ def miss(state: State, parameters: Parameters, time: int, identity: int, source:
 def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, int, int]:
     """The most records, chunks and ids for hot hosts that `events` of one identity in a window can need."""
     slots = len(state.message_id)
-    per_event = 2 * parameters.largest_row + parameters.topics * (128 + slots // 64) + slots + 8
+    per_event = 2 * parameters.largest_row + parameters.most_memberships * (128 + slots // 64) + slots + 8
     records = (events + 1) * per_event
     chunks = min(records, records // CHUNK + len(state.bucket_head))
-    return records, chunks, (events + parameters.topics * parameters.most_lazy + 1) * slots
+    return records, chunks, (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
 
 
 @kernel
@@ -964,7 +1067,7 @@ def receive_message(
         size * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
     )
     state.identity[identity, DOWNLINK_FREE] = received
-    note_receipt(state, identity, slot, received, hops)
+    note_receipt(state, parameters, identity, slot, received, hops)
     ready = received + validation_delay(state, parameters, identity, slot)
     state.last_reference[slot] = max(state.last_reference[slot], ready)
     return received, ready
@@ -998,18 +1101,12 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     prefetch(state.sender, identity * SENDER_COLUMNS)
     kind = what & KIND_MASK
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
-    if kind == MESSAGE:
-        prefetch(state.arrival, slot * len(state.identity) + identity)
-        look_at_mesh(state, identity, slot)
-    elif kind in (TELL, FORWARD):
-        look_at_mesh(state, identity, slot)
+    if kind == MESSAGE and state.topic_place[state.message_topic[slot]] < parameters.full_topics:
+        prefetch(state.arrival, state.arrival_start[slot] + identity)
     elif kind == IHAVE:
         other = (ends & WORD) - parameters.first_id
         prefetch(state.identity, other * state.identity.shape[1])
         prefetch(state.sender, other * SENDER_COLUMNS)
-    elif kind == BEAT:
-        prefetch(state.mesh, identity * state.mesh.shape[2])
-        prefetch(state.row_start, identity)
 
 
 @kernel
@@ -1017,16 +1114,12 @@ def look_ahead(state: State, parameters: Parameters, position: int) -> None:
     """Have the processor fetch what the row of the identity at `position` of `due`, which should be here, leads to."""
     identity = (state.due[position, 1] >> 32) - parameters.first_id
     prefetch(state.needed, (state.sender[identity, RANK] & WORD) >> 6)
-    if state.due[position, 2] & KIND_MASK == BEAT:
-        for peer in range(state.row_start[identity], state.row_start[identity + 1], CACHE_LINE // 4):
+    kind = state.due[position, 2] & KIND_MASK
+    if kind in (MESSAGE, TELL, FORWARD, BEAT):
+        prefetch(state.mesh, state.identity[identity, FIRST_ROW] * state.mesh.shape[1])
+        first = first_peer(state, identity)
+        for peer in range(first, first + count_neighbours(state, identity), CACHE_LINE // 4):
             prefetch(state.neighbours, peer)
-
-
-@kernel
-def look_at_mesh(state: State, identity: int, slot: int) -> None:
-    """Have the processor fetch the mesh on which the identity would forward a message."""
-    row = max(state.message_topic[slot], 0) * len(state.identity) + identity
-    prefetch(state.mesh, row * state.mesh.shape[2])
 
 
 @kernel

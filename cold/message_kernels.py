@@ -31,10 +31,13 @@ def delay_bucket(delay: int) -> int:
 @kernel
 def spread(
     identity: Int64Array,
+    subscribed: UInt64Array,
+    number: int,
     slot: int,
     arrival: Int64Array,
     message_id: int,
     first_id: int,
+    hot_count: int,
     origin: int,
     publish_time: int,
 ) -> tuple[Int64Array, int, int, int]:
@@ -44,14 +47,20 @@ def spread(
     ----------
     identity
         int64[N, columns]: `State.identity`.
+    subscribed
+        uint64[A, words]: `State.subscribed`.
+    number
+        Of the topic's bit in `subscribed`; negative if all subscribe.
     slot
         The message.
     arrival
-        int64[N]: its row of `State.arrival`.
+        int64[...]: the part of `State.arrival` that begins with its first member.
     message_id
         uint64.
     first_id
         HostId of the first identity.
+    hot_count
+        HostId of the first identity of all shards.
     origin
         HostId of the publisher; it got the message from nobody.
     publish_time
@@ -64,23 +73,32 @@ def spread(
     longest
         The largest delay, -1 if there is none [ns].
     first, second
-        Sums of two hashes of each arrival, modulo 2**64; the publisher's own counts.
+        Sums of two hashes of each arrival, modulo 2**64; that of a publisher that subscribes counts.
     """
     column = SEEN + (slot >> 6)
     longest = int64(-1)
     first, second = uint64(0), uint64(0)
     message = mixed(uint64(0), uint64(message_id))
+    delays = np.empty(len(identity), dtype=np.int64)
+    rank = reached = int64(0)
     for index in range(len(identity)):
+        if (
+            number >= 0
+            and subscribed[first_id - hot_count + index, number >> 6] >> uint64(number & 63) & uint64(1) == 0
+        ):
+            continue
         if identity[index, column] >> (slot & 63) & 1 != 0:
-            hashed = mixed(mixed(message, uint64(first_id + index)), uint64(arrival[index]))
+            hashed = mixed(mixed(message, uint64(first_id + index)), uint64(arrival[rank]))
             first += hashed
             second += mixed(hashed, _SECOND)
             if first_id + index != origin:
-                longest = max(longest, (arrival[index] >> ARRIVAL_SHIFT) - publish_time)
+                delays[reached] = (arrival[rank] >> ARRIVAL_SHIFT) - publish_time
+                longest = max(longest, delays[reached])
+                reached += 1
+        rank += 1
     counts = np.zeros(delay_bucket(max(longest, 0)) + 1, dtype=np.int64)
-    for index in range(len(identity)):
-        if identity[index, column] >> (slot & 63) & 1 != 0 and first_id + index != origin:
-            counts[delay_bucket((arrival[index] >> ARRIVAL_SHIFT) - publish_time)] += 1
+    for index in range(reached):
+        counts[delay_bucket(delays[index])] += 1
     return counts, longest, first, second
 
 

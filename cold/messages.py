@@ -19,10 +19,12 @@ import numpy.typing as npt
 from bridge.errors import UserError
 from cold.message_kernels import forget, spread
 from cold.results import SPREAD_TYPE, TailResults
-from cold.state_kernels import CACHE_LINE, NEVER, SEEN, SLOT_MASK, State
+from cold.state_kernels import NEVER, SEEN, SLOT_MASK, State
 from cold.unwanted_kernels import forget_unwanted
 
-_SLOTS_AT_FIRST: Final = 64
+#: The bits of so many messages fill a cache line of `State.identity`.
+_SLOTS_AT_FIRST: Final = 192
+_ARRIVALS_AT_FIRST: Final = 4096
 #: Slots are looked through for some to free when as many are in use, and then when a share more are.
 _FEW: Final = 16
 _MASK: Final = 2**64 - 1
@@ -69,8 +71,8 @@ class MessageTable:
         By shard: slots of messages from hot hosts that it has not been told of.
     incomplete : list of set of int
         By shard: slots of messages that it has not been told to be complete here.
-    most_alive : int
-        The most slots in use at once so far.
+    arrivals_used : int
+        The most entries of `State.arrival` in use at once so far.
 
     Parameters
     ----------
@@ -80,14 +82,28 @@ class MessageTable:
         How long copies of a message are taken after its publication.
     first_id
         HostId of the first identity of this shard.
+    hot_count
+        HostId of the first identity of all.
+    full_topics
+        `Parameters.full_topics`.
     shard
         This shard.
+    members
+        How many subscribers of each topic the shards have: int64[topics, shards]. Topics that are not exact have none.
     present
         Which shards have identities: bool[shards].
     """
 
     def __init__(
-        self, topics: list[int], seen_ttl_ns: int, first_id: int, shard: int, present: npt.NDArray[np.bool_]
+        self,
+        topics: list[int],
+        seen_ttl_ns: int,
+        first_id: int,
+        hot_count: int,
+        full_topics: int,
+        shard: int,
+        members: npt.NDArray[np.int64],
+        present: npt.NDArray[np.bool_],
     ) -> None:
         self.slot_of: dict[int, int] = {}
         self.publish_time = np.zeros(_SLOTS_AT_FIRST, dtype=np.int64)
@@ -98,9 +114,13 @@ class MessageTable:
         self.untold: list[set[int]] = [set() for _ in present]
         self.incomplete: list[set[int]] = [set() for _ in present]
         self._is_complete = np.zeros(_SLOTS_AT_FIRST, dtype=np.uint8)
-        self.most_alive = 0
+        self.arrivals_used = 0
         self._first_id = first_id
-        self._absent = (~present).astype(np.uint8)
+        self._hot_count = hot_count
+        self._full_topics = full_topics
+        self._members = members[:, shard].tolist()
+        self._absent = (members == 0).astype(np.uint8)
+        self._arrivals = _Arrivals()
         self._published = np.zeros(_SLOTS_AT_FIRST, dtype=np.bool_)
         self._release = np.zeros(_SLOTS_AT_FIRST, dtype=np.int64)
         self._free = list(range(_SLOTS_AT_FIRST - 1, -1, -1))
@@ -112,8 +132,7 @@ class MessageTable:
         self._returned: set[int] = set()
         self._enough = _FEW
 
-    @staticmethod
-    def arrays(identities: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(self, identities: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
         """The arrays of `State` that have rows or bits per slot, for the first slots."""
         slots, words = _SLOTS_AT_FIRST, _SLOTS_AT_FIRST // 64
         return {
@@ -130,9 +149,11 @@ class MessageTable:
             "missing": np.zeros((shards, topics, words), dtype=np.uint64),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "open_slots": np.zeros((topics, words), dtype=np.uint64),
-            "identity": aligned_zeros(identities, _columns(words)),
+            "identity": aligned_zeros(identities, SEEN + words),
             "asked": np.zeros((identities, words), dtype=np.uint64),
-            "arrival": np.zeros((slots, identities), dtype=np.int64),
+            "members": np.array(self._members, dtype=np.int64),
+            "arrival_start": np.zeros(slots, dtype=np.int64),
+            "arrival": aligned_zeros(1, _ARRIVALS_AT_FIRST)[0],
         }
 
     def is_known(self, message_id: int) -> bool:
@@ -168,7 +189,6 @@ class MessageTable:
             state = self._grow(state)
         slot = self._free.pop()
         self.slot_of[message_id] = slot
-        self.most_alive = max(self.most_alive, len(self.slot_of))
         self._published[slot] = False
         self._release[slot] = time + self._seen_ttl_ns
         state.message_id[slot] = message_id
@@ -178,10 +198,9 @@ class MessageTable:
         state.message_expiry[slot] = NEVER
         state.last_reference[slot] = time
         state.reached[slot] = 0
-        state.arrival[slot] = NEVER
         state.saturated[slot] = 0
         self._is_complete[slot] = 0
-        state.complete[slot] = self._absent
+        state.complete[slot] = self._absent[topic]
         self._set_topic(state, slot, topic)
         past = self._past.get(message_id)
         if past is not None:
@@ -189,13 +208,29 @@ class MessageTable:
             state.saturated[slot] = 1
             self._is_complete[slot] = 1
             state.complete[slot] = 1
-            self.describe(state, slot, *past)
+            state = self.describe(state, slot, *past)
         return state, slot
 
     def describe(
         self, state: State, slot: int, topic: int, publish_time: int, origin: int, origin_address: int, size: int
-    ) -> None:
-        """Record what a message's publisher said about it, see `Description`."""
+    ) -> State:
+        """Record what a message's publisher said about it, see `Description`: from now on members may receive it.
+
+        Returns the kernels' arrays, which replace those that were passed.
+        """
+        if slot not in self._returned:
+            if topic != state.message_topic[slot]:
+                state.complete[slot] = self._absent[topic]
+            members = self._members[topic]
+            state.saturated[slot] = members == 0
+            place = self._arrivals.take(members)
+            self.arrivals_used = self._arrivals.used
+            if self._arrivals.used > len(state.arrival):
+                longer = aligned_zeros(1, max(self._arrivals.used, len(state.arrival) * 5 // 4))[0]
+                longer[: len(state.arrival)] = state.arrival
+                state = state._replace(arrival=longer)
+            state.arrival[place : place + members] = NEVER
+            state.arrival_start[slot] = place
         self._set_topic(state, slot, topic)
         self._published[slot] = True
         self.publish_time[slot] = publish_time
@@ -204,6 +239,7 @@ class MessageTable:
         state.message_expiry[slot] = publish_time + self._seen_ttl_ns
         state.message_origin[slot] = origin
         state.message_size[slot] = size
+        return state
 
     def agrees(self, state: State, slot: int, publish_time: int, origin_address: int, topic: int, size: int) -> bool:
         """Whether another copy of a described message says the same about it."""
@@ -278,10 +314,13 @@ class MessageTable:
         topic, publish_time, origin, origin_address, size = self.description(state, slot)
         counts, longest, first, second = spread(
             state.identity,
+            state.subscribed,
+            int(state.topic_place[topic]) - self._full_topics,
             slot,
-            state.arrival[slot],
+            state.arrival[state.arrival_start[slot] :],
             state.message_id[slot],
             self._first_id,
+            self._hot_count,
             origin,
             publish_time,
         )
@@ -325,6 +364,7 @@ class MessageTable:
                 finished, self._digest = self._summarise(state, slot, self._digest)
                 self._finished.append(finished)
                 self._past[message_id] = self.description(state, slot)
+                self._arrivals.give_back(int(state.arrival_start[slot]), self._members[state.message_topic[slot]])
             self._returned.discard(slot)
             gone[slot >> 6] |= np.uint64(1 << (slot & 63))
             state.message_topic[slot] = -1
@@ -344,31 +384,53 @@ class MessageTable:
         self._enough = max(_FEW, len(self.slot_of) * 5 // 4)
 
     def _grow(self, state: State) -> State:
-        """Double the number of slots."""
+        """Have about twice as many slots: as many as twice the cache lines of an identity's row have bits for."""
         slots, words = len(state.message_id), state.asked.shape[1]
-        if 2 * slots > SLOT_MASK + 1:
+        more = words + SEEN
+        if slots + 64 * more > SLOT_MASK + 1:
             raise UserError(f"more than {slots:,} messages are alive at once", hint="lower cold.gossip.seen_ttl")
         for name in ("publish_time", "origin_address", "_published", "_release", "_is_complete"):
-            setattr(self, name, _lengthened(getattr(self, name), 0, slots))
-        self._free = list(range(2 * slots - 1, slots - 1, -1))
+            setattr(self, name, _lengthened(getattr(self, name), 0, 64 * more))
+        self._free = list(range(slots + 64 * more - 1, slots - 1, -1))
         rows = (
             *("message_id", "message_topic", "message_origin", "message_size", "message_expiry"),
-            *("last_reference", "reached", "saturated", "complete", "wanted", "arrival"),
+            *("last_reference", "reached", "saturated", "complete", "wanted", "arrival_start"),
         )
-        grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, slots) for name in rows}
-        grown |= {name: _lengthened(getattr(state, name), 1, words) for name in ("topic_slots", "open_slots", "asked")}
-        grown["missing"] = _lengthened(state.missing, 2, words)
-        columns = _columns(2 * words)
-        if columns > state.identity.shape[1]:
-            grown["identity"] = aligned_zeros(len(state.identity), columns)
-            grown["identity"][:, : SEEN + words] = state.identity[:, : SEEN + words]
+        grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, 64 * more) for name in rows}
+        grown |= {name: _lengthened(getattr(state, name), 1, more) for name in ("topic_slots", "open_slots", "asked")}
+        grown["missing"] = _lengthened(state.missing, 2, more)
+        grown["identity"] = aligned_zeros(len(state.identity), SEEN + words + more)
+        grown["identity"][:, : SEEN + words] = state.identity
         return state._replace(**grown)
 
 
-def _columns(words: int) -> int:
-    """Columns of `State.identity` for so many words of bits, in whole cache lines."""
-    line = CACHE_LINE // 8
-    return -(-(SEEN + words) // line) * line
+class _Arrivals:
+    """Which part of `State.arrival` belongs to which message.
+
+    Parts are as long as a topic has members, rounded up to one of a few lengths, so that what a message leaves another
+    can take.
+    """
+
+    def __init__(self) -> None:
+        self.used = 0
+        self._free: dict[int, list[int]] = {}
+
+    @staticmethod
+    def _length(members: int) -> int:
+        grain = 1 << max(members.bit_length() - 4, 3)
+        return -(-members // grain) * grain
+
+    def take(self, members: int) -> int:
+        """Return where a part for so many members begins; all parts are within the first `used` entries."""
+        length = self._length(members)
+        if free := self._free.get(length):
+            return free.pop()
+        self.used += length
+        return self.used - length
+
+    def give_back(self, place: int, members: int) -> None:
+        """Free the part that begins at a place."""
+        self._free.setdefault(self._length(members), []).append(place)
 
 
 def aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.int64]:

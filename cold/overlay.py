@@ -6,6 +6,7 @@ order of a keyed random draw each, so that it depends on the seed alone. The fir
 those cycles: it has degree D (a little less where two cycles share an edge).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,17 @@ import numpy.typing as npt
 from cold.dialing import Dialing, connect, order_of
 from cold.dialing_kernels import rows_of_connections
 from cold.jit import uint64
-from cold.overlay_kernels import add_to_mesh, draw_keys, graft_in_turn, rows_of_edges
+from cold.overlay_kernels import add_to_mesh, draw_keys, draw_keys_of, graft_in_turn, rows_of_edges
 from cold.purposes import ColdPurpose
+
+Reachable = npt.NDArray[np.bool_] | None
+
+
+class Edges(NamedTuple):
+    """Connections by their ends' identity indices; the left one has dialled the right one."""
+
+    left: npt.NDArray[np.uint32]
+    right: npt.NDArray[np.uint32]
 
 
 class Overlay(NamedTuple):
@@ -63,6 +73,7 @@ def build_overlay(
     topics: int,
     mesh_degree: npt.NDArray[np.uint8] | int,
     mesh_room: int,
+    sought: Sequence[Edges] = (),
 ) -> Overlay:
     """Build the peer graph of `count` identities, and the first mesh of each topic.
 
@@ -77,17 +88,19 @@ def build_overlay(
     shape
         Mean degree of a regular graph, which is complete where there are not more identities; or how they dial.
     topics
-        Number of topics.
+        Number of topics that all subscribe to.
     mesh_degree
         D of gossipsub, of each identity (uint8[count]) or of all.
     mesh_room
         The largest D_high.
+    sought
+        Connections besides: those that identities seek on topics to which some do not subscribe.
     """
     most = np.full(count, mesh_degree, dtype=np.uint8) if isinstance(mesh_degree, int) else mesh_degree
     mesh = np.zeros((topics, count, mesh_room), dtype=np.uint32)
     mesh_count = np.zeros((topics, count), dtype=np.uint8)
     if isinstance(shape, Dialing):
-        return _dialled(seed, first_id, shape, most, mesh, mesh_count)
+        return _dialled(seed, first_id, shape, most, mesh, mesh_count, sought)
     degree = min(shape, count - 1)
     lefts: list[npt.NDArray[np.uint32]] = []
     rights: list[npt.NDArray[np.uint32]] = []
@@ -109,6 +122,9 @@ def build_overlay(
         rows, columns = np.triu_indices(count, 1)
         lefts.append(rows.astype(np.uint32))
         rights.append(columns.astype(np.uint32))
+    for edges in sought:
+        lefts.append(edges.left)
+        rights.append(edges.right)
     empty = np.empty(0, dtype=np.uint32)
     row_start, neighbours, dialled = rows_of_edges(
         count, np.concatenate([empty, *lefts]), np.concatenate([empty, *rights])
@@ -123,6 +139,7 @@ def _dialled(
     most: npt.NDArray[np.uint8],
     mesh: npt.NDArray[np.uint32],
     mesh_count: npt.NDArray[np.uint8],
+    sought: Sequence[Edges],
 ) -> Overlay:
     """The overlay of identities that dial; each topic's mesh begins with the turn of another identity."""
     topics, count = mesh_count.shape
@@ -131,5 +148,141 @@ def _dialled(
     for topic in range(topics):
         turns = np.roll(order, -(topic * count // topics))
         graft_in_turn(uint64(seed), first_id, topic, turns, row_start, neighbours, most, mesh[topic], mesh_count[topic])
+    if sought:
+        caller = np.repeat(np.arange(count, dtype=np.uint32), np.diff(row_start))[dialled]
+        lefts = [caller, *(edges.left for edges in sought)]
+        rights = [neighbours[dialled], *(edges.right for edges in sought)]
+        row_start, neighbours, dialled = rows_of_edges(count, np.concatenate(lefts), np.concatenate(rights))
     neighbours += np.uint32(first_id)
     return Overlay(row_start, neighbours, dialled, mesh, mesh_count)
+
+
+def topic_cycles(seed: int, members: npt.NDArray[np.uint32], topic: int, peers: int) -> list[npt.NDArray[np.uint32]]:
+    """Draw the cycles in which the subscribers of a topic find each other: uint32[members] each, of their ranks.
+
+    Parameters
+    ----------
+    seed
+        Seed of the run.
+    members
+        HostIds of the subscribers, ascending.
+    topic
+        Index of the topic.
+    peers
+        How many each seeks.
+    """
+    if len(members) < 2:
+        return []
+    counters = ((topic + 1) << 16 | number for number in range(max(peers // 2, 1)))
+    keys = (draw_keys_of(uint64(seed), members, int(ColdPurpose.OVERLAY), counter) for counter in counters)
+    return [np.argsort(key, kind="stable").astype(np.uint32) for key in keys]
+
+
+def _dialled_edges(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32], is_reachable: Reachable) -> Edges:
+    """Edges of which one end at least can be dialled, and is."""
+    if is_reachable is None:
+        return Edges(left, right)
+    possible = is_reachable[left] | is_reachable[right]
+    left, right = left[possible], right[possible]
+    return Edges(np.where(is_reachable[right], left, right), np.where(is_reachable[right], right, left))
+
+
+def topic_edges(
+    members: npt.NDArray[np.uint32],
+    cycles: Sequence[npt.NDArray[np.uint32]],
+    peers: int,
+    first_id: int,
+    is_reachable: Reachable = None,
+) -> Edges:
+    """The connections of `topic_cycles`; subscribers that are not more than `peers` + 1 are all connected.
+
+    Two identities that nobody can dial are not; `is_reachable` says of each subscriber whether it can be dialled.
+    """
+    empty = np.empty(0, dtype=np.uint32)
+    lefts, rights = [empty, *cycles], [empty, *(np.roll(order, -1) for order in cycles)]
+    if 1 < len(members) <= peers + 1:
+        rows, columns = np.triu_indices(len(members), 1)
+        lefts.append(rows.astype(np.uint32))
+        rights.append(columns.astype(np.uint32))
+    identity = members - np.uint32(first_id)
+    left, right = _dialled_edges(np.concatenate(lefts), np.concatenate(rights), is_reachable)
+    return Edges(identity[left], identity[right])
+
+
+def topic_mesh(
+    members: npt.NDArray[np.uint32],
+    cycles: Sequence[npt.NDArray[np.uint32]],
+    mesh_degree: npt.NDArray[np.uint8],
+    mesh_room: int,
+    is_reachable: Reachable = None,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
+    """The first mesh of a topic, of the first D / 2 of its cycles.
+
+    Parameters
+    ----------
+    members
+        HostIds of the subscribers.
+    cycles
+        As `topic_cycles` returns them.
+    mesh_degree
+        D of each subscriber: uint8[members].
+    mesh_room
+        The largest D_high.
+    is_reachable
+        Whether each subscriber can be dialled; by default all can.
+
+    Returns
+    -------
+    mesh
+        uint32[members, mesh_room]: HostIds, of which the first `count` of each row are valid.
+    count
+        uint8[members].
+    """
+    mesh = np.zeros((len(members), mesh_room), dtype=np.uint32)
+    count = np.zeros(len(members), dtype=np.uint8)
+    for order in cycles[: max(int(mesh_degree.max(initial=0)) // 2, 1)]:
+        add_to_mesh(mesh, count, mesh_degree, *_dialled_edges(order, np.roll(order, -1), is_reachable), 0)
+    return members[mesh] if len(members) else mesh, count
+
+
+def topic_overlay(
+    seed: int,
+    members: npt.NDArray[np.uint32],
+    topic: int,
+    first_id: int,
+    sought: int,
+    known: int,
+    mesh_degree: int,
+    mesh_room: int,
+    is_reachable: Reachable = None,
+) -> Overlay:
+    """The connections of a topic's subscribers among themselves, who are numbered from `first_id` on.
+
+    Parameters
+    ----------
+    seed
+        Seed of the run.
+    members
+        HostIds of the subscribers, ascending.
+    topic
+        Index of the topic.
+    first_id
+        HostId of the first identity.
+    sought
+        How many peers each seeks: the first mesh is of these.
+    known
+        How many peers each knows in all.
+    mesh_degree
+        D of gossipsub.
+    mesh_room
+        D_high.
+    is_reachable
+        Whether each subscriber can be dialled; by default all can.
+    """
+    cycles = topic_cycles(seed, members, topic, max(known, sought))
+    numbers = np.arange(first_id, first_id + len(members), dtype=np.uint32)
+    edges = topic_edges(numbers, cycles, known, first_id, is_reachable)
+    row_start, neighbours, dialled = rows_of_edges(len(members), edges.left, edges.right)
+    degree = np.full(len(members), mesh_degree, dtype=np.uint8)
+    mesh, count = topic_mesh(numbers, cycles[: max(sought // 2, 1)], degree, mesh_room, is_reachable)
+    return Overlay(row_start, neighbours + np.uint32(first_id), dialled, mesh[None], count[None])

@@ -28,6 +28,15 @@ def draw_keys(seed: int, first_id: int, count: int, purpose: int, counter: int) 
 
 
 @kernel
+def draw_keys_of(seed: int, entities: UInt32Array, purpose: int, counter: int) -> UInt64Array:
+    """One draw for each of the entities, uint32[n]: uint64[n]."""
+    keys = np.empty(len(entities), dtype=np.uint64)
+    for index in range(len(entities)):
+        keys[index] = draw_u64(seed, int64(entities[index]), purpose, counter)
+    return keys
+
+
+@kernel
 def rows_of_edges(
     count: int, left: UInt32Array, right: UInt32Array
 ) -> tuple[Int64Array, UInt32Array, npt.NDArray[np.bool_]]:

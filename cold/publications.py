@@ -118,22 +118,21 @@ class PlanOfSomeTopics(PublicationPlan):
     section, directory, seed, stop_time_ns
         As for `PublicationPlan`.
     topics
-        Indices of the topics; messages get the place of theirs in this list.
+        Indices of the topics.
     """
 
     def __init__(
         self, section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int, topics: Sequence[int]
     ) -> None:
         super().__init__(section, directory, seed, stop_time_ns)
-        self._place = np.full(len(section.topic_numbers), -1, dtype=np.int64)
-        self._place[list(topics)] = np.arange(len(topics))
+        self._is_ours = np.zeros(len(section.topic_numbers), dtype=np.bool_)
+        self._is_ours[list(topics)] = True
 
     def take(self, end: int) -> PlannedMessages:
         """Return the messages of these topics before `end` that were not taken yet."""
         planned = super().take(end)
-        place = self._place[planned.published.topic]
-        ours = place >= 0
-        return PlannedMessages(planned.message_id[ours], planned.published.taken(ours)._replace(topic=place[ours]))
+        ours = self._is_ours[planned.published.topic]
+        return PlannedMessages(planned.message_id[ours], planned.published.taken(ours))
 
 
 def listed_publications(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> Publications:

@@ -15,7 +15,7 @@ class ColdPurpose(IntEnum):
     FORWARD = 103
     """First peer in the order of sending a message; counter the message id."""
     GOSSIP_PEERS = 104
-    """Peers that get IHAVE at a heartbeat; counter heartbeat << 24 | topic << 16 | block."""
+    """Peers that get IHAVE at a heartbeat; counter heartbeat << 32 | topic << 16 | block."""
     GRAFT_PEERS = 105
     """Peers grafted at a heartbeat; counter as GOSSIP_PEERS."""
     ORIGIN = 106

@@ -8,6 +8,7 @@ from typing import Final
 from cold.distribution_kernels import draw_value
 from cold.draw_kernels import draw_words
 from cold.jit import kernel, uint64
+from cold.membership_kernels import arrival_place
 from cold.purposes import ColdPurpose
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
@@ -54,7 +55,7 @@ def validation_delay(state: State, parameters: Parameters, identity: int, slot: 
 @kernel
 def validated_at(state: State, parameters: Parameters, identity: int, slot: int) -> int:
     """When an identity that has seen the message may forward it [ns]: a function of its arrival, never stored."""
-    arrival = state.arrival[slot, identity] >> ARRIVAL_SHIFT
+    arrival = state.arrival[arrival_place(state, parameters, identity, slot)] >> ARRIVAL_SHIFT
     if state.message_origin[slot] == identity + parameters.first_id:
         return arrival
     return arrival + validation_delay(state, parameters, identity, slot)

@@ -12,6 +12,7 @@ import numpy as np
 from bridge.directory import HostDirectory
 from bridge.simtime import NS_PER_S
 from cold.mean_field import mesh_degree
+from cold.memberships import mean_known_peers
 from cold.propagation import group_members
 from cold.publications import PublicationPlan
 from cold.resolution_section import Resolution
@@ -151,7 +152,7 @@ def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_
         TopicLoad(
             topic,
             int(members[topic]),
-            min(section.mean_degree, max(int(members[topic]) - 1, 0)),
+            mean_known_peers(section, topic, int(members[topic])),
             float(messages[topic]),
             float(fields[topic]),
         )

@@ -254,7 +254,7 @@ def _choose_gossip_peers(mesh: Mesh, rules: Rules, member: int, heartbeat: int, 
         return count
     block = 0
     while True:
-        words = _draw_words(rules, mesh.host[member], _GOSSIP_PEERS, heartbeat << 24 | rules.topic << 16 | block)
+        words = _draw_words(rules, mesh.host[member], _GOSSIP_PEERS, heartbeat << 32 | rules.topic << 16 | block)
         block += 1
         for word in words:
             if count == rules.d_lazy:

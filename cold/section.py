@@ -90,6 +90,7 @@ class OverlaySection(Section):
     """
 
     degree: int = Field(default=50, ge=2, le=512)
+    topic_peers: int = Field(default=8, ge=2, le=64)
     target: int | None = Field(default=None, ge=1, le=512)
     maximum: int | None = Field(default=None, ge=1, le=512)
     outbound: float = Field(default=0.3, ge=0, le=1)
@@ -105,7 +106,7 @@ class OverlaySection(Section):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        own = self.model_fields_set - {"degree"}
+        own = self.model_fields_set - {"degree", "topic_peers"}
         if self.target is None and own:
             raise PydanticCustomError("overlay", "{key} belongs to a target", {"key": min(own)})
         if self.target is not None and "degree" in self.model_fields_set:

@@ -21,8 +21,12 @@ A shard has rows for its own identities only. Records for identities of other sh
 
 What an event touches lies together, against the rule that state is structure-of-arrays: that rule is for streaming,
 and events come to identities at random, so that each array costs a cache miss. A row of `identity` is what any copy of
-a message touches; the first one touches a row of `sender` and a row of `mesh` besides. With the default parameters each
-is one cache line.
+a message touches, one cache line as long as no more than 192 messages are alive; the first copy touches a row of
+`sender`, a row of `mesh` and a part of the neighbours' row besides.
+
+A membership is an identity and a topic that it subscribes to: a row of `mesh`. Those of an identity lie together, see
+`membership_kernels`. Members of a mesh are named by their places: a cold peer's is its number in the identity's row of
+`neighbours`, a hot peer's is its HostId behind those.
 """
 
 # To the type checker an element of an array is Any.
@@ -33,7 +37,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cold.jit import kernel, uint64
+from cold.jit import int64, kernel, uint64
 
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
@@ -42,6 +46,8 @@ UInt16Array = npt.NDArray[np.uint16]
 UInt32Array = npt.NDArray[np.uint32]
 UInt64Array = npt.NDArray[np.uint64]
 Float64Array = npt.NDArray[np.float64]
+#: As small as the places of peers allow.
+PlaceArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 
 NEVER: Final = 2**63 - 1
 WORD: Final = 0xFFFFFFFF
@@ -84,7 +90,9 @@ LATE_BUCKET: Final = 2
 """The bucket of time in which the last duplicates came."""
 LATE_BYTES: Final = 3
 """Their bytes, which queue on the downlink behind the first copies of that bucket."""
-SEEN: Final = 4
+FIRST_ROW: Final = 4
+"""The identity's first row of `mesh`."""
+SEEN: Final = 5
 """The first of the words with a bit for each message received."""
 
 # Columns of `sender`.
@@ -97,12 +105,18 @@ PHASE: Final = 3
 RANK: Final = 4
 """Position of the identity in the order of client kinds and phases, and its client kind << CLIENT_SHIFT."""
 CLIENT_SHIFT: Final = 32
+PEERS: Final = 5
+"""Where the identity's row of `neighbours` begins << PEERS_SHIFT, and its length."""
+PEERS_SHIFT: Final = 16
+PEERS_MASK: Final = 0xFFFF
 SENDER_COLUMNS: Final = 8
 
 # Columns of `mesh`.
 MESH_COUNT: Final = 0
 RECENT: Final = 1
-"""The first of `mcache_gossip` counts: messages cached in each of the last intervals between heartbeats."""
+"""The first of `mcache_gossip` counts, of two columns each, the low byte before the rest: messages cached in each of
+the last intervals between heartbeats, and at most MOST_RECENT."""
+MOST_RECENT: Final = 0xFFFF
 
 # Columns of `client`: the gossip parameters of a kind of client.
 D: Final = 0
@@ -244,7 +258,10 @@ class Parameters(NamedTuple):
     """HostId of the first row: rows are the identities of this shard."""
     rows: int
     """Number of identities of this shard."""
-    topics: int
+    full_topics: int
+    """Number of topics that every identity subscribes to."""
+    most_memberships: int
+    """The most topics of one identity."""
     most_lazy: int
     """The largest D_lazy of a kind of client."""
     mcache_length: int
@@ -271,12 +288,15 @@ class Parameters(NamedTuple):
     first_member: int
     """Column of `State.mesh` where the members begin."""
     host_bits: int
-    """Bits of a member of a mesh that hold its HostId; those above hold its node, but for 32, where there are none."""
+    """Bits of a neighbour that hold its HostId; those above hold its node, but for 32, where there are none."""
     host_mask: int
 
 
 class State(NamedTuple):
-    """Arrays. N identities of this shard of R, A of all, H hot hosts, S slots, W = S / 64 words, T topics, L nodes."""
+    """Arrays. N identities of this shard of R, A of all, H hot hosts, S slots, W = S / 64 words, T topics, L nodes.
+
+    M memberships of identities of this shard; Q of them in topics to which some do not subscribe, of which there are P.
+    """
 
     # The network.
     node: UInt16Array
@@ -312,7 +332,7 @@ class State(NamedTuple):
     redial_phase: Int32Array
     """int32[A]: when an identity that nobody can dial first dials again [ms], and -1 for others; as `life_since`."""
     identity: Int64Array
-    """int64[N, SEEN + W]: the columns above, in rows that begin at a cache line where W is 4."""
+    """int64[N, SEEN + W]: the columns above, in rows of whole cache lines."""
     sender: Int64Array
     """int64[N, SENDER_COLUMNS]: the columns above."""
     asked: UInt64Array
@@ -324,12 +344,23 @@ class State(NamedTuple):
     """uint64[N / 64 + 1]: a bit by phase rank: the next heartbeat has something to do."""
 
     # The overlay.
-    row_start: Int64Array
     neighbours: UInt32Array
+    """uint32[edges]: HostId | node << host_bits of each peer, ascending by HostId in each row."""
     dialled: UInt8Array
     """uint8[edges / 8]: `Overlay.dialled_bits`; ask `overlay_kernels.is_outbound`."""
-    mesh: UInt32Array
-    """uint32[T, N, width]: number of members, RECENT counts, and the members: HostId | node << host_bits."""
+    topic_place: Int32Array
+    """int32[T]: the topic's place: first come those to which all subscribe, then others; -1 if it is not exact."""
+    topic_of_place: Int32Array
+    subscribed: UInt64Array
+    """uint64[A, P / 64]: a bit for each topic to which some do not subscribe, by its place behind the others."""
+    mesh: PlaceArray
+    """place[M, width]: number of members, RECENT counts, and the members' places in the order in which they joined."""
+    rank: UInt32Array
+    """uint32[Q]: number of the identity among those of this shard that subscribe."""
+    known_start: UInt32Array
+    """uint32[Q + 1]: where in `known` the membership's peers begin."""
+    known: PlaceArray
+    """place[...]: places of the identity's cold peers that subscribe too, ascending."""
     link_head: Int32Array
     """int32[N]: newest link of the identity to a hot peer, or -1."""
     link: Int32Array
@@ -356,19 +387,23 @@ class State(NamedTuple):
     last_reference: Int64Array
     """int64[S]: when nothing can refer to the message any more, as far as is known."""
     reached: Int64Array
-    """int64[S]: identities that have the message."""
+    """int64[S]: members that have the message."""
     saturated: UInt8Array
-    """uint8[S]: every identity of this shard has the message."""
+    """uint8[S]: every member of this shard has the message."""
     complete: UInt8Array
-    """uint8[S, R]: every identity of that shard has the message, as far as it has said so."""
+    """uint8[S, R]: every member of that shard has the message, as far as it has said so."""
+    members: Int64Array
+    """int64[T]: number of identities of this shard that subscribe."""
     topic_slots: UInt64Array
     """uint64[T, W]: slots in use."""
     open_slots: UInt64Array
-    """uint64[T, W]: slots of messages that some identities of this shard have and some have not."""
+    """uint64[T, W]: slots of messages that some members of this shard have and some have not."""
     missing: UInt64Array
     """uint64[R, T, W]: slots in use that are not complete at that shard."""
+    arrival_start: Int64Array
+    """int64[S]: where in `arrival` the topic's members begin."""
     arrival: Int64Array
-    """int64[S, N]: first receipt, time << ARRIVAL_SHIFT | hops of that copy, where seen; NEVER where no copy came."""
+    """int64[...]: first receipt, time << ARRIVAL_SHIFT | hops of that copy, where seen; NEVER where no copy came."""
 
     # The calendar and the window at work.
     pool: Int64Array
@@ -432,3 +467,21 @@ _DE_BRUIJN_POSITION: Final = np.array(
 def lowest_bit(word: int) -> int:
     """Position of the lowest set bit of a uint64 that is not 0 (Leiserson, Prokop, Randall 1998)."""
     return _DE_BRUIJN_POSITION[((word & (~word + _ONE)) * _DE_BRUIJN) >> _DE_BRUIJN_SHIFT]
+
+
+_PAIRS: Final = uint64(0x5555555555555555)
+_NIBBLES: Final = uint64(0x3333333333333333)
+_BYTES: Final = uint64(0x0F0F0F0F0F0F0F0F)
+_SUM: Final = uint64(0x0101010101010101)
+_TWO: Final = uint64(2)
+_FOUR: Final = uint64(4)
+_LAST_BYTE: Final = uint64(56)
+
+
+@kernel
+def count_bits(word: int) -> int:
+    """Number of bits that are set in a uint64 (Warren, Hacker's Delight, 2002, section 5-1)."""
+    word = word - ((word >> _ONE) & _PAIRS)
+    word = (word & _NIBBLES) + ((word >> _TWO) & _NIBBLES)
+    word = (word + (word >> _FOUR)) & _BYTES
+    return int64((word * _SUM) >> _LAST_BYTE)

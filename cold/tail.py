@@ -14,7 +14,6 @@ from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
-from cold.publications import PlanOfSomeTopics
 from cold.resolution_section import Resolution
 from cold.results import TailResults, merge, message_table
 from cold.section import ColdSection
@@ -139,9 +138,8 @@ def build_tail(
     exact = None
     if len(coarse) < len(resolution):
         kept = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
-        plan = PlanOfSomeTopics(section, directory, seed, stop_time_ns, kept)
-        numbers = [section.topic_numbers[index] for index in kept]
-        alone = section.model_copy(update={"topics": numbers, "publications": [], "calendar": None})
-        exact = ColdEngine(alone, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard, plan=plan)
+        exact = ColdEngine(
+            section, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard, topics=kept
+        )
     engine = CoarseEngine(section, directory, paths, seed, stop_time_ns, coarse, owned=owned, cuts=cuts, shard=shard)
     return MixedTail(exact, engine, len(owned))

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from cold.jit import int64, kernel, uint64
+from cold.membership_kernels import mesh_row, place_of_peer
 from cold.receipt_kernels import has_copy, validated_at
 from cold.state_kernels import (
     MESH_COUNT,
@@ -77,10 +78,10 @@ def note_unwanted(state: State, parameters: Parameters, time: int, identity: int
 
 @kernel
 def take_unwanted(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> int:
-    """Forget who does not want a message; returns a bit for each place in the mesh whose peer has said so by `time`."""
+    """Forget who does not want a message; returns a bit for each member of the mesh that said so by `time`."""
     places = uint64(0)
     first = parameters.first_member
-    topic = state.message_topic[slot]
+    row = mesh_row(state, parameters, identity, state.message_topic[slot])
     before = int64(-1)
     entry = int64(state.unwanted_head[identity])
     while entry >= 0:
@@ -92,9 +93,10 @@ def take_unwanted(state: State, parameters: Parameters, time: int, identity: int
         ahead = ((state.unwanted[entry, 0] >> MESSAGE_SLOT_BITS) - time) & MESSAGE_TIME_MASK
         if ahead == 0 or ahead >= _HALF:
             peer = state.unwanted[entry, 1] & SOURCE_MASK
-            for place in range(int64(state.mesh[topic, identity, MESH_COUNT])):
-                if state.mesh[topic, identity, first + place] & parameters.host_mask == peer:
-                    places |= _ONE << uint64(place)
+            place = place_of_peer(state, parameters, identity, peer)
+            for position in range(int64(state.mesh[row, MESH_COUNT])):
+                if state.mesh[row, first + position] == place:
+                    places |= _ONE << uint64(position)
         if before < 0:
             state.unwanted_head[identity] = following
         else:

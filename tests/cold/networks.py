@@ -14,6 +14,14 @@ MBIT = 1_000_000
 STOP = 60 * NS_PER_S
 
 
+#: 74 topics: everybody has one, and six of seventy; three are had with the probability 0.3.
+PARTIAL_TOPICS: list[Any] = [
+    {"name": "columns", "first": 10, "count": 70, "per_identity": 6},
+    1,
+    {"name": "some", "first": 200, "count": 3, "share": 0.3},
+]
+
+
 def three_nodes(loss: float = 0.0) -> PathTable:
     """Three places, 2 to 61 ms apart."""
     latency = np.array([[2, 20, 61], [20, 3, 35], [60, 35, 4]], dtype=np.int64) * NS_PER_MS

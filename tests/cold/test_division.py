@@ -11,7 +11,7 @@ from bridge.errors import InternalError
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from tests.cold.divided import DividedTail, odd_cuts
-from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.networks import PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.test_boundary import (
     ADDRESS,
     COUNT,
@@ -108,6 +108,20 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "overlay": {"degree": 20},
             "gossip": {"idontwant_size": "1 KiB", "validation_delay": ["0 ms", "40 ms"], "heartbeat": "500 ms"},
             "publications": [*PUBLICATIONS, publication(count=10, interval="100 ms", size=4000)],
+        },
+    ),
+    "topics that some have": (
+        90,
+        0.2,
+        {
+            "topics": PARTIAL_TOPICS,
+            "overlay": {"degree": 16, "topic_peers": 4},
+            "gossip": {"validation_delay": ["1 ms", "40 ms"], "heartbeat": "400 ms"},
+            "publications": [
+                *PUBLICATIONS,
+                *(publication(topic=topic, count=9, interval="150 ms") for topic in (*range(10, 80, 6), 201)),
+                publication(topic=202, count=20, interval="70 ms", origin=1, size=30_000),
+            ],
         },
     ),
     "short memory, and meshes that must be filled": (

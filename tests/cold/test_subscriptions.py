@@ -3,12 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bridge.errors import UserError
 from bridge.rng import draw_u64, draw_uniform
 from cold.purposes import ColdPurpose
 from cold.subscriptions import Subscriptions, subscriptions
@@ -86,8 +84,3 @@ def test_topics_are_found_by_number_and_groups_by_name() -> None:
 def test_topics_that_everybody_has_are_topics_like_any() -> None:
     engine = engine_of(40, topics=[{"name": "all", "first": 1, "count": 3, "share": 1.0}])
     assert engine.mesh_degrees().shape == (3, 40)
-
-
-def test_exact_gossip_refuses_topics_that_some_lack() -> None:
-    with pytest.raises(UserError, match="every identity in every topic"):
-        engine_of(40, topics=[{"name": "some", "first": 1, "count": 3, "per_identity": 2}])

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.networks import PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.twin import Twin
 
 CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
@@ -170,6 +170,43 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             | {"mcache_gossip": 2, "prune_backoff": "3 s"},
             "clients": {"new": {"share": 2}, "old": {"share": 1, "gossip": {"idontwant_size": None}}},
             "publications": [publication(count=40, interval="170 ms", size=5000)],
+        },
+    ),
+    "topics that some have": (
+        150,
+        0.4,
+        {
+            "topics": PARTIAL_TOPICS,
+            "overlay": {"degree": 20, "topic_peers": 6},
+            "gossip": {"validation_delay": ["1 ms", "40 ms"]},
+            "publications": [
+                publication(count=6, interval="300 ms"),
+                *(publication(topic=topic, count=3, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
+                publication(topic=202, count=20, interval="90 ms"),
+            ],
+        },
+    ),
+    "topics that some have, churn, cuts and no flooding": (
+        150,
+        0.1,
+        {
+            "populations": {"tail": {"count": 150, "churn": {"sessions": "6 s", "absences": ["500 ms", "2 s"]}}},
+            "clients": {
+                "default": {"share": 2},
+                "lighthouse": {"share": 1, "gossip": {"d": 5, "d_low": 3, "d_high": 10, "heartbeat": "700 ms"}},
+            },
+            "topics": PARTIAL_TOPICS,
+            "overlay": {"degree": 12},
+            "gossip": {"flood_publish": False, "prune_backoff": "1 s"},
+            "failures": [
+                {"kind": "partition", "time": "2 s", "until": "4 s", "regions": [1], "detection": "1 s"},
+                {"kind": "crash", "time": "3 s", "until": "6 s", "share": 0.2},
+            ],
+            "publications": [
+                publication(count=6, interval="300 ms"),
+                *(publication(topic=topic, count=3, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
+                publication(topic=202, count=20, interval="90 ms"),
+            ],
         },
     ),
     "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),

@@ -14,8 +14,7 @@ import numpy as np
 from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import Purpose, draw_u64, draw_uniform, philox4x32
-from cold.dialing import dialing_of
-from cold.overlay import build_overlay
+from cold.memberships import connections_of
 from cold.population import client_kinds, heartbeat_phases, link_rates
 from cold.publications import PublicationPlan
 from cold.purposes import ColdPurpose
@@ -74,15 +73,8 @@ class Twin:
         heartbeats = np.array([client.heartbeat for client in self.client[hot:]], dtype=np.int64)
         self.phase = [0] * hot + heartbeat_phases(seed, hot, self.count - hot, heartbeats).tolist()
         topics = range(len(section.topic_numbers))
-        overlay = build_overlay(
-            seed,
-            hot,
-            self.count - hot,
-            dialing_of(section, directory, seed) or section.overlay.degree,
-            len(section.topic_numbers),
-            np.array([client.d for client in self.client[hot:]], dtype=np.uint8),
-            max(client.d_high for client in section.client_gossip),
-        )
+        connections = connections_of(section, directory, seed, topics)
+        overlay = connections.overlay
         nobody: list[list[int]] = [[] for _ in range(hot)]
         self.cold_peers: list[list[int]] = nobody + [
             overlay.neighbours[overlay.row_start[v] : overlay.row_start[v + 1]].tolist()
@@ -95,10 +87,20 @@ class Twin:
             for p in directory.populations
             for v in range(p.first_id, p.first_id + p.count)
         ]
-        self.mesh = [
-            nobody + [overlay.mesh[t, v, : overlay.mesh_count[t, v]].tolist() for v in range(self.count - hot)]
-            for t in topics
-        ]
+        self.mesh: list[list[list[int]]] = [[[] for _ in range(self.count)] for _ in topics]
+        everybody = set(range(hot, self.count))
+        # What everybody has comes first.
+        self.topics = [*connections.full, *connections.partial]
+        self.members = [everybody for _ in topics]
+        for place, topic in enumerate(connections.full):
+            for v in everybody:
+                self.mesh[topic][v] = overlay.mesh[place, v - hot, : overlay.mesh_count[place, v - hot]].tolist()
+        for place, topic in enumerate(connections.partial):
+            self.members[topic] = set(connections.members[place].tolist())
+            for v, row, count in zip(
+                connections.members[place].tolist(), *connections.first_mesh(place, hot), strict=True
+            ):
+                self.mesh[topic][v] = row[:count].tolist()
         self.out: list[tuple[int, int, int, int, str, list[tuple[Any, ...]]]] = []
         self.backoff: dict[tuple[int, int, int], int] = {}
         self.uplink_free = [0] * self.count
@@ -224,11 +226,11 @@ class Twin:
 
     def depart(self, time: int, identity: int, noticed_after: int, is_silent: bool) -> None:
         self.counters["departures"] += 1
-        for topic, meshes in enumerate(self.mesh):
-            for peer in meshes[identity]:
+        for topic in self.topics:
+            for peer in self.mesh[topic][identity]:
                 if peer >= self.hot:
                     self.tell_leaving(time, identity, peer, topic, noticed_after)
-            meshes[identity].clear()
+            self.mesh[topic][identity].clear()
         for (peer, topic), known in reversed(self.hot_peers[identity].items()):
             if known and not is_silent:
                 self.send(time, identity, peer, 36, "leave", [(topic,)])
@@ -251,7 +253,7 @@ class Twin:
     def peers(self, identity: int, topic: int) -> list[int]:
         """Known peers on a topic, the hot ones that were met last first."""
         met = [peer for (peer, on), known in self.hot_peers[identity].items() if known and on == topic]
-        return self.cold_peers[identity] + met[::-1]
+        return [peer for peer in self.cold_peers[identity] if peer in self.members[topic]] + met[::-1]
 
     def words(self, entity: int, purpose: int, counter: int) -> list[int]:
         words = philox4x32(
@@ -297,17 +299,21 @@ class Twin:
     def publish(self, time: int, identity: int, message_id: int) -> None:
         self.counters["published"] += 1
         topic = self.message[message_id].topic
-        self.seen[identity][message_id] = (time, 0)
-        self.cached[identity][message_id] = self.interval(identity, time)
-        if not self.gossip.flood_publish:
-            self.push(time, identity, message_id, -1, 0)
-            return
+        if identity in self.members[topic]:
+            self.seen[identity][message_id] = (time, 0)
+            self.cached[identity][message_id] = self.interval(identity, time)
+            if not self.gossip.flood_publish:
+                self.push(time, identity, message_id, -1, 0)
+                return
         peers = self.peers(identity, topic)
         assert set(self.mesh[topic][identity]) <= set(peers)
         first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(peers) >> 32
-        for peer in peers[first:] + peers[:first]:
-            if not (self.is_up(identity, time) and self.can_reach(time, identity, peer)):
-                continue
+        reached = [
+            peer
+            for peer in peers[first:] + peers[:first]
+            if self.is_up(identity, time) and self.can_reach(time, identity, peer)
+        ]
+        for peer in reached if self.gossip.flood_publish else reached[: self.client[identity].d]:
             self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, 0)])
             self.counters["messages_sent"] += 1
 
@@ -378,8 +384,10 @@ class Twin:
     def heartbeat(self, time: int, identity: int, number: int) -> None:
         self.schedule_heartbeat(identity, number + 1)
         needed = False
-        for topic, meshes in enumerate(self.mesh):
-            mesh, peers = meshes[identity], self.peers(identity, topic)
+        for topic in self.topics:
+            if identity not in self.members[topic]:
+                continue
+            mesh, peers = self.mesh[topic][identity], self.peers(identity, topic)
             needed |= self.forget_cut_off(time, identity, mesh)
             here = self.is_up(identity, time)
             if here and len(mesh) < self.client[identity].d_low and len(peers) > len(mesh):
@@ -417,7 +425,7 @@ class Twin:
             and self.backoff.get((identity, peer, topic), 0) <= time
         ]
         for turn in range(min(self.client[identity].d - len(mesh), len(candidates))):
-            word = self.words(identity, ColdPurpose.GRAFT_PEERS, number << 24 | topic << 16 | turn)[0]
+            word = self.words(identity, ColdPurpose.GRAFT_PEERS, number << 32 | topic << 16 | turn)[0]
             pick = turn + (word * (len(candidates) - turn) >> 32)
             candidates[turn], candidates[pick] = candidates[pick], candidates[turn]
             mesh.append(candidates[turn])
@@ -432,14 +440,14 @@ class Twin:
         chosen: list[int] = []
         if self.churn or self.disturbances:
             for turn in range(self.client[identity].d_lazy):
-                word = self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 24 | topic << 16 | turn)[0]
+                word = self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 32 | topic << 16 | turn)[0]
                 pick = turn + (word * (len(outside) - turn) >> 32)
                 outside[turn], outside[pick] = outside[pick], outside[turn]
                 chosen.append(outside[turn])
             return chosen
         block = 0
         while len(chosen) < self.client[identity].d_lazy:
-            for word in self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 24 | topic << 16 | block):
+            for word in self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 32 | topic << 16 | block):
                 peer = peers[word * len(peers) >> 32]
                 if len(chosen) < self.client[identity].d_lazy and peer not in mesh and peer not in chosen:
                     chosen.append(peer)

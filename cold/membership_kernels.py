@@ -1,0 +1,168 @@
+"""Who subscribes to what, as kernels ask it: memberships, and the places of peers.
+
+The topics of an identity are numbered by their places: first those to which everybody subscribes, then those of the
+others that it has. So its rows of `State.mesh` follow from the first one and from its bits in `State.subscribed`, and
+nothing has to be searched. Peers have places too: a cold one its number in the identity's row of `State.neighbours`, a
+hot one its HostId behind the last of them.
+"""
+
+# To the type checker an element of an array is Any.
+# mypy: disable-error-code="no-any-return"
+
+from typing import Final
+
+from cold.jit import int64, kernel, uint64
+from cold.state_kernels import (
+    FIRST_ROW,
+    MOST_RECENT,
+    PEERS,
+    PEERS_MASK,
+    PEERS_SHIFT,
+    RECENT,
+    Parameters,
+    State,
+    count_bits,
+    lowest_bit,
+)
+
+_ONE: Final = uint64(1)
+_ZERO: Final = uint64(0)
+_ALL: Final = uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@kernel
+def subscribes(state: State, parameters: Parameters, host: int, topic: int) -> bool:
+    """Whether any identity, by its HostId, subscribes to a topic."""
+    number = state.topic_place[topic] - parameters.full_topics
+    if number < 0:
+        return True
+    word = state.subscribed[host - parameters.hot_count, number >> 6]
+    return word >> uint64(number & 63) & _ONE != _ZERO
+
+
+@kernel
+def mesh_row(state: State, parameters: Parameters, identity: int, topic: int) -> int:
+    """The row of `State.mesh` of an identity of this shard on a topic, -1 if it does not subscribe."""
+    first = state.identity[identity, FIRST_ROW]
+    place = int64(state.topic_place[topic])
+    number = place - parameters.full_topics
+    if number < 0:
+        return first + place
+    host = identity + parameters.first_id - parameters.hot_count
+    bit = _ONE << uint64(number & 63)
+    word = state.subscribed[host, number >> 6]
+    if word & bit == _ZERO:
+        return -1
+    before = count_bits(word & (bit - _ONE))
+    for earlier in range(number >> 6):
+        before += count_bits(state.subscribed[host, earlier])
+    return first + parameters.full_topics + before
+
+
+@kernel
+def next_place(state: State, parameters: Parameters, identity: int, place: int) -> int:
+    """The first place of a topic, from `place` on, to which an identity of this shard subscribes; -1 if none."""
+    number = place - parameters.full_topics
+    if number < 0:
+        return place
+    host = identity + parameters.first_id - parameters.hot_count
+    words = state.subscribed.shape[1]
+    word = number >> 6
+    if word >= words:
+        return -1
+    left = state.subscribed[host, word] & (_ALL << uint64(number & 63))
+    while left == _ZERO:
+        word += 1
+        if word == words:
+            return -1
+        left = state.subscribed[host, word]
+    return parameters.full_topics + word * 64 + lowest_bit(left)
+
+
+@kernel
+def past_row(state: State, parameters: Parameters, identity: int) -> int:
+    """One past the last row of `State.mesh` of an identity of this shard."""
+    if identity + 1 < parameters.rows:
+        return state.identity[identity + 1, FIRST_ROW]
+    return len(state.mesh)
+
+
+@kernel
+def partial_row(parameters: Parameters, identity: int, row: int) -> int:
+    """Number of a membership, by its row of `State.mesh`, among those of topics to which some do not subscribe."""
+    return row - parameters.full_topics * (identity + 1)
+
+
+@kernel
+def rank_in(state: State, parameters: Parameters, identity: int, topic: int) -> int:
+    """Number of an identity that subscribes to a topic among those of this shard that do."""
+    if state.topic_place[topic] < parameters.full_topics:
+        return identity
+    row = mesh_row(state, parameters, identity, topic)
+    return int64(state.rank[partial_row(parameters, identity, row)])
+
+
+@kernel
+def arrival_place(state: State, parameters: Parameters, identity: int, slot: int) -> int:
+    """Where in `State.arrival` the receipt of a message at a member of its topic is."""
+    return state.arrival_start[slot] + rank_in(state, parameters, identity, state.message_topic[slot])
+
+
+@kernel
+def recent(state: State, row: int, interval: int) -> int:
+    """How many messages were cached in an interval between heartbeats, on the membership `row`."""
+    column = RECENT + 2 * interval
+    return int64(state.mesh[row, column]) | int64(state.mesh[row, column + 1]) << 8
+
+
+@kernel
+def set_recent(state: State, row: int, interval: int, count: int) -> None:
+    """Set what `recent` returns."""
+    column = RECENT + 2 * interval
+    count = min(count, MOST_RECENT)
+    state.mesh[row, column] = count & 255
+    state.mesh[row, column + 1] = count >> 8
+
+
+@kernel
+def first_peer(state: State, identity: int) -> int:
+    """Where the identity's row of `State.neighbours` begins."""
+    return state.sender[identity, PEERS] >> PEERS_SHIFT
+
+
+@kernel
+def count_neighbours(state: State, identity: int) -> int:
+    """Number of cold peers."""
+    return state.sender[identity, PEERS] & PEERS_MASK
+
+
+@kernel
+def peer_of_place(state: State, parameters: Parameters, identity: int, place: int) -> int:
+    """HostId of the peer at a place."""
+    neighbours = count_neighbours(state, identity)
+    if place >= neighbours:
+        return place - neighbours
+    return int64(state.neighbours[first_peer(state, identity) + place]) & parameters.host_mask
+
+
+@kernel
+def node_of_place(state: State, parameters: Parameters, identity: int, place: int) -> int:
+    """The node of the peer at a place."""
+    neighbours = count_neighbours(state, identity)
+    if place >= neighbours:
+        return int64(state.node[place - neighbours])
+    # The node is in the neighbour, where there are bits for it: that saves a random access.
+    peer = int64(state.neighbours[first_peer(state, identity) + place])
+    return peer >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
+
+
+@kernel
+def place_of_peer(state: State, parameters: Parameters, identity: int, peer: int) -> int:
+    """The place of a peer, by its HostId; -1 for a cold host that is none."""
+    first, neighbours = first_peer(state, identity), count_neighbours(state, identity)
+    if peer < parameters.hot_count:
+        return neighbours + peer
+    for place in range(neighbours):
+        if int64(state.neighbours[first + place]) & parameters.host_mask == peer:
+            return place
+    return -1
