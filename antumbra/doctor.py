@@ -204,7 +204,7 @@ def _open_files() -> Check:
         "open files",
         hard,
         8192,
-        "fewer than a thousand hosts fit in a shard: raise `ulimit -Hn` (limits.conf, systemd's LimitNOFILE)",
+        "fewer than 7,000 hosts fit in a shard: raise `ulimit -Hn` (limits.conf, systemd's LimitNOFILE)",
     )
 
 

@@ -120,9 +120,11 @@ def make_plan(configuration: Configuration) -> Plan:
         )
         problems.add(("network", "graph"), message)
     processes = [len(host.processes) for host in sections.hosts.values()]
+    defaults = sections.host_option_defaults
     needed = estimate(
         hosts=len(processes),
         busy_hosts=len(processes) - processes.count(0),
+        captures=sum(defaults.overridden_by(host.host_options).pcap_enabled for host in sections.hosts.values()),
         processes=sum(processes),
         identities=sections.cold.identity_count if sections.cold else 0,
         cold_bytes=estimate_cold_memory(sections.cold) if sections.cold else 0,

@@ -29,11 +29,14 @@ PATH_BYTES: Final = 16
 DIRECTORY_BYTES: Final = 24
 """A line of the host directory: address, node, bandwidths."""
 
-FDS_PER_HOST: Final = 4
-FDS_PER_PROCESS: Final = 6
-FDS_BASE: Final = 128
+FDS_PER_HOST: Final = 1
+"""A host's memory. Another one is its capture file; a process has a table of its own and costs the shard none."""
+
+FDS_BASE: Final = 1024
+"""Besides: the simulator's own, and the numbers up to 910, of which a managed process keeps three."""
+
 PROCESSES_BASE: Final = 64
-"""Descriptors and processes that the simulator needs besides."""
+"""Processes that the simulator needs besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Machine:
 
 
 def estimate(
-    hosts: int, busy_hosts: int, processes: int, identities: int, cold_bytes: int, cold_paths: int
+    hosts: int, busy_hosts: int, captures: int, processes: int, identities: int, cold_bytes: int, cold_paths: int
 ) -> Estimate:
     """Estimate the needs of an experiment from its counts.
 
@@ -70,6 +73,8 @@ def estimate(
     ----------
     hosts, busy_hosts
         Hot hosts, and how many of them have processes; another has a kernel once a packet comes for it.
+    captures
+        Hosts whose packets are captured.
     processes
         Managed processes.
     identities, cold_bytes
@@ -82,7 +87,7 @@ def estimate(
         cold_bytes=cold_bytes + cold_paths * PATH_BYTES,
         shared_bytes=BASE_BYTES + (hosts + identities) * DIRECTORY_BYTES,
         processes=processes,
-        descriptors=busy_hosts * FDS_PER_HOST + processes * FDS_PER_PROCESS,
+        descriptors=busy_hosts * FDS_PER_HOST + captures,
     )
 
 

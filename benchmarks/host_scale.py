@@ -106,7 +106,7 @@ def main() -> None:
                 idle.write_text(configuration(graph, hosts, nodes, processes=False))
                 baseline = measure([sys.executable, "-c", BASELINE, busy])
                 tell(len(nodes), hosts, "libyaml", baseline)
-                allowed = (0, 2) if 10 * hosts > hard else (0,)
+                allowed = (0, 2) if hosts + 1024 > hard else (0,)
                 tell(len(nodes), hosts, "check", measure([*antumbra, "check", busy], allowed), baseline[0])
                 directory = folder / f"run-{len(nodes)}-{hosts}"
                 tell(len(nodes), hosts, "run", measure([*antumbra, "run", idle, "-d", directory]))

@@ -230,8 +230,7 @@ void engine_close(struct engine *engine); /* again: harmless. Capture files that
 /* turn.c */
 __attribute__((warn_unused_result)) int turn_give(struct engine *engine, struct engine_host *host, struct task *task);
 __attribute__((warn_unused_result)) int turn_wait_back(struct engine *engine, struct engine_host *host);
-__attribute__((warn_unused_result)) int reap_dead(struct engine *engine,
-                                                  struct engine_host *host); /* the shard has the turn */
+__attribute__((warn_unused_result)) int reap_dead(struct engine *engine); /* of all hosts; the shard has the turn */
 /* Gives a host up: ends its processes, forgets its events, says why. The run goes on without it: 0. */
 int host_break(struct engine *engine, struct engine_host *host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -200,10 +200,7 @@ static int reap_now_and_then(struct engine *engine) {
     if (now - engine->last_reap < REAP_INTERVAL)
         return 0;
     engine->last_reap = now;
-    for (uint32_t i = 0; i < engine->host_count; i++)
-        if (reap_dead(engine, &engine->hosts[i]))
-            return -1;
-    return 0;
+    return reap_dead(engine);
 }
 
 int engine_run_until(struct engine *engine, int64_t window_end) {

@@ -50,24 +50,64 @@ static int remember_death(struct engine *engine, struct engine_host *host, pid_t
     return 0;
 }
 
-/* Reaps what has ended. The whole tree of a configured process is one real process group, and all of it are children
- * of the shard. */
-static int collect(struct engine *engine, struct engine_host *host) {
-    for (uint32_t i = 0; i < host->process_count; i++) {
-        struct managed *managed = &host->processes[i];
-        while (managed->group) {
-            int status;
-            pid_t pid = waitpid(-managed->group, &status, WNOHANG | __WALL);
-            if (pid > 0) {
-                if (remember_death(engine, host, pid, status))
-                    return -1;
-            } else if (pid < 0 && errno == ECHILD) {
-                managed->group = 0; /* the number may be somebody else's from now on */
-            } else {
-                break;
-            }
+/* Reaps what has ended of one configured process. The whole tree of it is one real process group, and all of it are
+ * children of the shard. */
+static int collect_group(struct engine *engine, struct engine_host *host, struct managed *managed) {
+    while (managed->group) {
+        int status;
+        pid_t pid = waitpid(-managed->group, &status, WNOHANG | __WALL);
+        if (pid > 0) {
+            if (remember_death(engine, host, pid, status))
+                return -1;
+        } else if (pid < 0 && errno == ECHILD) {
+            managed->group = 0; /* the number may be somebody else's from now on */
+        } else {
+            break;
         }
     }
+    return 0;
+}
+
+static int collect(struct engine *engine, struct engine_host *host) {
+    for (uint32_t i = 0; i < host->process_count; i++)
+        if (collect_group(engine, host, &host->processes[i]))
+            return -1;
+    return 0;
+}
+
+/* Whose process this is that has ended and is not reaped yet; NULL: nobody's here. */
+static struct managed *find_group(struct engine *engine, pid_t pid, struct engine_host **host) {
+    pid_t group = getpgid(pid);
+    for (uint32_t i = 0; i < engine->host_count && group > 0; i++)
+        for (uint32_t j = 0; j < engine->hosts[i].process_count; j++)
+            if (engine->hosts[i].processes[j].group == group) {
+                *host = &engine->hosts[i];
+                return &engine->hosts[i].processes[j];
+            }
+    return NULL;
+}
+
+/* Asking for one group makes the real kernel walk all children, so all are asked for at once, and groups only if
+ * somebody has ended. */
+static int collect_all(struct engine *engine) {
+    for (;;) {
+        siginfo_t ended = {.si_pid = 0};
+        struct engine_host *host;
+        if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT | __WALL) || !ended.si_pid)
+            return 0;
+        struct managed *managed = find_group(engine, ended.si_pid, &host);
+        if (!managed)
+            break;
+        size_t deaths = host->death_count;
+        if (collect_group(engine, host, managed))
+            return -1;
+        if (host->death_count == deaths)
+            break;
+    }
+    /* A child that is not ours to reap stands before those that are. */
+    for (uint32_t i = 0; i < engine->host_count; i++)
+        if (collect(engine, &engine->hosts[i]))
+            return -1;
     return 0;
 }
 
@@ -134,10 +174,13 @@ static int bury_all(struct engine *engine, struct engine_host *host) {
     return 0;
 }
 
-int reap_dead(struct engine *engine, struct engine_host *host) {
-    if (host->broken)
-        return 0;
-    return collect(engine, host) ? -1 : bury_all(engine, host);
+int reap_dead(struct engine *engine) {
+    if (collect_all(engine))
+        return -1;
+    for (uint32_t i = 0; i < engine->host_count; i++)
+        if (!engine->hosts[i].broken && bury_all(engine, &engine->hosts[i]))
+            return -1;
+    return 0;
 }
 
 /* ---- Who has the turn ---- */

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from bridge.digests import tree_digest
 from bridge.errors import InternalError, UserError
+from bridge.simtime import NS_PER_S
 from hot.etc import write_etc
 from hot.scripts import resolve_program
 from tests.hot.experiment import Experiment, process
@@ -63,6 +66,24 @@ def test_names_of_hosts_resolve(experiment: Build, app: App) -> None:
     run = experiment(server, [process(app("udp_client"), "a", "9000", "1", start=1)])
     run.run()
     assert "ok 1 datagrams" in run.output("b")
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_what_has_ended_is_reaped_and_what_is_somebody_elses_is_not(experiment: Build, foreign: bool) -> None:
+    other = subprocess.Popen([SH, "-c", "exit 3"]) if foreign else None
+    if other:
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    ending = [process(SH, "-c", "/bin/true; /bin/true; exit 5", start=1)]
+    run = experiment(ending, ending, [*ending, process(SLEEP, "1000")], stop=1000)
+    for second in range(2, 900):
+        run.shard.run_until(second * NS_PER_S)
+        if len(live_children()) == 1 + foreign:
+            break
+        time.sleep(0.02)
+    assert len(live_children()) == 1 + foreign
+    assert run.states() == ["{exited: 5}"] * 3 + ["running"]
+    if other:
+        assert other.wait() == 3
 
 
 def test_ends_of_processes_are_told_apart(experiment: Build, app: App) -> None:

@@ -55,11 +55,12 @@ def test_a_directory_of_something_else_is_left_alone(laboratory: Laboratory) -> 
 
 def test_a_run_that_needs_more_than_there_is_is_refused_with_the_numbers(laboratory: Laboratory) -> None:
     configuration = small()
-    configuration["hosts"] = {f"host{number}": host(*[process("sleep", "1")] * 20) for number in range(100)}
-    limit = ["bash", "-c", 'ulimit -n 4096; exec "$@"', "limited"]
+    configuration["hosts"] = {f"host{number}": host(process("sleep", "1")) for number in range(100)}
+    configuration["host_option_defaults"] = {"pcap_enabled": True}
+    limit = ["bash", "-c", 'ulimit -n 1200; exec "$@"', "limited"]
     run = laboratory.run(configuration, expect=None, prefix=limit)
     assert_explained(run)
-    assert "needs about 12528 file descriptors, and the hard limit here is 4096" in run.errors
+    assert "needs about 1224 file descriptors, and the hard limit here is 1200" in run.errors
     assert not run.directory.exists()
 
 
