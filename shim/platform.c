@@ -1,4 +1,5 @@
 /* What the simulated kernel asks of the process that runs it: user memory, real system calls, warnings. */
+#include "../hot/kernel/caller.h"
 #include "../hot/kernel/socket.h"
 #include "shim.h"
 #include <asm/unistd.h>
@@ -31,48 +32,23 @@ int platform_import_fd(struct process *from, int native_fd) {
     return (int)fd;
 }
 
-/* "libc.so.6+0x1234" for an address, from the real maps. */
-static void describe_address(uint64_t address, char *out, size_t capacity) {
-    static char text[65536]; /* too large for the shim's stack; one thread runs at a time */
-    kprintf(out, capacity, "0x%lx", (unsigned long)address);
-    int64_t fd = native(__NR_open, "/proc/self/maps", 02000000, 0);
-    if (fd < 0)
-        return;
+/* The caller of the task's last system call, from the real maps. */
+static void describe_caller(const struct task *task, char *out, size_t capacity) {
+    static char maps[65536]; /* too large for the shim's stack; one thread runs at a time */
     size_t length = 0;
-    for (int64_t n; length < sizeof text - 1; length += (size_t)n) {
-        n = native(__NR_read, fd, text + length, sizeof text - 1 - length);
+    int64_t fd = native(__NR_open, "/proc/self/maps", 02000000, 0);
+    for (int64_t n; fd >= 0 && length < sizeof maps - 1; length += (size_t)n) {
+        n = native(__NR_read, fd, maps + length, sizeof maps - 1 - length);
         if (n <= 0)
             break;
     }
-    (void)native(__NR_close, fd);
-    text[length] = '\0';
-    uint64_t module_start = 0;
-    const char *module = "";
-    size_t module_length = 0;
-    for (char *at = text; *at;) {
-        uint64_t bounds[2] = {0, 0};
-        for (int i = 0; i < 2; i++, at++)
-            for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
-                bounds[i] = bounds[i] * 16 + (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
-        const char *name = NULL, *base = NULL;
-        for (; *at && *at != '\n'; at++)
-            if (*at == '/') {
-                name = name ? name : at;
-                base = at + 1;
-            }
-        size_t name_length = base ? (size_t)(at - base) : 0;
-        if (!name || name_length != module_length || memcmp(base, module, name_length) != 0)
-            module_start = bounds[0];
-        module = base ? base : "";
-        module_length = name_length;
-        if (address >= bounds[0] && address < bounds[1]) {
-            if (base)
-                kprintf(out, capacity, "%.*s+0x%lx", (int)name_length, base, (unsigned long)(address - module_start));
-            return;
-        }
-        if (*at)
-            at++;
-    }
+    if (fd >= 0)
+        (void)native(__NR_close, fd);
+    maps[length] = '\0';
+    uint8_t code[STUB_BEFORE + STUB_AFTER];
+    uint64_t ip = task->call_site;
+    caller_describe(maps, copy_from_user(code, ip - STUB_BEFORE, sizeof code) ? ip : caller_origin(ip, code), out,
+                    capacity);
 }
 
 void platform_warn(struct host *host, struct task *task, const char *format, ...) {
@@ -83,7 +59,7 @@ void platform_warn(struct host *host, struct task *task, const char *format, ...
     __builtin_va_end(arguments);
     if (task && length > 0 && (size_t)length < sizeof text) {
         char caller[160];
-        describe_address(rewrite_origin(task->call_site), caller, sizeof caller);
+        describe_caller(task, caller, sizeof caller);
         kprintf(text + length, sizeof text - (size_t)length, " [%s pid %d tid %d at %s]", task->comm,
                 task->process->pid, task->tid, caller);
     }

@@ -107,7 +107,8 @@ static uint8_t *emit_jump(uint8_t *at, uint64_t to) {
     return emit(at + 1, &distance, sizeof distance);
 }
 
-/* [mov $number, %eax]  lea next(%rip), %rcx  movabs $shim_fast_entry, %r11  jmp *%r11  next: [cmp] jmp back */
+/* As caller_origin (hot/kernel/caller.c) knows it:
+ * [mov $number, %eax]  lea next(%rip), %rcx  movabs $shim_fast_entry, %r11  jmp *%r11  next: [cmp] jmp back */
 static void stub_write(uint64_t stub, const uint8_t *moved, size_t moved_length, bool before, uint64_t back) {
     static const uint8_t lea[] = {0x48, 0x8d, 0x0d, 13, 0, 0, 0}, movabs[] = {0x49, 0xbb}, jump[] = {0x41, 0xff, 0xe3};
     uint64_t entry = (uint64_t)shim_fast_entry;
@@ -237,20 +238,6 @@ void rewrite_site(uint64_t ip, uint64_t number) {
     struct patch patch = prepare(&site);
     if (patch.length)
         write_code(patch.at, patch.bytes, patch.length);
-}
-
-/* The address behind the syscall that a stub stands for, if `ip` is where a call returns to in a stub. */
-uint64_t rewrite_origin(uint64_t ip) {
-    for (unsigned i = 0; i < region_count; i++) {
-        if (ip - regions[i].base >= regions[i].used)
-            continue;
-        const uint8_t *at = (const uint8_t *)ip;
-        size_t moved = *at == 0xe9 ? 0 : 6; /* the cmp that stood behind the syscall */
-        int32_t distance;
-        memcpy(&distance, at + moved + 1, sizeof distance);
-        return ip + moved + 5 + (uint64_t)(int64_t)distance - moved;
-    }
-    return ip;
 }
 
 /* Where to go on instead of `ip`, if the syscall before it has become a jump to a stub. */

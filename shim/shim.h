@@ -107,7 +107,6 @@ void rewrite_site(uint64_t ip, uint64_t number);
 bool rewrite_expects(struct host *host, int64_t fd, uint64_t base, uint64_t start, uint64_t end);
 void rewrite_known(void);
 uint64_t rewrite_fix_ip(uint64_t ip);
-uint64_t rewrite_origin(uint64_t ip);
 
 /* cpu.c */
 bool cpu_emulate(struct user_context *context, struct task *task);

@@ -11,6 +11,8 @@
 #include <asm/prctl.h>
 #include <asm/unistd.h>
 
+/* Where shim_fast_entry's saved return address is, behind the six arguments and the stack pointer. */
+#define FAST_RETURN 7
 #define SHIM_IMAGE_SIZE 0x1000000u
 
 static bool in_shim(uint64_t ip) { return ip - SHIM_BASE < SHIM_IMAGE_SIZE; }
@@ -48,6 +50,7 @@ struct fast_result shim_fast_call(uint64_t number, const uint64_t *arguments) {
     struct shim_thread *self = thread_self();
     struct task *task = self->task;
     self->resume_number = number;
+    task->call_site = arguments[FAST_RETURN];
     if (syscall_needs_frame(number)) {
         self->resume_kind = RESUME_CALL;
         return (struct fast_result){0, 1};

@@ -7,6 +7,7 @@
  */
 #include "engine.h"
 #include "guard.h"
+#include "hot/kernel/caller.h"
 #include "hot/kernel/internal.h"
 #include "hot/kernel/process.h"
 
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -236,28 +238,20 @@ static const struct death *death_of(const struct engine_host *host, const struct
     return NULL;
 }
 
-/* "libc.so.6+0x1234" for an address of a real process. */
+/* "libc.so.6+0x1234" for an address of a real process, or for the call site behind a stub of the shim's. */
 static void describe_address(pid_t pid, uint64_t address, char *out, size_t capacity) {
-    char path[64], line[1024];
-    snprintf(out, capacity, "0x%llx", (unsigned long long)address);
+    char path[64], maps[65536];
+    uint8_t code[STUB_BEFORE + STUB_AFTER];
+    struct iovec here = {code, sizeof code}, there = {(void *)(address - STUB_BEFORE), sizeof code};
+    if (process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)sizeof code)
+        address = caller_origin(address, code);
     snprintf(path, sizeof path, "/proc/%d/maps", pid);
-    FILE *maps = fopen(path, "re");
-    if (!maps)
-        return;
-    while (fgets(line, sizeof line, maps)) {
-        unsigned long long start, end, offset;
-        int name = 0;
-        if (sscanf(line, "%llx-%llx %*s %llx %*s %*s %n", &start, &end, &offset, &name) < 3 || address < start ||
-            address >= end)
-            continue;
-        line[strcspn(line, "\n")] = '\0';
-        const char *base = name ? strrchr(line + name, '/') : NULL;
-        if (name && line[name])
-            snprintf(out, capacity, "0x%llx (%s+0x%llx)", (unsigned long long)address, base ? base + 1 : line + name,
-                     (unsigned long long)address - start + offset);
-        break;
-    }
-    fclose(maps);
+    FILE *file = fopen(path, "re");
+    size_t length = file ? fread(maps, 1, sizeof maps - 1, file) : 0;
+    if (file)
+        fclose(file);
+    maps[length] = '\0';
+    caller_describe(maps, address, out, capacity);
 }
 
 /* Registers of a thread that is stopped for the purpose and let go again. */

@@ -10,6 +10,15 @@
 static inline int64_t clock_realtime(const struct host *host) { return EPOCH_SECONDS * NS_PER_S + host->now; }
 static inline int64_t clock_monotonic(const struct host *host) { return BOOT_UPTIME + host->now; }
 
+/* What is later than the clock can show is as good as never. */
+static inline int64_t time_of(int64_t seconds, int64_t nanoseconds) {
+    return seconds >= NEVER / NS_PER_S ? NEVER : seconds * NS_PER_S + nanoseconds;
+}
+static inline int64_t time_add(int64_t time, int64_t duration) {
+    int64_t sum;
+    return __builtin_add_overflow(time, duration, &sum) ? NEVER : sum;
+}
+
 /* The deadline of a call with a relative time-out: its first one if it goes on after a stop. */
 static inline int64_t restart_deadline(struct task *task, int64_t deadline) {
     int64_t first = task->restart_deadline;

@@ -11,6 +11,9 @@
 #include <linux/resource.h>
 #include <linux/time.h>
 
+/* A timer whose signal is ignored still looks whether it is: not more often than Linux' clock ticks. */
+#define TICK (4 * NS_PER_MS)
+
 struct posix_timer {
     struct list node; /* in process->posix_timers */
     struct process *process;
@@ -78,9 +81,13 @@ static void expire(struct posix_timer *posix) {
         else if (!posix->tid)
             (void)signal_send_process(posix->process, posix->signo, &info);
         posix->queued = (queue->set & signal_bit(posix->signo)) != 0;
+    } else {
+        posix->queued = true; /* nobody is told: timer_gettime works out what has passed meanwhile */
     }
-    if (posix->interval && !posix->queued)
-        arm(posix, posix->timer.when + posix->interval);
+    if (posix->interval && !posix->queued) {
+        int64_t rounds = posix->interval < TICK ? TICK / posix->interval : 1;
+        arm(posix, time_add(posix->timer.when, rounds * posix->interval));
+    }
 }
 
 void signal_timer(struct timer *timer) {
@@ -90,9 +97,15 @@ void signal_timer(struct timer *timer) {
     }
     struct process *process = timer->owner;
     struct signal_info info = {.signo = KSIGALRM, .code = SIGNAL_OF_KERNEL};
-    if (process->itimer_interval)
-        timer_arm(process->host, timer, timer->when + process->itimer_interval);
     (void)signal_send_process(process, KSIGALRM, &info);
+}
+
+void itimer_taken(struct process *process) {
+    int64_t interval = process->itimer_interval;
+    if (!interval || timer_armed(&process->itimer))
+        return;
+    int64_t missed = (process->host->now - process->itimer.when) / interval;
+    timer_arm(process->host, &process->itimer, time_add(process->itimer.when + missed * interval, interval));
 }
 
 /* Expirations that nobody has been told of yet, and the next one. */
@@ -106,12 +119,12 @@ static void posix_timer_go_on(struct posix_timer *posix) {
         return;
     int64_t missed = posix_timer_missed(posix);
     posix->overrun = (int32_t)KMIN(missed, INT32_MAX);
-    arm(posix, posix->timer.when + (missed + 1) * posix->interval);
+    arm(posix, time_add(posix->timer.when + missed * posix->interval, posix->interval));
 }
 
 void posix_timer_taken(struct process *process, struct signal_info *info) {
     struct posix_timer *posix = posix_timer_find(process, info->u.timer.timer_id);
-    if (!posix || !posix->queued)
+    if (!posix || !posix->queued || posix->silent)
         return;
     posix->overrun = 0;
     posix_timer_go_on(posix);
@@ -121,7 +134,7 @@ void posix_timer_taken(struct process *process, struct signal_info *info) {
 void posix_timers_discarded(struct process *process, uint64_t set) {
     list_for_each(node, &process->posix_timers) {
         struct posix_timer *posix = list_entry(node, struct posix_timer, node);
-        if (posix->queued && (set & signal_bit(posix->signo)))
+        if (posix->queued && !posix->silent && (set & signal_bit(posix->signo)))
             posix_timer_go_on(posix);
     }
 }
@@ -142,7 +155,7 @@ static void count_interval_timer(struct process *process, struct cpu_itimer *iti
     if (!itimer->when || cpu < itimer->when)
         return;
     struct signal_info info = {.signo = signo, .code = SIGNAL_OF_KERNEL};
-    itimer->when = itimer->interval ? cpu + itimer->interval : 0;
+    itimer->when = itimer->interval ? time_add(cpu, itimer->interval) : 0;
     (void)signal_send_process(process, signo, &info);
 }
 
@@ -211,24 +224,25 @@ int64_t sys_getitimer(struct task *task, const uint64_t *a) {
 int64_t sys_setitimer(struct task *task, const uint64_t *a) {
     struct process *process = task->process;
     struct user_timeval given[2] = {{0, 0}, {0, 0}}, old[2];
-    if ((int)a[0] < 0 || (int)a[0] > 2)
+    int which = (int)a[0];
+    if (which < 0 || which > 2)
         return -EINVAL;
     if (a[1] && copy_from_user(given, a[1], sizeof given))
         return -EFAULT;
     for (int i = 0; i < 2; i++)
         if (given[i].seconds < 0 || given[i].microseconds < 0 || given[i].microseconds >= 1000000)
             return -EINVAL;
-    itimer_read(process, (int)a[0], old);
-    int64_t interval = given[0].seconds * NS_PER_S + given[0].microseconds * NS_PER_US;
-    int64_t value = given[1].seconds * NS_PER_S + given[1].microseconds * NS_PER_US;
-    if (a[0] == 0) {
+    itimer_read(process, which, old);
+    int64_t interval = time_of(given[0].seconds, given[0].microseconds * NS_PER_US);
+    int64_t value = time_of(given[1].seconds, given[1].microseconds * NS_PER_US);
+    if (which == 0) {
         timer_cancel(process->host, &process->itimer);
         process->itimer_interval = interval;
         if (value)
-            timer_arm(process->host, &process->itimer, process->host->now + value);
+            timer_arm(process->host, &process->itimer, time_add(process->host->now, value));
     } else {
-        process->cpu_itimers[a[0] - 1] =
-            (struct cpu_itimer){.when = value ? process_cpu_time(process) + value : 0, .interval = interval};
+        process->cpu_itimers[which - 1] =
+            (struct cpu_itimer){.when = value ? time_add(process_cpu_time(process), value) : 0, .interval = interval};
         process->cpu_timers |= value != 0;
     }
     return a[2] ? copy_to_user(a[2], old, sizeof old) : 0;
@@ -301,7 +315,7 @@ int64_t sys_timer_create(struct task *task, const uint64_t *a) {
 static void posix_timer_read(const struct posix_timer *posix, int64_t out[4]) {
     int64_t when = posix->timer.when;
     if (posix->queued && posix->interval)
-        when += (posix_timer_missed(posix) + 1) * posix->interval;
+        when = time_add(when + posix_timer_missed(posix) * posix->interval, posix->interval);
     bool runs = armed(posix) || (posix->queued && posix->interval);
     int64_t left = runs ? KMAX(when - clock_now(posix), 1) : 0;
     out[0] = posix->interval / NS_PER_S;
@@ -324,12 +338,12 @@ int64_t sys_timer_settime(struct task *task, const uint64_t *a) {
     disarm(posix);
     posix->queued = false;
     posix->overrun = 0;
-    posix->interval = given[0] * NS_PER_S + given[1];
-    int64_t value = given[2] * NS_PER_S + given[3];
+    posix->interval = time_of(given[0], given[1]);
+    int64_t value = time_of(given[2], given[3]);
     if (value) {
         int64_t now = clock_now(posix);
         if (!((int)a[1] & TIMER_ABSTIME))
-            value += now;
+            value = time_add(value, now);
         else if (!of_cpu(posix))
             value -= (posix->clock == CLOCK_REALTIME ? clock_realtime(host) : clock_monotonic(host)) - now;
         arm(posix, KMAX(value, now));

@@ -185,7 +185,7 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     process->dumpable = old->dumpable;
     process->no_new_privileges = old->no_new_privileges;
     process->strace_fd = old->strace_fd;
-    process->exit_signal = request->exit_signal;
+    process->exit_signal = request->flags & CLONE_PARENT ? old->exit_signal : request->exit_signal;
     enter_host(process, child);
     process->process_group = old->process_group;
     process->session = old->session;
@@ -227,6 +227,13 @@ static bool too_many(const struct task *task) {
         }
     }
     return count >= limit;
+}
+
+/* The task that `parent` waits for in vfork, in the process of this number; NULL: it waits no more. */
+static struct task *vfork_child(const struct task *parent, int32_t pid) {
+    struct process *process = process_find(parent->host, pid);
+    struct task *child = process ? process_task(process) : NULL;
+    return child && child->vfork_parent == parent ? child : NULL;
 }
 
 static int64_t do_clone(struct task *task, const struct clone_request *request) {
@@ -284,17 +291,15 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
         child->vfork_parent = task;
         /* Only the child's exec or end goes on here; a fatal signal of ours waits for it, as in Linux. */
         int32_t pid = child->process->pid;
-        for (struct process *process; (process = process_find(host, pid)) != NULL;) {
-            struct task *leader = process_task(process);
-            if (!leader || leader->vfork_parent != task)
-                break;
+        for (struct task *waited; (waited = vfork_child(task, pid)) != NULL;) {
             task->woken = false;
             uint64_t mask = task->signal_mask;
             task->signal_mask = UNINTERRUPTIBLE;
             int ignored = task_block(task, NEVER);
             task->signal_mask = mask;
             if (ignored == -ERESTARTSYS) { /* killed: the child must not wake a task that is gone */
-                leader->vfork_parent = NULL;
+                if ((waited = vfork_child(task, pid)) != NULL)
+                    waited->vfork_parent = NULL;
                 break;
             }
         }
@@ -328,7 +333,8 @@ int64_t sys_clone3(struct task *task, const uint64_t *a) {
         return result;
     if (args.set_tid_size || (args.flags & CLONE_INTO_CGROUP))
         return -EPERM;
-    if (args.flags & 0xff)
+    if ((args.flags & 0xff) || args.exit_signal > SIGNAL_COUNT ||
+        ((args.flags & (CLONE_THREAD | CLONE_PARENT)) && args.exit_signal))
         return -EINVAL;
     struct clone_request request = {
         .flags = args.flags,
@@ -410,7 +416,7 @@ static void tell_parent(struct process *process) {
     struct process *parent = process->parent;
     struct signal_action *action = &parent->actions[KSIGCHLD - 1];
     bool unwanted = action->handler == KSIG_IGN || (action->flags & KSA_NOCLDWAIT);
-    if (process->exit_signal) {
+    if (process->exit_signal && process->exit_signal <= SIGNAL_COUNT) { /* clone takes any byte */
         struct signal_info info = {.signo = process->exit_signal};
         bool killed = process->exit_status & 0x7f;
         info.code = end_code(process->exit_status);
@@ -428,6 +434,7 @@ static void tell_parent(struct process *process) {
 static void adopt(struct process *child, struct process *reaper) {
     list_remove(&child->sibling_node);
     child->parent = reaper;
+    child->exit_signal = KSIGCHLD;
     if (reaper)
         list_push_back(&reaper->children, &child->sibling_node);
     if (child->parent_death_signal && !child->zombie) {
@@ -496,6 +503,7 @@ void task_exit(struct task *task, int code) {
 }
 
 void process_abandon(struct process *process, int status) {
+    struct host *host = process->host;
     if (process->zombie)
         return;
     process->dying = true;
@@ -505,8 +513,8 @@ void process_abandon(struct process *process, int status) {
         task_detach(task);
         task_free(task);
     }
-    process_finish(process, false);
-    net_run_backlog(process->host);
+    process_finish(process, false); /* which may free it */
+    net_run_backlog(host);
 }
 
 int64_t sys_exit(struct task *task, const uint64_t *a) { task_exit(task, (int)a[0]); }
@@ -910,6 +918,7 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     task->native_tid = process->native_pid; /* the real execve gives the caller the leader's id too */
     futex_exit(task);                       /* robust locks of the old memory */
     process->executed = true;
+    process->exit_signal = KSIGCHLD;
     process_set_program(task, request);
     fd_table_exec(task);
     signal_exec(process);

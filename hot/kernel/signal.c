@@ -105,6 +105,8 @@ static int take_for(struct task *task, uint64_t set, struct signal_info *info) {
         signo = queue_take(task->host, &task->process->signals, set, info);
     if (signo && info->code == SIGNAL_OF_TIMER)
         posix_timer_taken(task->process, info);
+    if (signo == KSIGALRM)
+        itimer_taken(task->process);
     return signo;
 }
 
@@ -598,6 +600,8 @@ int64_t sys_kill(struct task *task, const uint64_t *a) {
     int pid = (int)a[0], signo = (int)a[1];
     if (bad_signal(a[1]))
         return -EINVAL;
+    if (pid == INT32_MIN) /* the number of no group */
+        return -ESRCH;
     struct signal_info info = info_from(task, signo, 0 /* SI_USER */);
     int64_t result = -ESRCH;
     list_for_each_safe(node, &task->host->processes) {
@@ -659,7 +663,7 @@ int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
         return -ESRCH;
     if (!credentials_may_signal(task, process, (int)a[1]))
         return -EPERM;
-    return a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
+    return (int)a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
 }
 
 int64_t sys_rt_tgsigqueueinfo(struct task *task, const uint64_t *a) {

@@ -87,7 +87,8 @@ void signal_process_release(struct process *process); /* timers and queues go */
 
 /* itimer.c */
 void posix_timer_taken(struct process *process, struct signal_info *info); /* the signal of a timer is delivered */
-void posix_timers_discarded(struct process *process, uint64_t set);        /* the signals of `set` were forgotten */
+void itimer_taken(struct process *process); /* SIGALRM is delivered: the next interval starts, as in Linux */
+void posix_timers_discarded(struct process *process, uint64_t set); /* the signals of `set` were forgotten */
 void posix_timers_free(struct process *process);
 void signal_cpu_time(struct process *process); /* CPU time was charged: what counts it may expire */
 

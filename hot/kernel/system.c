@@ -218,7 +218,7 @@ int64_t sys_not_implemented(struct task *task, const uint64_t *a) {
 /* Every command of membarrier is optional; a kernel without them answers so. */
 int64_t sys_membarrier(struct task *task, const uint64_t *a) {
     (void)task;
-    return a[0] == 0 ? 0 : -EINVAL; /* MEMBARRIER_CMD_QUERY */
+    return (int)a[0] == 0 ? 0 : -EINVAL; /* MEMBARRIER_CMD_QUERY */
 }
 
 int64_t sys_prctl(struct task *task, const uint64_t *a) {

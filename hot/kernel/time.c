@@ -129,12 +129,12 @@ int64_t sys_nanosleep(struct task *task, const uint64_t *a) {
 int64_t sys_clock_nanosleep(struct task *task, const uint64_t *a) {
     struct user_timespec time;
     int64_t value;
-    int64_t result = read_clock(task, (int)a[0], &value);
+    int clock = (int)a[0];
+    int64_t result = read_clock(task, clock, &value);
     if (result)
         return result;
-    if (a[0] == CLOCK_THREAD_CPUTIME_ID)
-        return -EINVAL;
-    if (a[0] == CLOCK_MONOTONIC_RAW || a[0] == CLOCK_REALTIME_COARSE || a[0] == CLOCK_MONOTONIC_COARSE)
+    if (clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_REALTIME_COARSE ||
+        clock == CLOCK_MONOTONIC_COARSE)
         return -EOPNOTSUPP;
     if (copy_from_user(&time, a[2], sizeof time))
         return -EFAULT;

@@ -27,22 +27,26 @@ static int64_t clock_now(const struct host *host, int clock) {
 void timerfd_fire(struct host *host, struct timer *timer) {
     struct timerfd *timerfd = timer->owner;
     timerfd->expirations++;
-    if (timerfd->interval) {
-        /* Times that passed while the host could not run count too: as many as fit, and one still ahead. */
-        int64_t missed = (host->now - timer->when) / timerfd->interval;
-        timerfd->expirations += (uint64_t)missed;
-        timer_arm(host, timer, timer->when + (missed + 1) * timerfd->interval);
-    }
     wake_up(host, &timerfd->file->wait, POLLIN);
 }
 
+/* One that has expired goes on when somebody looks, with all the expirations that have passed meanwhile: as in Linux,
+ * and however short the interval, it costs one event. */
+static void go_on(struct host *host, struct timerfd *timerfd) {
+    if (!timerfd->interval || !timerfd->expirations || timer_armed(&timerfd->timer))
+        return;
+    int64_t missed = (host->now - timerfd->timer.when) / timerfd->interval;
+    timerfd->expirations += (uint64_t)missed;
+    timer_arm(host, &timerfd->timer, time_add(timerfd->timer.when + missed * timerfd->interval, timerfd->interval));
+}
+
 static int64_t timerfd_read(struct task *task, struct file *file, struct uio *to, const int64_t *position) {
-    (void)task;
     (void)position;
     struct timerfd *timerfd = file->object;
-    uint64_t expirations = timerfd->expirations;
-    if (to->remaining < sizeof expirations)
+    if (to->remaining < sizeof timerfd->expirations)
         return -EINVAL;
+    go_on(task->host, timerfd);
+    uint64_t expirations = timerfd->expirations;
     if (!expirations)
         return -EAGAIN;
     if (uio_copy_out(to, &expirations, sizeof expirations))
@@ -89,13 +93,6 @@ int64_t sys_timerfd_create(struct task *task, const uint64_t *a) {
     return fd_install(task, file, 0, (flags & TFD_CLOEXEC) != 0, -1);
 }
 
-/* A time from the user as ns; what does not fit is as good as never. */
-static int64_t to_ns(const struct __kernel_timespec *time) {
-    if (time->tv_sec >= NEVER / NS_PER_S)
-        return NEVER;
-    return time->tv_sec * NS_PER_S + time->tv_nsec;
-}
-
 static bool valid(const struct __kernel_timespec *time) {
     return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < NS_PER_S;
 }
@@ -104,7 +101,8 @@ static struct __kernel_timespec from_ns(int64_t ns) {
     return (struct __kernel_timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
 }
 
-static struct __kernel_itimerspec current_value(const struct host *host, const struct timerfd *timerfd) {
+static struct __kernel_itimerspec current_value(struct host *host, struct timerfd *timerfd) {
+    go_on(host, timerfd);
     struct __kernel_itimerspec value = {.it_interval = from_ns(timerfd->interval)};
     if (timer_armed(&timerfd->timer))
         value.it_value = from_ns(KMAX(timerfd->timer.when - host->now, (int64_t)1));
@@ -137,12 +135,12 @@ int64_t sys_timerfd_settime(struct task *task, const uint64_t *a) {
     old = current_value(host, timerfd);
     timer_cancel(host, &timerfd->timer);
     timerfd->expirations = 0;
-    timerfd->interval = to_ns(&wanted.it_interval);
-    int64_t value = to_ns(&wanted.it_value);
+    timerfd->interval = time_of(wanted.it_interval.tv_sec, wanted.it_interval.tv_nsec);
+    int64_t value = time_of(wanted.it_value.tv_sec, wanted.it_value.tv_nsec);
     if (value) {
         int64_t origin = flags & TFD_TIMER_ABSTIME ? clock_now(host, timerfd->clock) : 0;
         int64_t wait = value - origin; /* an absolute time may have passed */
-        int64_t when = wait >= NEVER - host->now ? NEVER : host->now + wait;
+        int64_t when = time_add(host->now, wait);
         if (when > host->now) {
             timer_arm(host, &timerfd->timer, when);
         } else {

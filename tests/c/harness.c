@@ -12,22 +12,38 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#else
+#define __sanitizer_start_switch_fiber(save, bottom, size) ((void)(save), (void)(bottom), (void)(size))
+#define __sanitizer_finish_switch_fiber(saved, bottom, size) ((void)(saved), *(bottom) = NULL, *(size) = 0)
+#define __asan_unpoison_memory_region(address, size) ((void)(address))
+#endif
+
 #define STACK_SIZE ((size_t)256 << 10)
 #define MAX_COROUTINES 256
 
 struct coroutine {
     ucontext_t context;
-    struct task *task;
+    struct task *task; /* NULL: it has ended, and its stack may be used again */
     void (*body)(struct task *task, void *argument);
     void *argument;
     void *stack;
+    void *fake_stack; /* AddressSanitizer's, while it does not run */
 };
 
 static const char *current_test = "(no test)";
 static struct coroutine *coroutines[MAX_COROUTINES];
 static size_t coroutine_count;
-static ucontext_t shard_context;
+static struct coroutine shard; /* what runs when no task does */
+static bool quiet;
+static size_t shard_stack_size;
+static struct coroutine *running = &shard;
 static struct network *the_network;
+static void (*program_body)(struct task *task, void *argument);
+static uint64_t user_start, user_length; /* length 0: all of the process's own memory but the first page */
+static int64_t (*native_calls)(long number, const uint64_t arguments[6]);
 
 void harness_begin(const char *name) {
     current_test = name;
@@ -55,8 +71,20 @@ void harness_differ(const char *file, int line, const char *left, const char *ri
 
 /* ---- The platform ---- */
 
+static bool is_user_memory(uint64_t address, size_t length) {
+    if (!user_length)
+        return address >= 4096;
+    return address >= user_start && address - user_start <= user_length &&
+           length <= user_length - (address - user_start);
+}
+
+void harness_user_memory(uint64_t start, size_t length) {
+    user_start = start;
+    user_length = length;
+}
+
 int copy_from_user(void *destination, uint64_t source, size_t length) {
-    if (length && source < 4096)
+    if (length && !is_user_memory(source, length))
         return -EFAULT;
     if (length)
         memcpy(destination, (const void *)source, length);
@@ -64,7 +92,7 @@ int copy_from_user(void *destination, uint64_t source, size_t length) {
 }
 
 int copy_to_user(uint64_t destination, const void *source, size_t length) {
-    if (length && destination < 4096)
+    if (length && !is_user_memory(destination, length))
         return -EFAULT;
     if (length)
         memcpy((void *)destination, source, length);
@@ -72,16 +100,25 @@ int copy_to_user(uint64_t destination, const void *source, size_t length) {
 }
 
 int64_t string_from_user(char *destination, uint64_t source, size_t capacity) {
-    if (source < 4096)
-        return -EFAULT;
-    size_t length = strnlen((const char *)source, capacity);
-    if (length == capacity)
-        return -ENAMETOOLONG;
-    memcpy(destination, (const char *)source, length + 1);
-    return (int64_t)length;
+    for (size_t length = 0; length < capacity; length++) {
+        if (!is_user_memory(source + length, 1))
+            return -EFAULT;
+        destination[length] = *(const char *)(source + length);
+        if (!destination[length])
+            return (int64_t)length;
+    }
+    return -ENAMETOOLONG;
 }
 
+void harness_native(int64_t (*call)(long number, const uint64_t arguments[6])) { native_calls = call; }
+
 int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
+    if (native_calls)
+        return native_calls(number, (const uint64_t[6]){a, b, c, d, e, f});
+    return harness_syscall(number, a, b, c, d, e, f);
+}
+
+int64_t harness_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     register uint64_t r10 __asm__("r10") = d;
     register uint64_t r8 __asm__("r8") = e;
     register uint64_t r9 __asm__("r9") = f;
@@ -101,16 +138,93 @@ static struct coroutine *coroutine_of(const struct task *task) {
     exit(1);
 }
 
+/* Behind each switch, on the stack that was switched to. */
+static void arrive(struct coroutine *self, const struct coroutine *from) {
+    const void *bottom;
+    size_t size;
+    __sanitizer_finish_switch_fiber(self->fake_stack, &bottom, &size);
+    if (from == &shard && !shard.stack) {
+        shard.stack = (void *)(uintptr_t)bottom;
+        shard_stack_size = size;
+    }
+}
+
+static size_t stack_size_of(const struct coroutine *coroutine) {
+    return coroutine == &shard ? shard_stack_size : STACK_SIZE;
+}
+
 void platform_switch(struct host *host, struct task *self, struct task *next) {
     (void)host;
     if (self == next)
         return;
-    ucontext_t *from = self ? &coroutine_of(self)->context : &shard_context;
-    swapcontext(from, next ? &coroutine_of(next)->context : &shard_context);
+    struct coroutine *from = running, *to = next ? coroutine_of(next) : &shard;
+    CHECK(from == (self ? coroutine_of(self) : &shard));
+    running = to;
+    __sanitizer_start_switch_fiber(&from->fake_stack, to->stack, stack_size_of(to));
+    swapcontext(&from->context, &to->context);
+    arrive(from, NULL);
 }
+
+/* The running coroutine is left for good. */
+static __attribute__((noreturn)) void leave_for(struct task *next) {
+    running = next ? coroutine_of(next) : &shard;
+    __sanitizer_start_switch_fiber(NULL, running->stack, stack_size_of(running));
+    setcontext(&running->context);
+    abort();
+}
+
+static void coroutine_entry(unsigned index) {
+    struct coroutine *self = coroutines[index];
+    struct host *host = self->task->host;
+    arrive(self, &shard);
+    self->body(self->task, self->argument);
+    net_run_backlog(host);
+    self->task->state = TASK_DEAD;
+    struct task *next = task_next(host);
+    host->current = next;
+    leave_for(next);
+}
+
+/* One without a task: an ended one's, or new. */
+static size_t free_coroutine(void) {
+    size_t index = 0;
+    while (index < coroutine_count && (coroutines[index]->task || coroutines[index] == running))
+        index++;
+    if (index == coroutine_count && index < MAX_COROUTINES) {
+        coroutines[index] = calloc(1, sizeof **coroutines);
+        CHECK(coroutines[index]);
+        coroutines[index]->stack = malloc(STACK_SIZE);
+        CHECK(coroutines[index]->stack);
+        coroutine_count++;
+    }
+    return index;
+}
+
+static struct coroutine *coroutine_create(struct task *task, void (*body)(struct task *task, void *argument),
+                                          void *argument) {
+    const size_t index = free_coroutine();
+    if (index == MAX_COROUTINES)
+        return NULL;
+    struct coroutine *const coroutine = coroutines[index];
+    __asan_unpoison_memory_region(coroutine->stack, STACK_SIZE); /* of whoever left it from inside a function */
+    coroutine->task = task;
+    coroutine->body = body;
+    coroutine->argument = argument;
+    coroutine->fake_stack = NULL;
+    CHECK(getcontext(&coroutine->context) == 0);
+    coroutine->context.uc_stack.ss_sp = coroutine->stack;
+    coroutine->context.uc_stack.ss_size = STACK_SIZE;
+    coroutine->context.uc_link = NULL;
+    makecontext(&coroutine->context, (void (*)(void))coroutine_entry, 1, (unsigned)index);
+    return coroutine;
+}
+
+void harness_quiet(void) { quiet = true; }
 
 void platform_warn(struct host *host, struct task *task, const char *format, ...) {
     (void)task;
+    if (quiet)
+        return;
     va_list arguments;
     va_start(arguments, format);
     fprintf(stderr, "  [%s] ", host->name);
@@ -125,23 +239,39 @@ static __attribute__((noreturn)) void needs_process(const char *what) {
     exit(1);
 }
 
+void harness_programs(void (*body)(struct task *task, void *argument)) { program_body = body; }
+
 int64_t platform_clone(struct task *parent, struct task *child, const struct clone_request *request) {
-    (void)parent;
-    (void)child;
     (void)request;
-    needs_process("clone");
+    if (!program_body)
+        needs_process("clone");
+    if (!coroutine_create(child, program_body, NULL))
+        return -EAGAIN;
+    return parent->process == child->process ? child->tid : (int64_t)parent->process->native_pid;
 }
 
 void platform_exec(struct task *task) {
-    (void)task;
-    needs_process("execve");
+    if (!program_body)
+        needs_process("execve");
+    kfree(task->host, task->exec);
+    task->exec = NULL;
+    struct coroutine *old = running;
+    old->task = NULL;
+    CHECK(coroutine_create(task, program_body, NULL) != NULL);
+    leave_for(task);
 }
 
 void platform_exit(struct host *host, struct task *next, bool whole_process) {
     (void)host;
-    (void)next;
     (void)whole_process;
-    needs_process("exit");
+    if (!program_body)
+        needs_process("exit");
+    running->task = NULL; /* the kernel has freed it */
+    leave_for(next);
+}
+
+void harness_forget(const struct process *process) {
+    list_for_each(node, &process->tasks) coroutine_of(list_entry(node, struct task, process_node))->task = NULL;
 }
 
 int platform_import_fd(struct process *from, int native_fd) {
@@ -208,33 +338,15 @@ struct task *task_fake(struct host *host) {
     return task;
 }
 
-static void coroutine_entry(unsigned index) {
-    struct coroutine *self = coroutines[index];
-    struct host *host = self->task->host;
-    self->body(self->task, self->argument);
-    net_run_backlog(host);
-    self->task->state = TASK_DEAD;
-    struct task *next = task_next(host);
-    host->current = next;
-    setcontext(next ? &coroutine_of(next)->context : &shard_context);
+struct task *task_start(struct host *host, void (*body)(struct task *task, void *argument), void *argument) {
+    struct task *task = task_fake(host);
+    task_run(task, body, argument);
+    return task;
 }
 
-struct task *task_start(struct host *host, void (*body)(struct task *task, void *argument), void *argument) {
-    CHECK(coroutine_count < MAX_COROUTINES);
-    struct coroutine *coroutine = calloc(1, sizeof *coroutine);
-    CHECK(coroutine);
-    coroutine->task = task_fake(host);
-    coroutine->body = body;
-    coroutine->argument = argument;
-    coroutine->stack = malloc(STACK_SIZE);
-    CHECK(coroutine->stack && getcontext(&coroutine->context) == 0);
-    coroutine->context.uc_stack.ss_sp = coroutine->stack;
-    coroutine->context.uc_stack.ss_size = STACK_SIZE;
-    coroutine->context.uc_link = NULL;
-    makecontext(&coroutine->context, (void (*)(void))coroutine_entry, 1, (unsigned)coroutine_count);
-    coroutines[coroutine_count++] = coroutine;
-    list_push_back(&host->run_queue, &coroutine->task->run_node);
-    return coroutine->task;
+void task_run(struct task *task, void (*body)(struct task *task, void *argument), void *argument) {
+    CHECK(coroutine_create(task, body, argument) != NULL);
+    list_push_back(&task->host->run_queue, &task->run_node);
 }
 
 bool task_finished(const struct task *task) { return task->state == TASK_DEAD; }

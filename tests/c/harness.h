@@ -91,6 +91,21 @@ struct task *task_fake(struct host *host);
 /* A task whose program is `body`, on its own stack, so that it may block. Runs when the network is stepped. */
 struct task *task_start(struct host *host, void (*body)(struct task *task, void *argument), void *argument);
 bool task_finished(const struct task *task);
+/* The same for a task that exists: process_create's, say. */
+void task_run(struct task *task, void (*body)(struct task *task, void *argument), void *argument);
+
+/* ---- For tests that make any system call ---- */
+
+/* From now on clone starts `body` in the child, execve starts it anew, and exit ends the coroutine. */
+void harness_programs(void (*body)(struct task *task, void *argument));
+/* The tasks of a process will never run again, and are about to be freed by process_abandon. */
+void harness_forget(const struct process *process);
+void harness_quiet(void); /* the kernel's warnings are not shown */
+/* All that is user memory; length 0: everything but the first page, as it is in the beginning. */
+void harness_user_memory(uint64_t start, size_t length);
+/* Who answers the kernel's real system calls instead of the machine; NULL: the machine. */
+void harness_native(int64_t (*call)(long number, const uint64_t arguments[6]));
+int64_t harness_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 
 /* A uio over one buffer. */
 struct buffer_uio {
