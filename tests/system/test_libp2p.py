@@ -1,4 +1,4 @@
-"""A network of js-libp2p's gossipsub, which the surrogates of the tail stand for: unmodified, over TCP, noise and yamux."""
+"""A network of js-libp2p, whose gossipsub the tail's surrogates stand for: unmodified, over TCP, noise and yamux."""
 
 from __future__ import annotations
 
