@@ -15,11 +15,12 @@ from typing import Final
 from bridge.simtime import EPOCH
 from hot.users import User, group_file, passwd_file
 
-_SAME_EVERYWHERE: Final = {
-    # Names come from /etc/hosts alone. A resolver that asks the network anyway is refused at once by the host
-    # itself, and does not wait.
+_NAME_BYTES: Final = 64
+
+_SAME_EVERYWHERE: Final[Mapping[str, str | bytes]] = {
+    # The simulated kernel answers there (hot/kernel/dns.c), at once.
     "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
     "host.conf": "multi on\n",
     "passwd": passwd_file(),
     "group": group_file(),
@@ -39,6 +40,28 @@ def hosts_file(hosts: Sequence[tuple[str, int, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def name_table(hosts: Sequence[tuple[str, int, int]]) -> bytes:
+    """Return what the simulated kernel searches for the names that programs ask DNS for.
+
+    Parameters
+    ----------
+    hosts
+        Names, IPv4 and IPv6 addresses.
+
+    Returns
+    -------
+    bytes
+        Rows of 84 bytes in order of the names: the name in lower case, filled up to 64 bytes with NULs, the IPv4 and
+        the IPv6 address as on the wire (``struct row`` of ``hot/kernel/dns.c``).
+    """
+    rows = {
+        name.lower().encode("ascii").ljust(_NAME_BYTES, b"\0"): ipv4.to_bytes(4, "big") + ipv6.to_bytes(16, "big")
+        for name, ipv4, ipv6 in reversed(hosts)  # of two that differ in case only, the first
+        if len(name) < _NAME_BYTES
+    }
+    return b"".join(name + rows[name] for name in sorted(rows))
+
+
 def write_etc(
     root: Path, hosts: Sequence[tuple[str, int, int]], *, own: Mapping[str, Sequence[User]], seed: int
 ) -> list[Path]:
@@ -56,7 +79,7 @@ def write_etc(
         Of the run: machine ids depend on it and on the name.
     """
     root.mkdir(exist_ok=True)
-    shared = {"hosts": hosts_file(hosts), **_SAME_EVERYWHERE}
+    shared = {"hosts": hosts_file(hosts), "names": name_table(hosts), **_SAME_EVERYWHERE}
     latest = {name: root / name for name in shared}
     for name, text in shared.items():
         _write(latest[name], text)
@@ -85,8 +108,8 @@ def write_etc(
     return directories
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="ascii")
+def _write(path: Path, content: str | bytes) -> None:
+    path.write_bytes(content.encode("ascii") if isinstance(content, str) else content)
     path.chmod(0o644)
     # Programs see these times; two runs must show the same.
     os.utime(path, (EPOCH, EPOCH))

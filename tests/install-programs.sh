@@ -15,6 +15,7 @@ need_server() { # PROGRAM PACKAGE
 need bash bash
 need busybox busybox-static
 need curl curl
+need dig bind9-dnsutils
 need go golang-go # builds the static program that is not C
 need node nodejs
 need openssl openssl

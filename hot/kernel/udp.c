@@ -3,6 +3,7 @@
  *
  * A datagram above the MTU travels as one packet: there are no fragments between simulated hosts.
  */
+#include "dns.h"
 #include "socket.h"
 #include <linux/in.h>
 #include <linux/poll.h>
@@ -228,6 +229,10 @@ void udp_input(struct host *host, struct packet *packet) {
     packet->length = header + claimed; /* the rest is padding */
     struct ip_address source = packet_source(packet), destination = packet_destination(packet);
     struct socket *socket = inet_find_datagram(host, destination, get16(udp + 2), source, get16(udp));
+    if (!socket && dns_input(host, packet)) {
+        packet_free(host, packet);
+        return;
+    }
     if (!socket || (socket->bound_interface && socket->bound_interface != inet_interface(host, source))) {
         host->counters.packets_dropped_no_socket++;
         icmp_port_unreachable(host, packet);

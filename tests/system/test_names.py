@@ -1,0 +1,138 @@
+"""Names: programs with resolvers of their own ask DNS, and the simulated host answers."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.system.experiment import Laboratory, Programs, environment, experiment, host, process, python, shell
+
+SERVER6 = "fd41:6e74:756d::b07:707"
+
+NODE = """
+const dns = require("dns").promises;
+const ask = (what, name) => dns[what](name).then(found => found.join(" "), error => error.code);
+(async () => {
+    console.log(await ask("resolve4", "server"), await ask("resolve6", "server"));
+    console.log(await ask("resolve4", "nobody"), await ask("resolveMx", "server"));
+})();
+"""
+
+GO = """package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+)
+
+func main() {
+	resolver := &net.Resolver{PreferGo: true}
+	for _, name := range []string{"server", "app.localhost", "nobody"} {
+		addresses, err := resolver.LookupHost(context.Background(), name)
+		var failure *net.DNSError
+		if errors.As(err, &failure) {
+			fmt.Println(name, failure.IsNotFound, failure.IsTimeout)
+		} else {
+			fmt.Println(name, addresses, err)
+		}
+	}
+}
+"""
+
+#: Asks the name server, by the datagrams in hexadecimal, and prints what it answers.
+RAW = """
+import socket, sys
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.settimeout(1)
+asker.connect(("127.0.0.1", 53))
+for query in sys.argv[1:]:
+    asker.send(bytes.fromhex(query))
+    try:
+        print(asker.recv(999).hex())
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+def _server() -> dict[str, object]:
+    return host(process("sleep", "20"), ip_addr="11.7.7.7")
+
+
+def test_dig_and_its_kin_find_addresses_of_both_families(laboratory: Laboratory, program: Programs) -> None:
+    dig = program("dig")
+    script = f"""
+{dig} +short server; {dig} +short server AAAA; {dig} +short +notcp SeRvEr any; {dig} +short x.localhost
+{dig} +noall +comments +answer server MX | grep -o 'status: [A-Z]*'
+{dig} +noall +comments nobody.example | grep -o 'status: [A-Z]*'
+{dig} +noall +comments +bufsize=4096 server | grep -c 'EDNS: version: 0'
+{dig} +noall +comments +noedns server | grep -c EDNS
+{dig} +noall +comments server CH txt | grep -o 'status: [A-Z]*'
+getent hosts nobody; echo $?
+"""
+    run = laboratory.run(experiment({"asker": host(shell(script)), "server": _server()}))
+    assert run.stdout("asker").splitlines() == [
+        *("11.7.7.7", SERVER6, "11.7.7.7", SERVER6, "127.0.0.1"),
+        *("status: NOERROR", "status: NXDOMAIN", "1", "0", "status: REFUSED", "2"),
+    ]
+
+
+def test_the_resolvers_of_node_and_go_are_answered(laboratory: Laboratory, program: Programs, tmp_path: Path) -> None:
+    (tmp_path / "main.go").write_text(GO)
+    subprocess.run(
+        [program("go"), "build", "-o", "main", "main.go"],
+        cwd=tmp_path,
+        env=environment(CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-p=2"),
+        check=True,
+        timeout=280,
+    )
+    hosts = {
+        "go": host(process(tmp_path / "main")),
+        "node": host(process(program("node"), "-e", NODE)),
+        "server": _server(),
+    }
+    run = laboratory.run(experiment(hosts))
+    assert run.stdout("node").splitlines() == [f"11.7.7.7 {SERVER6}", "ENOTFOUND ENODATA"]
+    assert run.stdout("go").splitlines() == [
+        f"server [11.7.7.7 {SERVER6}] <nil>",
+        "app.localhost [::1 127.0.0.1] <nil>",
+        "nobody true false",
+    ]
+
+
+def test_queries_that_make_no_sense_are_answered_so_or_not_at_all(laboratory: Laboratory) -> None:
+    question = "0673657276657200"  # server.
+    queries = [
+        f"123401000001000000000000{question}00010001",  # A, as it should be
+        f"12340100000200000000000000{question}00010001",  # two questions
+        f"123410000001000000000000{question}00010001",  # opcode 2
+        "1234010000010000000000003f",  # a label beyond the end
+        "12340100000100000000000040" + "61" * 64 + "0000010001",  # a label too long, or a pointer
+        "1234010000010000000000",  # less than a header
+        f"123481000001000000000000{question}00010001",  # an answer
+    ]
+    run = laboratory.run(experiment({"asker": host(python(RAW, *queries)), "server": _server()}))
+    answer = f"123485800001000100000000{question}00010001c00c000100010000003c00040b070707"
+    assert run.stdout("asker").splitlines() == [
+        answer,
+        "123485810000000000000000",
+        f"123494840001000000000000{question}00010001",
+        "123485810000000000000000",
+        "123485810000000000000000",
+        "TimeoutError",
+        "TimeoutError",
+    ]
+
+
+def test_a_name_server_of_the_program_s_own_takes_over(laboratory: Laboratory) -> None:
+    code = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.sendto(b"mine", ("127.0.0.1", 53))
+print(server.recv(99))
+"""
+    run = laboratory.run(experiment({"asker": host(python(code)), "server": _server()}))
+    assert run.stdout("asker")== "b'mine'\n"
