@@ -434,20 +434,31 @@ def note_need(state: State, parameters: Parameters, time: int, identity: int) ->
                 needed = True
         row += 1
         place = next_place(state, parameters, identity, place + 1)
+    if not needed and parameters.disturbances > 0:
+        needed = has_cut_off(state, parameters, time, identity)
     set_needed(state, identity, needed)
+
+
+@kernel
+def has_cut_off(state: State, parameters: Parameters, time: int, identity: int) -> bool:
+    """Whether a mesh of an identity has a member from which it has been cut off for long enough to know."""
+    first = parameters.first_member
+    node = state.node[identity + parameters.first_id]
+    found = False
+    for row in range(state.identity[identity, FIRST_ROW], past_row(state, parameters, identity)):
+        for position in range(first, first + state.mesh[row, MESH_COUNT]):
+            other = node_of_place(state, parameters, identity, int64(state.mesh[row, position]))
+            if is_known_cut(state, parameters, time, node, other):
+                found = True
+    return found
 
 
 @kernel
 def note_cuts(state: State, parameters: Parameters, time: int) -> None:
     """Have every identity beat that has to forget a peer from which it is cut off."""
-    first = parameters.first_member
     for identity in range(len(state.identity)):
-        node = state.node[identity + parameters.first_id]
-        for row in range(state.identity[identity, FIRST_ROW], past_row(state, parameters, identity)):
-            for position in range(first, first + state.mesh[row, MESH_COUNT]):
-                other = node_of_place(state, parameters, identity, int64(state.mesh[row, position]))
-                if is_known_cut(state, parameters, time, node, other):
-                    set_needed(state, identity, True)
+        if has_cut_off(state, parameters, time, identity):
+            set_needed(state, identity, True)
 
 
 @kernel

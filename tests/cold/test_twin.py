@@ -115,6 +115,15 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [publication(count=16, interval="450 ms")],
         },
     ),
+    "a partition while nobody says anything": (
+        80,
+        0.0,
+        {
+            "overlay": {"degree": 24},
+            "gossip": {"d_low": 7},
+            "failures": [{"kind": "partition", "time": "2 s", "until": "7 s", "regions": [1], "detection": "1 s"}],
+        },
+    ),
     "identities behind NAT that come and go": (
         90,
         0.1,
