@@ -22,7 +22,7 @@ from cold.disturbances import disturbances_of
 from cold.event_kernels import insert, next_time
 from cold.exchange import Exchange
 from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFailure
-from cold.gossip_kernels import advance, note_cuts, note_needs, room_for
+from cold.gossip_kernels import advance, backoffs_for, note_cuts, note_needs, room_for
 from cold.jit import uint64
 from cold.memberships import connections_of, memberships
 from cold.messages import MessageTable, aligned_zeros
@@ -31,6 +31,7 @@ from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import PlanOfSomeTopics
 from cold.reference import by_reference
 from cold.results import TailResults, message_table
+from cold.score_kernels import RULES, SCORE_COLUMNS
 from cold.section import ColdSection, GossipSection
 from cold.session_kernels import SHORTEST
 from cold.sessions import Lives, comes_and_goes, detection_ms, habits_of
@@ -46,6 +47,7 @@ from cold.state_kernels import (
     D_HIGH,
     D_LAZY,
     D_LOW,
+    D_OUT,
     DEPART,
     DOWNLINK_RATE,
     FIRST_RANK,
@@ -190,6 +192,7 @@ class ColdEngine:
             self._detection_ms = detection_ms(section, directory)
         kinds = client_kinds(section, seed, everybody.start, len(everybody))
         most_lazy = max(client.d_lazy for client in clients)
+        largest_mesh = max(client.d_high for client in clients)
         connections = connections_of(section, directory, seed, topics)
         overlay = connections.overlay.rows(owned.start - everybody.start, owned.stop - everybody.start)
         row_lengths = np.diff(overlay.row_start)
@@ -228,6 +231,8 @@ class ColdEngine:
             mcache_gossip=gossip.mcache_gossip,
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
             flood_publish=int(gossip.flood_publish),
+            scoring=int(gossip.score is not None),
+            outbound=int(any(client.d_out > 0 for client in clients)),
             churn=int(self._lives is not None),
             redial_ms=section.overlay.redial // 1_000_000 if len(phase_of_redial) else 0,
             silences=sum(isinstance(f, SilenceFailure) for f in section.failures),
@@ -284,6 +289,11 @@ class ColdEngine:
             "rank": members.rank,
             "known_start": members.known_start,
             "known": members.known,
+            "mesh_score": np.zeros(
+                (len(members.mesh), largest_mesh, SCORE_COLUMNS) if gossip.score else (1, 1, SCORE_COLUMNS),
+                dtype=np.int64,
+            ),
+            "score_rules": gossip.score.rules() if gossip.score else np.zeros(len(RULES), dtype=np.int64),
             "link_head": np.full(n, -1, dtype=np.int32),
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
@@ -574,7 +584,9 @@ class ColdEngine:
                 out_ids=_with_room(state.out_ids, int(state.cursor[OUT_IDS_COUNT]), ids),
                 crossing=_with_room(state.crossing, int(state.cursor[CROSSING_COUNT]), records + ids),
                 link=_with_room(state.link, int(state.cursor[LINK_COUNT]), events),
-                backoff=_with_room(state.backoff, int(state.cursor[BACKOFF_COUNT]), events),
+                backoff=_with_room(
+                    state.backoff, int(state.cursor[BACKOFF_COUNT]), backoffs_for(parameters, events)
+                ),
             )
         )
 
@@ -627,6 +639,7 @@ def _client_table(
         (D_HIGH, [client.d_high for client in clients]),
         (D_LAZY, [client.d_lazy for client in clients]),
         (HEARTBEAT_NS, [client.heartbeat for client in clients]),
+        (D_OUT, [client.d_out for client in clients]),
         (IDONTWANT_SIZE, [NEVER if client.idontwant_size is None else client.idontwant_size for client in clients]),
         (VALIDATION_DELAY, first),
         (FIRST_RANK, np.concatenate([[0], past[:-1]])),

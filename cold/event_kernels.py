@@ -24,6 +24,7 @@ from cold.state_kernels import (
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
+    DUPLICATE,
     DUPLICATES,
     EDGE_EVENTS,
     EXPIRED,
@@ -408,7 +409,7 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
 
     The first copy of a message at an identity, by time and source, becomes a record in `due`. The others are counted,
     and their bytes noted, in whatever order they come. An IDONTWANT is noted with its time: the identity has not yet
-    come to it.
+    come to it. Where members of meshes are scored, duplicates become records, too.
     """
     turn = start >> parameters.bucket_shift
     bucket = turn & parameters.bucket_mask
@@ -470,12 +471,22 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
                 best = state.arrival[where]
                 state.arrival[where] = min(candidate, best)
                 if best == NEVER:
+                    # Negative, in contrast to the last words of records.
                     state.due[due_count, 0] = where
                     state.due[due_count, 1] = row
-                    state.due[due_count, 2] = slot
+                    state.due[due_count, 2] = ~slot
                     due_count += 1
                     continue
+                if best > candidate:
+                    time = start + (best >> STEP_TIME_SHIFT)
+                    source = (best >> ARRIVAL_SHIFT) & SOURCE_MASK
             duplicates += 1
+            if parameters.scoring:
+                state.due[due_count, 0] = time
+                state.due[due_count, 1] = (row + parameters.first_id) << 32 | source
+                state.due[due_count, 2] = slot << SLOT_SHIFT | DUPLICATE
+                due_count += 1
+                count_digits(state, parameters, row)
             if state.identity[row, LATE_BUCKET] != turn:
                 settle(state, parameters, row, turn)
                 state.identity[row, LATE_BUCKET] = turn
@@ -485,10 +496,12 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
         state.cursor[MESSAGE_FREE_COUNT] += 1
         chunk = following
     for index in range(first_new, due_count):
+        if state.due[index, 2] >= 0:
+            continue
         near = index + AHEAD
         if near < due_count:
             prefetch(state.arrival, state.due[near, 0])
-        row, slot = state.due[index, 1], state.due[index, 2]
+        row, slot = state.due[index, 1], ~state.due[index, 2]
         best = state.arrival[state.due[index, 0]]
         source, hops = (best >> ARRIVAL_SHIFT) & SOURCE_MASK, best & MOST_HOPS
         state.due[index, 0] = start + (best >> STEP_TIME_SHIFT)

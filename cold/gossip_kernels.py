@@ -48,9 +48,21 @@ from cold.membership_kernels import (
     set_recent,
     subscribes,
 )
+from cold.overlay_kernels import is_outbound
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
 from cold.receipt_kernels import client_of, has_copy, has_seen, validated_at, validation_delay
+from cold.score_kernels import (
+    OPPORTUNISTIC_BEATS,
+    OPPORTUNISTIC_PEERS,
+    OPPORTUNISTIC_THRESHOLD,
+    begin_score,
+    decay,
+    median_score,
+    move_score,
+    note_delivery,
+    score,
+)
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
     AUXILIARY_SHIFT,
@@ -66,11 +78,13 @@ from cold.state_kernels import (
     D_HIGH,
     D_LAZY,
     D_LOW,
+    D_OUT,
     DEPART,
     DEPARTURES,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
+    DUPLICATE,
     EDGE_EVENTS,
     FIRST_ROW,
     FORWARD,
@@ -119,6 +133,7 @@ from cold.state_kernels import (
     RANK,
     RATE_SHIFT,
     RECENT,
+    SCORE_PRUNES,
     SEEN,
     SENDER_COLUMNS,
     SLOT_MASK,
@@ -143,6 +158,11 @@ from cold.unwanted_kernels import take_unwanted
 _FORWARD: Final = int(ColdPurpose.FORWARD)
 _GOSSIP_PEERS: Final = int(ColdPurpose.GOSSIP_PEERS)
 _GRAFT_PEERS: Final = int(ColdPurpose.GRAFT_PEERS)
+
+#: Why peers are grafted: a part of the counter of their draws.
+_UP_TO_D: Final = 0
+_OUTBOUND: Final = 1
+_OPPORTUNISTIC: Final = 2
 
 #: Bytes on the wire: IPv4 and UDP header (28), the datagram's own header (8), and what each type adds.
 CONTROL_BYTES: Final = 36
@@ -403,14 +423,18 @@ def leave_mesh(state: State, parameters: Parameters, row: int, place: int) -> No
         other = state.mesh[row, position]
         if other != place:
             state.mesh[row, kept] = other
+            if parameters.scoring:
+                move_score(state, row, position - first, kept - first)
             kept += 1
     state.mesh[row, MESH_COUNT] = kept - first
 
 
 @kernel
-def join_mesh(state: State, parameters: Parameters, row: int, place: int) -> None:
+def join_mesh(state: State, parameters: Parameters, time: int, row: int, place: int) -> None:
     """Put the peer at a place into the mesh of the membership `row`, where there is room."""
     members = int64(state.mesh[row, MESH_COUNT])
+    if parameters.scoring:
+        begin_score(state, row, members, time)
     state.mesh[row, parameters.first_member + members] = place
     state.mesh[row, MESH_COUNT] = members + 1
 
@@ -428,10 +452,13 @@ def note_need(state: State, parameters: Parameters, time: int, identity: int) ->
             if state.mesh[row, column] != 0:
                 needed = True
         members = int64(state.mesh[row, MESH_COUNT])
-        if here and members < low:
-            topic = int64(state.topic_of_place[place])
-            if count_peers(state, parameters, identity, topic, row) > members:
-                needed = True
+        topic = int64(state.topic_of_place[place])
+        if here and members < low and count_peers(state, parameters, identity, topic, row) > members:
+            needed = True
+        if here and parameters.scoring and members > 0:
+            needed = True
+        if here and parameters.outbound and lacking_outbound(state, parameters, identity, topic, row) > 0:
+            needed = True
         row += 1
         place = next_place(state, parameters, identity, place + 1)
     if not needed and parameters.disturbances > 0:
@@ -473,6 +500,8 @@ def forget_cut_off(state: State, parameters: Parameters, time: int, identity: in
         other = node_of_place(state, parameters, identity, int64(place))
         if not is_known_cut(state, parameters, time, node, other):
             state.mesh[row, kept] = place
+            if parameters.scoring:
+                move_score(state, row, position - first, kept - first)
             kept += 1
     state.mesh[row, MESH_COUNT] = kept - first
     return kept < last
@@ -684,30 +713,36 @@ def list_peers(state: State, parameters: Parameters, identity: int, topic: int, 
 
 @kernel
 def graft_peers(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, heartbeat: int
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    topic: int,
+    row: int,
+    heartbeat: int,
+    reason: int,
+    wanted: int,
 ) -> None:
-    """Fill a mesh below D_low up to D with random peers that no backoff forbids."""
+    """Put up to `wanted` random peers that no backoff forbids into the mesh of the membership `row`."""
     candidates = 0
     for index in range(count_peers(state, parameters, identity, topic, row)):
         place = place_at(state, parameters, identity, topic, row, index)
         peer = peer_of_place(state, parameters, identity, place)
         if (
-            can_reach(state, parameters, time, identity, peer)
+            (reason != _OUTBOUND or has_dialled(state, identity, place))
+            and can_reach(state, parameters, time, identity, peer)
             and not in_mesh(state, parameters, row, place)
             and not in_backoff(state, identity, peer, topic, time)
         ):
             state.scratch[candidates] = place
             candidates += 1
-    wanted = state.client[client_of(state, identity), D]
-    missing = min(wanted - int64(state.mesh[row, MESH_COUNT]), candidates)
-    for turn in range(missing):
-        words = draw_words(
-            parameters, identity + parameters.first_id, _GRAFT_PEERS, heartbeat << 32 | topic << 16 | turn
-        )
+    for turn in range(min(wanted, candidates)):
+        counter = heartbeat << 32 | topic << 16 | reason << 12 | turn
+        words = draw_words(parameters, identity + parameters.first_id, _GRAFT_PEERS, counter)
         pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
         place = int64(state.scratch[pick])
         state.scratch[pick] = state.scratch[turn]
-        join_mesh(state, parameters, row, place)
+        join_mesh(state, parameters, time, row, place)
         peer = peer_of_place(state, parameters, identity, place)
         send(state, parameters, time, identity, peer, CONTROL_BYTES, GRAFT, topic, 0, 0, 0, 0)
         state.counters[CONTROL_SENT] += 1
@@ -803,13 +838,83 @@ def mend_mesh(
 ) -> bool:
     """Mend the mesh of the membership `row` at the identity's heartbeat `number`; whether there was something to do."""
     busy = parameters.disturbances > 0 and forget_cut_off(state, parameters, time, identity, row)
+    if not is_up(state, parameters, identity + parameters.first_id, time):
+        return busy
+    if parameters.scoring and state.mesh[row, MESH_COUNT] > 0:
+        busy = True
+        decay(state, row)
+        prune_low_scores(state, parameters, time, identity, topic, row)
+    client = client_of(state, identity)
     members = int64(state.mesh[row, MESH_COUNT])
-    low = state.client[client_of(state, identity), D_LOW]
-    if members < low and is_up(state, parameters, identity + parameters.first_id, time):
+    if members < state.client[client, D_LOW]:
         if count_peers(state, parameters, identity, topic, row) > members:
             busy = True
-        graft_peers(state, parameters, time, identity, topic, row, number)
+        wanted = state.client[client, D] - members
+        graft_peers(state, parameters, time, identity, topic, row, number, _UP_TO_D, wanted)
+    if parameters.outbound:
+        lacking = lacking_outbound(state, parameters, identity, topic, row)
+        if lacking > 0:
+            busy = True
+            graft_peers(state, parameters, time, identity, topic, row, number, _OUTBOUND, lacking)
+    members = int64(state.mesh[row, MESH_COUNT])
+    rules = state.score_rules
+    if (
+        parameters.scoring
+        and number % rules[OPPORTUNISTIC_BEATS] == 0
+        and members > 1
+        and median_score(state, row, time) < rules[OPPORTUNISTIC_THRESHOLD]
+    ):
+        wanted = min(rules[OPPORTUNISTIC_PEERS], state.client[client, D_HIGH] - members)
+        graft_peers(state, parameters, time, identity, topic, row, number, _OPPORTUNISTIC, wanted)
     return busy
+
+
+@kernel
+def has_dialled(state: State, identity: int, place: int) -> bool:
+    """Whether the connection to the peer at a place is an outbound one; those to hot hosts never are."""
+    return place < count_neighbours(state, identity) and is_outbound(state.dialled, first_peer(state, identity) + place)
+
+
+@kernel
+def lacking_outbound(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
+    """How many members with outbound connections a mesh lacks, of those that are known and that it has room for."""
+    client = client_of(state, identity)
+    members = int64(state.mesh[row, MESH_COUNT])
+    quota, room = state.client[client, D_OUT], state.client[client, D_HIGH] - members
+    if min(quota, room) <= 0:
+        return 0
+    inside = known = int64(0)
+    for position in range(parameters.first_member, parameters.first_member + members):
+        inside += has_dialled(state, identity, int64(state.mesh[row, position]))
+    for index in range(count_cold_peers(state, parameters, identity, topic, row)):
+        known += has_dialled(state, identity, place_at(state, parameters, identity, topic, row, index))
+    return min(min(quota, known) - inside, room)
+
+
+@kernel
+def prune_low_scores(
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int
+) -> None:
+    """Put members of a negative score out of the mesh."""
+    position = int64(0)
+    while position < state.mesh[row, MESH_COUNT]:
+        if score(state, row, position, time) >= 0:
+            position += 1
+            continue
+        place = int64(state.mesh[row, parameters.first_member + position])
+        peer = peer_of_place(state, parameters, identity, place)
+        leave_mesh(state, parameters, row, place)
+        start_backoff(state, identity, peer, topic, time + parameters.prune_backoff_ms * 1_000_000)
+        send_prune(state, parameters, time, identity, peer, topic)
+        state.counters[SCORE_PRUNES] += 1
+
+
+@kernel
+def send_prune(state: State, parameters: Parameters, time: int, identity: int, peer: int, topic: int) -> None:
+    """Tell a peer that it is not in the mesh."""
+    backoff_ms = parameters.prune_backoff_ms
+    send(state, parameters, time, identity, peer, PRUNE_BYTES, PRUNE, topic, 0, backoff_ms, 0, 0)
+    state.counters[CONTROL_SENT] += 1
 
 
 @kernel
@@ -966,23 +1071,9 @@ def receive_control(
             members = int64(state.mesh[row, MESH_COUNT])
             most = state.client[client_of(state, identity), D_HIGH]
             if members < most and not in_backoff(state, identity, sender, topic, time):
-                join_mesh(state, parameters, row, place)
+                join_mesh(state, parameters, time, row, place)
             else:
-                send(
-                    state,
-                    parameters,
-                    time,
-                    identity,
-                    sender,
-                    PRUNE_BYTES,
-                    PRUNE,
-                    topic,
-                    0,
-                    parameters.prune_backoff_ms,
-                    0,
-                    0,
-                )
-                state.counters[CONTROL_SENT] += 1
+                send_prune(state, parameters, time, identity, sender, topic)
     else:
         leave_mesh(state, parameters, row, place)
         start_backoff(state, identity, sender, topic, time + auxiliary * 1_000_000)
@@ -1053,6 +1144,12 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
 
 
 @kernel
+def backoffs_for(parameters: Parameters, events: int) -> int:
+    """The most backoffs that `events` of one identity, and a heartbeat, can start."""
+    return events + parameters.scoring * parameters.most_memberships * parameters.largest_row
+
+
+@kernel
 def has_room(state: State, parameters: Parameters, events: int) -> bool:
     """Whether everything that `events` of one identity in a window can cause has room."""
     records, chunks, ids = room_for(state, parameters, events)
@@ -1063,16 +1160,18 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
         and state.cursor[OUT_IDS_COUNT] + ids <= len(state.out_ids)
         and state.cursor[CROSSING_COUNT] + records + ids <= len(state.crossing)
         and state.cursor[LINK_COUNT] + events <= len(state.link)
-        and state.cursor[BACKOFF_COUNT] + events <= len(state.backoff)
+        and state.cursor[BACKOFF_COUNT] + backoffs_for(parameters, events) <= len(state.backoff)
     )
 
 
 @kernel
 def receive_message(
-    state: State, parameters: Parameters, time: int, identity: int, slot: int, hops: int
+    state: State, parameters: Parameters, time: int, identity: int, source: int, slot: int, hops: int
 ) -> tuple[int, int]:
     """Take the first copy of a message; returns when it has come whole, and when it may be forwarded [ns]."""
     settle(state, parameters, identity, time >> parameters.bucket_shift)
+    if parameters.scoring:
+        note_delivery(state, parameters, identity, source, slot, True)
     size = MESSAGE_BYTES + state.message_size[slot]
     received = max(time, state.identity[identity, DOWNLINK_FREE]) + (
         size * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
@@ -1090,7 +1189,7 @@ def receive_alone(state: State, parameters: Parameters, index: int, identity: in
     time, ends, what = state.due[index, 0], state.due[index, 1], state.due[index, 2]
     slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
     here, source = identity + parameters.first_id, ends & WORD
-    received, ready = receive_message(state, parameters, time, identity, slot, hops)
+    received, ready = receive_message(state, parameters, time, identity, source, slot, hops)
     if tells(state, identity, slot):
         if received >= end:
             push(state, parameters, received, here << 32 | source, slot << SLOT_SHIFT | TELL)
@@ -1202,7 +1301,7 @@ def execute(state: State, parameters: Parameters) -> int:
                 state.counters[EDGE_EVENTS] += 1
                 miss(state, parameters, time, identity, source, kind, slot)
             elif kind == MESSAGE:
-                received, ready = receive_message(state, parameters, time, identity, slot, hops)
+                received, ready = receive_message(state, parameters, time, identity, source, slot, hops)
                 if tells(state, identity, slot):
                     if received < end:
                         pending = schedule(
@@ -1215,6 +1314,8 @@ def execute(state: State, parameters: Parameters) -> int:
                     pending = schedule(state, waiting, pending, ready, here << 32 | source, following)
                 else:
                     push(state, parameters, ready, here << 32 | source, following)
+            elif kind == DUPLICATE:
+                note_delivery(state, parameters, identity, source, slot, False)
             elif kind == TELL:
                 if not is_silent(state, parameters, here, time):
                     tell(state, parameters, time, identity, slot, source)

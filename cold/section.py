@@ -18,6 +18,8 @@ from cold.churn_section import Churn
 from cold.distributions import Distribution, Drawn
 from cold.failure_section import Failure
 from cold.resolution_section import ResolutionName, ResolutionSection
+from cold.score_kernels import SCORE_COLUMNS
+from cold.score_section import ScoreSection
 from cold.topics import Topic, check_topics, indices_of, mean_subscriptions, topic_numbers
 
 #: The largest message that fits a datagram, and so the largest that hot hosts can be sent.
@@ -132,6 +134,7 @@ class GossipSection(Section):
     d_low: int = Field(default=6, ge=1)
     d_high: int = Field(default=12, le=64)
     d_lazy: int = Field(default=6, ge=0, le=64)
+    d_out: int = Field(default=0, ge=0)
     heartbeat: Duration = Field(default=10**9, gt=0)
     mcache_length: int = Field(default=6, ge=1)
     mcache_gossip: int = Field(default=3, ge=1)
@@ -139,6 +142,7 @@ class GossipSection(Section):
     prune_backoff: Duration = 60 * 10**9
     flood_publish: bool = True
     idontwant_size: Annotated[Size, Field(ge=0)] | None = None
+    score: ScoreSection | None = None
     validation_delay: Annotated[Distribution, Drawn(Duration)] = Field(default="0 s", validate_default=True)
 
     @model_validator(mode="after")
@@ -155,6 +159,12 @@ def check_gossip(gossip: GossipSection) -> None:
             "the mesh degrees must be d_low <= d <= d_high, and are {low}, {d}, {high}",
             {"low": gossip.d_low, "d": gossip.d, "high": gossip.d_high},
         )
+    if gossip.d_out > 0 and not (gossip.d_out < gossip.d_low and 2 * gossip.d_out <= gossip.d):
+        raise PydanticCustomError(
+            "gossip",
+            "d_out must be below d_low and not exceed d / 2, and d_out, d_low, d are {out}, {low}, {d}",
+            {"out": gossip.d_out, "low": gossip.d_low, "d": gossip.d},
+        )
     if gossip.mcache_gossip > gossip.mcache_length:
         raise PydanticCustomError("gossip", "mcache_gossip must not be larger than mcache_length")
     if gossip.seen_ttl < gossip.mcache_length * gossip.heartbeat:
@@ -168,6 +178,7 @@ class ClientGossip(Section):
     d_low: int | None = Field(default=None, ge=1)
     d_high: int | None = Field(default=None, le=64)
     d_lazy: int | None = Field(default=None, ge=0, le=64)
+    d_out: int | None = Field(default=None, ge=0)
     heartbeat: Duration | None = Field(default=None, gt=0)
     validation_delay: Annotated[Distribution, Drawn(Duration)] | None = None
     idontwant_size: Annotated[Size, Field(ge=0)] | None = None
@@ -349,6 +360,11 @@ class ColdSection(Section):
                         "resolution", "populations.{name}.churn: only exact topics take churn", {"name": name}
                     )
             self._check_untold()
+            for key in ("score", "d_out"):
+                if getattr(self.gossip, key):
+                    raise PydanticCustomError(
+                        "resolution", "gossip.{key}: only exact topics have meshes that it could change", {"key": key}
+                    )
             for place, failure in enumerate(self.failures):
                 if failure.kind != "withholding":
                     raise PydanticCustomError(
@@ -407,5 +423,8 @@ def estimate_memory(section: ColdSection) -> int:
         for publication in section.publications
     )
     degree = min(section.mean_degree, section.identity_count - 1)
-    per_identity = 1000 + 4 * degree + round(72 * mean_subscriptions(section.topics)) + 8 * messages
+    of_membership = 72
+    if section.gossip.score is not None:
+        of_membership += 8 * SCORE_COLUMNS * max(client.d_high for client in section.client_gossip)
+    per_identity = 1000 + 4 * degree + round(of_membership * mean_subscriptions(section.topics)) + 8 * messages
     return section.identity_count * per_identity

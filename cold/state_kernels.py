@@ -133,7 +133,8 @@ TURN: Final = 8
 """The last multiple of HEARTBEAT_NS before the step at work, or at its start [ns]."""
 IDONTWANT_SIZE: Final = 9
 """Bytes from which on the mesh is told of a message that it need not be sent; NEVER if of none."""
-CLIENT_COLUMNS: Final = 10
+D_OUT: Final = 10
+CLIENT_COLUMNS: Final = 11
 
 #: First arrivals are kept as time << ARRIVAL_SHIFT | hops.
 ARRIVAL_SHIFT: Final = 8
@@ -156,6 +157,8 @@ IDONTWANT: Final = 8
 IHAVE_ID: Final = 32
 #: An IHAVE for an identity of another shard, whose identities have all that it lists: counted here, when it arrives.
 SPARED: Final = 33
+#: A MESSAGE that is no first copy, where it matters from whom it comes.
+DUPLICATE: Final = 34
 # Kinds that an identity schedules for itself, in the order in which those of one time are executed.
 FIRST_OWN: Final = 64
 #: A message has come: the mesh is told not to send it.
@@ -210,6 +213,7 @@ COUNTER_NAMES: Final = (
     "iwant_sent",
     "idontwant_sent",
     "copies_spared",
+    "score_prunes",
     "control_sent",
     "bytes_sent",
     "packets_lost",
@@ -235,6 +239,7 @@ COUNTER_NAMES: Final = (
     IWANT_SENT,
     IDONTWANT_SENT,
     COPIES_SPARED,
+    SCORE_PRUNES,
     CONTROL_SENT,
     BYTES_SENT,
     PACKETS_LOST,
@@ -269,6 +274,10 @@ class Parameters(NamedTuple):
     prune_backoff_ms: int
     flood_publish: int
     """1 or 0."""
+    scoring: int
+    """1 if members of meshes are scored, else 0."""
+    outbound: int
+    """1 if a kind of client has a D_out, else 0."""
     churn: int
     """1 if identities come and go, else 0."""
     redial_ms: int
@@ -361,6 +370,10 @@ class State(NamedTuple):
     """uint32[Q + 1]: where in `known` the membership's peers begin."""
     known: PlaceArray
     """place[...]: places of the identity's cold peers that subscribe too, ascending."""
+    mesh_score: Int64Array
+    """int64[M, largest D_high, 3]: see `cold.score_kernels`; one row where nobody is scored."""
+    score_rules: Int64Array
+    """int64[14]: `cold.gossip.score`, in the order of `score_kernels.RULES`; zeros without it."""
     link_head: Int32Array
     """int32[N]: newest link of the identity to a hot peer, or -1."""
     link: Int32Array

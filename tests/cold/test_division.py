@@ -101,6 +101,28 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],
         },
     ),
+    "members of meshes that are scored": (
+        80,
+        0.1,
+        {
+            "overlay": {"degree": 20},
+            "gossip": {
+                "heartbeat": "300 ms",
+                "prune_backoff": "1 s",
+                "d_out": 4,
+                "score": {
+                    "delivery_threshold": 3,
+                    "delivery_decay": 0.9,
+                    "delivery_activation": "700 ms",
+                    "first_cap": 2.5,
+                    "opportunistic_threshold": 1,
+                    "opportunistic_beats": 2,
+                },
+            },
+            "failures": [{"kind": "silence", "time": "1 s", "share": 0.3}],
+            "publications": PUBLICATIONS,
+        },
+    ),
     "large messages that peers are told not to send": (
         80,
         0.1,

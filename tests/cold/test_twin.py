@@ -149,6 +149,71 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             "publications": [publication(count=16, interval="450 ms")],
         },
     ),
+    "members of meshes are scored, and some tell nobody anything": (
+        80,
+        0.1,
+        {
+            "topics": [1, 7],
+            "overlay": {"degree": 20},
+            "gossip": {
+                "heartbeat": "300 ms",
+                "prune_backoff": "2 s",
+                "d_out": 4,
+                "score": {
+                    "time_quantum": "1 s",
+                    "first_cap": 3.5,
+                    "first_decay": 0.9,
+                    "delivery_threshold": 2.25,
+                    "delivery_activation": "1500 ms",
+                    "opportunistic_threshold": 0.75,
+                    "opportunistic_beats": 7,
+                },
+            },
+            "failures": [
+                {"kind": "silence", "time": "1 s", "share": 0.3},
+                {"kind": "partition", "time": "2 s", "until": "4 s", "regions": [1], "detection": "800 ms"},
+            ],
+            "publications": [
+                publication(count=60, interval="90 ms"),
+                publication(count=50, interval="110 ms", topic=7),
+                publication(count=30, interval="0 ms", time="5 s", size=3000, origin=3),
+            ],
+        },
+    ),
+    "scores, outbound quotas and churn": (
+        90,
+        0.05,
+        {
+            "populations": {
+                "tail": {
+                    "count": 90,
+                    "churn": {"sessions": {"kind": "exponential", "mean": "4 s"}, "absences": ["500 ms", "2 s"]},
+                }
+            },
+            "overlay": {"target": 14, "maximum": 20},
+            "clients": {"careful": {"share": 2, "gossip": {"d_out": 3}}, "careless": {"share": 1}},
+            "gossip": {
+                "idontwant_size": "0 B",
+                "prune_backoff": "1 s",
+                "score": {
+                    "delivery_threshold": 1,
+                    "delivery_weight": 0.5,
+                    "delivery_decay": 0.8,
+                    "delivery_activation": "2 s",
+                    "first_weight": 0.1,
+                    "time_weight": 0,
+                    "opportunistic_threshold": 1,
+                    "opportunistic_beats": 2,
+                    "opportunistic_peers": 3,
+                },
+            },
+            "topics": [1, {"name": "some", "first": 20, "count": 3, "share": 0.5}],
+            "publications": [
+                publication(count=60, interval="110 ms", size=5000),
+                publication(count=50, interval="120 ms", topic=21),
+            ],
+        },
+    ),
     "large messages that peers are told not to send": (
         80,
         0.1,

@@ -111,6 +111,20 @@ class Twin:
         self.seen: list[dict[int, tuple[int, int]]] = [{} for _ in range(self.count)]
         self.cached: list[dict[int, int]] = [{} for _ in range(self.count)]
         self.asked: list[set[tuple[int, int]]] = [set() for _ in range(self.count)]
+        self.outbound = nobody + [
+            [
+                int(overlay.neighbours[place])
+                for place in range(overlay.row_start[v], overlay.row_start[v + 1])
+                if overlay.dialled[place]
+            ]
+            for v in range(self.count - hot)
+        ]
+        self.marks = {
+            (identity, topic, peer): [0, 0, 0]
+            for topic in topics
+            for identity in range(hot, self.count)
+            for peer in self.mesh[topic][identity]
+        }
         self.unwanted: set[tuple[int, int, int]] = set()
         self.counters: Counter[str] = Counter()
         self.heap: list[tuple[tuple[int, ...], str, tuple[object, ...]]] = []
@@ -217,6 +231,61 @@ class Twin:
         ]
         mesh[:] = [peer for peer in mesh if peer not in gone]
         return bool(gone)
+
+    def note_delivery(self, identity: int, source: int, message_id: int, is_first: bool) -> None:
+        rules, topic = self.gossip.score, self.message[message_id].topic
+        if rules is None or source not in self.mesh[topic][identity]:
+            return
+        mark = self.marks[identity, topic, source]
+        mark[2] = min(mark[2] + 65536, round(rules.delivery_cap * 65536))
+        if is_first:
+            mark[1] = min(mark[1] + 65536, round(rules.first_cap * 65536))
+
+    def score(self, time: int, identity: int, topic: int, peer: int) -> int:
+        rules = self.gossip.score
+        assert rules is not None
+        since, first, delivered = self.marks[identity, topic, peer]
+        weights = (rules.time_weight, rules.first_weight, rules.delivery_weight)
+        w1, w2, w3 = (round(weight * 65536) for weight in weights)
+        total = w1 * min((time - since) // rules.time_quantum, rules.time_cap) + (w2 * first >> 16)
+        lacking = round(rules.delivery_threshold * 65536) - delivered
+        if lacking > 0 and time - since >= rules.delivery_activation:
+            total -= (lacking * lacking >> 16) * w3 >> 16
+        return total
+
+    def judge(self, time: int, identity: int, topic: int) -> bool:
+        """Let what is known of the mesh's members fade, and put out those of a negative score."""
+        rules, mesh = self.gossip.score, self.mesh[topic][identity]
+        if rules is None or not mesh:
+            return False
+        for peer in mesh:
+            mark = self.marks[identity, topic, peer]
+            mark[1] = mark[1] * round(rules.first_decay * 65536) >> 16
+            mark[2] = mark[2] * round(rules.delivery_decay * 65536) >> 16
+        for peer in [peer for peer in mesh if self.score(time, identity, topic, peer) < 0]:
+            mesh.remove(peer)
+            backoff_ms = self.gossip.prune_backoff // 1_000_000
+            self.backoff[identity, peer, topic] = time + backoff_ms * 1_000_000
+            self.send(time, identity, peer, 40, "prune", [(topic, backoff_ms)])
+            self.counters["control_sent"] += 1
+            self.counters["score_prunes"] += 1
+        return True
+
+    def lacking_outbound(self, identity: int, topic: int) -> int:
+        client, mesh = self.client[identity], self.mesh[topic][identity]
+        known = self.known_outbound(identity, topic)
+        wanted = min(client.d_out, len(known)) - sum(peer in known for peer in mesh)
+        return min(wanted, client.d_high - len(mesh)) if client.d_out else 0
+
+    def known_outbound(self, identity: int, topic: int) -> list[int]:
+        return [peer for peer in self.outbound[identity] if peer in self.members[topic]]
+
+    def is_mediocre(self, time: int, identity: int, topic: int, number: int) -> bool:
+        rules, mesh = self.gossip.score, self.mesh[topic][identity]
+        if rules is None or number % rules.opportunistic_beats or len(mesh) < 2:
+            return False
+        scores = sorted(self.score(time, identity, topic, peer) for peer in mesh)
+        return scores[len(scores) // 2] < round(rules.opportunistic_threshold * 65536)
 
     def is_up(self, host: int, time: int) -> bool:
         return host < self.hot or next(i.is_up for i in self.life[host] if i.begin <= time < i.end)
@@ -330,6 +399,7 @@ class Twin:
             since = max(self.downlink_free[identity], late_bucket * self.bucket_ns if late else 0)
             self.downlink_free[identity] = since + (late * self.down[identity] >> 20)
             late = 0
+        self.note_delivery(identity, source, message_id, message_id not in self.seen[identity])
         if message_id in self.seen[identity]:
             self.counters["duplicates"] += 1
             self.late[identity] = (bucket, late + size)
@@ -390,9 +460,19 @@ class Twin:
             mesh, peers = self.mesh[topic][identity], self.peers(identity, topic)
             needed |= self.forget_cut_off(time, identity, mesh)
             here = self.is_up(identity, time)
-            if here and len(mesh) < self.client[identity].d_low and len(peers) > len(mesh):
+            client = self.client[identity]
+            needed |= here and self.judge(time, identity, topic)
+            if here and len(mesh) < client.d_low and len(peers) > len(mesh):
                 needed = True
-                self.graft_some(time, identity, topic, number)
+                self.graft_some(time, identity, topic, number, 0, client.d - len(mesh), peers)
+            if here and self.lacking_outbound(identity, topic) > 0:
+                needed = True
+                wanted = self.lacking_outbound(identity, topic)
+                self.graft_some(time, identity, topic, number, 1, wanted, self.known_outbound(identity, topic))
+            if here and self.is_mediocre(time, identity, topic, number):
+                assert self.gossip.score is not None
+                wanted = min(self.gossip.score.opportunistic_peers, client.d_high - len(mesh))
+                self.graft_some(time, identity, topic, number, 2, wanted, peers)
             ids = sorted(
                 m
                 for m, cached in self.cached[identity].items()
@@ -415,20 +495,24 @@ class Twin:
             self.counters["ihave_sent"] += len(chosen)
         self.counters["heartbeats"] += needed
 
-    def graft_some(self, time: int, identity: int, topic: int, number: int) -> None:
+    def graft_some(
+        self, time: int, identity: int, topic: int, number: int, reason: int, wanted: int, peers: list[int]
+    ) -> None:
         mesh = self.mesh[topic][identity]
         candidates = [
             peer
-            for peer in self.peers(identity, topic)
+            for peer in peers
             if self.can_reach(time, identity, peer)
             and peer not in mesh
             and self.backoff.get((identity, peer, topic), 0) <= time
         ]
-        for turn in range(min(self.client[identity].d - len(mesh), len(candidates))):
-            word = self.words(identity, ColdPurpose.GRAFT_PEERS, number << 32 | topic << 16 | turn)[0]
+        for turn in range(min(wanted, len(candidates))):
+            counter = number << 32 | topic << 16 | reason << 12 | turn
+            word = self.words(identity, ColdPurpose.GRAFT_PEERS, counter)[0]
             pick = turn + (word * (len(candidates) - turn) >> 32)
             candidates[turn], candidates[pick] = candidates[pick], candidates[turn]
             mesh.append(candidates[turn])
+            self.marks[identity, topic, candidates[turn]] = [time, 0, 0]
             self.send(time, identity, candidates[turn], 36, "graft", [(topic,)])
             self.counters["control_sent"] += 1
 
@@ -501,6 +585,7 @@ class Twin:
             return
         if len(mesh) < self.client[identity].d_high and self.backoff.get((identity, source, topic), 0) <= time:
             mesh.append(source)
+            self.marks[identity, topic, source] = [time, 0, 0]
             return
         backoff_ms = self.gossip.prune_backoff // 1_000_000
         self.send(time, identity, source, 40, "prune", [(topic, backoff_ms)])

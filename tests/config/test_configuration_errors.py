@@ -325,6 +325,21 @@ CASES = [
         cold("gossip: {validation_delay: {kind: sample, path: d.csv, column: x, unit: 1 s}}"),
         *(5, "cold.gossip.validation_delay", "d.csv cannot be read"),
     ),
+    (cold("gossip: {d_out: 5}"), 5, "cold.gossip", "must be below d_low and not exceed d / 2"),
+    (cold("gossip: {score: {first_weight: -1}}"), 5, "cold.gossip.score.first_weight", "at least 0"),
+    (cold("gossip: {score: {first_weigth: 1}}"), 5, "cold.gossip.score.first_weigth", "unknown key"),
+    (
+        cold("gossip: {score: {delivery_threshold: 101}}"),
+        *(5, "cold.gossip.score", "delivery_threshold must not be more than delivery_cap"),
+    ),
+    (
+        cold("gossip: {score: {}}\n  resolution: {default: sampled}"),
+        *(3, "cold", "gossip.score: only exact topics have meshes that it could change"),
+    ),
+    (
+        cold("gossip: {d_out: 2}\n  resolution: {default: sampled}"),
+        *(3, "cold", "gossip.d_out: only exact topics have meshes that it could change"),
+    ),
     (cold("gossip: {idontwant_size: -1}"), 5, "cold.gossip.idontwant_size", "-1 is not"),
     (
         cold(
