@@ -55,6 +55,7 @@ from bridge.usage import UsageRecorder
 from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog
 from cold.results import TailResults, message_table
+from hot.process_memory import ProcessMemoryRecorder
 from hot.section import ProcessOutcome
 
 _MESSAGES: Final = "messages"
@@ -70,6 +71,10 @@ class HotParticipant(Participant, Protocol):
 
     def process_outcomes(self) -> Sequence[ProcessOutcome]:
         """Return how every configured process stands. Called after the last window, before `close`."""
+        ...
+
+    def process_groups(self) -> dict[int, int]:
+        """Return the HostId of each real process group that its managed processes form."""
         ...
 
     def packets(self) -> npt.NDArray[np.int64]:
@@ -364,7 +369,7 @@ def _run_shard(
     on_progress: Callable[[int], None] | None,
 ) -> tuple[ShardResult, LoopResult]:
     participants: dict[str, Participant] = {}
-    recorders: list[WindowMetrics | WindowLog | UsageRecorder] = []
+    recorders: list[WindowMetrics | WindowLog | UsageRecorder | ProcessMemoryRecorder] = []
     loop: WindowLoop | None = None
     try:
         hot = build_hot(plan, run_directory, partition, bus.shard)
@@ -380,11 +385,14 @@ def _run_shard(
         recorders.append(log)
         usage = UsageRecorder(run_directory, bus.shard)
         recorders.append(usage)
+        memory = ProcessMemoryRecorder(run_directory, bus.shard, hot.process_groups if hot is not None else dict)
+        recorders.append(memory)
 
         def record(window: WindowRecord) -> None:
             metrics.append(window)
             log.append(window)
             usage.note(window.number)
+            memory.note(window.number)
 
         outer_ns, inner_ns = _window_lengths(plan, partition, bus.shard)
         loop = WindowLoop(
@@ -400,6 +408,7 @@ def _run_shard(
         )
         with _stopping_on_signals(loop, bus):
             ended = loop.run()
+        memory.look(loop.window)
         outcomes = tuple(hot.process_outcomes()) if hot is not None else ()
         messages = cold.partial_results() if cold is not None else None
         statistics = {**metrics.statistics(ended), **_statistics(plan, ended, participants, outcomes)}
@@ -449,7 +458,9 @@ def _owner(plan: Plan) -> Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.intp
     return owner
 
 
-def _close_all(closables: Sequence[Participant | WindowMetrics | WindowLog | UsageRecorder]) -> None:
+def _close_all(
+    closables: Sequence[Participant | WindowMetrics | WindowLog | UsageRecorder | ProcessMemoryRecorder],
+) -> None:
     """Close everything, each even if another fails; the first failure is raised."""
     failure: BaseException | None = None
     for closable in closables:

@@ -23,9 +23,15 @@ from antumbra.cli import run_command
 from bridge.metrics import WindowMetrics
 from bridge.usage import UsageRecorder
 from bridge.window_log import WindowLog
+from hot.process_memory import ProcessMemoryRecorder
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
-RECORDERS = ((WindowMetrics, "append"), (WindowLog, "append"), (UsageRecorder, "note"))
+RECORDERS = (
+    (WindowMetrics, "append"),
+    (WindowLog, "append"),
+    (UsageRecorder, "note"),
+    (ProcessMemoryRecorder, "look"),
+)
 
 
 class Clock:

@@ -41,6 +41,7 @@ SHARDS: Final = "shards"
 LINKS: Final = "links"
 WALLTIME: Final = "walltime"
 USAGE: Final = "usage"
+PROCESSES: Final = "processes"
 REPORT: Final = "report.html"
 
 _FORMAT: Final = "antumbra-run"
@@ -51,7 +52,7 @@ _VERSIONED_PACKAGES: Final = ("antumbra", "numba", "numpy", "pyarrow", "scipy")
 _REPLACED: Final = (HOSTS, METRICS, WINDOWS_LOG, STATISTICS, REPORT)
 _SHARD_DIRECTORY: Final = "shard-"
 #: Tables that depend on the partition or the machine: they have no part in the digests.
-_NOT_DIGESTED: Final = (SHARDS, LINKS, WALLTIME, USAGE)
+_NOT_DIGESTED: Final = (SHARDS, LINKS, WALLTIME, USAGE, PROCESSES)
 
 
 class RunDirectoryError(UserError):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bridge.metrics import TableRecorder, write_table
-from bridge.rundir import USAGE, RunDirectory, disk_errors_reported
+from bridge.rundir import PROCESSES, USAGE, RunDirectory, disk_errors_reported
 from bridge.simtime import NS_PER_S
 
 _COLUMNS: Final = (
@@ -85,7 +85,7 @@ class UsageRecorder:
 
 
 def merge_usage_tables(directory: RunDirectory, shards: Sequence[Path]) -> None:
-    """Write the table of a run from those of its shards, one after the other.
+    """Write the tables of a run that belong to the machine from those of its shards, one after the other.
 
     Parameters
     ----------
@@ -94,8 +94,9 @@ def merge_usage_tables(directory: RunDirectory, shards: Sequence[Path]) -> None:
     shards
         Folders of the shards' own tables, by shard.
     """
-    tables = []
-    for folder in shards:
-        with disk_errors_reported(folder):
-            tables.append(pq.read_table(folder / f"{USAGE}.parquet"))
-    write_table(directory, USAGE, pa.concat_tables(tables))
+    for name in (USAGE, PROCESSES):
+        tables = []
+        for folder in shards:
+            with disk_errors_reported(folder):
+                tables.append(pq.read_table(folder / f"{name}.parquet"))
+        write_table(directory, name, pa.concat_tables(tables))

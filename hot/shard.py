@@ -204,6 +204,11 @@ class HotShard:
             )
         return tuple(outcomes)
 
+    def process_groups(self) -> dict[int, int]:
+        """Return the HostId of each real process group: one for each configured process that runs."""
+        with _failures_explained():
+            return {group: self._hosts[place].host_id for place, group in self._engine.process_groups()}
+
     def statistics(self) -> dict[str, object]:
         """Return the hosts' counters, added up."""
         total: Counter[str] = Counter()

@@ -477,6 +477,26 @@ static PyObject *method_process_states(PyObject *object, PyObject *ignored) {
     return states;
 }
 
+static PyObject *method_process_groups(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    struct engine_object *self = (struct engine_object *)object;
+    if (!ready(self))
+        return NULL;
+    PyObject *groups = PyList_New(0);
+    for (uint32_t i = 0; groups && i < self->engine.host_count; i++) {
+        const struct engine_host *host = &self->engine.hosts[i];
+        for (uint32_t j = 0; groups && j < host->process_count; j++) {
+            if (!host->processes[j].group)
+                continue;
+            PyObject *row = Py_BuildValue("(Ii)", i, (int)host->processes[j].group);
+            if (!row || PyList_Append(groups, row))
+                Py_CLEAR(groups);
+            Py_XDECREF(row);
+        }
+    }
+    return groups;
+}
+
 struct counter {
     const char *name;
     size_t offset;
@@ -642,6 +662,8 @@ static PyMethodDef methods[] = {
     {"deliver", method_deliver, METH_VARARGS, "Take packets for hosts of this shard, as columns."},
     {"process_states", method_process_states, METH_NOARGS,
      "Return (host, process, pid, (state, code)) of each process."},
+    {"process_groups", method_process_groups, METH_NOARGS,
+     "Return (host, real process group) of each process that runs, its descendants included."},
     {"counters", method_counters, METH_O, "Return the counters of the host at a place."},
     {"traffic", method_traffic, METH_O, "Return rows of int64 (HostId, packets, bytes): what a host sent to others."},
     {"take_warnings", method_take_warnings, METH_NOARGS, "Return and forget (time, host, text) of each warning."},
