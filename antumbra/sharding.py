@@ -20,16 +20,15 @@ from antumbra.resources import HOT_HOST_BYTES, PROCESS_BYTES
 from bridge.bus import Bus, InProcessBus
 from bridge.errors import UserError
 from bridge.local_bus import fork_shards
-from bridge.metrics import merge_window_tables
+from bridge.metrics import concatenate_tables, merge_window_tables
 from bridge.mpi_bus import MpiBus, world_size
 from bridge.partition import PartitionMap, read_partition
 from bridge.partitioner import Demand, community_partition, contiguous_partition
 from bridge.proximity import order_by_proximity
-from bridge.rundir import HOSTS, METRICS, RunDirectory, disk_errors_reported
+from bridge.rundir import HOSTS, METRICS, PROCESSES, USAGE, RunDirectory, disk_errors_reported
 from bridge.simtime import NS_PER_S
 from bridge.traffic import Groups, Hints, merge_traffic_tables, read_hints
 from bridge.traffic_partition import traffic_partition
-from bridge.usage import merge_usage_tables
 from bridge.window_log import write_window_log
 from cold.results import TailResults, merge, merge_statistics
 from cold.section import estimate_memory as estimate_cold_memory
@@ -296,7 +295,8 @@ def merge_directories(directory: RunDirectory, participants: Sequence[str], shar
     rows = merge_window_tables(directory, [folder / METRICS for folder in folders])
     write_window_log(directory, participants, map(np.ndarray.tolist, rows))
     merge_traffic_tables(directory, [folder / METRICS for folder in folders])
-    merge_usage_tables(directory, [folder / METRICS for folder in folders])
+    for name in (USAGE, PROCESSES):
+        concatenate_tables(directory, [folder / METRICS for folder in folders], name)
     for folder in folders:
         directory.take_hosts(folder)
 

@@ -285,6 +285,25 @@ def merge_window_tables(
     return merged
 
 
+def concatenate_tables(directory: RunDirectory, shards: Sequence[Path], name: str) -> None:
+    """Write a table of a run from those of its shards, one after the other.
+
+    Parameters
+    ----------
+    directory
+        The run's directory.
+    shards
+        Folders of the shards' own tables, by shard.
+    name
+        Name of the table.
+    """
+    tables = []
+    for folder in shards:
+        with disk_errors_reported(folder):
+            tables.append(pq.read_table(folder / f"{name}.parquet"))
+    write_table(directory, name, pa.concat_tables(tables))
+
+
 def _signed(digest: int) -> int:
     """Return the number with the same 64 bits that fits a signed column."""
     return digest - 2**64 if digest >= 2**63 else digest

@@ -6,15 +6,11 @@ It belongs to the machine, and has no part in the run's digests.
 import os
 import resource
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from bridge.metrics import TableRecorder, write_table
-from bridge.rundir import PROCESSES, USAGE, RunDirectory, disk_errors_reported
+from bridge.metrics import TableRecorder
+from bridge.rundir import USAGE, RunDirectory
 from bridge.simtime import NS_PER_S
 
 _COLUMNS: Final = (
@@ -82,21 +78,3 @@ class UsageRecorder:
             sum(1 for _ in Path("/proc/self/fd").iterdir()),
             len(children.split()),
         )
-
-
-def merge_usage_tables(directory: RunDirectory, shards: Sequence[Path]) -> None:
-    """Write the tables of a run that belong to the machine from those of its shards, one after the other.
-
-    Parameters
-    ----------
-    directory
-        The run's directory.
-    shards
-        Folders of the shards' own tables, by shard.
-    """
-    for name in (USAGE, PROCESSES):
-        tables = []
-        for folder in shards:
-            with disk_errors_reported(folder):
-                tables.append(pq.read_table(folder / f"{name}.parquet"))
-        write_table(directory, name, pa.concat_tables(tables))

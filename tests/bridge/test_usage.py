@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from bridge.metrics import concatenate_tables
 from bridge.rundir import RunDirectory
-from bridge.usage import UsageRecorder, merge_usage_tables
+from bridge.usage import UsageRecorder
 
 
 def test_a_row_is_added_at_the_interval_and_at_the_end(tmp_path: Path) -> None:
@@ -49,6 +50,6 @@ def test_the_tables_of_shards_follow_one_another(tmp_path: Path) -> None:
             usage.close()
             folders.append(own.metrics)
     with RunDirectory(tmp_path / "run") as directory:
-        merge_usage_tables(directory, folders)
+        concatenate_tables(directory, folders, "usage")
         rows = pq.read_table(directory.metrics / "usage.parquet").to_pylist()
     assert [row["shard"] for row in rows] == [0, 1, 1, 2, 2, 2]
