@@ -3,12 +3,17 @@
  */
 #include "socket.h"
 
+#include <linux/time.h> /* errqueue.h needs it */
+
+#include <linux/errqueue.h>
+
 #define UNREACHABLE 3 /* type and code */
 #define PORT_UNREACHABLE 3
 #define UNREACHABLE6 1
 #define PORT_UNREACHABLE6 4
 #define ICMP_HEADER 8u
 #define IP6_MTU_MIN 1280u /* RFC 8200, 5 */
+#define ERROR_MAX 576u    /* RFC 1812, 4.3.2.3 */
 /* Errors sent per second and in one burst (Linux: icmp_msgs_per_sec, icmp_msgs_burst). */
 #define PER_SECOND 1000
 #define BURST 50u
@@ -29,11 +34,10 @@ static bool allowed(struct host *host) {
     return true;
 }
 
-/* RFC 1122 section 3.2.2.1: the header and 8 bytes of the cause. RFC 4443 section 2.4 (c): as much as fits the smallest
- * MTU. */
+/* As much of the cause as fits: RFC 1812 section 4.3.2.3 for IPv4, RFC 4443 section 2.4 (c) for IPv6. */
 void icmp_port_unreachable(struct host *host, const struct packet *cause) {
     bool v6 = packet_is_v6(cause);
-    uint32_t most = v6 ? IP6_MTU_MIN - IP6_HEADER - ICMP_HEADER : IP_HEADER + 8;
+    uint32_t most = v6 ? IP6_MTU_MIN - IP6_HEADER - ICMP_HEADER : ERROR_MAX - IP_HEADER - ICMP_HEADER;
     uint32_t quoted = KMIN(cause->length, most);
     struct ip_address source = packet_destination(cause), destination = packet_source(cause);
     if (!inet_is_local(host, destination) && !allowed(host))
@@ -61,6 +65,19 @@ static struct socket *sender_of(struct host *host, const uint8_t *quoted, bool v
     return inet_find_datagram(host, source, get16(ports), destination, get16(ports + 2));
 }
 
+static void queue_error(struct socket *socket, const struct packet *packet, const uint8_t *icmp) {
+    bool v6 = packet_is_v6(packet);
+    const uint8_t *quoted = icmp + ICMP_HEADER, *udp = quoted + (v6 ? IP6_HEADER : IP_HEADER), *data = udp + UDP_HEADER;
+    struct extended_error error = {.number = ECONNREFUSED,
+                                   .origin = v6 ? SO_EE_ORIGIN_ICMP6 : SO_EE_ORIGIN_ICMP,
+                                   .type = icmp[0],
+                                   .code = icmp[1],
+                                   .offender = packet_source(packet)};
+    struct ip_address destination = v6 ? ip_get(quoted + 24) : ip4_address(get32(quoted + 16));
+    error_queue_add(socket, &error, destination, get16(udp + 2), data,
+                    (uint32_t)(packet->data + packet->length - data));
+}
+
 void icmp_input(struct host *host, struct packet *packet) {
     bool v6 = packet_is_v6(packet);
     const uint8_t *icmp = packet->data + packet->transport;
@@ -69,6 +86,8 @@ void icmp_input(struct host *host, struct packet *packet) {
     } else if (icmp[0] == (v6 ? UNREACHABLE6 : UNREACHABLE) && icmp[1] == (v6 ? PORT_UNREACHABLE6 : PORT_UNREACHABLE)) {
         struct socket *socket = sender_of(host, icmp + ICMP_HEADER, v6);
         bool listens = socket && (v6 ? socket->v6.receive_errors : socket->receive_errors);
+        if (listens)
+            queue_error(socket, packet, icmp);
         if (socket && (list_linked(&socket->connection_node) || listens))
             socket_set_error(socket, ECONNREFUSED);
     }

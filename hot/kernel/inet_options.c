@@ -50,6 +50,8 @@ static int set_ip_option(struct socket *socket, int name, const void *value, uin
         return 0;
     case IP_RECVERR:
         socket->receive_errors = number != 0;
+        if (!number)
+            error_queue_clear(socket);
         return 0;
     case IP_MTU_DISCOVER:
         if (number < IP_PMTUDISC_DONT || number > IP_PMTUDISC_OMIT)
@@ -178,6 +180,8 @@ static int set_ipv6_option(struct socket *socket, int name, const void *value, u
     case IPV6_RECVTCLASS:
         return set_flag(&v6->packet_class, number);
     case IPV6_RECVERR:
+        if (!number)
+            error_queue_clear(socket);
         return set_flag(&v6->receive_errors, number);
     case IPV6_DONTFRAG:
         return set_flag(&v6->dont_fragment, number);

@@ -87,6 +87,7 @@ struct socket_options6 {
 enum socket_state { SOCKET_UNCONNECTED, SOCKET_LISTENING, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_DISCONNECTED };
 
 struct tcp; /* tcp.h */
+struct queued_error;
 
 struct socket {
     struct host *host;
@@ -130,7 +131,8 @@ struct socket {
     struct packet *pending;      /* UDP: what MSG_MORE and UDP_CORK gathered so far */
     uint32_t pending_capacity;
     bool pending_cork;
-    uint64_t drops; /* datagrams that found the receive buffer full */
+    struct queued_error *errors, *last_error; /* error_queue.c */
+    uint64_t drops;                           /* datagrams that found the receive buffer full */
     struct tcp *tcp;
     void *family_data; /* other families */
 };

@@ -87,6 +87,7 @@ void socket_free(struct socket *socket) {
     struct packet *packet;
     while ((packet = packet_queue_pop(&socket->receive)))
         packet_free(host, packet);
+    error_queue_clear(socket);
     if (socket->pending)
         packet_free(host, socket->pending);
     socket->pending = NULL;
@@ -811,8 +812,8 @@ static int64_t try_receive(struct task *task, struct socket *socket, struct uio 
 static int64_t receive(struct task *task, struct file *file, struct uio *to, int flags,
                        struct socket_message *message) {
     struct socket *socket = file->object;
-    if (flags & MSG_ERRQUEUE)
-        return -EAGAIN; /* errors are reported by the calls themselves */
+    if ((flags & MSG_ERRQUEUE) && is_inet(socket))
+        return error_queue_receive(socket, to, message);
     bool stream = socket->type == SOCK_STREAM;
     size_t wanted = 0; /* a stream's receive goes on until it has so much */
     if (stream && !(flags & MSG_PEEK))
@@ -942,6 +943,12 @@ static int put_about_v6(struct control_writer *writer, const struct socket *sock
 static int control_to_user(struct task *task, const struct socket *socket, struct socket_message *message, int flags,
                            struct control_writer *writer) {
     int error = 0;
+    if (message->has_error) {
+        uint8_t control[ERROR_CONTROL_MAX];
+        bool v6 = socket->family == AF_INET6;
+        uint32_t length = error_queue_control(socket, &message->error, control);
+        error = control_put(writer, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, control, length);
+    }
     if (message->has_time && (socket->timestamp || socket->timestamp_ns))
         error = put_time(writer, socket, message->time);
     if (!error && socket->v6.packet_info && message->has_source)

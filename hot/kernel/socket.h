@@ -63,6 +63,14 @@ struct socket_rights {
     } files[];
 };
 
+/* What became of a datagram that was sent: struct sock_extended_err, and who told. */
+struct extended_error {
+    int32_t number; /* errno */
+    uint8_t origin, type, code;
+    uint32_t info;
+    struct ip_address offender;
+};
+
 /* The parts of a message that are not data, in and out. */
 struct socket_message {
     uint32_t name_length; /* 0: none */
@@ -77,6 +85,8 @@ struct socket_message {
     int64_t time;
     int32_t ttl, tos;  /* of a received datagram (IPv6: hop limit, traffic class); -1: none */
     int32_t out_flags; /* MSG_TRUNC, MSG_EOR of recvmsg */
+    bool has_error;    /* MSG_ERRQUEUE */
+    struct extended_error error;
 };
 
 /* Whether a call with these MSG_* flags may not sleep. */
@@ -103,6 +113,15 @@ struct ip_address inet_destination(const struct socket *socket, struct ip_addres
 void icmp_create(struct net *net);
 void icmp_port_unreachable(struct host *host, const struct packet *cause);
 void icmp_input(struct host *host, struct packet *packet); /* takes the packet; both versions */
+/* error_queue.c. Data are the datagram's own, without headers. */
+void error_queue_add(struct socket *socket, const struct extended_error *error, struct ip_address destination,
+                     uint16_t port, const uint8_t *data, uint32_t length);
+int64_t error_queue_receive(struct socket *socket, struct uio *to, struct socket_message *message);
+void error_queue_clear(struct socket *socket);
+/* Control data of IP_RECVERR or IPV6_RECVERR, as the socket's family is; the length. */
+#define ERROR_CONTROL_MAX 44u
+uint32_t error_queue_control(const struct socket *socket, const struct extended_error *error,
+                             uint8_t control[ERROR_CONTROL_MAX]);
 /* UDP_CORK. */
 int udp_cork(struct task *task, struct socket *socket, bool cork);
 uint32_t udp_data_length(const struct packet *packet);

@@ -5,6 +5,9 @@
  */
 #include "dns.h"
 #include "socket.h"
+#include <linux/time.h> /* errqueue.h needs it */
+
+#include <linux/errqueue.h>
 #include <linux/in.h>
 #include <linux/poll.h>
 
@@ -139,10 +142,20 @@ static bool must_fit(const struct socket *socket, struct ip_address destination)
     return (!v4 && socket->v6.dont_fragment) || (mode >= IP_PMTUDISC_DO && mode <= IP_PMTUDISC_PROBE);
 }
 
+/* Tells of the MTU, too, if the program wants to hear of errors (ip_local_error, ipv6_local_error of Linux). */
+static int too_long(struct socket *socket, struct ip_address destination, uint16_t port) {
+    bool v4 = ip_is_v4(destination);
+    struct extended_error error = {
+        .number = EMSGSIZE, .origin = SO_EE_ORIGIN_LOCAL, .info = inet_mtu(socket->host, destination)};
+    if (v4 ? socket->receive_errors : socket->v6.receive_errors)
+        error_queue_add(socket, &error, destination, v4 ? socket->remote_port : port, NULL, 0);
+    return -EMSGSIZE;
+}
+
 int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int flags, const struct udp_message *to) {
     (void)task;
     struct host *host = socket->host;
-    if (from->remaining > (socket->family == AF_INET ? UDP_DATA_MAX : UDP_DATA_MAX6))
+    if (from->remaining > UINT16_MAX)
         return -EMSGSIZE;
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
@@ -166,12 +179,12 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
     if (error)
         return error;
     if (from->remaining > data_max(address))
-        return -EMSGSIZE;
+        return too_long(socket, address, port);
     if (socket->queued_bytes >= socket->send_buffer)
         return -EAGAIN;
     uint32_t length = (uint32_t)from->remaining, headers = headers_to(address);
     if (length + headers > inet_mtu(host, address) && must_fit(socket, address))
-        return -EMSGSIZE;
+        return too_long(socket, address, port);
     struct packet *packet = packet_create(host, headers + length);
     if (!packet)
         return -ENOBUFS;
@@ -253,7 +266,7 @@ void udp_input(struct host *host, struct packet *packet) {
 
 uint32_t udp_poll(const struct socket *socket) {
     uint32_t events = 0;
-    if (socket->error)
+    if (socket->error || socket->errors)
         events |= POLLERR;
     if (socket->read_shutdown)
         events |= POLLRDHUP | POLLIN | POLLRDNORM;

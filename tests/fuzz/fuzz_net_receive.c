@@ -61,6 +61,14 @@ static void drain(struct task *task, struct socket *socket) {
         if (received == -EAGAIN)
             break;
     }
+    for (;;) {
+        struct buffer_uio holder;
+        struct socket_message message = {0};
+        uint8_t control[ERROR_CONTROL_MAX];
+        if (error_queue_receive(socket, buffer_uio(&holder, data, sizeof data), &message) == -EAGAIN)
+            break;
+        CHECK(error_queue_control(socket, &message.error, control) <= ERROR_CONTROL_MAX);
+    }
     CHECK_EQUAL(socket->receive_used, 0);
     CHECK(!socket->receive.head);
 }
