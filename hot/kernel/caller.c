@@ -17,7 +17,7 @@ uint64_t caller_origin(uint64_t ip, const uint8_t code[STUB_BEFORE + STUB_AFTER]
     return ip + 5 + (uint64_t)(int64_t)distance;
 }
 
-static const char *number(const char *at, uint64_t *value) {
+const char *maps_number(const char *at, uint64_t *value) {
     for (*value = 0; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
         *value = *value * 16 + (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
     return at;
@@ -31,8 +31,8 @@ void caller_describe(const char *maps, uint64_t address, char *out, size_t capac
     kprintf(out, capacity, "0x%lx", (unsigned long)address);
     for (const char *at = maps; *at; at += *at == '\n') {
         uint64_t start, end;
-        at = number(at, &start);
-        at = number(at + (*at == '-'), &end);
+        at = maps_number(at, &start);
+        at = maps_number(at + (*at == '-'), &end);
         const char *base = NULL;
         for (; *at && *at != '\n'; at++)
             if (*at == '/')

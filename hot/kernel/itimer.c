@@ -296,7 +296,7 @@ int64_t sys_timer_create(struct task *task, const uint64_t *a) {
     const struct task *target = thread ? task_find(host, event.tid) : NULL;
     if (thread && (!target || target->process != task->process))
         return -EINVAL;
-    struct posix_timer *posix = kalloc(host, sizeof *posix);
+    struct posix_timer *posix = signal_limit_reached(task->process) ? NULL : kalloc(host, sizeof *posix);
     if (!posix)
         return -EAGAIN;
     posix->process = task->process;

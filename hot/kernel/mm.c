@@ -4,12 +4,14 @@
  * The dispatcher calls the system calls, futex.c asks for keys. Ranges of the arena and of the shim are refused.
  */
 #include "mm.h"
+#include "caller.h"
 #include "fs.h"
 #include "internal.h"
 #include "ipc.h"
 #include "syscalls.h"
 #include <asm/mman.h>
 #include <linux/mman.h>
+#include <linux/resource.h>
 
 #define PAGE UINT64_C(4096)
 #define NATIVE_MMAP 9
@@ -114,6 +116,67 @@ void mm_futex_key(const struct process *process, uint64_t address, bool private,
     }
 }
 
+/* ---- RLIMIT_AS and RLIMIT_DATA ---- */
+
+/* A mapping as a line of /proc/self/maps tells of it. */
+struct mapping {
+    uint64_t start, end;
+    bool data; /* private, writable, no stack */
+};
+
+static void parse_mapping(const char *line, size_t length, struct mapping *mapping) {
+    static const char stack[] = "[stack]";
+    const char *at = maps_number(line, &mapping->start);
+    at = maps_number(at + 1, &mapping->end) + 1; /* "rw-p" */
+    mapping->data = at[1] == 'w' && at[3] == 'p' &&
+                    (length < sizeof stack || memcmp(line + length - (sizeof stack - 1), stack, sizeof stack - 1) != 0);
+}
+
+/* Bytes of the program's own mappings (or of those that hold data) outside of [start, end), which is to be replaced. */
+static uint64_t mapped_bytes(bool data, uint64_t start, uint64_t end) {
+    uint64_t bytes = 0;
+    char part[4096];
+    size_t held = 0;
+    int64_t fd = platform_syscall(2 /* open */, (uint64_t)"/proc/self/maps", 02000000 /* O_CLOEXEC */, 0, 0, 0, 0);
+    for (int64_t got = 1; fd >= 0 && got > 0;) {
+        got = platform_syscall(0 /* read */, (uint64_t)fd, (uint64_t)part + held, sizeof part - held, 0, 0, 0);
+        held += (size_t)KMAX(got, 0);
+        size_t line = 0;
+        for (size_t i = 0; i < held; i++) {
+            if (part[i] != '\n')
+                continue;
+            struct mapping mapping;
+            parse_mapping(part + line, i - line, &mapping);
+            line = i + 1;
+            if (mm_reserved(mapping.start, mapping.end - mapping.start) || (data && !mapping.data))
+                continue;
+            uint64_t low = KMAX(start, mapping.start), high = KMIN(end, mapping.end);
+            bytes += mapping.end - mapping.start - (low < high ? high - low : 0);
+        }
+        if (line == 0 && held == sizeof part)
+            held = 0; /* a line longer than any path: not one of a program */
+        memmove(part, part + line, held - line);
+        held -= line;
+    }
+    if (fd >= 0)
+        (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
+    return bytes;
+}
+
+static bool exceeds(uint64_t limit, bool data, uint64_t start, uint64_t length, bool replaces) {
+    if (limit == UINT64_MAX)
+        return false;
+    uint64_t bytes = mapped_bytes(data, start, replaces ? start + length : start);
+    return length > limit || bytes > limit - length;
+}
+
+/* Whether `length` more bytes are too many (may_expand_vm of Linux). At `start`, where what is there goes if
+ * `replaces`. Asking costs a walk over all mappings, and so only processes with a limit pay. */
+static bool too_much(const struct process *process, uint64_t start, uint64_t length, bool data, bool replaces) {
+    return exceeds(process->limits[RLIMIT_AS][0], false, start, length, replaces) ||
+           (data && exceeds(process->limits[RLIMIT_DATA][0], true, start, length, replaces));
+}
+
 /* Objects of anonymous memory are numbered with the address spaces; those of files carry a bit that these never have.
  */
 #define FILE_OBJECT (UINT64_C(1) << 63)
@@ -130,6 +193,8 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
             return -ENOMEM;
         hint = 0; /* only a wish: place it elsewhere */
     }
+    if (length && too_much(process, hint, length, !shared && (a[2] & PROT_WRITE), flags & MAP_FIXED))
+        return -ENOMEM;
     uint64_t fd = UINT64_MAX, object = 0;
     if (!anonymous) {
         struct fd_entry *entry = fd_entry(task, (int)a[4]);
@@ -175,6 +240,8 @@ int64_t sys_mremap(struct task *task, const uint64_t *a) {
     const struct shared_map *found = shared_map_at(process, a[0]);
     if (found && found->segment && new_length > found->end - a[0])
         return -EINVAL; /* behind a segment lies another one; Linux would let the program map what it cannot use */
+    if (new_length > length && too_much(process, a[0], new_length - length, !found, false))
+        return -ENOMEM;
     struct shared_map old = found ? *found : (struct shared_map){.object = 0};
     int64_t address = platform_syscall(NATIVE_MREMAP, a[0], a[1], a[2], a[3], a[4], 0);
     if (address < 0)
@@ -256,6 +323,8 @@ int64_t sys_brk(struct task *task, const uint64_t *a) {
         return (int64_t)process->brk;
     uint64_t old_end = page_up(process->brk), new_end = page_up(wanted);
     if (new_end > old_end) {
+        if (too_much(process, old_end, new_end - old_end, true, false))
+            return (int64_t)process->brk;
         int64_t address = platform_syscall(NATIVE_MMAP, old_end, new_end - old_end, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, UINT64_MAX, 0);
         if (address < 0)

@@ -9,6 +9,7 @@
 #include "process.h"
 #include "syscalls.h"
 #include <asm/poll.h>
+#include <linux/resource.h>
 
 struct queued_signal {
     struct list node;
@@ -36,9 +37,50 @@ void signal_queue_clear(struct host *host, struct signal_queue *queue) {
     queue->set = 0;
 }
 
-static int queue_add(struct host *host, struct signal_queue *queue, int signo, const struct signal_info *info) {
+static uint64_t queue_length(const struct signal_queue *queue) {
+    uint64_t length = 0;
+    list_for_each(node, &queue->entries) length++;
+    return length;
+}
+
+/* Signals that wait for processes of the same user: what RLIMIT_SIGPENDING counts. Timers have one each of their own.
+ */
+static uint64_t user_pending(const struct process *process) {
+    uint32_t user = credentials_of(process)->user.real;
+    uint64_t count = 0;
+    list_for_each(node, &process->host->processes) {
+        const struct process *other = list_entry(node, struct process, host_node);
+        if (credentials_of(other)->user.real != user)
+            continue;
+        count += queue_length(&other->signals);
+        list_for_each(timer, &other->posix_timers) count++;
+        list_for_each(task, &other->tasks) count += queue_length(&list_entry(task, struct task, process_node)->signals);
+    }
+    return count;
+}
+
+bool signal_limit_reached(const struct process *process) {
+    uint64_t limit = process->limits[RLIMIT_SIGPENDING][0];
+    return limit != UINT64_MAX && user_pending(process) >= limit;
+}
+
+/* Beyond the limit a signal is only marked, without what comes with it, or is refused where that would be noticed
+ * (__send_signal_locked of Linux). Standard signals of the kernel and of kill, and those of timers, have no limit. */
+static int queue_over_limit(struct signal_queue *queue, int signo, const struct signal_info *info) {
+    if (signo >= KSIGRTMIN && info && info->code != 0 /* SI_USER */)
+        return -EAGAIN;
+    queue->set |= signal_bit(signo);
+    return 0;
+}
+
+static int queue_add(const struct process *target, struct signal_queue *queue, int signo,
+                     const struct signal_info *info) {
+    struct host *host = target->host;
     if (signo < KSIGRTMIN && (queue->set & signal_bit(signo)) && !(info && info->code == SIGNAL_OF_TIMER))
         return 0; /* standard signals are not queued twice, but for those of timers, which have entries of their own */
+    bool limited = signo < KSIGRTMIN ? info && info->code < 0 : true;
+    if (limited && !(info && info->code == SIGNAL_OF_TIMER) && signal_limit_reached(target))
+        return queue_over_limit(queue, signo, info);
     struct queued_signal *queued = kalloc(host, sizeof *queued);
     if (!queued)
         return -EAGAIN;
@@ -71,8 +113,11 @@ static int queue_take(struct host *host, struct signal_queue *queue, uint64_t se
     }
     if (!more)
         queue->set &= ~signal_bit(signo);
-    if (!found)
-        return 0;
+    if (!found) { /* it was only marked */
+        memset(info, 0, sizeof *info);
+        info->signo = signo;
+        return signo;
+    }
     *info = found->info;
     list_remove(&found->node);
     kfree(host, found);
@@ -267,7 +312,7 @@ static bool prepare(struct process *process, int signo, uint64_t mask) {
 int signal_send_task(struct task *task, int signo, const struct signal_info *info) {
     if (!prepare(task->process, signo, task->signal_mask))
         return 0;
-    int result = queue_add(task->host, &task->signals, signo, info);
+    int result = queue_add(task->process, &task->signals, signo, info);
     if (result)
         return result;
     if (task_signal_pending(task))
@@ -285,7 +330,7 @@ int signal_send_process(struct process *process, int signo, const struct signal_
     list_for_each(node, &process->tasks) mask &= list_entry(node, struct task, process_node)->signal_mask;
     if (!prepare(process, signo, mask))
         return 0;
-    int result = queue_add(process->host, &process->signals, signo, info);
+    int result = queue_add(process, &process->signals, signo, info);
     if (result)
         return result;
     /* The first thread that wants it takes it; a fatal one reaches the others through process_exit_group. */
@@ -313,7 +358,7 @@ void signal_force(struct task *task, int signo, const struct signal_info *info) 
         action->handler = KSIG_DFL;
         task->signal_mask &= ~signal_bit(signo);
     }
-    (void)queue_add(task->host, &task->signals, signo, info);
+    (void)queue_add(task->process, &task->signals, signo, info);
 }
 
 /* ---- Delivery ---- */

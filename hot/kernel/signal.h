@@ -77,6 +77,8 @@ bool signal_next(struct task *task, struct signal_delivery *delivery);
 /* A fault of the task's own instruction: delivered even if blocked or ignored (then fatal), as the kernel forces it. */
 void signal_force(struct task *task, int signo, const struct signal_info *info);
 void signal_set_mask(struct task *task, uint64_t mask);
+/* RLIMIT_SIGPENDING: nothing more can be queued for the process. */
+bool signal_limit_reached(const struct process *process);
 /* Whether a stack pointer is on the task's alternate stack. */
 bool signal_on_altstack(const struct task *task, uint64_t stack);
 void signal_clear_handlers(struct process *process); /* handlers become defaults, what is ignored stays so */

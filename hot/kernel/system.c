@@ -55,7 +55,7 @@ int64_t sys_getrandom(struct task *task, const uint64_t *a) {
     return (int64_t)length;
 }
 
-/* Limits are kept and shown; the real ones stay what the shard set. */
+/* The real limits stay what the shard set: it is the simulated kernel that keeps to these. */
 int64_t sys_prlimit64(struct task *task, const uint64_t *a) {
     struct process *process = a[0] ? process_find(task->host, (int)a[0]) : task->process;
     uint32_t resource = (uint32_t)a[1];
