@@ -24,6 +24,7 @@ class Engine:
         receive_buffer: int,
         send_autotune: bool,
         receive_autotune: bool,
+        round_robin: bool,
     ) -> None: ...
     @property
     def events_executed(self) -> int: ...

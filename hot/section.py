@@ -218,6 +218,7 @@ class ExperimentalSection(Section):
     unblocked_syscall_latency: Duration = 1_000
     unblocked_vdso_latency: Duration = 10
     interface_qdisc: Literal["fifo", "round-robin"] = "fifo"
+    """What waits for a host's uplink leaves in the order it came, or its sockets take turns, a packet each."""
     socket_send_buffer: Size = Field(default=131_072, ge=1)
     socket_send_autotune: bool = True
     socket_recv_buffer: Size = Field(default=174_760, ge=1)

@@ -97,6 +97,7 @@ class HotShard:
                 receive_buffer=experimental.socket_recv_buffer,
                 send_autotune=experimental.socket_send_autotune,
                 receive_autotune=experimental.socket_recv_autotune,
+                round_robin=experimental.interface_qdisc == "round-robin",
             )
         affinity = os.sched_getaffinity(0) if experimental.use_cpu_pinning else None
         # Also when nobody calls close: at the latest when the interpreter ends.

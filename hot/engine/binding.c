@@ -89,23 +89,26 @@ static bool ready(struct engine_object *self) {
 
 static int engine_object_init(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
-    static char *names[] = {"shim",        "seed",           "bootstrap_end", "turn_limit",
-                            "strace_mode", "model_cpu",      "call_cost",     "max_unapplied_cpu",
-                            "send_buffer", "receive_buffer", "send_autotune", "receive_autotune",
-                            NULL};
+    static char *names[] = {"shim",          "seed",
+                            "bootstrap_end", "turn_limit",
+                            "strace_mode",   "model_cpu",
+                            "call_cost",     "max_unapplied_cpu",
+                            "send_buffer",   "receive_buffer",
+                            "send_autotune", "receive_autotune",
+                            "round_robin",   NULL};
     PyObject *shim;
     unsigned long long seed;
     long long bootstrap_end, turn_limit, call_cost, max_unapplied_cpu;
     unsigned int strace_mode, send_buffer, receive_buffer;
-    int model_cpu, send_autotune, receive_autotune;
+    int model_cpu, send_autotune, receive_autotune, round_robin;
     if (self->engine.context) {
         PyErr_SetString(PyExc_ValueError, "the engine is initialised already");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&$KLLIpLLIIpp", names, PyUnicode_FSConverter, &shim, &seed,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&$KLLIpLLIIppp", names, PyUnicode_FSConverter, &shim, &seed,
                                      &bootstrap_end, &turn_limit, &strace_mode, &model_cpu, &call_cost,
                                      &max_unapplied_cpu, &send_buffer, &receive_buffer, &send_autotune,
-                                     &receive_autotune))
+                                     &receive_autotune, &round_robin))
         return -1;
     self->engine.options = (struct engine_options){
         .seed = seed,
@@ -119,6 +122,7 @@ static int engine_object_init(PyObject *object, PyObject *arguments, PyObject *k
         .receive_buffer = receive_buffer,
         .send_autotune = send_autotune,
         .receive_autotune = receive_autotune,
+        .round_robin = round_robin,
     };
     self->engine.context = self;
     self->engine.interrupted = check_interrupted;

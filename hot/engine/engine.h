@@ -177,7 +177,7 @@ struct engine_options {
     int64_t bootstrap_end;
     int64_t turn_limit_ns;
     uint32_t strace_mode;
-    bool model_cpu, send_autotune, receive_autotune;
+    bool model_cpu, send_autotune, receive_autotune, round_robin;
     int64_t call_cost_ns, max_unapplied_cpu_ns;
     uint32_t send_buffer, receive_buffer;
 };

@@ -139,6 +139,7 @@ int host_wake(struct engine *engine, struct engine_host *host) {
     kernel->receive_buffer = options->receive_buffer;
     kernel->send_autotune = options->send_autotune;
     kernel->receive_autotune = options->receive_autotune;
+    kernel->round_robin = options->round_robin;
     bucket_init(&kernel->link->uplink, host->uplink_bps);
     bucket_init(&kernel->link->downlink, host->downlink_bps);
     kernel->link->bootstrap_end = options->bootstrap_end;

@@ -171,6 +171,12 @@ void ip_header(struct host *host, struct packet *packet, uint8_t protocol, struc
         header_v6(packet, protocol, source, destination, options);
 }
 
+static void wait_for_turn(struct net *net, struct egress_turn *turn, struct packet *packet) {
+    if (!turn->waiting.head)
+        list_push_back(&net->turns, &turn->node);
+    packet_queue_push(&turn->waiting, packet);
+}
+
 void ip_output(struct host *host, struct packet *packet) {
     struct net *net = host->net;
     struct socket *owner = packet->owner;
@@ -186,12 +192,31 @@ void ip_output(struct host *host, struct packet *packet) {
     }
     host->counters.packets_sent++;
     host->counters.bytes_sent += packet->length;
-    packet_queue_push(&net->egress, packet);
+    if (host->round_robin)
+        wait_for_turn(net, owner ? &owner->egress : &net->nobodys_turn, packet);
+    else
+        packet_queue_push(&net->egress, packet);
 }
 
-struct packet *net_egress_peek(struct host *host) { return host->net->egress.head; }
+static struct egress_turn *next_turn(struct net *net) {
+    return list_empty(&net->turns) ? NULL : list_entry(net->turns.next, struct egress_turn, node);
+}
 
-void net_egress_pop(struct host *host) { (void)packet_queue_pop(&host->net->egress); }
+struct packet *net_egress_peek(struct host *host) {
+    const struct egress_turn *turn = next_turn(host->net);
+    return turn ? turn->waiting.head : host->net->egress.head;
+}
+
+void net_egress_pop(struct host *host) {
+    struct net *net = host->net;
+    struct egress_turn *turn = next_turn(net);
+    (void)packet_queue_pop(turn ? &turn->waiting : &net->egress);
+    if (!turn)
+        return;
+    list_remove(&turn->node);
+    if (turn->waiting.head)
+        list_push_back(&net->turns, &turn->node);
+}
 
 /* The packet is no longer its sender's; the sender may send more. */
 void net_left(struct host *host, struct packet *packet) {
@@ -311,6 +336,7 @@ int net_create(struct host *host) {
     if (!net)
         return -ENOMEM;
     host->net = net;
+    list_init(&net->turns);
     icmp_create(net);
     return inet_create(host);
 }

@@ -59,9 +59,17 @@ struct socket_table {
 
 struct unix_domain; /* unix_socket.c */
 
+/* Packets of one socket that wait for the uplink's relay, where sockets take turns. */
+struct egress_turn {
+    struct list node; /* in net->turns while something waits */
+    struct packet_queue waiting;
+};
+
 struct net {
-    struct packet_queue egress;  /* waiting for the uplink's relay */
-    struct packet_queue backlog; /* loopback packets, delivered by net_run_backlog */
+    struct packet_queue egress;      /* waiting for the uplink's relay, first come first served */
+    struct list turns;               /* of struct egress_turn, the next one first: instead, if host->round_robin */
+    struct egress_turn nobodys_turn; /* of packets without an owner */
+    struct packet_queue backlog;     /* loopback packets, delivered by net_run_backlog */
     bool in_backlog;
     struct socket_table ports;       /* by port (struct socket.port_node); unconnected ones first in a bucket */
     struct socket_table connections; /* connected sockets, by their four names (struct socket.connection_node) */
@@ -132,7 +140,8 @@ struct socket {
     uint32_t pending_capacity;
     bool pending_cork;
     struct queued_error *errors, *last_error; /* error_queue.c */
-    uint64_t drops;                           /* datagrams that found the receive buffer full */
+    struct egress_turn egress;
+    uint64_t drops; /* datagrams that found the receive buffer full */
     struct tcp *tcp;
     void *family_data; /* other families */
 };

@@ -120,3 +120,41 @@ def test_a_tcp_transfer_fills_the_bandwidth_and_no_more(laboratory: Laboratory, 
     assert end - start > 5 * 10**9
     rate = (after - before) * 8 / ((end - start) / 1e9) * MTU / segment
     assert rate == pytest.approx(RATE_BPS, rel=0.02)
+
+
+#: Three sockets: two that send eight datagrams each at once, and one that sends two after them.
+SEND_BY_TURNS = """
+import socket, time
+first, second, third = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3))
+for sender in (first, second, third):
+    sender.connect(("receiver", 6000))
+time.sleep(1)
+for name, sender, count in (("a", first, 8), ("b", second, 8), ("c", third, 2)):
+    for _ in range(count):
+        sender.send(name.encode() + bytes(1399))
+"""
+RECEIVE_IN_ORDER = """
+import socket
+receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+receiver.bind(("0.0.0.0", 6000))
+print("".join(receiver.recv(2000)[:1].decode() for _ in range(18)))
+"""
+
+
+@pytest.mark.parametrize(("discipline", "order"), [("fifo", "a" * 8 + "b" * 8 + "cc"), ("round-robin", "turns")])
+def test_sockets_wait_for_the_uplink_in_line_or_take_turns(laboratory: Laboratory, discipline: str, order: str) -> None:
+    hosts = {
+        "sender": host(python(SEND_BY_TURNS), node=1),
+        "receiver": host(python(RECEIVE_IN_ORDER), node=0),
+    }
+    slow = network(up="1 Mbit")
+    run = laboratory.run(experiment(hosts, network=slow, experimental={"interface_qdisc": discipline}))
+    line = run.stdout("receiver").strip()
+    if order != "turns":
+        assert line == order
+        return
+    # What left before the others came is the first socket's; then each has its turn for as long as it has something.
+    start = len(line) - len(line.lstrip("a"))
+    assert 0 < start < 4
+    assert line[start:].startswith("bcabcab")
+    assert sorted(line) == sorted("a" * 8 + "b" * 8 + "cc")
