@@ -24,6 +24,7 @@ from cold.coarse_results import CoarseResults, Followed
 from cold.contacts import Contacts
 from cold.population import ports
 from cold.publications import PlannedMessages, PublicationPlan
+from cold.rehearsal import rehearsals_of
 from cold.resolution_section import Resolution
 from cold.results import TailResults
 from cold.section import ColdSection
@@ -81,7 +82,10 @@ class CoarseEngine:
         self._topics = sorted(resolution)
         self._index_of = {self._numbers[topic]: topic for topic in self._topics}
         self._fields = CoarseFields(section, directory, paths, seed, resolution)
-        self._results = CoarseResults(self._fields, paths, gossip, seed, self._numbers)
+        everybody = np.arange(directory.hot_count, directory.total_count)
+        fields, group = self._fields, self._fields.group_of(everybody)
+        rehearsals = rehearsals_of(section, directory, paths, seed, fields.leaders, group, fields.members, stop_time_ns)
+        self._results = CoarseResults(self._fields, paths, gossip, seed, self._numbers, rehearsals)
         self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
         self._planned: list[PlannedMessages] = []
         self._messages: dict[int, CoarseMessage] = {}
@@ -157,6 +161,9 @@ class CoarseEngine:
             # One shard counts what no message causes alone.
             if len(members) and int(members[0]) in self._owned:
                 total.update(self._results.told(topic, everything, self._end()))
+        if self._owned.start == self._directory.hot_count:
+            alone = len(self._topics) == len(self._numbers)
+            total.update(self._results.network_counters(self._end(), with_lives=alone))
         return {name: total.get(name, 0) for name in COUNTER_NAMES}
 
     def boundary_statistics(self) -> dict[str, Any]:
@@ -315,6 +322,7 @@ class CoarseEngine:
 
     def _all_followed(self) -> list[Followed]:
         self._admit(self._stop)
+        self._results.rehearse(self._planned)
         end = self._end()
         everything = [self._results.follow(planned, end) for planned in self._planned]
         return [*everything, self._results.follow_entered(self._entered(), end)]
@@ -323,6 +331,7 @@ class CoarseEngine:
         """Of what began at this shard's identities."""
         parts = []
         self._admit(self._stop)
+        self._results.rehearse(self._planned)
         end = self._end()
         for planned in self._planned:
             origin = planned.published.origin

@@ -75,6 +75,11 @@ class CoarseFields:
         group: npt.NDArray[np.int32] = self._everybody.group[host - self._first]
         return group
 
+    @property
+    def leaders(self) -> dict[int, int]:
+        """Return the topic whose fields a topic has, by the indices of both."""
+        return dict(self._leader)
+
     def members(self, topic: int) -> npt.NDArray[np.uint32]:
         """HostIds of a topic's subscribers, ascending."""
         start = self._subscriptions.start

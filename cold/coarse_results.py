@@ -7,7 +7,7 @@ the end of the run. A message of a hot host came in somewhere: its arrivals are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,20 +23,20 @@ from cold.mean_field import mesh_degree
 from cold.propagation import PropagationField, summarise
 from cold.propagation_kernels import LEVELS, choose_representatives
 from cold.publications import PlannedMessages
+from cold.rehearsal import Part, Rehearsal
 from cold.results import EXACT, SPREAD_TYPE, SUB_BITS, TailResults
 from cold.sampled_kernels import (
     DELIVERED,
     EXPIRED,
     ID_PACKET_BYTES,
-    IWANT_RECEIVED,
-    IWANT_SENT,
-    IWANT_UNSERVED,
     LOST,
     MESSAGE_BYTES,
     RECEIVED,
     SENT,
+    TOTAL_NAMES,
 )
 from cold.section import GossipSection
+from cold.state_kernels import COUNTER_NAMES, PUBLISHED
 from cold.topic_fields import typical_size
 
 _CONTROL_BYTES: Final = 36
@@ -57,8 +57,12 @@ class Followed(NamedTuple):
     publish_time: npt.NDArray[np.int64]
     summary: npt.NDArray[np.int64]
     """int64[n, 4]: median, 95th and 99th percentile, maximum of the delay so far [ns]; -1 where nobody got it."""
-    totals: npt.NDArray[np.int64]
-    """int64[n, len(TOTAL_NAMES)]."""
+    delivered: npt.NDArray[np.int64]
+    """int64[n]: identities that have got it."""
+    told: npt.NDArray[np.int64]
+    """int64[n, 2]: IHAVE packets that tell of it, and those that are received."""
+    counters: npt.NDArray[np.int64]
+    """int64[n, len(COUNTER_NAMES)]: what it cost so far, but for IHAVE."""
 
 
 class CoarseResults:
@@ -76,16 +80,36 @@ class CoarseResults:
         Seed of the run.
     topic_numbers
         Of all topics, by index.
+    rehearsals
+        Of the topics whose network changes, by index.
     """
 
     def __init__(
-        self, fields: CoarseFields, paths: PathTable, gossip: GossipSection, seed: int, topic_numbers: Sequence[int]
+        self,
+        fields: CoarseFields,
+        paths: PathTable,
+        gossip: GossipSection,
+        seed: int,
+        topic_numbers: Sequence[int],
+        rehearsals: Mapping[int, Rehearsal],
     ) -> None:
+        self._rehearsals = rehearsals
         self._fields, self._paths, self._gossip, self._seed = fields, paths, gossip, seed
         self._number = np.array(topic_numbers, dtype=np.int64)
 
+    def rehearse(self, planned: Sequence[PlannedMessages]) -> None:
+        """Execute all representatives that messages follow in a network that changes."""
+        for rehearsal in dict.fromkeys(self._rehearsals.values()):
+            topics = [topic for topic, its in self._rehearsals.items() if its is rehearsal]
+            parts: list[Part] = []
+            for messages in planned:
+                parts += rehearsal.parts_of(_of(messages, np.isin(messages.published.topic, topics)))
+            rehearsal.play(parts)
+
     def follow(self, planned: PlannedMessages, end: int) -> Followed:
         """What the messages that identities published have come to before `end` [ns]."""
+        if self._rehearsals:
+            return self._follow_rehearsed(planned, end)
         published = planned.published
         count = len(planned.message_id)
         group = np.zeros(count, dtype=np.int64)
@@ -105,16 +129,30 @@ class CoarseResults:
             for row, representative in zip(rows.tolist(), chosen.tolist(), strict=True):
                 elapsed = end - int(published.time[row])
                 summary[row], totals[row] = _so_far(field, representative, elapsed)
-        return Followed(
-            planned.message_id,
-            published.topic,
-            published.origin,
-            (planned.message_id >> np.uint64(32)).astype(np.uint32),
-            published.size,
-            published.time,
-            summary,
-            np.stack(totals) if count else np.zeros((0, LOST + 1), dtype=np.int64),
-        )
+        columns: list[Any] = [*_described(planned), summary, *_costs(totals, published.size)]
+        return Followed(*columns)
+
+    def _follow_rehearsed(self, planned: PlannedMessages, end: int) -> Followed:
+        """`follow` where the network changes, and so no topic has fields."""
+        published = planned.published
+        count = len(planned.message_id)
+        summary = np.empty((count, 4), dtype=np.int64)
+        told, counters = np.zeros((count, 2), dtype=np.int64), np.zeros((count, len(COUNTER_NAMES)), dtype=np.int64)
+        delivered = np.zeros(count, dtype=np.int64)
+        for topic in np.unique(published.topic).tolist():
+            rehearsal = self._rehearsals[topic]
+            rows = published.topic == topic
+            for row, part in zip(np.flatnonzero(rows).tolist(), rehearsal.parts_of(_of(planned, rows)), strict=True):
+                outcome = rehearsal.outcome(part)
+                share, summary[row] = _summary_so_far(
+                    outcome.summary, outcome.overall, outcome.delivered, end - int(published.time[row])
+                )
+                delivered[row] = int(outcome.delivered * share)
+                told[row] = outcome.told, outcome.heard
+                counters[row] = (outcome.counters * share).astype(np.int64)
+            counters[rows, PUBLISHED] = 1
+        columns: list[Any] = [*_described(planned), summary, delivered, told, counters]
+        return Followed(*columns)
 
     def follow_entered(self, messages: Sequence[CoarseMessage], end: int) -> Followed:
         """What the messages of hot hosts have come to before `end` [ns]."""
@@ -145,7 +183,7 @@ class CoarseResults:
             np.array([message.size for message in messages], dtype=np.int64),
             np.array([message.publish_time for message in messages], dtype=np.int64),
             np.stack(summary) if count else np.zeros((0, 4), dtype=np.int64),
-            np.stack(totals) if count else np.zeros((0, LOST + 1), dtype=np.int64),
+            *_costs(totals, np.array([message.size for message in messages], dtype=np.int64)),
         )
 
     def table(self, parts: Iterable[Followed]) -> TailResults:
@@ -156,7 +194,7 @@ class CoarseResults:
         ordered: list[Any] = [column[order] for column in joined]
         whole = Followed(*ordered)
         spread = np.zeros(len(order), dtype=SPREAD_TYPE)
-        delivered = whole.totals[:, DELIVERED]
+        delivered = whole.delivered
         for name, column in (
             ("id", whole.message_id),
             ("origin", whole.origin),
@@ -179,20 +217,19 @@ class CoarseResults:
         """Totals of the messages' own traffic, but for IHAVE, which tells of several messages at once."""
         total: Counter[str] = Counter()
         for part in parts:
-            sums = part.totals.sum(axis=0).tolist()
-            total["published"] += len(part.message_id)
-            total["forwards"] += sums[DELIVERED]
-            total["messages_sent"] += sums[SENT]
-            total["messages_received"] += sums[RECEIVED]
-            total["duplicates"] += sums[RECEIVED] - sums[DELIVERED]
-            total["expired"] += sums[EXPIRED]
-            total["packets_lost"] += sums[LOST] + sums[IWANT_SENT] - sums[IWANT_RECEIVED]
-            total["iwant_sent"] += sums[IWANT_SENT]
-            total["iwant_received"] += sums[IWANT_RECEIVED]
-            total["iwant_unserved"] += sums[IWANT_UNSERVED]
-            total["edge_events"] += sums[RECEIVED] + sums[EXPIRED] + sums[IWANT_RECEIVED]
-            total["bytes_sent"] += int((part.totals[:, SENT] * (MESSAGE_BYTES + part.size)).sum())
-            total["bytes_sent"] += ID_PACKET_BYTES * sums[IWANT_SENT]
+            total.update(dict(zip(COUNTER_NAMES, part.counters.sum(axis=0).tolist(), strict=True)))
+        return total
+
+    def network_counters(self, end: int, *, with_lives: bool) -> Counter[str]:
+        """What networks that change cost without messages, before `end` [ns]; who comes and goes, if asked for."""
+        total: Counter[str] = Counter()
+        lives: dict[str, int] = {}
+        for rehearsal in self._rehearsals.values():
+            own = rehearsal.own_counters(end)
+            lives = {name: own.pop(name) for name in ("joins", "departures")}
+            total.update(own)
+        if with_lives:
+            total.update(lives)
         return total
 
     def told(self, topic: int, parts: Iterable[Followed], end: int) -> Counter[str]:
@@ -203,8 +240,14 @@ class CoarseResults:
         `mcache_gossip` heartbeats.
         """
         hosts = len(self._fields.members(topic))
-        known = self._fields.known_peers(topic)
-        told = min(self._gossip.d_lazy, max(known - mesh_degree(self._gossip, hosts), 0))
+        if topic in self._rehearsals:
+            packets_a_beat, heard = self._told_of_each(topic, parts)
+        else:
+            known = self._fields.known_peers(topic)
+            packets_a_beat = hosts * min(self._gossip.d_lazy, max(known - mesh_degree(self._gossip, hosts), 0))
+            weight = np.bincount(self._fields.group_of(self._fields.members(topic))) / max(hosts, 1)
+            node = self._fields.groups.node[: len(weight)]
+            heard = 1 - float(weight @ self._paths.loss[np.ix_(node, node)] @ weight)
         span = self._gossip.mcache_gossip * self._gossip.heartbeat
         begins = np.concatenate(
             [(part.publish_time + np.maximum(part.summary[:, 0], 0))[part.topic == topic] for part in parts]
@@ -212,12 +255,9 @@ class CoarseResults:
         begins = np.sort(begins[begins < end])
         covered = int(np.minimum(np.diff(begins, append=end), span).sum())
         ids = int(np.minimum(end - begins, span).sum())
-        packets = hosts * told * covered // self._gossip.heartbeat
-        listed = hosts * told * ids // self._gossip.heartbeat
-        weight = np.bincount(self._fields.group_of(self._fields.members(topic))) / max(hosts, 1)
-        node = self._fields.groups.node[: len(weight)]
-        loss = float(weight @ self._paths.loss[np.ix_(node, node)] @ weight)
-        lost = round(packets * loss)
+        packets = packets_a_beat * covered // self._gossip.heartbeat
+        listed = packets_a_beat * ids // self._gossip.heartbeat
+        lost = packets - round(packets * heard)
         return Counter(
             {
                 "ihave_sent": packets,
@@ -229,17 +269,67 @@ class CoarseResults:
         )
 
 
+    def _told_of_each(self, topic: int, parts: Iterable[Followed]) -> tuple[int, float]:
+        """IHAVE packets in a heartbeat that tell of a message of the topic, and the share of them that is received."""
+        told = np.concatenate([part.told[part.topic == topic] for part in parts]).sum(axis=0)
+        messages = sum(int(np.count_nonzero(part.topic == topic)) for part in parts)
+        beats = max(messages, 1) * self._gossip.mcache_gossip
+        return round(int(told[0]) / beats), int(told[1]) / max(int(told[0]), 1)
+
+
+def _of(planned: PlannedMessages, rows: npt.NDArray[np.bool_]) -> PlannedMessages:
+    """Some of the messages."""
+    return PlannedMessages(planned.message_id[rows], planned.published.taken(rows))
+
+
+def _described(planned: PlannedMessages) -> tuple[Any, ...]:
+    """The first columns of `Followed`."""
+    published = planned.published
+    address = (planned.message_id >> np.uint64(32)).astype(np.uint32)
+    return planned.message_id, published.topic, published.origin, address, published.size, published.time
+
+
+def _costs(totals: Sequence[npt.NDArray[np.int64]], size: npt.NDArray[np.int64]) -> tuple[Any, ...]:
+    """The last columns of `Followed`, of messages with these totals and sizes in bytes."""
+    rows = np.stack(totals) if len(totals) else np.zeros((0, len(TOTAL_NAMES)), dtype=np.int64)
+    total = dict(zip(TOTAL_NAMES, rows.T, strict=True))
+    delivered, received, asked = total["delivered"], total["messages_received"], total["iwant_sent"]
+    answered = total["iwant_received"]
+    counted = {
+        "published": np.ones(len(rows), dtype=np.int64),
+        "forwards": delivered,
+        "duplicates": received - delivered,
+        "packets_lost": total["messages_lost"] + asked - answered,
+        "edge_events": received + total["expired"] + answered,
+        "bytes_sent": total["messages_sent"] * (MESSAGE_BYTES + size) + ID_PACKET_BYTES * asked,
+    }
+    for name in ("messages_sent", "messages_received", "expired", "iwant_sent", "iwant_received", "iwant_unserved"):
+        counted[name] = total[name]
+    counters = np.zeros((len(rows), len(COUNTER_NAMES)), dtype=np.int64)
+    for place, name in enumerate(COUNTER_NAMES):
+        if name in counted:
+            counters[:, place] = counted[name]
+    return delivered, np.stack([total["ihave_sent"], total["ihave_received"]], axis=1), counters
+
+
 def _so_far(field: PropagationField, number: int, elapsed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Summary and totals of a message that follows a representative, after some time [ns]."""
-    totals, levels = field.totals[number], field.overall[number]
-    if elapsed > levels[-1] or not totals[DELIVERED]:
-        return field.summary[number], totals
+    totals = field.totals[number]
+    share, summary = _summary_so_far(field.summary[number], field.overall[number], int(totals[DELIVERED]), elapsed)
+    return summary, _scaled(totals, share) if share < 1 else totals
+
+
+def _summary_so_far(
+    summary: npt.NDArray[np.int64], levels: npt.NDArray[np.int64], delivered: int, elapsed: int
+) -> tuple[float, npt.NDArray[np.int64]]:
+    """The share of those that get a message that have got it after some time [ns], and the summary of their delays."""
+    if elapsed > levels[-1] or not delivered:
+        return 1.0, summary
     share = float(np.interp(elapsed, levels, np.linspace(0, 1, LEVELS), left=0.0))
-    so_far = _scaled(totals, share)
-    if not so_far[DELIVERED]:
-        return np.full(4, -1, dtype=np.int64), so_far
+    if not int(delivered * share):
+        return share, np.full(4, -1, dtype=np.int64)
     at = np.array([percent / 100 for percent in (*_PERCENTILES, 100)]) * share
-    return np.interp(at, np.linspace(0, 1, LEVELS), levels).astype(np.int64), so_far
+    return share, np.interp(at, np.linspace(0, 1, LEVELS), levels).astype(np.int64)
 
 
 def _scaled(totals: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.int64]:
@@ -258,7 +348,8 @@ def _buckets(delays: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def _digest(whole: Followed) -> npt.NDArray[np.uint64]:
     """Sums of two hashes of what is known of each message, modulo 2**64."""
-    columns = [whole.message_id, whole.topic, whole.publish_time, *whole.summary.T, *whole.totals.T]
+    counted = (whole.delivered, *whole.told.T, *whole.counters.T)
+    columns = [whole.message_id, whole.topic, whole.publish_time, *whole.summary.T, *counted]
     with np.errstate(over="ignore"):
         sums = []
         for turn in range(2):

@@ -4,6 +4,7 @@ The engine owns the arrays, lets kernels run over them, and makes them longer wh
 short.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ from cold.memberships import connections_of, memberships
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
-from cold.publications import PlanOfSomeTopics
+from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
 from cold.results import TailResults, message_table
 from cold.score_kernels import RULES, SCORE_COLUMNS
@@ -88,6 +89,15 @@ from cold.state_kernels import (
 )
 from cold.unwanted_kernels import free_entries
 
+#: Of `State`: what a run never changes, and copies of an engine share.
+_CONSTANT_ARRAYS = frozenset(
+    (
+        *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
+        *("validation_delay", "client", "identity_of_rank", "sorted_phase", "redial_phase"),
+        *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
+    )
+)
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _CHUNKS_AT_FIRST = 4096
@@ -140,6 +150,8 @@ class ColdEngine:
         Position of `owned` in `cuts`.
     topics
         Indices of the topics that are gossiped, ascending; all by default.
+    plan
+        What is published on them; what the section says by default.
     """
 
     def __init__(
@@ -154,6 +166,7 @@ class ColdEngine:
         cuts: npt.NDArray[np.int64] | None = None,
         shard: int = 0,
         topics: Sequence[int] | None = None,
+        plan: MessagePlan | None = None,
     ) -> None:
         everybody = range(directory.hot_count, directory.total_count)
         owned = everybody if owned is None else owned
@@ -172,7 +185,9 @@ class ColdEngine:
         self._identities = len(owned)
         self._topics = section.topic_numbers
         topics = range(len(self._topics)) if topics is None else topics
-        self._plan = PlanOfSomeTopics(section, directory, seed, stop_time_ns, topics)
+        self._plan: MessagePlan = (
+            PlanOfSomeTopics(section, directory, seed, stop_time_ns, topics) if plan is None else plan
+        )
         self._now = 0
         self._exchange = Exchange(cuts, shard, len(self._topics), directory.total_count)
         self._is_divided = len(owned) < len(everybody)
@@ -377,6 +392,39 @@ class ColdEngine:
     def close(self) -> None:
         """Nothing to release but memory."""
 
+    def is_up(self, time: int) -> npt.NDArray[np.bool_]:
+        """Whether each identity of the tail is up at a time at which `run_until` has stopped: bool[A]."""
+        if self._lives is None:
+            return np.ones(int(self._state.cuts[-1] - self._state.cuts[0]), dtype=np.bool_)
+        return self._lives.is_up(time)
+
+    def fork(self, plan: MessagePlan) -> "ColdEngine":
+        """Return an engine that goes on from here by itself, with other publications.
+
+        Parameters
+        ----------
+        plan
+            What it publishes, from now on.
+        """
+        if self._is_divided or self._plan.next_time() != NEVER or self._messages.count():
+            raise InternalError("only a whole tail without messages can be copied", where="cold engine")
+        other = copy.copy(self)
+        other._plan = plan
+        other._notices = list(self._notices)
+        other._messages = copy.deepcopy(self._messages)
+        arrays = {
+            name: array if name in _CONSTANT_ARRAYS else array.copy() for name, array in self._state._asdict().items()
+        }
+        # There is no message yet: rows that nobody has touched take no memory.
+        arrays["arrival"] = np.zeros_like(self._state.arrival)
+        if self._lives is not None:
+            other._lives = self._lives.copied()
+            arrays["life_number"], arrays["life_until"] = other._lives.number, other._lives.until
+            arrays["life_since"] = other._lives.since
+        other._replace_state(State(**arrays))
+        other._next = min(self._next, plan.next_time())
+        return other
+
     def events_executed(self) -> int:
         """Packets that identities received, and heartbeats and publications that they executed."""
         counters = self.counters()
@@ -436,6 +484,10 @@ class ColdEngine:
         before = np.bitwise_count(own[identity, :word]).sum(axis=1, dtype=np.int64)
         before += np.bitwise_count(own[identity, word] & np.uint64(bit - 1))
         return identity, first[identity] + self._full_topics + before
+
+    def has_news(self) -> bool:
+        """Whether a heartbeat of any identity has still to tell of a message."""
+        return bool(self._state.mesh[:, RECENT : self._first_member].any())
 
     def statistics(self) -> dict[str, object]:
         """Counters, sizes, and memory.

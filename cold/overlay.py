@@ -44,7 +44,7 @@ class Overlay(NamedTuple):
 
     def rows(self, first: int, last: int) -> "Overlay":
         """The rows of the identities from `first` to `last`, the first that is left out."""
-        if last - first == len(self.mesh_count[0]):
+        if last - first == len(self.row_start) - 1:
             return self
         start = self.row_start[first : last + 1]
         return Overlay(

@@ -4,7 +4,7 @@ Everything here is a function of configuration and seed, so that every shard com
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,16 @@ class PlannedMessages(NamedTuple):
     """uint64[n]: the publisher's address << 32 | the number of its message, from 1 on."""
     published: Publications
     """Of n rows."""
+
+
+class MessagePlan(Protocol):
+    """What is published, taken piece by piece."""
+
+    def next_time(self) -> int:
+        """Time of the next message that was not taken yet [ns]; NEVER if there is none."""
+
+    def take(self, end: int) -> PlannedMessages:
+        """Return the messages before `end` that were not taken yet."""
 
 
 class PublicationPlan:

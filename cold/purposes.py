@@ -76,10 +76,13 @@ class ColdPurpose(IntEnum):
     FIRST_MESH = 145
     """Whom an identity takes into its first mesh; counter topic << 32 | turn << 16 | number of the draw."""
     REPRESENTATIVE = 150
-    """Publisher of a representative message; entity the topic's index, counter field << 32 | number."""
+    """Publisher of a representative message; entity the topic's index, counter field << 32 | number; in a network
+    that changes 1 << 63 | number << 10 | group << 2 | the publisher's standing."""
     FIELD_CHOICE = 151
     """Which representative a message follows; entity its publisher, counter the message id."""
     SAMPLED_ARRIVAL = 152
     """An identity's place in the field of a message; counter the message id."""
+    REHEARSAL_TIME = 154
+    """When a representative of a network that changes is published; entity the topic's index, counter its number."""
     LASTING_PLACE = 153
     """The part of an identity's place that all messages of a topic share; counter the topic's index."""

@@ -10,11 +10,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bridge.directory import HostDirectory
+from bridge.errors import UserError
 from bridge.simtime import NS_PER_S
 from cold.mean_field import mesh_degree
 from cold.memberships import mean_known_peers
 from cold.propagation import group_members
 from cold.publications import PublicationPlan
+from cold.rehearsal import epochs_of, is_unsteady
 from cold.resolution_section import Resolution
 from cold.section import ColdSection, GossipSection
 from cold.subscriptions import subscriptions
@@ -86,7 +88,12 @@ def edge_events(
 
 
 def choose(
-    loads: Sequence[TopicLoad], gossip: GossipSection, representatives: int, budget: float, run_ns: int
+    loads: Sequence[TopicLoad],
+    gossip: GossipSection,
+    representatives: int,
+    budget: float,
+    run_ns: int,
+    levels: Sequence[Resolution] = tuple(Resolution),
 ) -> list[Resolution]:
     """Resolutions of topics, so that together they cost no more than a budget, if that is possible.
 
@@ -101,6 +108,8 @@ def choose(
         As for `edge_events`.
     budget
         Edge events per simulated second.
+    levels
+        Those to choose from, from fine to coarse.
     """
     allowed = budget * run_ns / NS_PER_S
     costs = [[edge_events(load, level, gossip, representatives, run_ns) for level in Resolution] for load in loads]
@@ -110,7 +119,7 @@ def choose(
         savings = [
             (costs[place][chosen[place]] - costs[place][level], -place, -level)
             for place in range(len(loads))
-            for level in Resolution
+            for level in levels
             if level > chosen[place]
         ]
         saving, place, level = max(savings, default=(0.0, 0, 0))
@@ -148,6 +157,10 @@ def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_
         ours = (published.topic >= family.start) & (published.topic < family.stop)
         kinds = np.unique(np.stack([groups.group[published.origin[ours] - first], sizes[ours]]), axis=1)
         fields[family.start : family.stop] = kinds.shape[1] / len(family)
+    if is_unsteady(section):
+        # Each epoch has its own, of those that a message follows.
+        epochs = len(epochs_of(section, stop_time_ns)) - 1
+        fields = np.minimum(fields * epochs, messages / section.resolution.representatives)
     return [
         TopicLoad(
             topic,
@@ -193,8 +206,20 @@ def resolutions(section: ColdSection, directory: HostDirectory, seed: int, stop_
         assert wanted.budget is not None, "the section has checked it"
         loads = topic_loads(section, directory, seed, stop_time_ns)
         levels = choose(
-            [loads[index] for index in automatic], section.gossip, wanted.representatives, wanted.budget, stop_time_ns
+            [loads[index] for index in automatic],
+            section.gossip,
+            wanted.representatives,
+            wanted.budget,
+            stop_time_ns,
+            (Resolution.EXACT, Resolution.SAMPLED) if is_unsteady(section) else tuple(Resolution),
         )
         for index, level in zip(automatic, levels, strict=True):
             chosen[index] = level
+    if directory.hot_count and is_unsteady(section) and set(chosen) != {Resolution.EXACT}:
+        raise UserError(
+            "identities that come and go, fail, or have gossip parameters of their own talk to hot hosts only on exact "
+            "topics",
+            where="cold.resolution",
+            hint="model all topics exactly, or leave the hosts out",
+        )
     return chosen

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from bridge.section import Section
+from bridge.units import Duration
 
 
 class Resolution(IntEnum):
@@ -34,13 +35,15 @@ class ResolutionSection(Section):
     """`cold.resolution`: how finely topics are modelled; see docs/models.md.
 
     `topics` names a topic by its number, or all of a group by the group's name; `default` is for all others. `auto`
-    keeps the cost of all its topics within `budget`: edge events per simulated second.
+    keeps the cost of all its topics within `budget`: edge events per simulated second. `epoch` is the longest time for
+    which representatives stand in a network that changes.
     """
 
     default: ResolutionName = "exact"
     topics: dict[int | str, ResolutionName] = Field(default_factory=dict)
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     representatives: int = Field(default=16, ge=1, le=1024)
+    epoch: Duration = Field(default="60 s", validate_default=True, ge=10**9)
 
     @property
     def is_coarse(self) -> bool:

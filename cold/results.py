@@ -102,7 +102,8 @@ def message_table(results: TailResults) -> npt.NDArray[np.void]:
             middle = -1
             if len(reached):
                 rank = (int(reached[-1]) * percentile + 99) // 100
-                middle = _middle(int(results.bucket[entries][np.searchsorted(reached, rank)]))
+                place = np.searchsorted(reached, rank)
+                middle = int(bucket_middles(results.bucket[entries][place : place + 1])[0])
             table[f"p{percentile}_ns"][row] = min(middle, int(table["max_ns"][row]))
     return table
 
@@ -132,9 +133,9 @@ def _added_up(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def _middle(bucket: int) -> int:
-    """The middle of a bucket [ns]."""
-    if bucket < EXACT:
-        return bucket
-    shift = (bucket >> SUB_BITS) - 1
-    return ((bucket - (shift << SUB_BITS)) << shift) + ((1 << shift) >> 1)
+def bucket_middles(bucket: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """The middles of buckets: int64[n], ns."""
+    wide = bucket.astype(np.int64)
+    shift = np.maximum((wide >> SUB_BITS) - 1, 0)
+    middles: npt.NDArray[np.int64] = ((wide - (shift << SUB_BITS)) << shift) + ((1 << shift) >> 1)
+    return middles

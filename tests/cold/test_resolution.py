@@ -73,8 +73,8 @@ def test_a_budget_too_small_for_anything_gets_the_cheapest() -> None:
         ({"resolution": {"default": "coarse"}}, "'exact', 'sampled', 'mean-field' or 'auto'"),
         ({"resolution": {"representatives": 0}}, "greater than or equal to 1"),
         (
-            {"clients": {"own": {"share": 1, "gossip": {"d": 8}}}, "resolution": {"default": "sampled"}},
-            r"clients\.own\.gossip: only exact topics",
+            {"clients": {"own": {"share": 1, "gossip": {"d": 8}}}, "resolution": {"default": "mean-field"}},
+            r"clients\.own\.gossip: only exact and sampled topics",
         ),
     ],
 )

@@ -409,14 +409,14 @@ CASES = [
         *(5, "cold.failures[0].regions[1]", "there is no node 7"),
     ),
     (
-        cold("failures: [{kind: silence, time: 2 s, share: 0.1}]\n  resolution: {default: sampled}"),
-        *(3, "cold", "failures[0]: only exact topics take a silence"),
+        cold("failures: [{kind: silence, time: 2 s, share: 0.1}]\n  resolution: {default: mean-field}"),
+        *(3, "cold", "failures[0]: only exact and sampled topics take a silence"),
     ),
     (
         GENERAL
         + SWITCH
         + "cold: {populations: {t: {count: 3, churn: mainnet}}, resolution: {topics: {1: mean-field}}}\n",
-        *(3, "cold", "populations.t.churn: only exact topics take churn"),
+        *(3, "cold", "populations.t.churn: only exact and sampled topics take churn"),
     ),
     (cold("failures: [{kind: degradation, time: 2 s}]"), 5, "cold.failures[0]", "needs latency or loss"),
     (cold("failures: [{kind: flood, time: 2 s}]"), 5, "cold.failures[0]", "does not match any of the expected tags"),

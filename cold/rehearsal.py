@@ -1,0 +1,296 @@
+"""Representatives of messages in a network that changes: executed by the exact engine on copies of the network.
+
+Where identities come and go, fail, or are of several kinds, there is no one mesh that representatives could be
+propagated over. So the exact engine executes the network without messages: sessions, crashes, partitions, meshes that
+are mended. At the time of a representative the engine is copied, and the copy publishes the representative and goes on
+until nobody tells of it any more. What the copy counts beyond another copy that publishes nothing is the message's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import HostDirectory
+from bridge.paths import PathTable
+from bridge.rng import draw_u64
+from bridge.simtime import NEVER
+from cold.churn_section import DEFAULT_DETECTION
+from cold.engine import ColdEngine
+from cold.failure_section import CrashFailure, PartitionFailure, WithholdingFailure
+from cold.jit import uint64
+from cold.propagation_kernels import LEVELS, choose_representatives
+from cold.publication_columns import Publications
+from cold.publications import PlannedMessages
+from cold.purposes import ColdPurpose
+from cold.results import bucket_middles
+from cold.section import ColdSection
+from cold.sessions import Lives, comes_and_goes, habits_of
+from cold.state_kernels import COUNTER_NAMES
+from cold.topic_fields import typical_size
+
+Int64Array = npt.NDArray[np.int64]
+
+#: An IHAVE of one id on the wire, in bytes.
+_IHAVE_BYTES: Final = 44
+#: Ids of representatives: no real message has an origin address with the highest bits all set.
+_FIRST_ID: Final = 0xFFFF_FFFF_0000_0000
+_COLUMN: Final = {name: place for place, name in enumerate(COUNTER_NAMES)}
+_PERCENTILES: Final = (50, 95, 99, 100)
+
+
+class Part(NamedTuple):
+    """One representative, in the order in which they are made."""
+
+    time: int
+    """When it is published [ns]."""
+    number: int
+    """Epoch times representatives, and which of these."""
+    group: int
+    standing: int
+    """Of its publisher: 1 if that is up, and 2 more if it subscribes to the topic."""
+    size: int
+
+
+class Outcome(NamedTuple):
+    """What became of a representative."""
+
+    summary: Int64Array
+    """int64[4]: median, 95th and 99th percentile and maximum of the delay [ns]; -1 where nobody got it."""
+    overall: Int64Array
+    """int64[LEVELS]: quantiles of the delay, at equal distances [ns]."""
+    counters: Int64Array
+    """int64[COUNTER_NAMES]: what it cost, but for its IHAVEs and the heartbeats that sent them."""
+    delivered: int
+    told: int
+    """IHAVE packets that tell of it."""
+    heard: int
+    """IHAVE packets that were received."""
+
+
+class _Plan:
+    """At most one message to publish."""
+
+    def __init__(self, message: PlannedMessages | None) -> None:
+        self._message = message
+
+    def next_time(self) -> int:
+        return NEVER if self._message is None else int(self._message.published.time[0])
+
+    def take(self, end: int) -> PlannedMessages:
+        if self._message is None or self.next_time() >= end:
+            return PlannedMessages(np.empty(0, dtype=np.uint64), Publications.none())
+        message, self._message = self._message, None
+        return message
+
+
+def is_unsteady(section: ColdSection) -> bool:
+    """Whether messages of one group, size and topic fare differently by their time or by kinds of identities."""
+    return (
+        comes_and_goes(section)
+        or any(not isinstance(failure, WithholdingFailure) for failure in section.failures)
+        or any(client.gossip.model_fields_set for client in section.clients.values())
+    )
+
+
+def epochs_of(section: ColdSection, stop_time_ns: int) -> Int64Array:
+    """When the epochs begin in which messages share representatives, and the end of the last one: int64[n + 1], ns.
+
+    An epoch ends where a failure begins, is noticed or ends, and after `cold.resolution.epoch` at the latest.
+    """
+    ends = {stop_time_ns}
+    silences = [population.churn.detection for population in section.populations.values() if population.churn]
+    for failure in section.failures:
+        ends |= {failure.time, stop_time_ns if failure.until is None else failure.until}
+        if isinstance(failure, PartitionFailure):
+            ends.add(failure.time + failure.detection)
+        elif isinstance(failure, CrashFailure):
+            ends |= {failure.time + detection for detection in (DEFAULT_DETECTION, *silences)}
+    epochs = [0]
+    for end in sorted(ends):
+        while epochs[-1] < min(end, stop_time_ns):
+            epochs.append(min(epochs[-1] + section.resolution.epoch, end, stop_time_ns))
+    return np.array(epochs, dtype=np.int64)
+
+
+class Rehearsal:
+    """A topic's representatives in a network that changes, and in which no host is hot.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    paths
+        Latency and loss from the places of identities.
+    seed
+        Seed of the run.
+    topic
+        Index of the topic.
+    group : int32[A]
+        Group of each identity.
+    members
+        HostIds of the subscribers of a topic, by its index.
+    stop_time_ns
+        Nothing is published at this time or later.
+    """
+
+    def __init__(
+        self,
+        section: ColdSection,
+        directory: HostDirectory,
+        paths: PathTable,
+        seed: int,
+        topic: int,
+        group: npt.NDArray[np.int32],
+        members: Callable[[int], npt.NDArray[np.uint32]],
+        stop_time_ns: int,
+    ) -> None:
+        self._engine = ColdEngine(section, directory, paths, seed, stop_time_ns, topics=[topic], plan=_Plan(None))
+        self._members = members
+        self._seed, self._topic, self._group, self._first = seed, topic, group, directory.hot_count
+        self._representatives = section.resolution.representatives
+        self._epochs = epochs_of(section, stop_time_ns)
+        self._beat = max(client.heartbeat for client in section.client_gossip)
+        self._seen_ttl = section.gossip.seen_ttl
+        self._habits = habits_of(section, directory, paths.node_ids) if comes_and_goes(section) else None
+        self._outcome: dict[Part, Outcome] = {}
+
+    def parts_of(self, planned: PlannedMessages) -> list[Part]:
+        """The representatives that messages follow, message by message."""
+        published = planned.published
+        chosen = choose_representatives(uint64(self._seed), published.origin, planned.message_id, self._representatives)
+        epoch = np.searchsorted(self._epochs, published.time, side="right") - 1
+        number = epoch * self._representatives + chosen
+        group = self._group[published.origin - self._first]
+        sizes = [typical_size(size) for size in published.size.tolist()]
+        standing = self._were_up(published).astype(np.int64)
+        for topic in np.unique(published.topic).tolist():
+            standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
+        columns = (number.tolist(), group.tolist(), standing.tolist(), sizes)
+        return [Part(self._time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
+
+    def play(self, parts: Iterable[Part]) -> None:
+        """Execute representatives that were not. Later ones must come later: time does not go back."""
+        quiet = self._engine
+        number = -1
+        for part in sorted(set(parts) - self._outcome.keys()):
+            if part.number != number:
+                self._engine.run_until(part.time)
+                quiet, number = self._engine.fork(_Plan(None)), part.number
+            self._outcome[part] = self._play(part, quiet)
+
+    def outcome(self, part: Part) -> Outcome:
+        """What became of a representative that was played."""
+        return self._outcome[part]
+
+    def own_counters(self, end: int) -> dict[str, int]:
+        """What the network counts that has no messages, up to a time after all representatives [ns]."""
+        self._engine.run_until(end)
+        return self._engine.counters()
+
+    def _time_of(self, number: int) -> int:
+        """A moment of the representative's own part of its epoch [ns]."""
+        epoch, which = divmod(number, self._representatives)
+        begin, end = int(self._epochs[epoch]), int(self._epochs[epoch + 1])
+        draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REHEARSAL_TIME), number)) >> 32
+        return begin + ((which << 32 | draw) * (end - begin) // self._representatives >> 32)
+
+    def _were_up(self, published: Publications) -> npt.NDArray[np.bool_]:
+        """Whether the publisher of each message was up: bool[n]. Messages are in the order of time."""
+        result = np.ones(len(published.time), dtype=np.bool_)
+        if self._habits is None:
+            return result
+        lives = Lives(self._habits, self._seed, self._first)
+        for row, (time, origin) in enumerate(zip(published.time.tolist(), published.origin.tolist(), strict=True)):
+            lives.take(time + 1)
+            lives.advance(time)
+            identity = origin - self._first
+            result[row] = (int(lives.number[identity]) & 1 == 0) == (time < int(lives.until[identity]))
+        return result
+
+    def _play(self, part: Part, quiet: ColdEngine) -> Outcome:
+        """Execute a representative; `quiet` is the same network without it, at its time."""
+        index = part.number << 10 | part.group << 2 | part.standing
+        draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REPRESENTATIVE), 1 << 63 | index)) >> 32
+        standing = self._engine.is_up(part.time).astype(np.int64)
+        standing[self._members(self._topic) - np.uint32(self._first)] += 2
+        of_group, alike = self._group == part.group, standing == part.standing
+        # There is one at least of the group, and if none of them is as the publisher was, anybody who is.
+        candidates = next(found for found in (of_group & alike, alike, of_group) if found.any())
+        places = np.flatnonzero(candidates)
+        origin = self._first + int(places[draw * len(places) >> 32])
+        message = PlannedMessages(
+            np.array([_FIRST_ID | index & 0xFFFFFFFF], dtype=np.uint64),
+            Publications(*(np.array([value], dtype=np.int64) for value in (part.time, self._topic, origin, part.size))),
+        )
+        engine = self._engine.fork(_Plan(message))
+        end = part.time
+        while end < part.time + self._seen_ttl:
+            end += self._beat
+            engine.run_until(end)
+            if not engine.has_news():
+                # What was told of last is asked for and comes.
+                break
+        engine.run_until(end + self._beat)
+        quiet = quiet.fork(_Plan(None))
+        quiet.run_until(end + self._beat)
+        results = engine.partial_results()
+        middles, reached = bucket_middles(results.bucket), np.cumsum(results.counts)
+        delivered = int(results.spread["delivered"][0])
+        summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
+        if delivered:
+            middles = np.minimum(middles, int(results.spread["max_ns"][0]))
+            ranks = (delivered * np.array(_PERCENTILES) + 99) // 100 - 1
+            summary = middles[np.searchsorted(reached, ranks, side="right")]
+            summary[3] = results.spread["max_ns"][0]
+            levels = np.rint(np.arange(LEVELS) * (delivered - 1) / (LEVELS - 1)).astype(np.int64)
+            overall = middles[np.searchsorted(reached, levels, side="right")]
+        counters = _counted(engine) - _counted(quiet)
+        told, heard = int(counters[_COLUMN["ihave_sent"]]), int(counters[_COLUMN["ihave_received"]])
+        for name, what in (
+            ("ihave_sent", told),
+            ("ihave_received", heard),
+            ("edge_events", heard),
+            ("packets_lost", told - heard),
+            ("bytes_sent", told * _IHAVE_BYTES),
+            ("heartbeats", counters[_COLUMN["heartbeats"]]),
+        ):
+            counters[_COLUMN[name]] -= what
+        return Outcome(summary, overall, counters, delivered, told, heard)
+
+
+def _counted(engine: ColdEngine) -> Int64Array:
+    return np.array(list(engine.counters().values()), dtype=np.int64)
+
+
+def rehearsals_of(
+    section: ColdSection,
+    directory: HostDirectory,
+    paths: PathTable,
+    seed: int,
+    leaders: Mapping[int, int],
+    group: npt.NDArray[np.int32],
+    members: Callable[[int], npt.NDArray[np.uint32]],
+    stop_time_ns: int,
+) -> dict[int, Rehearsal]:
+    """Rehearsals by the index of a topic; topics that share a leader share one. None in a network that does not change.
+
+    Parameters
+    ----------
+    section, directory, paths, seed, group, members, stop_time_ns
+        As for `Rehearsal`.
+    leaders
+        The topic whose representatives a topic has, of each coarse topic.
+    """
+    if not is_unsteady(section):
+        return {}
+    made = {
+        leader: Rehearsal(section, directory, paths, seed, leader, group, members, stop_time_ns)
+        for leader in sorted(set(leaders.values()))
+    }
+    return {topic: made[leader] for topic, leader in leaders.items()}

@@ -1,0 +1,159 @@
+"""Representatives that are executed on copies of a network that changes."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bridge.errors import InternalError, UserError
+from bridge.simtime import NS_PER_S
+from cold.coarse import CoarseEngine
+from cold.engine import ColdEngine
+from cold.rehearsal import epochs_of, is_unsteady
+from cold.resolution import resolutions
+from cold.resolution_section import Resolution
+from cold.results import merge, message_table
+from cold.section import ColdSection
+from cold.subscriptions import subscriptions
+from tests.cold.divided import odd_cuts
+from tests.cold.networks import directory_of, publication, section_of, three_nodes
+
+COUNT, END = 90, 12 * NS_PER_S
+CHURN = {
+    "sessions": {"kind": "exponential", "mean": "6 s"},
+    "absences": ["500 ms", "2 s"],
+    "notice": 0.5,
+    "detection": "1500 ms",
+}
+KEYS: dict[str, Any] = {
+    "populations": {"tail": {"count": COUNT, "churn": CHURN}},
+    "overlay": {"degree": 20},
+    "topics": [1, {"name": "subnets", "first": 10, "count": 4, "per_identity": 2}],
+    "gossip": {"seen_ttl": "6 s"},
+    "failures": [{"kind": "partition", "time": "4 s", "until": "7 s", "regions": [1], "detection": "1 s"}],
+    "publications": [publication(count=6), publication(topic=12, count=8, interval="900 ms")],
+    "resolution": {"default": "sampled", "representatives": 2, "epoch": "5 s"},
+}
+
+
+def section_with(**keys: Any) -> ColdSection:
+    return section_of(COUNT, **{**KEYS, **keys})
+
+
+def engines(section: ColdSection, shards: int, levels: dict[int, Resolution]) -> list[CoarseEngine]:
+    directory = directory_of(COUNT)
+    cuts: npt.NDArray[np.int64] = odd_cuts(directory, shards)
+    return [
+        CoarseEngine(
+            section,
+            directory,
+            three_nodes(),
+            5,
+            END,
+            levels,
+            owned=range(int(cuts[shard]), int(cuts[shard + 1])),
+            cuts=cuts,
+            shard=shard,
+        )
+        for shard in range(shards)
+        if cuts[shard] < cuts[shard + 1]
+    ]
+
+
+def test_epochs_end_where_the_network_changes_and_before_they_are_too_long() -> None:
+    section = section_with(
+        failures=[
+            {"kind": "partition", "time": "14 s", "until": "30 s", "regions": [1], "detection": "2 s"},
+            {"kind": "crash", "time": "31 s", "share": 0.1},
+        ]
+    )
+    ends = epochs_of(section, 40 * NS_PER_S) / NS_PER_S
+    assert ends.tolist() == [0, 5, 10, 14, 16, 21, 26, 30, 31, 32.5, 37.5, 40]
+
+
+def test_a_copy_of_an_engine_goes_its_own_way() -> None:
+    section = section_with(publications=[])
+    engine = ColdEngine(section, directory_of(COUNT), three_nodes(), 5, END)
+    engine.run_until(3 * NS_PER_S)
+
+    class Nothing:
+        def next_time(self) -> int:
+            return 2**63 - 1
+
+        def take(self, _end: int) -> Any:
+            raise AssertionError
+
+    first, second = engine.fork(Nothing()), engine.fork(Nothing())
+    before = engine.counters()
+    first.run_until(END)
+    assert engine.counters() == before
+    engine.run_until(END)
+    second.run_until(END)
+    assert first.counters() == engine.counters() == second.counters()
+    assert first.meshes() == engine.meshes()
+    assert first.counters()["departures"] > before["departures"]
+
+
+def test_an_engine_with_messages_is_not_copied() -> None:
+    engine = ColdEngine(section_with(), directory_of(COUNT), three_nodes(), 5, END)
+    with pytest.raises(InternalError, match="without messages"):
+        engine.fork(engine._plan)
+
+
+def test_a_divided_tail_tells_of_the_same_messages_as_the_whole() -> None:
+    section, levels = section_with(), dict.fromkeys(range(5), Resolution.SAMPLED)
+    tables, counters = [], []
+    for shards in (1, 2, 3):
+        several = engines(section, shards, levels)
+        for engine in several:
+            engine.run_until(END)
+        tables.append(message_table(merge([engine.partial_results() for engine in several])))
+        whole = [engine.counters() for engine in several]
+        counters.append({name: sum(each[name] for each in whole) for name in whole[0]})
+    assert len(tables[0]) == 14
+    assert (tables[0] == tables[1]).all()
+    assert (tables[0] == tables[2]).all()
+    assert counters[0] == counters[1] == counters[2]
+    assert counters[0]["published"] == 14
+    assert counters[0]["joins"] > 0
+    # Messages of the first topic reach most identities, those of a subnet its subscribers: as many as the first subnet
+    # has, which stands for all of them.
+    on_all = tables[0]["topic"] == 1
+    assert np.median(tables[0]["delivered"][on_all]) > COUNT * 3 / 4
+    subscribers = np.diff(subscriptions(section, 5, directory_of(COUNT)).start)[1]
+    assert subscribers / 2 < np.median(tables[0]["delivered"][~on_all]) <= tables[0]["delivered"][~on_all].max()
+    assert tables[0]["delivered"][~on_all].max() <= subscribers
+
+
+def test_who_comes_and_goes_is_counted_once_beside_exact_topics() -> None:
+    some = engines(section_with(), 1, dict.fromkeys(range(1, 5), Resolution.SAMPLED))[0]
+    some.run_until(END)
+    counters = some.counters()
+    assert counters["joins"] == counters["departures"] == 0
+    assert counters["control_sent"] > 0
+
+
+def test_only_what_differs_by_time_or_kind_is_unsteady() -> None:
+    steady = {"populations": {"tail": {"count": COUNT}}, "failures": []}
+    assert not is_unsteady(section_with(**steady))
+    withheld = {"kind": "withholding", "time": "2 s", "share": 0.1}
+    assert not is_unsteady(section_with(**steady | {"failures": [withheld]}))
+    assert is_unsteady(section_with(failures=[]))
+    assert is_unsteady(section_with(populations={"tail": {"count": COUNT}}))
+    assert is_unsteady(section_with(**steady, clients={"own": {"share": 1, "gossip": {"d_lazy": 3}}}))
+
+
+def test_hot_hosts_need_exact_topics_in_a_network_that_changes() -> None:
+    with pytest.raises(UserError, match="talk to hot hosts only on exact topics"):
+        resolutions(section_with(), directory_of(COUNT, 1), 1, END)
+    exact = section_with(resolution={"default": "exact"})
+    assert set(resolutions(exact, directory_of(COUNT, 1), 1, END)) == {Resolution.EXACT}
+
+
+def test_auto_chooses_no_mean_field_in_a_network_that_changes() -> None:
+    section = section_with(
+        publications=[publication(count=5000, interval="1 ms")],
+        resolution={"default": "auto", "budget": 1, "representatives": 1},
+    )
+    assert set(resolutions(section, directory_of(COUNT), 1, END)) == {Resolution.EXACT, Resolution.SAMPLED}
