@@ -56,14 +56,22 @@ struct event {
         uint32_t process;
     } u;
 };
+/* Packets that come in order, as those of one path do, stand in a ring; everything else in a heap. */
 struct event_queue {
     struct event *heap;
-    size_t count, capacity;
+    size_t heap_count, heap_capacity;
+    struct event *ring;
+    size_t ring_first, ring_count, ring_capacity; /* a power of two */
 };
 __attribute__((warn_unused_result)) int queue_push(struct event_queue *queue, const struct event *event);
-struct event queue_pop(struct event_queue *queue); /* not of an empty queue */
+const struct event *queue_first(const struct event_queue *queue); /* NULL: empty */
+struct event queue_pop(struct event_queue *queue);                /* not of an empty queue */
 void queue_clear(struct event_queue *queue, struct packet_pool *pool);
-static inline int64_t queue_next(const struct event_queue *queue) { return queue->count ? queue->heap[0].time : NEVER; }
+void queue_free(struct event_queue *queue, struct packet_pool *pool);
+static inline int64_t queue_next(const struct event_queue *queue) {
+    const struct event *first = queue_first(queue);
+    return first ? first->time : NEVER;
+}
 
 /* ---- Capture files (pcap.c) ---- */
 

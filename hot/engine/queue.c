@@ -1,6 +1,8 @@
-/* Events of one host in a binary heap, and the pool that packets in flight come from.
+/* Events of one host, and the pool that packets in flight come from.
  *
- * Called by route.c (arrivals) and run.c; calls nothing. No allocation per packet once the pool has grown.
+ * Called by route.c (arrivals) and run.c; calls nothing. No allocation per packet once the pool has grown. Most packets
+ * of a host arrive in the order in which they are routed: those cost a place in a ring, the others a way through a
+ * heap.
  */
 #include "engine.h"
 
@@ -52,16 +54,16 @@ static bool earlier(const struct event *left, const struct event *right) {
     return left->id < right->id;
 }
 
-int queue_push(struct event_queue *queue, const struct event *event) {
-    if (queue->count == queue->capacity) {
-        size_t capacity = queue->capacity ? 2 * queue->capacity : 16;
+static int heap_push(struct event_queue *queue, const struct event *event) {
+    if (queue->heap_count == queue->heap_capacity) {
+        size_t capacity = queue->heap_capacity ? 2 * queue->heap_capacity : 16;
         struct event *heap = realloc(queue->heap, capacity * sizeof *heap);
         if (!heap)
             return -1;
         queue->heap = heap;
-        queue->capacity = capacity;
+        queue->heap_capacity = capacity;
     }
-    size_t index = queue->count++;
+    size_t index = queue->heap_count++;
     while (index && earlier(event, &queue->heap[(index - 1) / 2])) {
         queue->heap[index] = queue->heap[(index - 1) / 2];
         index = (index - 1) / 2;
@@ -70,12 +72,12 @@ int queue_push(struct event_queue *queue, const struct event *event) {
     return 0;
 }
 
-struct event queue_pop(struct event_queue *queue) {
+static struct event heap_pop(struct event_queue *queue) {
     struct event first = queue->heap[0];
-    struct event last = queue->heap[--queue->count];
+    struct event last = queue->heap[--queue->heap_count];
     size_t index = 0;
-    for (size_t child; (child = 2 * index + 1) < queue->count; index = child) {
-        if (child + 1 < queue->count && earlier(&queue->heap[child + 1], &queue->heap[child]))
+    for (size_t child; (child = 2 * index + 1) < queue->heap_count; index = child) {
+        if (child + 1 < queue->heap_count && earlier(&queue->heap[child + 1], &queue->heap[child]))
             child++;
         if (!earlier(&queue->heap[child], &last))
             break;
@@ -85,9 +87,65 @@ struct event queue_pop(struct event_queue *queue) {
     return first;
 }
 
+static struct event *ring_at(const struct event_queue *queue, size_t place) {
+    return &queue->ring[(queue->ring_first + place) & (queue->ring_capacity - 1)];
+}
+
+static int ring_push(struct event_queue *queue, const struct event *event) {
+    if (queue->ring_count == queue->ring_capacity) {
+        size_t capacity = queue->ring_capacity ? 2 * queue->ring_capacity : 16;
+        struct event *ring = malloc(capacity * sizeof *ring);
+        if (!ring)
+            return -1;
+        for (size_t i = 0; i < queue->ring_count; i++)
+            ring[i] = *ring_at(queue, i);
+        free(queue->ring);
+        queue->ring = ring;
+        queue->ring_first = 0;
+        queue->ring_capacity = capacity;
+    }
+    *ring_at(queue, queue->ring_count++) = *event;
+    return 0;
+}
+
+int queue_push(struct event_queue *queue, const struct event *event) {
+    /* Starts and shutdowns lie far ahead: behind one of them nothing would be in order for long. */
+    bool in_order =
+        event->kind == EVENT_PACKET && (!queue->ring_count || earlier(ring_at(queue, queue->ring_count - 1), event));
+    return in_order ? ring_push(queue, event) : heap_push(queue, event);
+}
+
+static bool ring_is_first(const struct event_queue *queue) {
+    return queue->ring_count && (!queue->heap_count || earlier(ring_at(queue, 0), &queue->heap[0]));
+}
+
+const struct event *queue_first(const struct event_queue *queue) {
+    if (ring_is_first(queue))
+        return ring_at(queue, 0);
+    return queue->heap_count ? &queue->heap[0] : NULL;
+}
+
+struct event queue_pop(struct event_queue *queue) {
+    if (!ring_is_first(queue))
+        return heap_pop(queue);
+    struct event first = *ring_at(queue, 0);
+    queue->ring_first++;
+    queue->ring_count--;
+    return first;
+}
+
 void queue_clear(struct event_queue *queue, struct packet_pool *pool) {
-    for (size_t i = 0; i < queue->count; i++)
+    for (size_t i = 0; i < queue->heap_count; i++)
         if (queue->heap[i].kind == EVENT_PACKET)
             pool_give(pool, queue->heap[i].u.packet);
-    queue->count = 0;
+    for (size_t i = 0; i < queue->ring_count; i++)
+        pool_give(pool, ring_at(queue, i)->u.packet);
+    queue->heap_count = queue->ring_count = 0;
+}
+
+void queue_free(struct event_queue *queue, struct packet_pool *pool) {
+    queue_clear(queue, pool);
+    free(queue->heap);
+    free(queue->ring);
+    *queue = (struct event_queue){0};
 }

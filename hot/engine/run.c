@@ -46,10 +46,11 @@ struct step {
 static int64_t feed(struct step *step, struct host *kernel) {
     struct event_queue *queue = &step->host->queue;
     uint64_t bytes = 0;
-    for (int64_t time, last = 0; (time = queue_next(queue)) < step->end; last = time) {
-        if (queue->heap[0].kind != EVENT_PACKET || (bytes >= FEED_LIMIT && time > last))
+    const struct event *first;
+    for (int64_t time, last = 0; (first = queue_first(queue)) && (time = first->time) < step->end; last = time) {
+        if (first->kind != EVENT_PACKET || (bytes >= FEED_LIMIT && time > last))
             return time;
-        struct wire_packet *wire = queue->heap[0].u.packet;
+        struct wire_packet *wire = first->u.packet;
         /* First, since it may not return: the event stays where it is freed later. */
         link_arrival(kernel, time, wire->bytes, wire->length);
         bytes += wire->length;
@@ -189,7 +190,7 @@ static int run_host(struct engine *engine, struct engine_host *host, int64_t end
             engine->next_time[host - engine->hosts] = KMIN(queue_next(&host->queue), step.next_time);
             break;
         }
-        if (host->queue.heap[0].kind != EVENT_PACKET && run_own_events(&step))
+        if (queue_first(&host->queue)->kind != EVENT_PACKET && run_own_events(&step))
             return -1;
     }
     return 0;

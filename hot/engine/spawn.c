@@ -375,8 +375,7 @@ void engine_close(struct engine *engine) {
     for (uint32_t i = 0; i < engine->host_count; i++) {
         struct engine_host *host = &engine->hosts[i];
         host_end_processes(host);
-        queue_clear(&host->queue, &engine->pool);
-        free(host->queue.heap);
+        queue_free(&host->queue, &engine->pool);
         if (host->pcap) {
             int result = pcap_close(host->pcap);
             if (result)

@@ -10,7 +10,27 @@
 #define ADDRESS(n) (UINT32_C(0x0b000001) + (n)) /* 11.0.0.1 ... */
 #define COLD_FIRST UINT32_C(0x64400000)         /* 100.64.0.0 */
 
+static void check_order(const struct event *before, const struct event *event) {
+    CHECK(before->time <= event->time);
+    if (before->time == event->time) {
+        CHECK((before->kind == EVENT_PACKET) >= (event->kind == EVENT_PACKET));
+        if ((before->kind == EVENT_PACKET) == (event->kind == EVENT_PACKET)) {
+            CHECK(before->source <= event->source);
+            CHECK(before->source < event->source || before->id <= event->id);
+        }
+    }
+}
+
+static struct event pop_first(struct event_queue *queue) {
+    struct event first = *queue_first(queue), popped = queue_pop(queue);
+    CHECK(first.time == popped.time && first.id == popped.id && first.source == popped.source);
+    if (popped.kind == EVENT_PACKET)
+        free(popped.u.packet);
+    return popped;
+}
+
 static void events_of_a_host_are_popped_in_order(void) {
+    struct packet_pool pool = {0};
     struct event_queue queue = {0};
     uint64_t random = 7;
     for (int i = 0; i < 5000; i++) {
@@ -18,22 +38,48 @@ static void events_of_a_host_are_popped_in_order(void) {
         struct event event = {.time = (int64_t)(draw % 50), .id = (draw >> 8) % 100};
         event.source = (uint32_t)((draw >> 16) % 5);
         event.kind = (draw >> 24) % 2 ? EVENT_PACKET : EVENT_START;
+        if (event.kind == EVENT_PACKET)
+            event.u.packet = pool_take(&pool, (const uint8_t *)"", 1);
         CHECK(queue_push(&queue, &event) == 0);
     }
-    struct event before = queue_pop(&queue);
-    while (queue.count) {
-        struct event event = queue_pop(&queue);
-        CHECK(before.time <= event.time);
-        if (before.time == event.time) {
-            CHECK(before.kind <= event.kind);
-            if (before.kind == event.kind) {
-                CHECK(before.source <= event.source);
-                CHECK(before.source < event.source || before.id <= event.id);
-            }
-        }
+    struct event before = pop_first(&queue);
+    while (queue_first(&queue)) {
+        struct event event = pop_first(&queue);
+        check_order(&before, &event);
         before = event;
     }
-    free(queue.heap);
+    CHECK_EQUAL(queue_next(&queue), NEVER);
+    queue_free(&queue, &pool);
+    pool_free(&pool);
+}
+
+/* As paths of several latencies have it: mostly in order, with others before and after, while events are taken out. */
+static void events_keep_their_order_while_others_come(void) {
+    struct packet_pool pool = {0};
+    struct event_queue queue = {0};
+    uint64_t random = 11;
+    struct event start = {.time = 4000000, .kind = EVENT_START}, before = {.time = -1};
+    size_t waiting = 1;
+    CHECK(queue_push(&queue, &start) == 0);
+    for (int64_t now = 0, id = 0; now < 200000; now++) {
+        for (uint64_t i = 0, count = test_random(&random) % 4; i < count; i++, id++, waiting++) {
+            uint64_t draw = test_random(&random);
+            int64_t latency = draw % 10 ? 1000 : 500 + (int64_t)(draw >> 8) % 4000;
+            struct event event = {.time = now + latency, .id = (uint64_t)id, .source = (uint32_t)(draw >> 40) % 3};
+            event.u.packet = pool_take(&pool, (const uint8_t *)"", 1);
+            CHECK(queue_push(&queue, &event) == 0);
+        }
+        for (; queue_next(&queue) <= now; waiting--) {
+            struct event event = queue_pop(&queue);
+            check_order(&before, &event);
+            pool_give(&pool, event.u.packet);
+            before = event;
+        }
+    }
+    CHECK_EQUAL(queue.heap_count + queue.ring_count, waiting);
+    CHECK(queue.ring_count > 0 && queue.heap_count > 1);
+    queue_free(&queue, &pool);
+    pool_free(&pool);
 }
 
 /* Sends `count` packets as fast as the bucket allows; returns when the last one left. */
@@ -449,6 +495,7 @@ static void captures_hold_packets_with_valid_checksums(void) {
 
 int main(void) {
     RUN(events_of_a_host_are_popped_in_order);
+    RUN(events_keep_their_order_while_others_come);
     RUN(a_token_bucket_passes_its_rate_exactly);
     RUN(a_packet_larger_than_the_bucket_waits_for_its_own_serialisation);
     RUN(codel_drops_only_from_a_standing_queue);
