@@ -20,6 +20,7 @@ need go golang-go # builds the static program that is not C
 need node nodejs
 need openssl openssl
 need perl perl-base
+need ping iputils-ping
 need rsync rsync
 need rustc rustc
 need ssh openssh-client

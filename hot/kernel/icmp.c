@@ -1,7 +1,7 @@
-/* ICMP (RFC 792) and ICMPv6 (RFC 4443) as far as UDP needs them: "port unreachable", sent and heard.
+/* ICMP (RFC 792) and ICMPv6 (RFC 4443): "port unreachable", sent and heard, and answers to echo requests.
  * Called by udp.c and ip.c; calls ip.c for output and inet.c to find the socket that an error is about.
  */
-#include "socket.h"
+#include "raw.h"
 
 #include <linux/time.h> /* errqueue.h needs it */
 
@@ -9,6 +9,10 @@
 
 #define UNREACHABLE 3 /* type and code */
 #define PORT_UNREACHABLE 3
+#define ECHO_REPLY 0
+#define ECHO_REQUEST 8
+#define ECHO_REQUEST6 128
+#define ECHO_REPLY6 129
 #define UNREACHABLE6 1
 #define PORT_UNREACHABLE6 4
 #define ICMP_HEADER 8u
@@ -52,7 +56,22 @@ void icmp_port_unreachable(struct host *host, const struct packet *cause) {
     icmp[1] = v6 ? PORT_UNREACHABLE6 : PORT_UNREACHABLE;
     memcpy(icmp + ICMP_HEADER, cause->data, quoted);
     ip_header(host, packet, v6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP, source, destination, NULL);
+    icmp_put_checksum(packet);
     ip_output(host, packet);
+}
+
+/* RFC 1122 section 3.2.2.6, RFC 4443 section 4.2: the same data, from the address that was asked. */
+static void echo(struct host *host, const struct packet *request) {
+    bool v6 = packet_is_v6(request);
+    struct ip_address source = packet_destination(request), destination = packet_source(request);
+    struct packet *reply = packet_create(host, request->length);
+    if (!reply)
+        return;
+    memcpy(reply->data, request->data, request->length);
+    ip_header(host, reply, v6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP, source, destination, NULL);
+    reply->data[reply->transport] = v6 ? ECHO_REPLY6 : ECHO_REPLY;
+    icmp_put_checksum(reply);
+    ip_output(host, reply);
 }
 
 /* What the quoted packet was: its source is this host. NULL: not a UDP packet of the same version. */
@@ -81,9 +100,13 @@ static void queue_error(struct socket *socket, const struct packet *packet, cons
 void icmp_input(struct host *host, struct packet *packet) {
     bool v6 = packet_is_v6(packet);
     const uint8_t *icmp = packet->data + packet->transport;
-    if (packet->length < packet->transport + ICMP_HEADER + (v6 ? IP6_HEADER : IP_HEADER) + UDP_HEADER) {
+    if (icmp[0] == (v6 ? ECHO_REQUEST6 : ECHO_REQUEST) && !icmp[1]) {
+        echo(host, packet);
+    } else if (icmp[0] != (v6 ? UNREACHABLE6 : UNREACHABLE)) {
+        /* Whoever asked hears the reply by a raw socket. */
+    } else if (packet->length < packet->transport + ICMP_HEADER + (v6 ? IP6_HEADER : IP_HEADER) + UDP_HEADER) {
         host->counters.packets_malformed++;
-    } else if (icmp[0] == (v6 ? UNREACHABLE6 : UNREACHABLE) && icmp[1] == (v6 ? PORT_UNREACHABLE6 : PORT_UNREACHABLE)) {
+    } else if (icmp[1] == (v6 ? PORT_UNREACHABLE6 : PORT_UNREACHABLE)) {
         struct socket *socket = sender_of(host, icmp + ICMP_HEADER, v6);
         bool listens = socket && (v6 ? socket->v6.receive_errors : socket->receive_errors);
         if (listens)

@@ -1,9 +1,9 @@
 /* AF_INET and AF_INET6 sockets of one host: ports, connection tables, names, connecting; their files.
- * Called by socket.c (system calls), udp.c and tcp*.c (tables) and icmp.c; calls udp.c and tcp.c for what they make of
- * sending and receiving, and ip.c for addresses.
+ * Called by socket.c (system calls), udp.c and tcp*.c (tables) and icmp.c; calls udp.c, raw.c and tcp.c for what they
+ * make of sending and receiving, and ip.c for addresses.
  */
 #include "credentials.h"
-#include "socket.h"
+#include "raw.h"
 #include "tcp.h"
 #include <linux/capability.h>
 #include <linux/in.h>
@@ -340,6 +340,7 @@ int inet_check_listen(struct socket *socket) {
 
 int inet_create(struct host *host) {
     struct net *net = host->net;
+    list_init(&net->raw_sockets);
     if (table_create(host, &net->ports, FIRST_BUCKETS) || table_create(host, &net->connections, FIRST_BUCKETS))
         return -ENOMEM;
     net->next_ephemeral =
@@ -429,6 +430,8 @@ int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name
     }
     if (error)
         return error;
+    if (socket->type == SOCK_RAW)
+        return raw_bind(socket, wanted.address);
     bool v6 = !ip_is_v4(wanted.address);
     if (v6 && ip_is_multicast(wanted.address) && socket->type == SOCK_STREAM)
         return -EINVAL;
@@ -476,7 +479,9 @@ static int choose_names(struct socket *socket, const struct inet_name *to) {
 
 static int datagram_connect(struct socket *socket, const uint8_t *name, uint32_t length) {
     if (name_family(name) == AF_UNSPEC) {
-        if (socket->state == SOCKET_CONNECTED)
+        if (socket->type == SOCK_RAW)
+            raw_disconnect(socket);
+        else if (socket->state == SOCKET_CONNECTED)
             inet_disconnected(socket);
         socket->state = SOCKET_UNCONNECTED;
         return 0;
@@ -485,6 +490,8 @@ static int datagram_connect(struct socket *socket, const uint8_t *name, uint32_t
     int error = take_destination(socket, name, length, &to);
     if (error)
         return error;
+    if (socket->type == SOCK_RAW)
+        return raw_connect(socket, to.address, to.port);
     if (socket->only_v6 && name_family(name) == AF_INET)
         return -EAFNOSUPPORT;
     /* A second connect moves the socket; the port stays. */
@@ -586,7 +593,7 @@ int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, in
         to.port = name.port;
         to.address = name.address;
     }
-    return udp_send(task, socket, from, flags, &to);
+    return socket->type == SOCK_RAW ? raw_send(socket, from, flags, &to) : udp_send(task, socket, from, flags, &to);
 }
 
 int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
@@ -645,6 +652,8 @@ static void release_file(struct host *host, struct file *file) {
     socket->file = NULL;
     if (socket->type == SOCK_STREAM)
         tcp_close(socket);
+    else if (socket->type == SOCK_RAW)
+        raw_close(socket);
     else
         udp_close(socket);
 }
@@ -670,7 +679,10 @@ static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command
         return socket_ioctl(task, command, argument, -EINVAL, -EINVAL);
     if (socket->type == SOCK_STREAM)
         return socket_ioctl(task, command, argument, tcp_unread(socket), tcp_unsent(socket));
-    int64_t unread = socket->receive.head ? udp_data_length(socket->receive.head) : 0;
+    const struct packet *next = socket->receive.head;
+    int64_t unread = !next                      ? 0
+                     : socket->type == SOCK_RAW ? next->length - raw_data_begins(next)
+                                                : udp_data_length(next);
     return socket_ioctl(task, command, argument, unread, socket->queued_bytes);
 }
 

@@ -1,7 +1,7 @@
 /* Options of AF_INET and AF_INET6 sockets: levels IPPROTO_IP and IPPROTO_IPV6, and the way to TCP's and UDP's.
  * Called by socket.c; calls tcp.c and udp.c. Sockets of both families have the options of both levels, as in Linux.
  */
-#include "socket.h"
+#include "raw.h"
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/udp.h>
@@ -328,6 +328,11 @@ static int get_ipv6_option(const struct socket *socket, int name, int32_t *numbe
 
 int inet_set_option(struct task *task, struct socket *socket, int level, int name, const void *value, uint32_t length) {
     int32_t number;
+    if (socket->type == SOCK_RAW) {
+        int error = raw_set_option(socket, level, name, value, length);
+        if (error != -ENOPROTOOPT)
+            return error;
+    }
     switch (level) {
     case IPPROTO_IP:
         return set_ip_option(socket, name, value, length);
@@ -350,6 +355,11 @@ int inet_set_option(struct task *task, struct socket *socket, int level, int nam
 int inet_get_option(struct socket *socket, int level, int name, void *value, uint32_t *length) {
     int32_t number;
     int error;
+    if (socket->type == SOCK_RAW) {
+        error = raw_get_option(socket, level, name, value, length);
+        if (error != -ENOPROTOOPT)
+            return error;
+    }
     switch (level) {
     case IPPROTO_IP:
         if (name == IP_OPTIONS) {

@@ -1,11 +1,12 @@
 /* IP packets of one host, both versions: headers, the egress queue, loopback, and what a wire brings.
  * Called by udp.c, tcp_out.c and icmp.c (output), by link.c (net_receive, net_egress_*, net_left) and at the end of
- * every system call (net_run_backlog); calls udp_input, tcp_input and icmp_input.
+ * every system call (net_run_backlog); calls raw_input, udp_input,
+ * tcp_input and icmp_input.
  *
  * A packet above the MTU travels whole: there are no fragments between simulated hosts. IPv6 packets have no extension
  * headers and no flow label.
  */
-#include "socket.h"
+#include "raw.h"
 #include <linux/in.h>
 #include <linux/in6.h>
 
@@ -235,8 +236,26 @@ void net_left(struct host *host, struct packet *packet) {
 
 /* ---- Input ---- */
 
-static void ip_input(struct host *host, struct packet *packet) {
+/* A header of a transport protocol, and for TCP its options, fits in `length` bytes. */
+static bool transport_fits(uint8_t protocol, const uint8_t *transport, uint32_t length) {
+    if (protocol != PROTOCOL_TCP)
+        return length >= UDP_HEADER ||
+               (protocol != PROTOCOL_UDP && protocol != PROTOCOL_ICMP && protocol != PROTOCOL_ICMPV6);
+    if (length < TCP_HEADER)
+        return false;
+    uint32_t header = (uint32_t)(transport[12] >> 4) * 4;
+    return header >= TCP_HEADER && header <= length;
+}
+
+/* `sound`: its transport header is whole. Raw sockets take any. */
+static void ip_input(struct host *host, struct packet *packet, bool sound) {
     packet->time = host->now;
+    bool heard = raw_input(host, packet);
+    if (!sound) {
+        host->counters.packets_malformed++;
+        packet_free(host, packet);
+        return;
+    }
     switch (packet->data[packet_is_v6(packet) ? 6 : 9]) {
     case PROTOCOL_UDP:
         udp_input(host, packet);
@@ -249,20 +268,10 @@ static void ip_input(struct host *host, struct packet *packet) {
         icmp_input(host, packet);
         break;
     default:
-        host->counters.packets_dropped_no_socket++;
+        if (!heard)
+            host->counters.packets_dropped_no_socket++;
         packet_free(host, packet);
     }
-}
-
-/* A header of a transport protocol, and for TCP its options, fits in `length` bytes. */
-static bool transport_fits(uint8_t protocol, const uint8_t *transport, uint32_t length) {
-    if (protocol != PROTOCOL_TCP)
-        return length >= UDP_HEADER ||
-               (protocol != PROTOCOL_UDP && protocol != PROTOCOL_ICMP && protocol != PROTOCOL_ICMPV6);
-    if (length < TCP_HEADER)
-        return false;
-    uint32_t header = (uint32_t)(transport[12] >> 4) * 4;
-    return header >= TCP_HEADER && header <= length;
 }
 
 /* Length of the packet in `bytes`, 0 if it is none that this host would take from a wire. */
@@ -298,6 +307,14 @@ static uint32_t packet_check(struct host *host, const uint8_t *bytes, uint32_t l
     return length && bytes[0] >> 4 == 6 ? check_v6(host, bytes, length) : check_v4(host, bytes, length);
 }
 
+/* What a program has built itself, and sends to its own host. */
+static bool is_sound(const struct packet *packet) {
+    bool v6 = packet_is_v6(packet);
+    uint8_t protocol = packet->data[v6 ? 6 : 9];
+    return protocol != (v6 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6) && (v6 || !(get16(packet->data + 6) & FRAGMENT_MASK)) &&
+           transport_fits(protocol, packet->data + packet->transport, packet->length - packet->transport);
+}
+
 void net_receive(struct host *host, struct packet *packet) {
     uint32_t total = packet_check(host, packet->data, packet->length);
     if (!total) {
@@ -314,7 +331,7 @@ void net_receive(struct host *host, struct packet *packet) {
     }
     packet->length = total; /* the rest is padding */
     packet->transport = packet_is_v6(packet) ? IP6_HEADER : IP_HEADER;
-    ip_input(host, packet);
+    ip_input(host, packet, true);
     net_run_backlog(host);
 }
 
@@ -325,8 +342,9 @@ void net_run_backlog(struct host *host) {
     net->in_backlog = true;
     struct packet *packet;
     while ((packet = packet_queue_pop(&net->backlog))) {
+        bool sound = !packet->owner || packet->owner->type != SOCK_RAW || is_sound(packet);
         net_left(host, packet);
-        ip_input(host, packet);
+        ip_input(host, packet, sound);
     }
     net->in_backlog = false;
 }

@@ -73,6 +73,7 @@ struct net {
     bool in_backlog;
     struct socket_table ports;       /* by port (struct socket.port_node); unconnected ones first in a bucket */
     struct socket_table connections; /* connected sockets, by their four names (struct socket.connection_node) */
+    struct list raw_sockets;         /* struct raw (raw.c) */
     struct unix_domain *unix_domain;
     uint64_t next_cookie;
     int64_t icmp_time; /* token bucket of the errors we send (Linux: icmp_msgs_per_sec) */

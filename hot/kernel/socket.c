@@ -6,6 +6,7 @@
 #include "credentials.h"
 #include "internal.h"
 #include "process.h"
+#include "raw.h"
 #include "signal.h"
 #include "syscalls.h"
 #include "tcp.h"
@@ -107,7 +108,7 @@ void socket_set_error(struct socket *socket, int error) {
 }
 
 void socket_write_space(struct socket *socket) {
-    if (socket->protocol == PROTOCOL_TCP)
+    if (socket->tcp)
         tcp_write_space(socket);
     else if (socket->queued_bytes < socket->send_buffer / 2)
         socket_wake(socket, POLLOUT | POLLWRNORM | POLLWRBAND);
@@ -190,11 +191,24 @@ int64_t sys_getpeername(struct task *task, const uint64_t *a) { return get_name(
 
 /* ---- Creating ---- */
 
-static int create_inet(struct host *host, int family, int type, int protocol, struct socket **created) {
+static int create_raw(struct task *task, int family, int protocol, struct socket **created) {
+    if (!protocol)
+        return -EPROTONOSUPPORT;
+    *created = socket_create(task->host, family, SOCK_RAW, protocol);
+    if (!*created)
+        return -ENOBUFS;
+    int error = raw_create(task, *created);
+    if (error)
+        socket_free(*created);
+    return error;
+}
+
+static int create_inet(struct task *task, int family, int type, int protocol, struct socket **created) {
+    struct host *host = task->host;
     if (protocol < 0 || protocol >= PROTOCOL_MAX)
         return -EINVAL;
     if (type == SOCK_RAW)
-        return -EPERM;
+        return create_raw(task, family, protocol, created);
     if (type != SOCK_STREAM && type != SOCK_DGRAM)
         return -ESOCKTNOSUPPORT;
     int own = type == SOCK_STREAM ? PROTOCOL_TCP : PROTOCOL_UDP;
@@ -239,15 +253,15 @@ static int create_netlink(struct host *host, int type, int protocol, struct sock
     return *created ? 0 : -ENOBUFS;
 }
 
-static int create(struct host *host, int family, int type, int protocol, struct socket **created) {
+static int create(struct task *task, int family, int type, int protocol, struct socket **created) {
     switch (family) {
     case AF_INET:
     case AF_INET6:
-        return create_inet(host, family, type, protocol, created);
+        return create_inet(task, family, type, protocol, created);
     case AF_UNIX:
-        return create_unix(host, type, protocol, created);
+        return create_unix(task->host, type, protocol, created);
     case AF_NETLINK:
-        return create_netlink(host, type, protocol, created);
+        return create_netlink(task->host, type, protocol, created);
     default:
         return -EAFNOSUPPORT;
     }
@@ -258,6 +272,8 @@ static void destroy(struct socket *socket) {
         unix_close(socket);
     else if (socket->protocol == PROTOCOL_TCP && socket->tcp)
         tcp_close(socket);
+    else if (is_inet(socket) && socket->type == SOCK_RAW)
+        raw_close(socket);
     else
         socket_free(socket);
 }
@@ -283,7 +299,7 @@ int64_t sys_socket(struct task *task, const uint64_t *a) {
     if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         return -EINVAL;
     struct socket *socket;
-    int error = create(task->host, (int)a[0], (int)a[1] & SOCK_TYPE_MASK, (int)a[2], &socket);
+    int error = create(task, (int)a[0], (int)a[1] & SOCK_TYPE_MASK, (int)a[2], &socket);
     return error ? error : install(task, socket, flags);
 }
 
@@ -384,7 +400,7 @@ static int64_t accept(struct task *task, const uint64_t *a, int flags) {
     if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         return -EINVAL;
     struct socket *listener = file->object;
-    if (listener->type == SOCK_DGRAM || listener->family == AF_NETLINK)
+    if (listener->type == SOCK_DGRAM || listener->type == SOCK_RAW || listener->family == AF_NETLINK)
         return -EOPNOTSUPP;
     int64_t deadline = deadline_of(task->host, listener->receive_timeout);
     for (;;) {

@@ -4,7 +4,7 @@
  * A datagram above the MTU travels as one packet: there are no fragments between simulated hosts.
  */
 #include "dns.h"
-#include "socket.h"
+#include "raw.h"
 #include <linux/time.h> /* errqueue.h needs it */
 
 #include <linux/errqueue.h>
@@ -207,11 +207,13 @@ int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, in
     struct packet *packet = socket->receive.head;
     if (!packet)
         return socket->read_shutdown && !socket_nonblocking(socket, flags) ? 0 : -EAGAIN;
-    uint32_t length = udp_data_length(packet);
+    bool is_raw = socket->type == SOCK_RAW;
+    uint32_t begin = is_raw ? raw_data_begins(packet) : packet->transport + UDP_HEADER;
+    uint32_t length = packet->length - begin;
     uint32_t copied = (uint32_t)KMIN((uint64_t)length, (uint64_t)to->remaining);
     from->has_address = true;
     from->address = packet_source(packet);
-    from->port = get16(packet->data + packet->transport);
+    from->port = is_raw ? 0 : get16(packet->data + packet->transport);
     from->local_address = packet_destination(packet);
     from->interface = inet_interface(host, from->address);
     bool v6 = packet_is_v6(packet);
@@ -219,7 +221,7 @@ int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, in
     from->tos = v6 ? (uint8_t)(get16(packet->data) >> 4) : packet->data[1];
     from->time = packet->time;
     from->full_length = length;
-    int error = uio_copy_out(to, packet->data + packet->transport + UDP_HEADER, copied);
+    int error = uio_copy_out(to, packet->data + begin, copied);
     if (!(flags & MSG_PEEK)) {
         /* As in Linux, a datagram that could not be copied out is gone. */
         socket->receive_used -= packet->charge;

@@ -1,0 +1,335 @@
+/* Raw sockets (raw(7), RFC 3542 for IPv6): packets of one protocol, without ports, as ping, traceroute and routing
+ * daemons use them. They hear all packets of their protocol beside whoever else does.
+ * Called by inet.c (as a family's attempts), inet_options.c and ip.c (raw_input); calls ip.c for output.
+ *
+ * A packet that a program builds with its header is sent where that header says. The sum over an IPv4 header is filled
+ * in for those who see one: on the simulated wire it is 0.
+ */
+#include "raw.h"
+#include "credentials.h"
+#include <linux/capability.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/poll.h>
+
+#define PACKET_MAX 65535u
+#define OWN_HEADER_PROTOCOL 255 /* IPPROTO_RAW: for sending packets with their headers only */
+#define ICMP6_CHECKSUM 2
+/* From <linux/icmp.h> and <linux/icmpv6.h>, which include libc's <sys/socket.h>. */
+#define ICMP_FILTER 1
+#define ICMPV6_FILTER 1
+
+struct raw {
+    struct list node; /* in net->raw_sockets */
+    struct socket *socket;
+    bool header_included; /* IP_HDRINCL */
+    int32_t checksum;     /* IPV6_CHECKSUM: where it goes, -1: nowhere */
+    uint32_t filter;      /* ICMP_FILTER: a bit for each type that is not heard */
+    uint32_t filter6[8];  /* ICMPV6_FILTER: the same */
+};
+
+static struct raw *raw_of(const struct socket *socket) { return socket->family_data; }
+
+/* ---- Sums: RFC 1071, RFC 8200 section 8.1 ---- */
+
+static uint32_t sum(uint32_t before, const uint8_t *bytes, uint32_t length) {
+    for (; length > 1; bytes += 2, length -= 2)
+        before += get16(bytes);
+    return length ? before + (uint32_t)(bytes[0] << 8) : before;
+}
+
+static uint16_t folded(uint32_t total) {
+    while (total >> 16)
+        total = (total & 0xffff) + (total >> 16);
+    return (uint16_t)~total;
+}
+
+static uint32_t pseudo_header(const struct packet *packet, uint32_t length) {
+    return sum(length + packet->data[6], packet->data + 8, 32);
+}
+
+void icmp_put_checksum(struct packet *packet) {
+    uint8_t *icmp = packet->data + packet->transport;
+    uint32_t length = packet->length - packet->transport;
+    put16(icmp + ICMP6_CHECKSUM, 0);
+    put16(icmp + ICMP6_CHECKSUM, folded(sum(packet_is_v6(packet) ? pseudo_header(packet, length) : 0, icmp, length)));
+}
+
+/* ---- Life ---- */
+
+int raw_create(struct task *task, struct socket *socket) {
+    struct host *host = socket->host;
+    if (!credentials_capable(task, CAP_NET_RAW))
+        return -EPERM;
+    struct raw *raw = kalloc(host, sizeof *raw);
+    if (!raw)
+        return -ENOBUFS;
+    raw->socket = socket;
+    raw->header_included = socket->family == AF_INET && socket->protocol == OWN_HEADER_PROTOCOL;
+    raw->checksum = socket->family == AF_INET6 && socket->protocol == PROTOCOL_ICMPV6 ? ICMP6_CHECKSUM : -1;
+    socket->family_data = raw;
+    socket->local_port = (uint16_t)socket->protocol; /* as Linux shows it */
+    list_push_back(&host->net->raw_sockets, &raw->node);
+    return 0;
+}
+
+void raw_close(struct socket *socket) {
+    struct raw *raw = raw_of(socket);
+    if (raw) {
+        list_remove(&raw->node);
+        kfree(socket->host, raw);
+        socket->family_data = NULL;
+    }
+    socket_free(socket);
+}
+
+int raw_bind(struct socket *socket, struct ip_address address) {
+    bool v6 = socket->family == AF_INET6;
+    if (socket->state != SOCKET_UNCONNECTED)
+        return -EINVAL;
+    if (v6 && ip_is_v4(address) && !ip_is_any(address))
+        return -EADDRNOTAVAIL;
+    if (!ip_is_any(address) && !inet_is_local(socket->host, address) && !socket->free_bind)
+        return -EADDRNOTAVAIL;
+    socket->local_address = socket->bound_address = address;
+    return 0;
+}
+
+int raw_connect(struct socket *socket, struct ip_address address, uint16_t port) {
+    address = inet_destination(socket, address);
+    if (socket->family == AF_INET6 && ip_is_v4(address))
+        return -EINVAL;
+    int error = inet_route(socket, socket->bound_address, address);
+    if (error)
+        return error;
+    socket->local_address =
+        ip_is_any(socket->bound_address) ? inet_source_address(socket->host, address) : socket->bound_address;
+    socket->remote_address = address;
+    socket->remote_port = port;
+    socket->state = SOCKET_CONNECTED;
+    return 0;
+}
+
+void raw_disconnect(struct socket *socket) {
+    socket->local_address = socket->bound_address;
+    socket->remote_address = socket->family == AF_INET6 ? IP6_ANY : IP4_ANY;
+    socket->remote_port = 0;
+    socket->state = SOCKET_UNCONNECTED;
+}
+
+/* ---- Sending ---- */
+
+static bool has_type(const struct socket *socket) {
+    return socket->protocol == (socket->family == AF_INET ? PROTOCOL_ICMP : PROTOCOL_ICMPV6);
+}
+
+/* The header that the program wrote, with what Linux fills in (raw(7)); 0 or -EINVAL. */
+static int complete_header(struct socket *socket, struct packet *packet, struct ip_address source) {
+    uint8_t *p = packet->data;
+    if (packet->length < IP_HEADER || p[0] != 0x45) /* no options here, see ip.c */
+        return -EINVAL;
+    put16(p + 2, (uint16_t)packet->length);
+    if (!get16(p + 4))
+        put16(p + 4, socket->host->net->ip_id++);
+    put16(p + 10, 0);
+    if (!get32(p + 12))
+        put32(p + 12, ip_v4(source));
+    packet->transport = IP_HEADER;
+    return 0;
+}
+
+static int put_checksum(const struct socket *socket, struct packet *packet) {
+    const struct raw *raw = raw_of(socket);
+    if (raw->checksum < 0)
+        return 0;
+    uint32_t length = packet->length - packet->transport, place = (uint32_t)raw->checksum;
+    uint8_t *transport = packet->data + packet->transport;
+    if (place + 2 > length)
+        return -EINVAL;
+    put16(transport + place, 0);
+    put16(transport + place, folded(sum(pseudo_header(packet, length), transport, length)));
+    return 0;
+}
+
+static int choose_destination(const struct socket *socket, const struct udp_message *to, struct ip_address *address) {
+    bool v6 = socket->family == AF_INET6;
+    if (to->has_address) {
+        if (v6 && to->port && to->port != socket->protocol)
+            return -EINVAL;
+        *address = inet_destination(socket, to->address);
+    } else {
+        if (socket->state != SOCKET_CONNECTED)
+            return -EDESTADDRREQ;
+        *address = socket->remote_address;
+    }
+    if (v6 && ip_is_v4(*address))
+        return -EINVAL;
+    if (!v6 && ip_v4(*address) == UINT32_MAX && !socket->broadcast)
+        return -EACCES;
+    return inet_route(socket, socket->local_address, *address);
+}
+
+int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struct udp_message *to) {
+    struct host *host = socket->host;
+    const struct raw *raw = raw_of(socket);
+    struct ip_address address;
+    if (from->remaining > PACKET_MAX)
+        return -EMSGSIZE;
+    if (flags & MSG_OOB)
+        return -EOPNOTSUPP;
+    if (socket->error) {
+        int error = socket->error;
+        socket->error = 0;
+        return -error;
+    }
+    int error = choose_destination(socket, to, &address);
+    if (error)
+        return error;
+    uint32_t length = (uint32_t)from->remaining, header = raw->header_included ? 0 : ip_header_length(address);
+    if (length + header > PACKET_MAX || (raw->header_included && length > inet_mtu(host, address)))
+        return -EMSGSIZE;
+    if (!raw->header_included && has_type(socket) && length < 2)
+        return -EFAULT; /* Linux looks at type and code before it does anything else */
+    if (socket->queued_bytes >= socket->send_buffer)
+        return -EAGAIN;
+    struct packet *packet = packet_create(host, header + length);
+    if (!packet)
+        return -ENOBUFS;
+    struct ip_address source = to->has_local_address && !ip_is_any(to->local_address) ? to->local_address
+                               : ip_is_any(socket->local_address) ? inet_source_address(host, address)
+                                                                  : socket->local_address;
+    if (uio_copy_in(from, packet->data + header, length))
+        error = -EFAULT;
+    else if (raw->header_included)
+        error = complete_header(socket, packet, source);
+    else
+        ip_header(host, packet, (uint8_t)socket->protocol, source, address, socket);
+    if (!error)
+        error = put_checksum(socket, packet);
+    if (error) {
+        packet_free(host, packet);
+        return error;
+    }
+    packet->owner = socket;
+    packet->charge = packet_charge(packet->length);
+    ip_output(host, packet);
+    return length;
+}
+
+/* ---- Receiving ---- */
+
+/* IPv4 packets come with their header, those of IPv6 without. */
+uint32_t raw_data_begins(const struct packet *packet) { return packet_is_v6(packet) ? packet->transport : 0; }
+
+static bool hears(const struct raw *raw, const struct packet *packet, uint8_t protocol) {
+    const struct socket *socket = raw->socket;
+    bool v6 = packet_is_v6(packet);
+    struct ip_address source = packet_source(packet), destination = packet_destination(packet);
+    if (socket->family != (v6 ? AF_INET6 : AF_INET) || socket->protocol != protocol)
+        return false;
+    if ((!ip_is_any(socket->local_address) && !ip_equal(socket->local_address, destination)) ||
+        (!ip_is_any(socket->remote_address) && !ip_equal(socket->remote_address, source)) ||
+        (socket->bound_interface && socket->bound_interface != inet_interface(socket->host, source)))
+        return false;
+    uint8_t type = packet->length > packet->transport ? packet->data[packet->transport] : 0;
+    if (protocol == PROTOCOL_ICMP)
+        return type >= 32 || !(raw->filter >> type & 1);
+    return protocol != PROTOCOL_ICMPV6 || !(raw->filter6[type >> 5] >> (type & 31) & 1);
+}
+
+static void give(struct socket *socket, const struct packet *packet) {
+    struct host *host = socket->host;
+    struct packet *copy = NULL;
+    if (socket->receive_used <= socket->receive_buffer)
+        copy = packet_create(host, packet->length);
+    if (!copy) {
+        host->counters.packets_dropped_buffer++;
+        socket->drops++;
+        return;
+    }
+    copy->transport = packet->transport;
+    memcpy(copy->data, packet->data, packet->length);
+    if (!packet_is_v6(copy))
+        put16(copy->data + 10, folded(sum(0, copy->data, IP_HEADER)));
+    copy->charge = packet_charge(copy->length);
+    socket->receive_used += copy->charge;
+    packet_queue_push(&socket->receive, copy);
+    socket_wake(socket, POLLIN | POLLRDNORM);
+}
+
+bool raw_input(struct host *host, const struct packet *packet) {
+    uint8_t protocol = packet->data[packet_is_v6(packet) ? 6 : 9];
+    bool heard = false;
+    list_for_each(node, &host->net->raw_sockets) {
+        const struct raw *raw = list_entry(node, struct raw, node);
+        if (hears(raw, packet, protocol)) {
+            give(raw->socket, packet);
+            heard = true;
+        }
+    }
+    return heard;
+}
+
+/* ---- Options ---- */
+
+int raw_set_option(struct socket *socket, int level, int name, const void *value, uint32_t length) {
+    struct raw *raw = raw_of(socket);
+    int32_t number = 0;
+    memcpy(&number, value, KMIN(length, sizeof number));
+    if (level == IPPROTO_IP && name == IP_HDRINCL) {
+        if (!length)
+            return -EINVAL;
+        raw->header_included = number != 0;
+        return 0;
+    }
+    if (level == SOL_RAW && name == ICMP_FILTER && socket->family == AF_INET) {
+        if (socket->protocol != PROTOCOL_ICMP)
+            return -EOPNOTSUPP;
+        memcpy(&raw->filter, value, KMIN(length, sizeof raw->filter));
+        return 0;
+    }
+    if (level == SOL_ICMPV6 && name == ICMPV6_FILTER && socket->family == AF_INET6) {
+        if (socket->protocol != PROTOCOL_ICMPV6)
+            return -EOPNOTSUPP;
+        memcpy(raw->filter6, value, KMIN(length, sizeof raw->filter6));
+        return 0;
+    }
+    if ((level == IPPROTO_IPV6 || level == SOL_RAW) && name == IPV6_CHECKSUM && socket->family == AF_INET6) {
+        if (length < sizeof number)
+            return -EINVAL;
+        /* RFC 3542 section 3.1: ICMPv6 has its checksum where it has it. */
+        if (socket->protocol == PROTOCOL_ICMPV6)
+            return level == IPPROTO_IPV6 ? -EINVAL : number == ICMP6_CHECKSUM ? 0 : -EINVAL;
+        if (number > 0 && number & 1)
+            return -EINVAL;
+        raw->checksum = number < 0 ? -1 : number;
+        return 0;
+    }
+    return -ENOPROTOOPT;
+}
+
+int raw_get_option(const struct socket *socket, int level, int name, void *value, uint32_t *length) {
+    const struct raw *raw = raw_of(socket);
+    int32_t number;
+    const void *from = &number;
+    uint32_t size = sizeof number;
+    if (level == IPPROTO_IP && name == IP_HDRINCL) {
+        number = raw->header_included;
+    } else if (level == SOL_RAW && name == ICMP_FILTER && socket->family == AF_INET) {
+        if (socket->protocol != PROTOCOL_ICMP)
+            return -EOPNOTSUPP;
+        from = &raw->filter;
+    } else if (level == SOL_ICMPV6 && name == ICMPV6_FILTER && socket->family == AF_INET6) {
+        if (socket->protocol != PROTOCOL_ICMPV6)
+            return -EOPNOTSUPP;
+        from = raw->filter6;
+        size = sizeof raw->filter6;
+    } else if ((level == IPPROTO_IPV6 || level == SOL_RAW) && name == IPV6_CHECKSUM && socket->family == AF_INET6) {
+        number = raw->checksum;
+    } else {
+        return -ENOPROTOOPT;
+    }
+    *length = KMIN(*length, size);
+    memcpy(value, from, *length);
+    return 0;
+}
