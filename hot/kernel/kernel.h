@@ -267,6 +267,7 @@ struct process {
     int32_t exit_signal;             /* to the parent, SIGCHLD usually */
     int32_t strace_fd;               /* native descriptor in the process, -1 = off */
     char *executable;                /* kalloc'ed path, for /proc/self/exe */
+    uint32_t *program_users;         /* processes that run the program since one execve: they hold its file open */
     char *command_line;              /* kalloc'ed, NUL separated, command_line_length bytes */
     uint32_t command_line_length;
     char *environment; /* as it was at the program's start, for /proc/self/environ */

@@ -142,7 +142,13 @@ static int64_t do_poll(struct task *task, uint64_t user, uint32_t count, int64_t
 }
 
 int64_t sys_poll(struct task *task, const uint64_t *a) {
-    return do_poll(task, a[0], (uint32_t)a[1], deadline_of_milliseconds(task->host, (int)a[2]));
+    int64_t deadline = restart_deadline(task, deadline_of_milliseconds(task->host, (int)a[2]));
+    int64_t result = do_poll(task, a[0], (uint32_t)a[1], deadline);
+    if (result != -ERESTARTNOHAND || deadline == NEVER)
+        return result;
+    /* Only poll goes on to its first deadline after a stop; its kin write back what is left, or start anew. */
+    task->restart_deadline = deadline;
+    return -ERESTART_RESTARTBLOCK;
 }
 
 /* The kernel tells how much of a time-out was left; libc hides it where the standard says so. */

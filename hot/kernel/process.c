@@ -9,6 +9,7 @@
 #include "fdtable.h"
 #include "fs.h"
 #include "futex.h"
+#include "inotify.h"
 #include "internal.h"
 #include "ipc.h"
 #include "mm.h"
@@ -177,6 +178,8 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     if (request->flags & CLONE_CLEAR_SIGHAND)
         signal_clear_handlers(process);
     process->mm = request->flags & CLONE_VM ? old->mm : host->next_mm++;
+    if ((process->program_users = old->program_users))
+        ++*process->program_users;
     process->umask = old->umask;
     process->brk_start = old->brk_start;
     process->brk = old->brk;
@@ -211,6 +214,8 @@ static void discard_child(struct task *child, bool new_process) {
         return;
     fd_table_put(process->host, process->files, false);
     mm_release(process);
+    if (process->program_users)
+        --*process->program_users; /* its parent runs it still */
     process_free(process);
 }
 
@@ -449,12 +454,33 @@ static void adopt(struct process *child, struct process *reaper) {
         signal_orphaned(child);
 }
 
+static void program_event(struct host *host, const char *path, uint32_t mask) {
+    int64_t fd = platform_syscall(2 /* open */, (uint64_t)path, 012000000 /* O_PATH | O_CLOEXEC */, 0, 0, 0, 0);
+    if (fd < 0)
+        return;
+    inotify_descriptor(host, (int)fd, mask);
+    (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
+}
+
+/* The process does not run its program any more. Who watches the file learns when nobody does. */
+static void leave_program(struct process *process) {
+    struct host *host = process->host;
+    uint32_t *users = process->program_users;
+    process->program_users = NULL;
+    if (!users || --*users)
+        return;
+    kfree(host, users);
+    if (process->executable && inotify_active(host))
+        program_event(host, process->executable, IN_CLOSE_NOWRITE);
+}
+
 /* The last task is gone: descriptors close, children are orphaned, the parent learns of it. */
 static void process_finish(struct process *process, bool in_process) {
     struct host *host = process->host;
     process->zombie = true;
     fd_table_put(host, process->files, in_process);
     process->files = NULL;
+    leave_program(process);
     mm_release(process);
     semaphores_undo(process);
     signal_process_release(process);
@@ -720,6 +746,10 @@ static size_t strings_length(const struct exec_request *request, uint32_t count)
 void process_set_program(struct task *task, const struct exec_request *request) {
     struct process *process = task->process;
     struct host *host = task->host;
+    leave_program(process);
+    process->program_users = kalloc(host, sizeof *process->program_users);
+    if (process->program_users)
+        *process->program_users = 1;
     kfree(host, process->executable);
     kfree(host, process->command_line);
     process->executable = duplicate(host, request->path, strlen(request->path));
@@ -833,11 +863,16 @@ static int64_t resolve_program(struct task *task, struct exec_request **request,
         if (fd < 0)
             return fd;
         int64_t length = platform_syscall(0 /* read */, (uint64_t)fd, (uint64_t)head, sizeof head - 1, 0, 0, 0);
+        inotify_descriptor(task->host, (int)fd, IN_OPEN);
+        inotify_descriptor(task->host, (int)fd, IN_ACCESS);
+        bool program = length >= 64 && memcmp(head, "\177ELF\2\1", 6) == 0;
+        if (!program) /* otherwise it stays open as long as somebody runs it */
+            inotify_descriptor(task->host, (int)fd, IN_CLOSE_NOWRITE);
         (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
         if (length < 0)
             return length == -EISDIR ? -EACCES : length;
         head[length] = '\0';
-        if (length >= 64 && memcmp(head, "\177ELF\2\1", 6) == 0) {
+        if (program) {
             memcpy((*request)->path, real, strlen(real) + 1);
             return 0;
         }

@@ -214,13 +214,84 @@ static void errors(void) {
     FACT(fcntl(instance, F_GETFL) == O_NONBLOCK);
 }
 
-int main(void) {
+static void copy_of_this(const char *path) {
+    static char bytes[65536];
+    int from = open("/proc/self/exe", O_RDONLY), to = open(path, O_CREAT | O_WRONLY, 0755);
+    for (ssize_t length; (length = read(from, bytes, sizeof bytes)) > 0;)
+        if (write(to, bytes, (size_t)length) != length)
+            printf("cannot write\n");
+    close(from);
+    close(to);
+}
+
+/* Programs that are started: their files are open as long as somebody runs them. */
+static void programs(void) {
+    int ready[2], go[2];
+    char byte;
+    mkdir("p", 0755);
+    copy_of_this("p/copy");
+    close(make("p/script", "#!/bin/sh\nexit 4\n"));
+    chmod("p/script", 0755);
+    FACT(pipe(ready));
+    FACT(pipe(go));
+    int directory = inotify_add_watch(instance, "p", IN_ALL_EVENTS);
+    pid_t child = fork();
+    if (!child) {
+        dup2(ready[1], 1);
+        dup2(go[0], 0);
+        close(go[1]);
+        execl("p/copy", "copy", "forks", NULL);
+        _exit(1);
+    }
+    close(ready[1]);
+    HOLDS(read(ready[0], &byte, 1) == 1);
+    tell("a program has started");
+    FACT(write(go[1], "x", 1));
+    wait_and_show("its first process", child);
+    tell("its child runs still");
+    close(go[1]);
+    while (read(ready[0], &byte, 1) > 0)
+        continue;
+    nap(20); /* it is ending */
+    tell("nobody runs it");
+    child = fork();
+    if (!child) {
+        execl("p/script", "script", NULL);
+        _exit(1);
+    }
+    wait_and_show("script", child);
+    tell("a script");
+    inotify_rm_watch(instance, directory);
+    tell("unwatched");
+}
+
+/* What the copy does: it forks, says so, ends when it is told to, and its child when nobody can tell it. */
+static int forks(void) {
+    char byte;
+    pid_t parent = getpid(), child = fork();
+    if (child) {
+        (void)!write(1, "r", 1);
+        (void)!read(0, &byte, 1);
+        return 0;
+    }
+    while (getppid() == parent && nanosleep(&(struct timespec){0, 1000000}, NULL) == 0)
+        continue;
+    while (read(0, &byte, 1) > 0)
+        continue;
+    return 0;
+}
+
+int main(int count, char **arguments) {
+    (void)arguments;
     begin();
+    if (count > 1)
+        return forks();
     instance = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     in_a_directory();
     a_file();
     both_and_excluded();
     reading();
     errors();
+    programs();
     return 0;
 }
