@@ -33,7 +33,9 @@ def network(count: int, **keys: Any) -> tuple[ColdSection, HostDirectory, PathTa
         "detection": "5 s",
         "notice": 0.5,
     }
-    section = ColdSection.model_validate({"populations": {"tail": {"count": count, "churn": churn}}, **keys})
+    reachable = keys.pop("reachable", 1.0)
+    population = {"count": count, "churn": churn, "reachable": reachable}
+    section = ColdSection.model_validate({"populations": {"tail": population}, **keys})
     return section, directory, paths
 
 
@@ -61,14 +63,21 @@ def test_whole_sessions_have_the_lengths_asked_for() -> None:
     draw_curves("sessions", "Lengths of intervals", "s", "share that is longer", curves)
 
 
-def test_meshes_stay_within_their_bounds_under_long_churn() -> None:
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("churn", {}),
+        ("churn_behind_nat", {"reachable": 0.6, "overlay": {"target": 40, "maximum": 60, "redial": "10 s"}}),
+    ],
+)
+def test_meshes_stay_within_their_bounds_under_long_churn(name: str, keys: dict[str, Any]) -> None:
     """After ten mean sessions, the meshes of those that are up for two heartbeats are within D_low and D_high.
 
     Below D_low are those that lost a member since their last heartbeat: each member goes at a rate of one in a mean
     session, so that of the meshes at D_low a share of less than D_low / mean session is below at any time.
     """
     count, end = 4000, 600
-    section, directory, paths = network(count)
+    section, directory, paths = network(count, **keys)
     engine = ColdEngine(section, directory, paths, 5, (end + 10) * NS_PER_S)
     lives = Lives(habits_of(section, directory, paths.node_ids), 5, 0)
     lives.take((end + 1) * NS_PER_S)
@@ -80,7 +89,7 @@ def test_meshes_stay_within_their_bounds_under_long_churn() -> None:
         degrees = engine.mesh_degrees()[0]
         shares = np.bincount(degrees, minlength=13) / count
         curves[f"after {second} s"] = (np.arange(13, dtype=np.float64), shares)
-    draw_curves("churn_degrees", "Mesh degrees under churn", "members of the mesh", "share of identities", curves)
+    draw_curves(f"{name}_degrees", "Mesh degrees under churn", "members of the mesh", "share of identities", curves)
     assert degrees.max() <= 12
     assert not degrees[~lives.is_up((end - 3) * NS_PER_S) & (lives.until > end * NS_PER_S)].any()
     below = (degrees[stays] < 6).mean()
