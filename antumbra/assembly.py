@@ -59,6 +59,7 @@ from hot.process_memory import ProcessMemoryRecorder
 from hot.section import ProcessOutcome
 
 _MESSAGES: Final = "messages"
+_REQUESTS: Final = "requests"
 _OUR_FAULT: Final = 3
 
 _log = logging.getLogger("antumbra")
@@ -115,6 +116,8 @@ class RunResult:
         By HostId, then in the order of the configuration.
     messages : structured ndarray or None
         What the cold tail knows of each message; None without a tail.
+    requests : structured ndarray or None
+        What became of the requests of each protocol of the tail; None where there are none.
     """
 
     plan: Plan
@@ -123,6 +126,7 @@ class RunResult:
     statistics: dict[str, object]
     outcomes: tuple[ProcessOutcome, ...]
     messages: MessageTable | None
+    requests: npt.NDArray[np.void] | None = None
 
     @property
     def failures(self) -> tuple[ProcessOutcome, ...]:
@@ -273,7 +277,7 @@ def _run_alone(
         _describe(plan, partition, run_directory)
         own, ended = _run_shard(plan, partition, bus, run_directory, on_progress)
         result = _result_of([own], plan, where, ended)
-        _write_messages(run_directory, result)
+        _write_tail(run_directory, result)
         run_directory.write_statistics(result.statistics)
         run_directory.finish(_status(result))
     return result
@@ -289,7 +293,7 @@ def _run_together(
         _describe(plan, partition, whole)
         result, finish = _run_one_of_many(plan, partition, bus, where, on_progress)
         merge_directories(whole, _kinds(plan), bus.shard_count)
-        _write_messages(whole, result)
+        _write_tail(whole, result)
         whole.write_statistics(result.statistics)
         whole.finish(_status(result))
         finish()
@@ -322,13 +326,25 @@ def _run_one_of_many(
 def _result_of(results: Sequence[ShardResult], plan: Plan, where: Path, ended: LoopResult) -> RunResult:
     merged = merge_results(results, plan.directory.hostnames)
     messages = None if merged.messages is None else message_table(merged.messages)
-    return RunResult(plan, where, ended, merged.statistics, merged.outcomes, messages)
+    requests = _request_table(merged.messages, plan)
+    return RunResult(plan, where, ended, merged.statistics, merged.outcomes, messages, requests)
 
 
-def _write_messages(run_directory: RunDirectory, result: RunResult) -> None:
-    if result.messages is not None:
-        columns = {name: pa.array(result.messages[name]) for name in result.messages.dtype.names or ()}
-        write_table(run_directory, _MESSAGES, pa.table(columns))
+def _request_table(results: TailResults | None, plan: Plan) -> npt.NDArray[np.void] | None:
+    if results is None or plan.sections.cold is None or not plan.sections.cold.requests:
+        return None
+    # Here, as everything that loads compiled kernels.
+    from cold.request_results import request_table
+
+    return request_table(results, [request.name for request in plan.sections.cold.requests])
+
+
+def _write_tail(run_directory: RunDirectory, result: RunResult) -> None:
+    """Write what the tail knows of each message, and of each protocol of requests."""
+    for name, rows in ((_MESSAGES, result.messages), (_REQUESTS, result.requests)):
+        if rows is not None:
+            columns = {column: pa.array(rows[column]) for column in rows.dtype.names or ()}
+            write_table(run_directory, name, pa.table(columns))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -123,6 +124,8 @@ def print_result(console: Console, result: RunResult) -> None:
         _print_peer_matrix(console, result, peers, list(messages.values()))
     if result.messages is not None and len(result.messages):
         console.print(_tail_table(result.messages, result.plan.directory))
+    if result.requests is not None:
+        console.print(_request_table(result.requests))
     console.print(_summary(result))
     for outcome in result.failures:
         console.print(
@@ -217,6 +220,19 @@ def _tail_table(messages: MessageTable, directory: HostDirectory) -> Table:
     return table
 
 
+def _request_table(requests: npt.NDArray[np.void]) -> Table:
+    table = Table(title="Requests of the tail", title_justify="left")
+    for heading in ("protocol", "asked", "answered", "failed", "timeouts", "refused", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(heading, justify="left" if heading == "protocol" else "right", no_wrap=True)
+    for row in requests:
+        table.add_row(
+            escape(str(row["protocol"])),
+            *(f"{int(row[name]):,}" for name in ("asked", "answered", "failed", "timeouts", "refused")),
+            *(_quantile(row, name) for name in ("p50_ns", "p95_ns", "p99_ns")),
+        )
+    return table
+
+
 def _summary(result: RunResult) -> Table:
     statistics = result.statistics
     directory = result.plan.directory
@@ -296,7 +312,7 @@ def _delay_ms(message: MessageAtPeers, time_ns: int) -> float:
 
 
 def _quantile(row: np.void, name: str) -> str:
-    return f"{row[name] / NS_PER_MS:.1f}" if row["delivered"] else "-"
+    return f"{row[name] / NS_PER_MS:.1f}" if row[name] >= 0 else "-"
 
 
 def _coverage(reached: int, identities: int) -> str:

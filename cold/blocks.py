@@ -12,16 +12,30 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InternalError
-from cold.state_kernels import GRAFT, IDONTWANT, IHAVE_ID, IWANT, LEAVE, MESSAGE, PRUNE
+from cold.request_kernels import PROTOCOL_MASK
+from cold.state_kernels import (
+    GRAFT,
+    IDONTWANT,
+    IHAVE_ID,
+    IWANT,
+    LEAVE,
+    MESSAGE,
+    PRUNE,
+    REQUEST,
+    RESPONSE,
+    SLOT_MASK,
+)
 
 _HEADER: Final = struct.Struct(">4sHHIIII")
 _MAGIC: Final = b"AGTB"
 _VERSION: Final = 2
 #: On the wire: no host of this experiment is known to be the publisher.
 _NOBODY: Final = 0xFFFFFFFF
-#: Kinds of events that may cross, and those of them whose `reference` is a message; that of others is a topic.
-KINDS: Final = (LEAVE, GRAFT, PRUNE, IWANT, MESSAGE, IDONTWANT, IHAVE_ID)
+#: Kinds of events that may cross, and those of them whose `reference` is a message, or says what is asked for, as
+#: `cold.request_kernels` has it; that of others is a topic.
+KINDS: Final = (LEAVE, GRAFT, PRUNE, IWANT, MESSAGE, IDONTWANT, REQUEST, RESPONSE, IHAVE_ID)
 ABOUT_MESSAGES: Final = (IWANT, MESSAGE, IDONTWANT, IHAVE_ID)
+ABOUT_REQUESTS: Final = (REQUEST, RESPONSE)
 #: Columns on the wire, in order: name, type there, type in memory. Those of the dictionary, then the list of complete
 #: messages, then the events.
 _DICTIONARY: Final = (
@@ -62,6 +76,8 @@ class Limits(NamedTuple):
         Number of topics.
     hosts
         Number of all hosts, hot and cold.
+    protocols
+        Number of protocols of requests.
     sources, destinations
         HostIds of the identities of the sending and of the receiving shard.
     not_before
@@ -70,6 +86,7 @@ class Limits(NamedTuple):
 
     topics: int
     hosts: int
+    protocols: int
     sources: range
     destinations: range
     not_before: int
@@ -107,9 +124,9 @@ class Block(NamedTuple):
     hops: npt.NDArray[np.int64]
     """int64[n]."""
     reference: npt.NDArray[np.int64]
-    """int64[n]: a place in the dictionary, or the index of a topic, as `ABOUT_MESSAGES` says."""
+    """int64[n]: a place in the dictionary, what is asked for, or the index of a topic, as the kind has it."""
     auxiliary: npt.NDArray[np.int64]
-    """int64[n]: backoff of a PRUNE [ms], datagram of an IHAVE's id, 0 for others."""
+    """int64[n]: backoff of a PRUNE [ms], datagram of an IHAVE's id, number of a request, 0 for others."""
 
     def encode(self) -> bytes:
         """Return it in the wire format."""
@@ -151,7 +168,10 @@ class Block(NamedTuple):
 
     def _check(self, limits: Limits, place: dict[str, int]) -> None:
         about_messages = np.isin(self.kind, ABOUT_MESSAGES)
+        about_requests = np.isin(self.kind, ABOUT_REQUESTS)
         bound = np.where(about_messages, len(self.message_id), limits.topics)
+        bound[about_requests] = SLOT_MASK + 1
+        unknown = about_requests & (self.reference & PROTOCOL_MASK >= limits.protocols)
         everywhere = np.sort(self.message_id)
         repeated = np.isin(self.message_id, everywhere[1:][everywhere[1:] == everywhere[:-1]])
         carried = self.payload_length
@@ -167,6 +187,7 @@ class Block(NamedTuple):
             ("source", _outside(self.source, limits.sources), f"in {limits.sources}"),
             ("kind", ~np.isin(self.kind, KINDS), f"one of {KINDS}"),
             ("reference", self.reference >= bound, "a message of the dictionary, or a topic"),
+            ("reference", unknown, f"of one of {limits.protocols} protocols"),
         ):
             if wrong.any():
                 index = int(np.flatnonzero(wrong)[0])

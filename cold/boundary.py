@@ -25,9 +25,26 @@ from cold.boundary_kernels import (
 )
 from cold.jit import uint64
 from cold.messages import MessageTable
+from cold.request_kernels import (
+    ATTEMPT_SHIFT,
+    CHUNKS_SHIFT,
+    DATAGRAM_HEADERS,
+    FREE_LETTER,
+    FREE_LETTER_COUNT,
+    LETTER_BYTES,
+    LETTER_NUMBER,
+    LETTER_PART,
+    LETTER_PARTS,
+    LETTER_WHAT,
+    NEXT,
+    REFUSED_CHUNKS,
+    RESPONSE_HEADER,
+)
+from cold.requests import with_free_rows
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
     HOPS_SHIFT,
+    HOT_RESPONSE,
     IDONTWANT,
     IHAVE,
     IHAVE_ID,
@@ -38,6 +55,8 @@ from cold.state_kernels import (
     NO_SLOT,
     OUT_COUNT,
     PRUNE,
+    REQUEST,
+    RESPONSE,
     SLOT_MASK,
     SLOT_SHIFT,
     WORD,
@@ -64,6 +83,8 @@ class Boundary:
         Between two heartbeats of an identity.
     full_topics
         `Parameters.full_topics`.
+    protocols
+        Number of protocols of requests.
     """
 
     def __init__(
@@ -74,6 +95,7 @@ class Boundary:
         seen_ttl_ns: int,
         heartbeat_ns: int,
         full_topics: int,
+        protocols: int,
     ) -> None:
         self._directory = directory
         self._address = directory.address.copy()
@@ -84,6 +106,7 @@ class Boundary:
         self._seen_ttl_ns = seen_ttl_ns
         self._heartbeat_ns = heartbeat_ns
         self._full_topics = full_topics
+        self._protocols = protocols
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
@@ -107,21 +130,30 @@ class Boundary:
         records: list[tuple[int, int, int]] = []
         for row, (verdict, port, kind, number, count, body) in enumerate(verdicts.tolist()):
             source = int(batch.source[row])
+            is_asked = kind in (REQUEST, RESPONSE)
             topic = self._topic_index.get(number)
             if batch.kind[row] != EventKind.PACKET or verdict != ACCEPTED:
                 self.dropped[VERDICTS[verdict] if verdict != ACCEPTED else "bad_packet"] += 1
                 continue
-            if topic is None:
-                self.dropped["unknown_topic"] += 1
-                continue
             time = int(batch.deliver_time[row])
             ends = int(batch.destination[row]) << 32 | source
-            if not self._subscribes(state, int(batch.destination[row]), topic):
+            if is_asked and number >= self._protocols:
+                self.dropped["unknown_protocol"] += 1
+                continue
+            if not is_asked and topic is None:
+                self.dropped["unknown_topic"] += 1
+                continue
+            if topic is not None and not is_asked and not self._subscribes(state, int(batch.destination[row]), topic):
                 self.dropped["not_subscribed"] += 1
                 continue
             if self._socket.setdefault(ends, port) != port:
                 self.dropped["second_port"] += 1
                 continue
+            if is_asked:
+                state, what = self._take_request(payload, body, kind, number, count, state)
+                records.append((time, ends, what))
+                continue
+            assert topic is not None
             datagram = (int(batch.source_event[row]) & WORD) << AUXILIARY_SHIFT
             if kind in (IHAVE, IWANT, IDONTWANT):
                 ids = np.frombuffer(payload[body : body + 8 * count].tobytes(), dtype=">u8").tolist()
@@ -148,6 +180,31 @@ class Boundary:
         if number < 0:
             return True
         return bool(int(state.subscribed[host - self._directory.hot_count, number >> 6]) >> (number & 63) & 1)
+
+    @staticmethod
+    def _take_request(
+        payload: npt.NDArray[np.uint8], body: int, kind: int, protocol: int, count: int, state: State
+    ) -> tuple[State, int]:
+        """The third word of the record of a REQUEST or RESPONSE: what does not fit it is a letter."""
+        number = int.from_bytes(payload[body : body + 4].tobytes())
+        attempt, status = int(payload[body + 4]), int(payload[body + 5])
+        if kind == RESPONSE and status != 0:
+            count = REFUSED_CHUNKS
+        what = count << CHUNKS_SHIFT | attempt << ATTEMPT_SHIFT | protocol
+        if kind == REQUEST:
+            return state, number << AUXILIARY_SHIFT | what << SLOT_SHIFT | REQUEST
+        state = with_free_rows(state, "letter", 1)
+        row = int(state.request_cursor[FREE_LETTER])
+        letter = state.letter[row]
+        state.request_cursor[FREE_LETTER] = letter[NEXT]
+        state.request_cursor[FREE_LETTER_COUNT] -= 1
+        part, parts, carried = (
+            int.from_bytes(payload[body + at : body + at + size].tobytes()) for at, size in ((6, 2), (8, 2), (10, 4))
+        )
+        letter[LETTER_WHAT], letter[LETTER_NUMBER] = what, number
+        letter[LETTER_PART], letter[LETTER_PARTS] = part, parts
+        letter[LETTER_BYTES] = DATAGRAM_HEADERS + RESPONSE_HEADER + carried
+        return state, row << AUXILIARY_SHIFT | HOT_RESPONSE
 
     def _take_message(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cold.jit import int64, kernel, uint64
+from cold.request_kernels import ATTEMPT_MASK, ATTEMPT_SHIFT, CHUNKS_SHIFT, PROTOCOL_MASK, REFUSED_CHUNKS
 from cold.state_kernels import (
     HELLO,
     HOPS_SHIFT,
@@ -15,6 +16,8 @@ from cold.state_kernels import (
     KIND_MASK,
     MESSAGE,
     PRUNE,
+    REQUEST,
+    RESPONSE,
     SLOT_MASK,
     SLOT_SHIFT,
     WORD,
@@ -28,6 +31,9 @@ IP_HEADER: Final = 20
 IP6_HEADER: Final = 40
 UDP_HEADER: Final = 8
 HEADER: Final = 8
+#: Number and attempt of a request, and how many bytes fill it up; of a response also its status, part, parts and size.
+REQUEST_BODY: Final = 7
+RESPONSE_BODY: Final = 14
 #: Id, origin, publish time, hops and size of a message, before its payload.
 MESSAGE_HEADER: Final = 26
 MAGIC: Final = 0x4147
@@ -37,6 +43,8 @@ TIME_TO_LIVE: Final = 64
 DO_NOT_FRAGMENT: Final = 0x4000
 LARGEST_PAYLOAD: Final = 60_000
 MOST_IDS: Final = 128
+#: As `cold.request_section` has it.
+MOST_CHUNKS: Final = 1024
 #: Payload byte i of message m is bits 32 to 39 of m * GOLDEN + i.
 GOLDEN: Final = uint64(0x9E3779B97F4A7C15)
 
@@ -127,8 +135,24 @@ def parse(
             continue
         kind, count = int64(payload[head + 3]), _get(payload, head + 6, 2)
         body = length - HEADER
-        if kind < HELLO or kind > IDONTWANT:
+        if not (HELLO <= kind <= IDONTWANT or kind in (REQUEST, RESPONSE)):
             result[index, 0] = BAD_HEADER
+        elif kind == REQUEST:
+            if (
+                body < REQUEST_BODY
+                or count > MOST_CHUNKS
+                or payload[head + HEADER + 4] > ATTEMPT_MASK
+                or body != REQUEST_BODY + _get(payload, head + HEADER + 5, 2)
+            ):
+                result[index, 0] = BAD_LENGTH
+        elif kind == RESPONSE:
+            if body < RESPONSE_BODY or count > MOST_CHUNKS or payload[head + HEADER + 4] > ATTEMPT_MASK:
+                result[index, 0] = BAD_LENGTH
+            else:
+                part, parts = _get(payload, head + HEADER + 6, 2), _get(payload, head + HEADER + 8, 2)
+                carried = _get(payload, head + HEADER + 10, 4)
+                if part >= parts or carried > LARGEST_PAYLOAD or body != RESPONSE_BODY + carried:
+                    result[index, 0] = BAD_LENGTH
         elif kind in (IHAVE, IWANT, IDONTWANT):
             if count < 1 or count > MOST_IDS or body != 8 * count:
                 result[index, 0] = BAD_LENGTH
@@ -172,6 +196,10 @@ def packet_sizes(out: Int64Array, message_size: Int64Array) -> Int64Array:
             size += 8 * out[index, 5]
         elif kind == MESSAGE:
             size += MESSAGE_HEADER + message_size[slot]
+        elif kind == REQUEST:
+            size += REQUEST_BODY + out[index, 5]
+        elif kind == RESPONSE:
+            size += RESPONSE_BODY + out[index, 5]
         sizes[index] = size
     return sizes
 
@@ -226,6 +254,9 @@ def write_packets(
         _put(data, udp + 6, 2, 0)
 
         head = udp + UDP_HEADER
+        if kind in (REQUEST, RESPONSE):
+            write_request(out[index], address, head, size - IP_HEADER - UDP_HEADER, data)
+            continue
         topic = int64(message_topic[slot]) if kind == MESSAGE else slot
         count = 1 if kind == MESSAGE else out[index, 5]
         _put(data, head, 2, MAGIC)
@@ -249,3 +280,32 @@ def write_packets(
             for position in range(message_size[slot]):
                 data[body + MESSAGE_HEADER + position] = np.uint8(value >> uint64(32) & uint64(255))
                 value += uint64(1)
+
+
+@kernel
+def write_request(record: Int64Array, address: UInt32Array, head: int, length: int, data: UInt8Array) -> None:
+    """Write the datagram of a REQUEST or RESPONSE from `head` on, of the last dimension of `State.out`."""
+    kind, slot, number = record[3] & KIND_MASK, (record[3] >> SLOT_SHIFT) & SLOT_MASK, record[2] & WORD
+    chunks, is_refused = slot >> CHUNKS_SHIFT, slot >> CHUNKS_SHIFT == REFUSED_CHUNKS
+    _put(data, head, 2, MAGIC)
+    _put(data, head + 2, 1, VERSION)
+    _put(data, head + 3, 1, kind)
+    _put(data, head + 4, 2, slot & PROTOCOL_MASK)
+    _put(data, head + 6, 2, 0 if is_refused else chunks)
+    body = head + HEADER
+    _put(data, body, 4, number)
+    _put(data, body + 4, 1, (slot >> ATTEMPT_SHIFT) & ATTEMPT_MASK)
+    if kind == REQUEST:
+        _put(data, body + 5, 2, record[5])
+        for position in range(body + REQUEST_BODY, head + length):
+            data[position] = np.uint8(0)
+        return
+    part = record[4] >> 16
+    _put(data, body + 5, 1, 1 if is_refused else 0)
+    _put(data, body + 6, 2, part)
+    _put(data, body + 8, 2, record[4] & 0xFFFF)
+    _put(data, body + 10, 4, record[5])
+    value = uint64(int64(address[record[1] >> 32]) << 32 | number) * GOLDEN + uint64(part * LARGEST_PAYLOAD)
+    for position in range(body + RESPONSE_BODY, head + length):
+        data[position] = np.uint8(value >> uint64(32) & uint64(255))
+        value += uint64(1)

@@ -27,7 +27,18 @@ from cold.boundary_kernels import (
     write_packets,
 )
 from cold.jit import uint64
-from cold.state_kernels import HOPS_SHIFT, IDONTWANT, IHAVE, IWANT, MESSAGE, MOST_HOPS, PRUNE, SLOT_SHIFT
+from cold.state_kernels import (
+    HOPS_SHIFT,
+    IDONTWANT,
+    IHAVE,
+    IWANT,
+    MESSAGE,
+    MOST_HOPS,
+    PRUNE,
+    REQUEST,
+    RESPONSE,
+    SLOT_SHIFT,
+)
 
 _EPOCH_NS: Final = EPOCH * NS_PER_S
 _MESSAGE_HEAD: Final = struct.Struct(">QIQHI")
@@ -155,7 +166,7 @@ class CoarsePackets:
     def claims(self, batch: EventBatch) -> npt.NDArray[np.bool_]:
         """Which events are packets about coarse topics: bool[n]."""
         verdicts = self._parse(batch)
-        coarse = np.isin(verdicts[:, 3], list(self._coarse))
+        coarse = np.isin(verdicts[:, 3], list(self._coarse)) & ~np.isin(verdicts[:, 2], (REQUEST, RESPONSE))
         return np.asarray((verdicts[:, 0] == ACCEPTED) & (batch.kind == EventKind.PACKET) & coarse, dtype=np.bool_)
 
     def decode(self, batch: EventBatch) -> list[Datagram]:
@@ -165,6 +176,9 @@ class CoarsePackets:
         for row, (verdict, port, kind, number, _, body) in enumerate(self._parse(batch).tolist()):
             if verdict != ACCEPTED:
                 self.dropped[VERDICTS[verdict]] += 1
+                continue
+            if kind in (REQUEST, RESPONSE):
+                self.dropped["unknown_protocol"] += 1
                 continue
             if number not in self._coarse:
                 self.dropped["unknown_topic"] += 1

@@ -34,6 +34,7 @@ def compile_kernels() -> None:
                 {"topic": topic, "time": "1 s", "count": 40, "interval": "250 ms", "size": 100} for topic in (1, 2)
             ],
             "resolution": {"topics": {2: "sampled"}},
+            "requests": [{"name": "ping", "interval": "1 s", "chunk_size": 8}],
         }
     )
     levels = resolutions(section, directory, 1, _END)

@@ -33,6 +33,13 @@ def between(low: int, high: int, part: int) -> int:
 
 
 @kernel
+def part_of(whole: int, part: int) -> int:
+    """`whole` * `part` / 2**32, rounded down, for a `whole` below 2**62 and a `part` below 2**32."""
+    low = uint64(whole & 0xFFFFFFFF) * uint64(part)
+    return (whole >> 32) * part + int64(low >> _HIGH_SHIFT)
+
+
+@kernel
 def highest_bit(word: int) -> int:
     """Position of the highest set bit of a non-negative int64; 0 for 0."""
     position = 0

@@ -31,6 +31,9 @@ from cold.misbehaviour import silences_of
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
+from cold.request_kernels import opened_by
+from cold.request_results import request_results
+from cold.requests import LISTS, Asking, request_arrays, with_free_rows
 from cold.results import TailResults, message_table
 from cold.score_kernels import RULES, SCORE_COLUMNS
 from cold.section import ColdSection, GossipSection
@@ -122,6 +125,7 @@ _EVENT_ARRAYS = (
     "out_ids",
     "crossing",
     "unwanted",
+    *LISTS,
 )
 
 
@@ -189,7 +193,7 @@ class ColdEngine:
             PlanOfSomeTopics(section, directory, seed, stop_time_ns, topics) if plan is None else plan
         )
         self._now = 0
-        self._exchange = Exchange(cuts, shard, len(self._topics), directory.total_count)
+        self._exchange = Exchange(cuts, shard, len(self._topics), directory.total_count, len(section.requests))
         self._is_divided = len(owned) < len(everybody)
         self._fingerprint = 0
 
@@ -228,7 +232,13 @@ class ColdEngine:
             np.diff(cuts) > 0,
         )
         self._boundary = Boundary(
-            directory, ports(section, directory), self._topics, gossip.seen_ttl, longest_beat, full_topics
+            directory,
+            ports(section, directory),
+            self._topics,
+            gossip.seen_ttl,
+            longest_beat,
+            full_topics,
+            len(section.requests),
         )
         host_bits = max((directory.total_count - 1).bit_length(), 1)
         if host_bits + (len(paths.latency_ns) - 1).bit_length() > 32:
@@ -265,6 +275,7 @@ class ColdEngine:
         self._parameters = by_reference(parameters)
         self._bucket_shift, self._first_member, self._full_topics = bucket_shift, first_member, full_topics
         n = self._identities
+        requests = request_arrays(section, directory, kinds, owned)
         kinds = kinds[owned.start - everybody.start : owned.stop - everybody.start]
         heartbeat_ns = np.array([client.heartbeat for client in clients], dtype=np.int64)
         phase = heartbeat_phases(seed, owned.start, n, heartbeat_ns[kinds])
@@ -334,6 +345,7 @@ class ColdEngine:
             "scratch": np.zeros(int(row_lengths.max()) + directory.hot_count + most_lazy, dtype=np.uint32),
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
+            **requests,
             "crossing": np.zeros((_OUT_AT_FIRST, 3), dtype=np.int64),
             "cursor": cursor,
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
@@ -348,6 +360,14 @@ class ColdEngine:
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state)
         note_needs(self._reference, self._parameters)
+        self._asking: Asking | None = None
+        if section.requests:
+            if min(request.timeout for request in section.requests) < parameters.longest_step_ns:
+                raise UserError(
+                    f"a timeout must be {parameters.longest_step_ns} ns or more here", where="cold.requests"
+                )
+            role = requests["role"][owned.start - everybody.start : owned.stop - everybody.start]
+            self._asking = Asking(section, self._reference, role, seed, owned.start)
         self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))
 
     def next_event_time(self) -> int:
@@ -360,7 +380,7 @@ class ColdEngine:
             self._now = max(self._now, window_end)
             return EventBatch.empty()
         while self._next < window_end:
-            limit = self._admit_notices(self._admit_changes(window_end))
+            limit = self._admit_notices(self._admit_requests(self._admit_changes(window_end)))
             # Up to the next publication, which may have to wait for a slot of a message that is over.
             step_end = (self._next | ((1 << self._bucket_shift) - 1)) + 1
             self._admit_publications(min(limit, step_end))
@@ -440,7 +460,7 @@ class ColdEngine:
 
     def partial_results(self) -> TailResults:
         """What became of each message at the identities of this shard; `cold.results.merge` puts shards together."""
-        return self._messages.results(self._state)
+        return request_results(self._messages.results(self._state), self._state)
 
     def message_table(self) -> npt.NDArray[np.void]:
         """How far each message has spread on this shard: one row per message, see `cold.results.TABLE_TYPE`."""
@@ -499,6 +519,8 @@ class ColdEngine:
         event_bytes = sum(getattr(state, name).nbytes for name in _EVENT_ARRAYS)
         unused = (len(state.arrival) - self._messages.arrivals_used) * 8
         identity_bytes = sum(array.nbytes for array in state) - event_bytes - unused
+        if self._asking is not None:
+            identity_bytes += self._asking.bytes_taken()
         return {
             "identities": self._identities,
             "counters": self.counters(),
@@ -515,7 +537,8 @@ class ColdEngine:
     def _next_outside(self) -> int:
         """Time of the next publication, change of an identity or notice that no record stands for yet [ns]."""
         change = NEVER if self._lives is None else self._lives.next_time()
-        return min(self._plan.next_time(), change, self._notices[0] if self._notices else NEVER)
+        asked = NEVER if self._asking is None else self._asking.next_time()
+        return min(self._plan.next_time(), change, asked, self._notices[0] if self._notices else NEVER)
 
     def _admit_notices(self, end: int) -> int:
         """Let peers notice partitions; returns the next time when they do, at most `end`."""
@@ -556,6 +579,14 @@ class ColdEngine:
         kind = np.where(is_up, JOIN, DEPART | told << AUXILIARY_SHIFT)
         self._insert(np.stack([changes.time[own], host << 32 | host, kind], axis=1))
         return end
+
+    def _admit_requests(self, end: int) -> int:
+        """Make events of the requests that identities begin soon; returns until when all are, at most `end`."""
+        if self._asking is None:
+            return end
+        records, known_until = self._asking.take(self._reference, self._next)
+        self._insert(records)
+        return min(end, known_until)
 
     def _insert(self, records: npt.NDArray[np.int64]) -> None:
         if not len(records):
@@ -628,6 +659,9 @@ class ColdEngine:
         """Lengthen what `has_room` measures, for the most that `events` of one identity can cause."""
         state, parameters = self._state, self._parameters
         records, chunks, ids = room_for(self._reference, parameters, events)
+        if self._asking is not None:
+            opened = opened_by(self._reference, parameters, events)
+            self._replace_state(with_free_rows(with_free_rows(self._state, "open", opened), "meter", events))
         self._ensure_chunks(chunks)
         state = self._state
         self._replace_state(

@@ -28,6 +28,7 @@ from cold.state_kernels import (
     DUPLICATES,
     EDGE_EVENTS,
     EXPIRED,
+    FIRST_OF_REQUESTS,
     FIRST_OWN,
     FIRST_RANK,
     FREE_COUNT,
@@ -296,6 +297,8 @@ def precedes(state: State, left: Int64Array, right: Int64Array) -> bool:
         return left[1] < right[1]
     if left_kind != right_kind:
         return left_kind < right_kind
+    if left_kind >= FIRST_OF_REQUESTS:
+        return left[2] < right[2] or (left[2] == right[2] and left[1] < right[1])
     left_slot, right_slot = (left[2] >> SLOT_SHIFT) & SLOT_MASK, (right[2] >> SLOT_SHIFT) & SLOT_MASK
     return state.message_id[left_slot] < state.message_id[right_slot]
 

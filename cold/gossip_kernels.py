@@ -52,6 +52,13 @@ from cold.overlay_kernels import is_outbound
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
 from cold.receipt_kernels import client_of, has_copy, has_seen, validated_at, validation_delay
+from cold.request_kernels import (
+    abandon_requests,
+    ask_everybody,
+    execute_request,
+    has_request_room,
+    request_records,
+)
 from cold.score_kernels import (
     OPPORTUNISTIC_BEATS,
     OPPORTUNISTIC_PEERS,
@@ -86,6 +93,7 @@ from cold.state_kernels import (
     DUE_COUNT,
     DUPLICATE,
     EDGE_EVENTS,
+    FIRST_OF_REQUESTS,
     FIRST_ROW,
     FORWARD,
     FORWARDS,
@@ -95,6 +103,7 @@ from cold.state_kernels import (
     HEARTBEATS,
     HELLO,
     HOPS_SHIFT,
+    HOT_RESPONSE,
     IDONTWANT,
     IDONTWANT_SENT,
     IDONTWANT_SIZE,
@@ -133,6 +142,8 @@ from cold.state_kernels import (
     RANK,
     RATE_SHIFT,
     RECENT,
+    REQUEST,
+    RESPONSE,
     SCORE_PRUNES,
     SEEN,
     SENDER_COLUMNS,
@@ -1138,6 +1149,7 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
     """The most records, chunks and ids for hot hosts that `events` of one identity in a window can need."""
     slots = len(state.message_id)
     per_event = 2 * parameters.largest_row + parameters.most_memberships * (128 + slots // 64) + slots + 8
+    per_event += request_records(state, parameters)
     records = (events + 1) * per_event
     chunks = min(records, records // CHUNK + len(state.bucket_head))
     return records, chunks, (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
@@ -1161,6 +1173,7 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
         and state.cursor[CROSSING_COUNT] + records + ids <= len(state.crossing)
         and state.cursor[LINK_COUNT] + events <= len(state.link)
         and state.cursor[BACKOFF_COUNT] + backoffs_for(parameters, events) <= len(state.backoff)
+        and has_request_room(state, parameters, events)
     )
 
 
@@ -1345,8 +1358,12 @@ def execute(state: State, parameters: Parameters) -> int:
             elif kind == JOIN:
                 state.counters[JOINS] += 1
                 note_need(state, parameters, time, identity)
+                ask_everybody(state, parameters, time, identity)
             elif kind == DEPART:
                 depart(state, parameters, time, identity, auxiliary)
+                abandon_requests(state, identity)
+            elif kind in (REQUEST, RESPONSE, HOT_RESPONSE) or kind >= FIRST_OF_REQUESTS:
+                pending = execute_request(state, parameters, time, ends, what, waiting, pending)
             elif kind != BEAT:
                 state.counters[EDGE_EVENTS] += 1
                 receive_control(state, parameters, time, identity, source, kind, slot, auxiliary)

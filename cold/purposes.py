@@ -86,3 +86,20 @@ class ColdPurpose(IntEnum):
     """When a representative of a network that changes is published; entity the topic's index, counter its number."""
     LASTING_PLACE = 153
     """The part of an identity's place that all messages of a topic share; counter the topic's index."""
+    ASK_START = 170
+    """Time of the first request of a protocol; counter 2 * protocol for the interval that covers time 0, and one more
+    for the part of it that is left."""
+    ASK_INTERVAL = 171
+    """Time to the next request; counter protocol << 40 | number of the interval."""
+    REQUEST_SERVER = 172
+    """Who is asked; counter number of the request << 4 | attempt."""
+    REQUEST_SIZE = 173
+    """Size of a request; counter its number."""
+    RESPONSE_CHUNKS = 174
+    """Chunks of the response to the request of the entity; counter the request's number."""
+    CHUNK_SIZE = 175
+    """Size of a chunk; entity as RESPONSE_CHUNKS, counter number of the request << 10 | chunk."""
+    SERVICE = 176
+    """How long the server takes; entity as RESPONSE_CHUNKS, counter number of the request << 4 | attempt."""
+    STREAM_LOSS = 177
+    """How often a stream must repeat itself; entity the sender, counter as that of a packet."""

@@ -117,7 +117,7 @@ def epochs_of(section: ColdSection, stop_time_ns: int) -> Int64Array:
 
 
 class Rehearsal:
-    """A topic's representatives in a network that changes, and in which no host is hot.
+    """A topic's representatives in a network that changes, and in which no host is hot and nobody asks for anything.
 
     Parameters
     ----------
@@ -150,7 +150,8 @@ class Rehearsal:
         members: Callable[[int], npt.NDArray[np.uint32]],
         stop_time_ns: int,
     ) -> None:
-        self._engine = ColdEngine(section, directory, paths, seed, stop_time_ns, topics=[topic], plan=_Plan(None))
+        alone = section.model_copy(update={"requests": []})
+        self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=_Plan(None))
         self._members = members
         self._seed, self._topic, self._group, self._first = seed, topic, group, directory.hot_count
         self._representatives = section.resolution.representatives

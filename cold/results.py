@@ -35,7 +35,7 @@ SPREAD_TYPE: Final = np.dtype([*_COMMON, ("max_ns", np.int64)])
 TABLE_TYPE: Final = np.dtype(
     [*_COMMON, ("p50_ns", np.int64), ("p95_ns", np.int64), ("p99_ns", np.int64), ("max_ns", np.int64)]
 )
-_PERCENTILES: Final = (50, 95, 99)
+PERCENTILES: Final = (50, 95, 99)
 
 
 class TailResults(NamedTuple):
@@ -51,6 +51,10 @@ class TailResults(NamedTuple):
     """int64[entries]."""
     digest: npt.NDArray[np.uint64]
     """uint64[2]: sums of two hashes of each arrival, modulo 2**64."""
+    requests: npt.NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
+    """int64[P, counts]: what became of the requests of each protocol; no rows where nobody asks."""
+    request_latency: npt.NDArray[np.int64] = np.zeros((0, 3), dtype=np.int64)
+    """int64[entries, 3]: protocol, bucket and count, ascending."""
 
     def encode(self) -> bytes:
         """Return it as a numpy archive, which `decode` reads."""
@@ -87,7 +91,20 @@ def merge(parts: Sequence[TailResults]) -> TailResults:
     digest = np.zeros(2, dtype=np.uint64)
     for part in parts:
         digest += part.digest
-    return TailResults(spread[order], start, (keys & 0xFFFFFFFF).astype(np.int32), count, digest)
+    asked = [part.requests for part in parts if len(part.requests)]
+    requests = np.sum(asked, axis=0) if asked else np.zeros((0, 0), dtype=np.int64)
+    latency = added_up(np.concatenate([part.request_latency for part in parts]))
+    return TailResults(
+        spread[order], start, (keys & 0xFFFFFFFF).astype(np.int32), count, digest, requests, latency
+    )
+
+
+def added_up(entries: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Entries (row, bucket, count) of several histograms as those of one: int64[n, 3], ascending."""
+    keys, place = np.unique(entries[:, 0] << 32 | entries[:, 1], return_inverse=True)
+    count = np.zeros(len(keys), dtype=np.int64)
+    np.add.at(count, place, entries[:, 2])
+    return np.stack([keys >> 32, keys & 0xFFFFFFFF, count], axis=1)
 
 
 def message_table(results: TailResults) -> npt.NDArray[np.void]:
@@ -97,15 +114,20 @@ def message_table(results: TailResults) -> npt.NDArray[np.void]:
         table[name] = results.spread[name]
     for row in range(len(table)):
         entries = slice(results.start[row], results.start[row + 1])
-        reached = np.cumsum(results.counts[entries])
-        for percentile in _PERCENTILES:
-            middle = -1
-            if len(reached):
-                rank = (int(reached[-1]) * percentile + 99) // 100
-                place = np.searchsorted(reached, rank)
-                middle = int(bucket_middles(results.bucket[entries][place : place + 1])[0])
-            table[f"p{percentile}_ns"][row] = min(middle, int(table["max_ns"][row]))
+        for percentile in PERCENTILES:
+            found = percentile_of(results.bucket[entries], results.counts[entries], percentile)
+            table[f"p{percentile}_ns"][row] = min(found, int(table["max_ns"][row]))
     return table
+
+
+def percentile_of(bucket: npt.NDArray[np.integer[Any]], count: npt.NDArray[np.int64], percentile: int) -> int:
+    """The middle of the bucket of a histogram that has a percentile [ns]; -1 of nothing."""
+    reached = np.cumsum(count)
+    if not len(reached):
+        return -1
+    rank = (int(reached[-1]) * percentile + 99) // 100
+    place = np.searchsorted(reached, rank)
+    return int(bucket_middles(bucket[place : place + 1])[0])
 
 
 def merge_statistics(parts: Sequence[Mapping[str, Any]], messages: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cold.calendar_section import CalendarSection, MessageSize
 from cold.churn_section import Churn
 from cold.distributions import Distribution, Drawn
 from cold.failure_section import Failure
+from cold.request_section import MOST_PROTOCOLS, RequestSection, check_requests
 from cold.resolution_section import ResolutionName, ResolutionSection
 from cold.score_kernels import SCORE_COLUMNS
 from cold.score_section import ScoreSection
@@ -223,6 +224,7 @@ class ColdSection(Section):
     calendar: CalendarSection | None = None
     resolution: ResolutionSection = ResolutionSection()
     failures: list[Failure] = Field(default_factory=list, max_length=64)
+    requests: list[RequestSection] = Field(default_factory=list, max_length=MOST_PROTOCOLS)
 
     @property
     def identity_count(self) -> int:
@@ -393,6 +395,13 @@ class ColdSection(Section):
                 )
 
     @model_validator(mode="after")
+    def _requests_fit(self) -> Self:
+        churns = any(population.churn is not None for population in self.populations.values())
+        crashes = any(failure.kind == "crash" for failure in self.failures)
+        check_requests(self.requests, set(self.populations), set(self.clients), has_joins=churns or crashes)
+        return self
+
+    @model_validator(mode="after")
     def _publications_fit(self) -> Self:
         for place, publication in enumerate(self.publications):
             if indices_of(self.topics, publication.topic) is None:
@@ -424,4 +433,13 @@ def estimate_memory(section: ColdSection) -> int:
     if section.gossip.score is not None:
         of_membership += 8 * SCORE_COLUMNS * max(client.d_high for client in section.client_gossip)
     per_identity = 1000 + 4 * degree + round(of_membership * mean_subscriptions(section.topics)) + 8 * messages
+    if section.requests:
+        # Numbers and heads of lists, roles, when to ask next; and what is open until its deadline.
+        asking = [request.interval for request in section.requests if request.interval is not None]
+        due = sum(
+            request.timeout / max(request.interval.expectation(), 1.0)
+            for request in section.requests
+            if request.interval is not None
+        )
+        per_identity += 20 + 12 * len(asking) + round(128 * due)
     return section.identity_count * per_identity

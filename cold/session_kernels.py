@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.rng import draw_u64, draw_uniform
-from cold.distribution_kernels import draw_value
+from cold.distribution_kernels import draw_value, part_of
 from cold.jit import int64, kernel, uint64
 from cold.purposes import ColdPurpose
 
@@ -119,7 +119,7 @@ def begin_lives(habits: Habits, seed: int, first_id: int, number: npt.NDArray[np
         )
         # The rest of an interval that covers a moment is a uniform part of it.
         part = int64(draw_u64(seed, entity, _SESSION_START, 2) >> _HIGH)
-        rest = (whole >> 32) * part + (((whole & 0xFFFFFFFF) * part) >> 32) if whole < FOR_EVER else whole
+        rest = part_of(whole, part) if whole < FOR_EVER else whole
         number[identity] = kind
         until[identity] = constrained(habits, seed, first_id, identity, kind, 0, max(rest, SHORTEST))
 

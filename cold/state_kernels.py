@@ -152,6 +152,8 @@ IHAVE: Final = 5
 IWANT: Final = 6
 MESSAGE: Final = 7
 IDONTWANT: Final = 8
+REQUEST: Final = 9
+RESPONSE: Final = 10
 # Kinds that arrive from the network as a part of a datagram, or stand for one.
 #: One id of an IHAVE of a hot host.
 IHAVE_ID: Final = 32
@@ -159,6 +161,8 @@ IHAVE_ID: Final = 32
 SPARED: Final = 33
 #: A MESSAGE that is no first copy, where it matters from whom it comes.
 DUPLICATE: Final = 34
+#: A RESPONSE datagram of a hot host: the auxiliary word is its row in `State.letter`.
+HOT_RESPONSE: Final = 35
 # Kinds that an identity schedules for itself, in the order in which those of one time are executed.
 FIRST_OWN: Final = 64
 #: A message has come: the mesh is told not to send it.
@@ -171,6 +175,15 @@ BEAT: Final = 67
 JOIN: Final = 68
 #: It ends. The auxiliary word is 0 if the peers are told, or 1 + the time until they notice [ms].
 DEPART: Final = 69
+
+# Kinds of requests of one's own, see `cold.request_kernels`: their slot says what is asked, not a message.
+FIRST_OF_REQUESTS: Final = 80
+#: A request is due, or due again.
+ASK: Final = 80
+#: A response is ready to be sent.
+ANSWER: Final = 81
+#: Nobody waits any longer for a response.
+DEADLINE: Final = 82
 
 #: Bytes of a message's packet beside its payload: IPv4 and UDP header, the datagram's header, the message's.
 MESSAGE_BYTES: Final = 62
@@ -305,6 +318,7 @@ class State(NamedTuple):
     """Arrays. N identities of this shard of R, A of all, H hot hosts, S slots, W = S / 64 words, T topics, L nodes.
 
     M memberships of identities of this shard; Q of them in topics to which some do not subscribe, of which there are P.
+    Of requests: U protocols; their arrays have one row where there are none.
     """
 
     # The network.
@@ -454,6 +468,30 @@ class State(NamedTuple):
     """int64[capacity, 6]: records for hot hosts: time, peer << 32 | source, counter << 32 | auxiliary, hops and slot
     and kind, then offset and count of their ids. The counter is the source's count of packets."""
     out_ids: UInt64Array
+    protocol: Int64Array
+    """int64[U, PROTOCOL_COLUMNS], and so on: see `cold.request_kernels`."""
+    request_table: Int64Array
+    """int64[n]: tables of the protocols' distributions."""
+    role: UInt64Array
+    """uint64[A]: a bit for each protocol that the identity serves, and above these one for each that it asks."""
+    request_number: Int32Array
+    """int32[N]: requests that the identity has begun."""
+    open_head: Int32Array
+    """int32[N]: newest open request of the identity, or -1."""
+    open: Int64Array
+    """int64[open requests, OPEN_COLUMNS]."""
+    meter_head: Int32Array
+    """int32[N]: newest meter of the identity, or -1."""
+    meter: Int64Array
+    """int64[meters, METER_COLUMNS]: how much a peer has asked of the identity lately, where there is a limit."""
+    letter: Int64Array
+    """int64[letters, LETTER_COLUMNS]: what datagrams of hot hosts say that does not fit a record."""
+    request_cursor: Int64Array
+    """int64[REQUEST_CURSORS]."""
+    request_counts: Int64Array
+    """int64[U, len(REQUEST_COUNTS)]."""
+    request_latency: Int64Array
+    """int64[U, LATENCY_BUCKETS]: time from asking to the last byte of the response, as in `cold.results`."""
     crossing: Int64Array
     """int64[capacity, 3]: records for identities of other shards, in the order in which each source sent them."""
     cursor: Int64Array

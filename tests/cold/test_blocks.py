@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cold.blocks import ABOUT_MESSAGES, KINDS, Block, BlockError, Limits
-from cold.state_kernels import GRAFT, MESSAGE
+from cold.blocks import ABOUT_MESSAGES, ABOUT_REQUESTS, KINDS, Block, BlockError, Limits
+from cold.state_kernels import GRAFT, MESSAGE, REQUEST, RESPONSE
 
-LIMITS = Limits(topics=3, hosts=1000, sources=range(10, 500), destinations=range(500, 1000), not_before=100)
+LIMITS = Limits(
+    topics=3, hosts=1000, protocols=2, sources=range(10, 500), destinations=range(500, 1000), not_before=100
+)
 
 
 @st.composite
@@ -25,7 +27,12 @@ def blocks(draw: st.DrawFn) -> Block:
     length = [each if draw(st.booleans()) else 0 for each in size]
     events = draw(st.integers(0, 8))
     kind = column(st.sampled_from(KINDS if count else sorted(set(KINDS) - set(ABOUT_MESSAGES))), events)
-    reference = [draw(st.integers(0, (count if each in ABOUT_MESSAGES else LIMITS.topics) - 1)) for each in kind]
+    reference = [
+        draw(st.integers(0, (count if each in ABOUT_MESSAGES else LIMITS.topics) - 1))
+        if each not in ABOUT_REQUESTS
+        else draw(st.integers(0, 2**15 - 1)) << 5 | draw(st.integers(0, LIMITS.protocols - 1))
+        for each in kind
+    ]
     columns: dict[str, Any] = {
         "message_id": ids,
         "publish_time": column(st.integers(0, 2**62), count),
@@ -134,9 +141,14 @@ def test_a_block_of_another_length_is_refused(block: Block, cut: int) -> None:
         ({"time": np.array([2000, 99])}, "time of entry 1 is 99, should be 100 or later"),
         ({"destination": np.array([500, 499])}, "destination of entry 1 is 499"),
         ({"source": np.array([9, 11])}, "source of entry 0 is 9"),
-        ({"kind": np.array([MESSAGE, 9])}, "kind of entry 1 is 9"),
+        ({"kind": np.array([MESSAGE, 11])}, "kind of entry 1 is 11"),
         ({"reference": np.array([1, 1])}, "reference of entry 0 is 1"),
         ({"reference": np.array([0, 3])}, "reference of entry 1 is 3"),
+        (
+            {"kind": np.array([MESSAGE, REQUEST]), "reference": np.array([0, 34])},
+            "reference of entry 1 is 34, should be of one of 2 protocols",
+        ),
+        ({"kind": np.array([MESSAGE, RESPONSE]), "reference": np.array([0, 2**20])}, "reference of entry 1 is 1048576"),
     ],
 )
 def test_a_block_that_does_not_fit_the_experiment_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -10,6 +10,7 @@ from bridge.batch import EventBatch, EventKind, pack_payloads
 from bridge.errors import InternalError
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.results import merge
 from tests.cold.divided import DividedTail, odd_cuts
 from tests.cold.networks import PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.test_boundary import (
@@ -146,6 +147,37 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             ],
         },
     ),
+    "requests of identities that come and go": (
+        90,
+        0.1,
+        {
+            "populations": {
+                "tail": {
+                    "count": 90,
+                    "churn": {"sessions": {"kind": "exponential", "mean": "3 s"}, "absences": ["500 ms", "2 s"]},
+                }
+            },
+            "clients": {"one": {"share": 2}, "other": {"share": 1}},
+            "overlay": {"degree": 20},
+            "failures": [{"kind": "partition", "time": "1500 ms", "until": "3 s", "regions": [2]}],
+            "publications": PUBLICATIONS,
+            "requests": [
+                {"name": "status", "interval": "1 s", "on_join": True, "size": 92, "chunk_size": 92, "timeout": "1 s"},
+                {
+                    "name": "blocks",
+                    "interval": {"kind": "exponential", "mean": "300 ms"},
+                    "chunks": [0, 4],
+                    "chunk_size": ["1 KB", "90 KB"],
+                    "service": ["0 ms", "9 ms"],
+                    "timeout": "300 ms",
+                    "retries": 2,
+                    "retry_delay": "70 ms",
+                    "limit": {"tokens": 8, "period": "2 s"},
+                    "servers": {"clients": ["one"]},
+                },
+            ],
+        },
+    ),
     "short memory, and meshes that must be filled": (
         70,
         0.5,
@@ -183,6 +215,8 @@ def history(tail: ColdEngine | DividedTail, length: int, said: list[EventBatch],
         batch = tail.run_until(window_end)
         seen.append((start, window_end, tail.events_executed(), tail.event_fingerprint(), batch.digest()))
     seen += [tail.counters(), tail.message_table().tolist(), tail.arrival_digest(), tail.mesh_degrees().tolist()]
+    results = merge([tail.partial_results()]) if isinstance(tail, ColdEngine) else tail.results()
+    seen += [results.requests.tolist(), results.request_latency.tolist()]
     return seen
 
 

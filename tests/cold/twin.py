@@ -23,7 +23,7 @@ from cold.sessions import comes_and_goes, detection_ms
 from tests.cold.lives_twin import Interval, LivesTwin
 from tests.cold.quantile_twin import draw
 
-NETWORK, TELL, FORWARD, PUBLISH, LIFE, HEARTBEAT = range(6)
+NETWORK, TELL, FORWARD, PUBLISH, LIFE, ASK, ANSWER, DEADLINE, HEARTBEAT = range(9)
 
 
 class Message(NamedTuple):

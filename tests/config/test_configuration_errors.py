@@ -418,6 +418,15 @@ CASES = [
         + "cold: {populations: {t: {count: 3, churn: mainnet}}, resolution: {topics: {1: mean-field}}}\n",
         *(3, "cold", "populations.t.churn: only exact and sampled topics take churn"),
     ),
+    (
+        cold("requests: [{name: ping, interval: 1 s, chunk_size: 8, limit: {tokens: 0, period: 1 s}}]"),
+        *(5, "cold.requests[0].limit.tokens", "must be at least 1"),
+    ),
+    (cold("requests: [{name: ping, chunk_size: 8}]"), 5, "cold.requests[0]", "nobody ever asks"),
+    (
+        cold("requests: [{name: ping, interval: 1 s, chunk_size: 8, servers: {clients: [nimbus]}}]"),
+        *(3, "cold", "requests[0].servers.clients: there is no nimbus"),
+    ),
     (cold("failures: [{kind: degradation, time: 2 s}]"), 5, "cold.failures[0]", "needs latency or loss"),
     (cold("failures: [{kind: flood, time: 2 s}]"), 5, "cold.failures[0]", "does not match any of the expected tags"),
     (

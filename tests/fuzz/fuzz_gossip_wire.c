@@ -40,6 +40,11 @@ static size_t encode(const struct wire_datagram *datagram) {
     case WIRE_MESSAGE:
         (void)wire_payload_matches(&datagram->message);
         return wire_encode_message(again, datagram->topic, &datagram->message);
+    case WIRE_REQUEST:
+        return wire_encode_request(again, datagram->topic, datagram->count, &datagram->request);
+    case WIRE_RESPONSE:
+        (void)wire_response_matches(&datagram->response, 1);
+        return wire_encode_response(again, datagram->topic, datagram->count, &datagram->response);
     }
     abort();
 }
@@ -68,7 +73,14 @@ static size_t make_valid(uint8_t *bytes) {
     uint64_t ids[WIRE_MAX_IDS] = {below(1000), below(1000)};
     static uint8_t payload[2000];
     struct wire_message message = {.id = below(1u << 31), .size = (uint32_t)below(2000), .payload = payload};
-    switch (below(4)) {
+    struct wire_request request = {.number = (uint32_t)below(9), .size = (uint16_t)below(2000)};
+    struct wire_response response = {
+        .number = (uint32_t)below(9), .parts = 1, .size = (uint32_t)below(2000), .payload = payload};
+    switch (below(6)) {
+    case 4:
+        return wire_encode_request(bytes, 1, (uint16_t)below(WIRE_MAX_CHUNKS), &request);
+    case 5:
+        return wire_encode_response(bytes, 1, (uint16_t)below(WIRE_MAX_CHUNKS), &response);
     case 0:
         return wire_encode_plain(bytes, (enum wire_type)(1 + below(3)), (uint16_t)below(3));
     case 1:

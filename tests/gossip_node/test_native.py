@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 HELLO, LEAVE, GRAFT, PRUNE, IHAVE, IWANT, MESSAGE, IDONTWANT = range(1, 9)
+REQUEST, RESPONSE = 9, 10
 HEADER = struct.Struct(">HBBHH")
 MESSAGE_FIELDS = struct.Struct(">QIQHI")
 DEADLINE_S = 30.0
@@ -192,7 +193,7 @@ def test_bad_datagrams_are_counted_and_do_no_harm(start: Start, peer: Callable[[
         b"\x00" * 8,
         HEADER.pack(0x4147, 2, HELLO, 1, 0),
         HEADER.pack(0x4147, 1, 0, 1, 0),
-        HEADER.pack(0x4147, 1, 8, 1, 0),
+        HEADER.pack(0x4147, 1, 31, 1, 0),
         HEADER.pack(0x4147, 1, HELLO, 1, 1),
         HEADER.pack(0x4147, 1, HELLO, 1, 0) + b"x",
         ihave,
@@ -315,6 +316,52 @@ def test_a_large_message_that_has_come_is_refused_at_once_and_passed_on_to_those
     assert summary["sent"]["message"] == 3
 
 
+def test_a_request_is_answered_in_parts_or_refused(start: Start, peer: Callable[[int], Peer]) -> None:
+    node, hand = start(1, "--serve", "1,50000"), peer(200)
+    hand.send(1, REQUEST, struct.pack(">IBH", 7, 3, 2) + b"xy", count=3)
+    whole = b""
+    for part, size in enumerate((60000, 60000, 30000)):
+        body = hand.receive(RESPONSE)
+        assert body[:14] == struct.pack(">IBBHHI", 7, 3, 0, part, 3, size)
+        whole += body[14:]
+    address = int.from_bytes(socket.inet_aton(loopback(200)))
+    assert whole == payload(address << 32 | 7, 150000)
+    hand.send(1, REQUEST, struct.pack(">IBH", 8, 0, 0), count=3, topic=2)
+    refusal = hand.socket.recv(65536)
+    assert refusal == HEADER.pack(0x4147, 1, RESPONSE, 2, 0) + struct.pack(">IBBHHI", 8, 0, 1, 0, 1, 0)
+    assert node.end()["served"] == 1
+
+
+def test_nodes_ask_each_other_and_report_what_came(start: Start) -> None:
+    server = start(1, "--serve", "4,30000")
+    asker = start(
+        2, "--peer", loopback(1), "--ask", "4,0.3,0.05,4,5,100,20", "--ask", "9,0.5,0,1,1,0,20", "--seed", "1"
+    )
+    eventually(lambda: len(asker.events("response")) == 5, "five responses")
+    summary = asker.end()
+    events = asker.events("response")
+    assert [event["outcome"] for event in events if event["protocol"] == 4] == ["answered"] * 4
+    assert all(event["ok"] and event["size"] == 150000 and event["chunks"] == 5 for event in events if event["chunks"])
+    assert [event["outcome"] for event in events if event["protocol"] == 9] == ["refused"]
+    assert (summary["asked"], summary["answered"], summary["refused"], summary["timeouts"]) == (5, 4, 1, 0)
+    assert server.end()["served"] == 4
+
+
+def test_a_request_that_nobody_answers_times_out(start: Start, peer: Callable[[int], Peer]) -> None:
+    hand = peer(200)
+    hand.socket.sendto(b"", (loopback(1), 9000))
+    node = start(1, "--ask", "1,0.4,0,1,1,8,0.2")
+    hand.send(1, HELLO)
+    request = hand.receive(REQUEST)
+    assert request == struct.pack(">IBH", 1, 0, 8) + bytes(8)
+    eventually(lambda: len(node.events("response")) == 1, "the end of waiting")
+    hand.send(1, RESPONSE, struct.pack(">IBBHHI", 1, 0, 0, 0, 1, 0), count=1)
+    hand.settled(1)
+    summary = node.end()
+    assert node.events("response")[0]["outcome"] == "timeout"
+    assert (summary["timeouts"], summary["late"]) == (1, 1)
+
+
 def test_an_announced_id_is_asked_for_once_in_a_heartbeat(start: Start, peer: Callable[[int], Peer]) -> None:
     node, hand = start(1, "--heartbeat-ms", "60000"), peer(200)
     ids = struct.pack(">QQ", 5, 6)
@@ -351,6 +398,11 @@ def test_peers_are_read_from_a_file_and_the_node_itself_is_passed_over(
         (["--topic", "65536"], "65536"),
         (["--publish", "1,0,1,5"], "TOPIC,START_S,INTERVAL_S,COUNT,SIZE"),
         (["--publish", "1,0,1,5,60001"], "60001"),
+        (["--ask", "1,0,1,5,1,8"], "PROTOCOL,START_S,INTERVAL_S,COUNT,CHUNKS,SIZE,TIMEOUT_S"),
+        (["--ask", "1,0,1,5,1025,8,1"], "1025"),
+        (["--ask", "1,0,1,5,1,8,0"], "leaves no time to answer"),
+        (["--serve", "1"], "PROTOCOL,SIZE"),
+        (["--serve", "1,60001"], "60001"),
         (["--publish", "1,-1,1,5,1"], "START_S"),
         (["--publish", "2,0,1,5,1"], "--topic 2"),
         (["--run-for", "soon"], "soon"),

@@ -16,6 +16,7 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     [
         ("test_wire", ["wire.c"]),
         ("test_cache", ["cache.c", "memory.c", "random.c"]),
+        ("test_requests", ["requests.c", "wire.c", "memory.c"]),
         ("test_mesh", ["mesh.c", "cache.c", "memory.c", "random.c"]),
     ],
 )

@@ -54,6 +54,48 @@ static void documented_examples(void) {
     expect_bytes(message, sizeof message, length);
 }
 
+static void documented_requests(void) {
+    static const uint8_t request[] = {0x41, 0x47, 1, 9, 0, 2, 0, 3, 0, 0, 0, 7, 1, 0, 2, 0, 0};
+    struct wire_request asked = {.number = 7, .attempt = 1, .size = 2};
+    expect_bytes(request, sizeof request, wire_encode_request(bytes, 2, 3, &asked));
+    static const uint8_t answer[] = {0x41, 0x47, 1, 10, 0, 2, 0, 3, 0, 0,    0,    7,    1,
+                                     0,    0,    0, 0,  1, 0, 0, 0, 4, 0x27, 0x27, 0x27, 0x27};
+    uint8_t payload[4];
+    struct wire_response answered = {.number = 7, .attempt = 1, .parts = 1, .size = sizeof payload, .payload = payload};
+    wire_fill_response(payload, &answered, 0x0b000001);
+    expect_bytes(answer, sizeof answer, wire_encode_response(bytes, 2, 3, &answered));
+    static const uint8_t refusal[] = {0x41, 0x47, 1, 10, 0, 2, 0, 0, 0, 0, 0, 7, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0};
+    struct wire_response refused = {
+        .number = 7, .attempt = 1, .status = WIRE_STATUS_REFUSED, .parts = 1, .payload = payload};
+    expect_bytes(refusal, sizeof refusal, wire_encode_response(bytes, 2, 0, &refused));
+}
+
+static void requests_and_responses_come_back(void) {
+    struct wire_datagram datagram;
+    struct wire_request request = {.number = 0xfedcba98, .attempt = WIRE_MAX_ATTEMPT, .size = WIRE_MAX_PAYLOAD};
+    size_t length = wire_encode_request(bytes, 0xfffe, WIRE_MAX_CHUNKS, &request);
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+    CHECK(datagram.type == WIRE_REQUEST && datagram.topic == 0xfffe && datagram.count == WIRE_MAX_CHUNKS);
+    CHECK(datagram.request.number == request.number && datagram.request.attempt == request.attempt);
+    CHECK(datagram.request.size == request.size);
+    bytes[WIRE_HEADER_SIZE + 4] = WIRE_MAX_ATTEMPT + 1;
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_ERROR_LENGTH);
+
+    static uint8_t payload[WIRE_MAX_PAYLOAD];
+    struct wire_response response = {
+        .number = 5, .attempt = 2, .part = 3, .parts = 9, .size = WIRE_MAX_PAYLOAD, .payload = payload};
+    wire_fill_response(payload, &response, 77);
+    length = wire_encode_response(bytes, 1, 30, &response);
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+    CHECK(datagram.response.number == 5 && datagram.response.attempt == 2 && datagram.response.status == 0);
+    CHECK(datagram.response.part == 3 && datagram.response.parts == 9 && datagram.count == 30);
+    CHECK(wire_response_matches(&datagram.response, 77) && !wire_response_matches(&datagram.response, 78));
+    bytes[WIRE_HEADER_SIZE + 9] = 3; /* no part beyond the last */
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_ERROR_LENGTH);
+    bytes[6] = 4; /* 1024 chunks, and 30 more */
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_ERROR_COUNT);
+}
+
 static void everything_comes_back(void) {
     struct wire_datagram datagram;
     size_t length = wire_encode_prune(bytes, 0xfffe, 0xfedcba98);
@@ -100,11 +142,15 @@ static void every_other_length_is_refused(void) {
     static const uint64_t ids[] = {1, 2, 3};
     struct wire_message message = {.id = 5, .size = 3, .payload = (const uint8_t *)"abc"};
     struct wire_datagram datagram;
-    for (int kind = 0; kind < 4; kind++) {
+    struct wire_request request = {.number = 5, .size = 3};
+    struct wire_response response = {.number = 5, .parts = 1, .size = 3, .payload = (const uint8_t *)"abc"};
+    for (int kind = 0; kind < 6; kind++) {
         memset(bytes, 0, 256);
         size_t length = kind == 0   ? wire_encode_plain(bytes, WIRE_GRAFT, 1)
                         : kind == 1 ? wire_encode_prune(bytes, 1, 9)
                         : kind == 2 ? wire_encode_ids(bytes, WIRE_IHAVE, 1, ids, 3)
+                        : kind == 3 ? wire_encode_request(bytes, 1, 1, &request)
+                        : kind == 4 ? wire_encode_response(bytes, 1, 1, &response)
                                     : wire_encode_message(bytes, 1, &message);
         for (size_t other = 0; other < 256; other++) {
             CHECK((wire_decode(bytes, other, &datagram) == WIRE_OK) == (other == length));
@@ -156,6 +202,8 @@ static void a_payload_above_the_limit_is_refused(void) {
 
 int main(void) {
     documented_examples();
+    documented_requests();
+    requests_and_responses_come_back();
     everything_comes_back();
     every_other_length_is_refused();
     wrong_headers_are_refused();

@@ -243,6 +243,113 @@ static void receive_idontwant(struct mesh *mesh, const struct wire_datagram *dat
     }
 }
 
+/* Requests */
+
+static const struct peer *random_peer(struct node *node) {
+    size_t known = 0;
+    for (size_t i = 0; i < node->options->topic_count; i++) {
+        known += node->meshes[i].known_count;
+    }
+    if (known == 0) {
+        return NULL;
+    }
+    /* Who is a peer on several topics is as many times as likely. */
+    size_t chosen = random_below(&node->random, known);
+    for (size_t i = 0; i < node->options->topic_count; i++) {
+        const struct mesh *mesh = &node->meshes[i];
+        for (size_t p = 0; p < mesh->count; p++) {
+            if (mesh->peers[p].known && chosen-- == 0) {
+                return &mesh->peers[p];
+            }
+        }
+    }
+    return NULL;
+}
+
+static void ask(struct node *node, const struct ask *ask, int64_t now_ns) {
+    const struct peer *peer = random_peer(node);
+    if (peer == NULL) {
+        node->counters.unasked++;
+        return;
+    }
+    uint8_t bytes[WIRE_MAX_DATAGRAM];
+    struct wire_request request = {
+        .number = requests_begin(&node->requests, ask, peer->endpoint, now_ns),
+        .size = ask->size,
+    };
+    node->counters.asked++;
+    send_bytes(node, bytes, wire_encode_request(bytes, ask->protocol, ask->chunks, &request), peer->endpoint);
+}
+
+static const struct service *find_service(const struct node *node, uint16_t protocol) {
+    for (size_t i = 0; i < node->options->service_count; i++) {
+        if (node->options->services[i].protocol == protocol) {
+            return &node->options->services[i];
+        }
+    }
+    return NULL;
+}
+
+static void receive_request(struct node *node, const struct wire_datagram *datagram, struct endpoint from) {
+    uint8_t bytes[WIRE_MAX_DATAGRAM];
+    uint8_t payload[WIRE_MAX_PAYLOAD];
+    const struct service *service = find_service(node, datagram->topic);
+    struct wire_response response = {
+        .number = datagram->request.number,
+        .attempt = datagram->request.attempt,
+        .status = service != NULL ? WIRE_STATUS_OK : WIRE_STATUS_REFUSED,
+        .parts = 1,
+        .payload = payload,
+    };
+    uint32_t left = service != NULL ? service->chunk_size * datagram->count : 0;
+    uint16_t chunks = service != NULL ? datagram->count : 0;
+    if (service != NULL) {
+        node->counters.served++;
+    }
+    if (left > WIRE_MAX_PAYLOAD) {
+        response.parts = (uint16_t)((left + WIRE_MAX_PAYLOAD - 1) / WIRE_MAX_PAYLOAD);
+    }
+    for (; response.part < response.parts; response.part++) {
+        response.size = left < WIRE_MAX_PAYLOAD ? left : WIRE_MAX_PAYLOAD;
+        left -= response.size;
+        wire_fill_response(payload, &response, from.address);
+        send_bytes(node, bytes, wire_encode_response(bytes, datagram->topic, chunks, &response), from);
+    }
+}
+
+static void receive_response(struct node *node, const struct wire_datagram *datagram, struct endpoint from,
+                             int64_t now_ns) {
+    struct open_request done;
+    switch (requests_receive(&node->requests, datagram, from, &done)) {
+    case REQUESTS_UNKNOWN:
+        node->counters.late++;
+        return;
+    case REQUESTS_PART:
+        return;
+    case REQUESTS_COMPLETE:
+        break;
+    }
+    bool refused = datagram->response.status != WIRE_STATUS_OK;
+    if (refused) {
+        node->counters.refused++;
+    } else {
+        node->counters.answered++;
+    }
+    report_response(&done, refused ? "refused" : "answered", datagram->count, now_ns);
+}
+
+static void request_due(struct node *node, int64_t now_ns) {
+    struct open_request over;
+    while (requests_expire(&node->requests, &over, now_ns)) {
+        node->counters.timeouts++;
+        report_response(&over, "timeout", 0, now_ns);
+    }
+    const struct ask *due;
+    while ((due = requests_due(&node->requests, now_ns)) != NULL) {
+        ask(node, due, now_ns);
+    }
+}
+
 void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct endpoint from, int64_t now_ns) {
     struct wire_datagram datagram;
     node->counters.bytes_received += length;
@@ -251,6 +358,14 @@ void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct
         return;
     }
     node->counters.received[datagram.type]++;
+    if (datagram.type == WIRE_REQUEST) {
+        receive_request(node, &datagram, from);
+        return;
+    }
+    if (datagram.type == WIRE_RESPONSE) {
+        receive_response(node, &datagram, from, now_ns);
+        return;
+    }
     struct mesh *mesh = find_mesh(node, datagram.topic);
     if (mesh == NULL) {
         node->counters.other_topics++;
@@ -284,6 +399,9 @@ void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct
     case WIRE_IDONTWANT:
         receive_idontwant(mesh, &datagram, from);
         return;
+    case WIRE_REQUEST:
+    case WIRE_RESPONSE:
+        return; /* no matter of a mesh: taken above */
     }
 }
 
@@ -348,7 +466,7 @@ static void publish_due(struct node *node, size_t index, int64_t now_ns) {
 }
 
 int64_t node_next_time(const struct node *node) {
-    int64_t next = node->heartbeat_due_ns;
+    int64_t next = earlier(node->heartbeat_due_ns, requests_next_time(&node->requests));
     if (node->pending_first < node->pending_end) {
         next = earlier(next, node->pending[node->pending_first].due_ns);
     }
@@ -366,6 +484,7 @@ void node_advance(struct node *node, int64_t now_ns) {
     for (size_t i = 0; i < node->options->publication_count; i++) {
         publish_due(node, i, now_ns);
     }
+    request_due(node, now_ns);
     if (node->heartbeat_due_ns <= now_ns) {
         heartbeat(node, now_ns);
     }
@@ -398,6 +517,7 @@ void node_open(struct node *node, const struct options *options, int socket, int
             .remaining = options->publications[i].count,
         };
     }
+    requests_open(&node->requests, options, now_ns);
     node->meshes = memory_allocate(options->topic_count * sizeof *node->meshes);
     for (size_t i = 0; i < options->topic_count; i++) {
         open_mesh(node, &node->meshes[i], options->topics[i], now_ns);
@@ -423,6 +543,7 @@ void node_close(struct node *node) {
     for (size_t i = node->pending_first; i < node->pending_end; i++) {
         free(node->pending[i].message);
     }
+    requests_close(&node->requests);
     seen_cache_close(&node->seen);
     id_set_free(&node->requested);
     message_cache_close(&node->messages);

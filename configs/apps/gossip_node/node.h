@@ -11,6 +11,7 @@
 #include "mesh.h"
 #include "options.h"
 #include "random.h"
+#include "requests.h"
 #include "wire.h"
 
 struct counters {
@@ -26,6 +27,13 @@ struct counters {
     uint64_t iwant_served;  /* messages that we sent for the IWANT of others */
     uint64_t copies_spared; /* copies that we did not send, for the IDONTWANT of others */
     uint64_t bad_datagrams;
+    uint64_t asked;
+    uint64_t unasked; /* requests that were due while nobody was known */
+    uint64_t answered;
+    uint64_t refused;
+    uint64_t timeouts;
+    uint64_t late;         /* responses, or parts of them, that nobody waited for */
+    uint64_t served;       /* requests of others that we answered */
     uint64_t other_topics; /* datagrams of topics that we have not subscribed to */
     uint64_t send_failures;
 };
@@ -57,6 +65,7 @@ struct node {
     size_t pending_end;
     size_t pending_capacity;
     struct publication_state *publications;
+    struct requests requests;
     uint32_t sequence;
     int64_t heartbeat_due_ns;
     struct counters counters;

@@ -34,6 +34,11 @@ static const char USAGE[] =
     "                              publish COUNT messages of SIZE bytes, the first START_S seconds after "
     "the\n"
     "                              start, the others INTERVAL_S apart; may be repeated\n"
+    "  --ask PROTOCOL,START_S,INTERVAL_S,COUNT,CHUNKS,SIZE,TIMEOUT_S\n"
+    "                              ask COUNT times for CHUNKS chunks, with SIZE bytes, each time a random known "
+    "peer;\n"
+    "                              wait TIMEOUT_S seconds for the answer; may be repeated\n"
+    "  --serve PROTOCOL,SIZE       answer requests with chunks of SIZE bytes; may be repeated\n"
     "  --run-for SECONDS           leave and exit afterwards (default: run until SIGTERM or SIGINT)\n"
     "  --heartbeat-ms N            heartbeat interval (default 1000)\n"
     "  --d N, --d-low N, --d-high N, --d-lazy N\n"
@@ -189,6 +194,50 @@ static void add_publication(struct options *options, const char *text) {
     options->publications[options->publication_count++] = publication;
 }
 
+static void add_ask(struct options *options, const char *text) {
+    char *copy = strdup(text);
+    char *rest = copy;
+    char *fields[7];
+    for (size_t i = 0; i < 7; i++) {
+        fields[i] = strsep(&rest, ",");
+    }
+    if (fields[6] == NULL || rest != NULL) {
+        refuse("--ask: '%s' is not PROTOCOL,START_S,INTERVAL_S,COUNT,CHUNKS,SIZE,TIMEOUT_S", text);
+    }
+    struct ask ask = {
+        .protocol = (uint16_t)parse_integer(fields[0], "--ask PROTOCOL", 0, UINT16_MAX),
+        .start_ns = parse_seconds(fields[1], "--ask START_S"),
+        .interval_ns = parse_seconds(fields[2], "--ask INTERVAL_S"),
+        .count = (uint32_t)parse_integer(fields[3], "--ask COUNT", 1, UINT32_MAX),
+        .chunks = (uint16_t)parse_integer(fields[4], "--ask CHUNKS", 0, WIRE_MAX_CHUNKS),
+        .size = (uint16_t)parse_integer(fields[5], "--ask SIZE", 0, WIRE_MAX_PAYLOAD),
+        .timeout_ns = parse_seconds(fields[6], "--ask TIMEOUT_S"),
+    };
+    free(copy);
+    if (ask.timeout_ns == 0) {
+        refuse("--ask: '%s' leaves no time to answer", text);
+    }
+    options->asks = memory_grow(options->asks, &options->ask_capacity, options->ask_count + 1, sizeof ask);
+    options->asks[options->ask_count++] = ask;
+}
+
+static void add_service(struct options *options, const char *text) {
+    char *copy = strdup(text);
+    char *rest = copy;
+    char *protocol = strsep(&rest, ",");
+    if (rest == NULL) {
+        refuse("--serve: '%s' is not PROTOCOL,SIZE", text);
+    }
+    struct service service = {
+        .protocol = (uint16_t)parse_integer(protocol, "--serve PROTOCOL", 0, UINT16_MAX),
+        .chunk_size = (uint32_t)parse_integer(rest, "--serve SIZE", 0, WIRE_MAX_PAYLOAD),
+    };
+    free(copy);
+    options->services =
+        memory_grow(options->services, &options->service_capacity, options->service_count + 1, sizeof service);
+    options->services[options->service_count++] = service;
+}
+
 static uint32_t parse_degree(const char *text, const char *option) {
     return (uint32_t)parse_integer(text, option, 0, MAX_DEGREE);
 }
@@ -212,6 +261,8 @@ enum option_id {
     OPTION_PEERS_FILE,
     OPTION_TOPIC,
     OPTION_PUBLISH,
+    OPTION_ASK,
+    OPTION_SERVE,
     OPTION_RUN_FOR,
     OPTION_HEARTBEAT_MS,
     OPTION_D,
@@ -232,6 +283,8 @@ static const struct option OPTIONS[] = {
     {"peers-file", required_argument, NULL, OPTION_PEERS_FILE},
     {"topic", required_argument, NULL, OPTION_TOPIC},
     {"publish", required_argument, NULL, OPTION_PUBLISH},
+    {"ask", required_argument, NULL, OPTION_ASK},
+    {"serve", required_argument, NULL, OPTION_SERVE},
     {"run-for", required_argument, NULL, OPTION_RUN_FOR},
     {"heartbeat-ms", required_argument, NULL, OPTION_HEARTBEAT_MS},
     {"d", required_argument, NULL, OPTION_D},
@@ -267,6 +320,12 @@ static void take_option(struct options *options, int option, const char *value) 
         return;
     case OPTION_PUBLISH:
         add_publication(options, value);
+        return;
+    case OPTION_ASK:
+        add_ask(options, value);
+        return;
+    case OPTION_SERVE:
+        add_service(options, value);
         return;
     case OPTION_RUN_FOR:
         options->run_for_ns = parse_seconds(value, "--run-for");
@@ -365,4 +424,6 @@ void options_free(struct options *options) {
     free(options->topics);
     free(options->peers);
     free(options->publications);
+    free(options->asks);
+    free(options->services);
 }

@@ -23,6 +23,23 @@ struct publication {
     uint32_t size;
 };
 
+/* Requests of one protocol to peers that are drawn among the known ones. */
+struct ask {
+    uint16_t protocol;
+    int64_t start_ns; /* since the start of the program */
+    int64_t interval_ns;
+    uint32_t count;
+    uint16_t chunks;
+    uint16_t size;
+    int64_t timeout_ns;
+};
+
+/* A protocol that is answered. */
+struct service {
+    uint16_t protocol;
+    uint32_t chunk_size;
+};
+
 struct options {
     const char *name;
     struct endpoint listen;
@@ -36,6 +53,12 @@ struct options {
     struct publication *publications;
     size_t publication_count;
     size_t publication_capacity;
+    struct ask *asks;
+    size_t ask_count;
+    size_t ask_capacity;
+    struct service *services;
+    size_t service_count;
+    size_t service_capacity;
     int64_t run_for_ns; /* 0: until a signal ends it */
     int64_t heartbeat_ns;
     int64_t validation_delay_ns;

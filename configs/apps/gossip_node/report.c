@@ -8,8 +8,8 @@
 #define ADDRESS_FORMAT "%u.%u.%u.%u"
 #define ADDRESS_PARTS(address) (address) >> 24, (address) >> 16 & 0xff, (address) >> 8 & 0xff, (address) & 0xff
 
-static const char *const TYPE_NAMES[WIRE_TYPE_LIMIT] = {NULL,    "hello", "leave",   "graft",    "prune",
-                                                        "ihave", "iwant", "message", "idontwant"};
+static const char *const TYPE_NAMES[WIRE_TYPE_LIMIT] = {NULL,    "hello",   "leave",     "graft",   "prune",   "ihave",
+                                                        "iwant", "message", "idontwant", "request", "response"};
 
 uint64_t report_time_ns(void) {
     struct timespec now;
@@ -74,6 +74,15 @@ void report_deliver(const struct stored_message *message, struct endpoint from, 
     end_line();
 }
 
+void report_response(const struct open_request *request, const char *outcome, uint16_t chunks, int64_t now_ns) {
+    begin_line("response");
+    printf(",\"protocol\":%u,\"number\":%" PRIu32 ",\"from\":\"" ADDRESS_FORMAT ":%u\"", request->ask->protocol,
+           request->number, ADDRESS_PARTS(request->to.address), request->to.port);
+    printf(",\"outcome\":\"%s\",\"latency_ns\":%" PRId64 ",\"chunks\":%u,\"size\":%" PRIu32 ",\"ok\":%s", outcome,
+           now_ns - request->asked_ns, chunks, request->bytes, request->intact ? "true" : "false");
+    end_line();
+}
+
 static void put_by_type(const char *key, const uint64_t *counts) {
     printf(",\"%s\":{", key);
     for (size_t type = WIRE_HELLO; type < WIRE_TYPE_LIMIT; type++) {
@@ -96,6 +105,13 @@ void report_summary(const struct node *node) {
         {"iwant_served", counters->iwant_served},
         {"copies_spared", counters->copies_spared},
         {"bad_datagrams", counters->bad_datagrams},
+        {"asked", counters->asked},
+        {"unasked", counters->unasked},
+        {"answered", counters->answered},
+        {"refused", counters->refused},
+        {"timeouts", counters->timeouts},
+        {"late", counters->late},
+        {"served", counters->served},
         {"other_topics", counters->other_topics},
         {"send_failures", counters->send_failures},
         {"bytes_sent", counters->bytes_sent},

@@ -13,6 +13,8 @@ uint64_t report_time_ns(void);
 void report_start(const struct options *options);
 void report_publish(const struct stored_message *message);
 void report_deliver(const struct stored_message *message, struct endpoint from, bool ok);
+/* How a request of ours has ended, with what outcome. */
+void report_response(const struct open_request *request, const char *outcome, uint16_t chunks, int64_t now_ns);
 void report_summary(const struct node *node);
 
 #endif

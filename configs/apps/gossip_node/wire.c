@@ -77,6 +77,43 @@ static enum wire_error decode_message(const uint8_t *body, size_t body_length, s
     return fits ? WIRE_OK : WIRE_ERROR_LENGTH;
 }
 
+static enum wire_error decode_request(const uint8_t *body, size_t body_length, struct wire_datagram *datagram) {
+    if (datagram->count > WIRE_MAX_CHUNKS) {
+        return WIRE_ERROR_COUNT;
+    }
+    if (body_length < WIRE_REQUEST_HEADER_SIZE) {
+        return WIRE_ERROR_SHORT;
+    }
+    struct wire_request *request = &datagram->request;
+    request->number = get32(body);
+    request->attempt = body[4];
+    request->size = get16(body + 5);
+    request->filler = body + WIRE_REQUEST_HEADER_SIZE;
+    bool fits = request->attempt <= WIRE_MAX_ATTEMPT && request->size <= WIRE_MAX_PAYLOAD &&
+                body_length - WIRE_REQUEST_HEADER_SIZE == request->size;
+    return fits ? WIRE_OK : WIRE_ERROR_LENGTH;
+}
+
+static enum wire_error decode_response(const uint8_t *body, size_t body_length, struct wire_datagram *datagram) {
+    if (datagram->count > WIRE_MAX_CHUNKS) {
+        return WIRE_ERROR_COUNT;
+    }
+    if (body_length < WIRE_RESPONSE_HEADER_SIZE) {
+        return WIRE_ERROR_SHORT;
+    }
+    struct wire_response *response = &datagram->response;
+    response->number = get32(body);
+    response->attempt = body[4];
+    response->status = body[5];
+    response->part = get16(body + 6);
+    response->parts = get16(body + 8);
+    response->size = get32(body + 10);
+    response->payload = body + WIRE_RESPONSE_HEADER_SIZE;
+    bool fits = response->attempt <= WIRE_MAX_ATTEMPT && response->part < response->parts &&
+                response->size <= WIRE_MAX_PAYLOAD && body_length - WIRE_RESPONSE_HEADER_SIZE == response->size;
+    return fits ? WIRE_OK : WIRE_ERROR_LENGTH;
+}
+
 enum wire_error wire_decode(const uint8_t *bytes, size_t length, struct wire_datagram *datagram) {
     memset(datagram, 0, sizeof *datagram);
     if (length < WIRE_HEADER_SIZE) {
@@ -106,6 +143,10 @@ enum wire_error wire_decode(const uint8_t *bytes, size_t length, struct wire_dat
         return decode_ids(body, body_length, datagram);
     case WIRE_MESSAGE:
         return decode_message(body, body_length, datagram);
+    case WIRE_REQUEST:
+        return decode_request(body, body_length, datagram);
+    case WIRE_RESPONSE:
+        return decode_response(body, body_length, datagram);
     }
     return WIRE_ERROR_TYPE;
 }
@@ -139,6 +180,18 @@ size_t wire_encode_message(uint8_t *out, uint16_t topic, const struct wire_messa
     return (size_t)(at + message->size - out);
 }
 
+size_t wire_encode_request(uint8_t *out, uint16_t protocol, uint16_t chunks, const struct wire_request *request) {
+    uint8_t *at = put32(put_header(out, WIRE_REQUEST, protocol, chunks), request->number);
+    *at++ = request->attempt;
+    at = put16(at, request->size);
+    if (request->filler == NULL) {
+        memset(at, 0, request->size);
+    } else {
+        memcpy(at, request->filler, request->size);
+    }
+    return (size_t)(at + request->size - out);
+}
+
 static uint8_t payload_byte(uint64_t id, uint32_t index) { return (uint8_t)((id * 0x9E3779B97F4A7C15u + index) >> 32); }
 
 void wire_fill_payload(uint8_t *payload, uint64_t id, uint32_t size) {
@@ -150,6 +203,38 @@ void wire_fill_payload(uint8_t *payload, uint64_t id, uint32_t size) {
 bool wire_payload_matches(const struct wire_message *message) {
     for (uint32_t i = 0; i < message->size; i++) {
         if (message->payload[i] != payload_byte(message->id, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t response_id(const struct wire_response *response, uint32_t asker) {
+    return (uint64_t)asker << 32 | response->number;
+}
+
+static uint32_t response_start(const struct wire_response *response) {
+    return (uint32_t)response->part * WIRE_MAX_PAYLOAD;
+}
+
+size_t wire_encode_response(uint8_t *out, uint16_t protocol, uint16_t chunks, const struct wire_response *response) {
+    uint8_t *at = put32(put_header(out, WIRE_RESPONSE, protocol, chunks), response->number);
+    *at++ = response->attempt;
+    *at++ = response->status;
+    at = put32(put16(put16(at, response->part), response->parts), response->size);
+    memcpy(at, response->payload, response->size);
+    return (size_t)(at + response->size - out);
+}
+
+void wire_fill_response(uint8_t *payload, const struct wire_response *response, uint32_t asker) {
+    for (uint32_t i = 0; i < response->size; i++) {
+        payload[i] = payload_byte(response_id(response, asker), response_start(response) + i);
+    }
+}
+
+bool wire_response_matches(const struct wire_response *response, uint32_t asker) {
+    for (uint32_t i = 0; i < response->size; i++) {
+        if (response->payload[i] != payload_byte(response_id(response, asker), response_start(response) + i)) {
             return false;
         }
     }

@@ -16,6 +16,10 @@
 #define WIRE_MESSAGE_HEADER_SIZE 26
 #define WIRE_MAX_IDS 128
 #define WIRE_MAX_PAYLOAD 60000
+#define WIRE_REQUEST_HEADER_SIZE 7
+#define WIRE_RESPONSE_HEADER_SIZE 14
+#define WIRE_MAX_CHUNKS 1024
+#define WIRE_MAX_ATTEMPT 15
 #define WIRE_MAX_DATAGRAM (WIRE_HEADER_SIZE + WIRE_MESSAGE_HEADER_SIZE + WIRE_MAX_PAYLOAD)
 
 enum wire_type {
@@ -27,8 +31,10 @@ enum wire_type {
     WIRE_IWANT = 6,
     WIRE_MESSAGE = 7,
     WIRE_IDONTWANT = 8,
+    WIRE_REQUEST = 9,
+    WIRE_RESPONSE = 10,
 };
-#define WIRE_TYPE_LIMIT 9
+#define WIRE_TYPE_LIMIT 11
 
 enum wire_error {
     WIRE_OK = 0,
@@ -49,6 +55,29 @@ struct wire_message {
     const uint8_t *payload;
 };
 
+/* The protocol is the datagram's topic, the number of chunks its count. */
+struct wire_request {
+    uint32_t number;
+    uint8_t attempt;
+    uint16_t size;
+    const uint8_t *filler; /* NULL: zeros */
+};
+
+enum wire_status {
+    WIRE_STATUS_OK = 0,
+    WIRE_STATUS_REFUSED = 1,
+};
+
+struct wire_response {
+    uint32_t number;
+    uint8_t attempt;
+    uint8_t status; /* an enum wire_status; others mean a refusal, too */
+    uint16_t part;
+    uint16_t parts;
+    uint32_t size;
+    const uint8_t *payload;
+};
+
 /* A decoded datagram. The pointers lead into the decoded bytes. */
 struct wire_datagram {
     enum wire_type type;
@@ -57,6 +86,8 @@ struct wire_datagram {
     uint32_t backoff_ms;         /* PRUNE */
     const uint8_t *ids;          /* IHAVE, IWANT, IDONTWANT: read with wire_id */
     struct wire_message message; /* MESSAGE */
+    struct wire_request request;
+    struct wire_response response;
 };
 
 __attribute__((warn_unused_result)) enum wire_error wire_decode(const uint8_t *bytes, size_t length,
@@ -71,9 +102,14 @@ size_t wire_encode_plain(uint8_t *out, enum wire_type type, uint16_t topic);
 size_t wire_encode_prune(uint8_t *out, uint16_t topic, uint32_t backoff_ms);
 size_t wire_encode_ids(uint8_t *out, enum wire_type type, uint16_t topic, const uint64_t *ids, uint16_t count);
 size_t wire_encode_message(uint8_t *out, uint16_t topic, const struct wire_message *message);
+size_t wire_encode_request(uint8_t *out, uint16_t protocol, uint16_t chunks, const struct wire_request *request);
+size_t wire_encode_response(uint8_t *out, uint16_t protocol, uint16_t chunks, const struct wire_response *response);
 
 /* The payload that every publisher sends under an id, so that every receiver can check what it got. */
 void wire_fill_payload(uint8_t *payload, uint64_t id, uint32_t size);
 bool wire_payload_matches(const struct wire_message *message);
+/* The payload of a part of a response to `asker`; response->payload is not looked at. */
+void wire_fill_response(uint8_t *payload, const struct wire_response *response, uint32_t asker);
+bool wire_response_matches(const struct wire_response *response, uint32_t asker);
 
 #endif

@@ -1,0 +1,902 @@
+"""Kernels of requests and responses: who asks whom for what, how long it takes, and who is refused.
+
+`gossip_kernels.execute` hands the events of kinds REQUEST, RESPONSE, HOT_RESPONSE, ASK, ANSWER and DEADLINE to
+`execute_request`, and tells of identities that come and go. The slot of such a record says what is asked:
+
+    chunks << 9 | attempt << 5 | protocol
+
+and its auxiliary word is the asker's number of the request. What is asked for, and how large it is, is drawn for the
+asker and that number, so that a request carries no more than that, and whoever needs to know draws it again. Streams
+between identities are as those of TCP; hot hosts are sent datagrams (docs/gossip-datagram.md). ``docs/models.md`` has
+the model.
+"""
+
+# To the type checker an element of an array is Any, and a numpy integer no int.
+# mypy: disable-error-code="no-any-return, return-value"
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.rng import draw_u64
+from cold.distribution_kernels import draw_value, part_of
+from cold.disturbance_kernels import can_reach, path_latency, path_loss
+from cold.draw_kernels import draw_words, is_lost
+from cold.event_kernels import push, schedule, send_out, settle, travel
+from cold.jit import int64, kernel, uint64
+from cold.life_kernels import is_up
+from cold.membership_kernels import count_neighbours, first_peer
+from cold.message_kernels import delay_bucket
+from cold.purposes import ColdPurpose
+from cold.state_kernels import (
+    ANSWER,
+    ASK,
+    AUXILIARY_SHIFT,
+    BYTES_SENT,
+    DEADLINE,
+    DOWNLINK_FREE,
+    DOWNLINK_RATE,
+    EDGE_EVENTS,
+    HOT_RESPONSE,
+    KIND_MASK,
+    NEVER,
+    OUT_COUNT,
+    PACKETS,
+    PACKETS_LOST,
+    RATE_SHIFT,
+    REQUEST,
+    RESPONSE,
+    SLOT_MASK,
+    SLOT_SHIFT,
+    STEP_END,
+    UNREACHABLE,
+    UPLINK_FREE,
+    UPLINK_RATE,
+    WORD,
+    Int64Array,
+    Parameters,
+    State,
+)
+
+_ASK_START: Final = int(ColdPurpose.ASK_START)
+_ASK_INTERVAL: Final = int(ColdPurpose.ASK_INTERVAL)
+_SERVER: Final = int(ColdPurpose.REQUEST_SERVER)
+_REQUEST_SIZE: Final = int(ColdPurpose.REQUEST_SIZE)
+_CHUNKS: Final = int(ColdPurpose.RESPONSE_CHUNKS)
+_CHUNK_SIZE: Final = int(ColdPurpose.CHUNK_SIZE)
+_SERVICE: Final = int(ColdPurpose.SERVICE)
+_STREAM_LOSS: Final = int(ColdPurpose.STREAM_LOSS)
+
+# What is asked, in the slot of a record.
+PROTOCOL_MASK: Final = 31
+ATTEMPT_SHIFT: Final = 5
+ATTEMPT_MASK: Final = 15
+CHUNKS_SHIFT: Final = 9
+#: In place of a number of chunks: the server has refused.
+REFUSED_CHUNKS: Final = 2047
+
+# Columns of `protocol`. Tables are where they begin in `request_table`; those of intervals are -1 where there are none.
+INTERVAL: Final = 0
+COVERING_INTERVAL: Final = 1
+"""Of the interval that covers a given moment."""
+ON_JOIN: Final = 2
+"""1 if every peer is asked at the begin of a session, else 0."""
+REQUEST_SIZE: Final = 3
+CHUNKS: Final = 4
+CHUNK_SIZE: Final = 5
+SERVICE: Final = 6
+TIMEOUT: Final = 7
+"""ns."""
+RETRIES: Final = 8
+RETRY_DELAY: Final = 9
+"""ns."""
+TOKENS: Final = 10
+"""A bucket of a server's limit for each peer; 0 where there is none."""
+TOKEN_NS: Final = 11
+"""How long it takes to get one token back."""
+SERVED_BY_ALL: Final = 12
+"""1 if every identity serves it, else 0."""
+PROTOCOL_COLUMNS: Final = 13
+
+#: Bits of `role` that say what the identity asks begin here; those below say what it serves.
+ASKS_SHIFT: Final = 32
+
+# Columns of `open`, of `meter` and of `letter`. The first is the next one in the list, of an identity or of free rows.
+NEXT: Final = 0
+WHAT: Final = 1
+"""Protocol and attempt, as in the slot of a record."""
+NUMBER: Final = 2
+FIRST_ASKED: Final = 3
+"""When the request began [ns]."""
+LAST_ASKED: Final = 4
+"""When its last attempt began [ns]."""
+SERVER: Final = 5
+"""Who was asked; -1 while nobody is."""
+NEXT_PART: Final = 6
+"""Of a response of a hot host: how many parts have come."""
+OPEN_COLUMNS: Final = 8
+
+METER_KEY: Final = 1
+"""HostId of the asker << 5 | protocol."""
+METER_FULL_AT: Final = 2
+"""When the bucket is full again [ns]."""
+METER_COLUMNS: Final = 3
+
+LETTER_WHAT: Final = 1
+"""As in the slot of a record, REFUSED_CHUNKS where the status is not 0."""
+LETTER_NUMBER: Final = 2
+LETTER_PART: Final = 3
+LETTER_PARTS: Final = 4
+LETTER_BYTES: Final = 5
+"""Of the packet."""
+LETTER_COLUMNS: Final = 6
+
+# Entries of `request_cursor`: of each list of free rows its head, and how many there are.
+FREE_OPEN: Final = 0
+FREE_OPEN_COUNT: Final = 1
+FREE_METER: Final = 2
+FREE_METER_COUNT: Final = 3
+FREE_LETTER: Final = 4
+FREE_LETTER_COUNT: Final = 5
+PROTOCOLS: Final = 6
+"""How many protocols there are."""
+JOIN_PROTOCOLS: Final = 7
+"""How many of them ask on joining."""
+REQUEST_CURSORS: Final = 8
+
+# Columns of `request_counts`.
+REQUEST_COUNTS: Final = (
+    "asked",
+    "attempts",
+    "answered",
+    "empty",
+    "failed",
+    "abandoned",
+    "unasked",
+    "timeouts",
+    "refused",
+    "late",
+    "received",
+    "served",
+    "limited",
+    "chunks",
+    "request_bytes",
+    "response_bytes",
+    "latency_sum_ns",
+)
+(
+    ASKED,
+    ATTEMPTS,
+    ANSWERED,
+    EMPTY,
+    FAILED,
+    ABANDONED,
+    UNASKED,
+    TIMEOUTS,
+    REFUSED,
+    LATE,
+    RECEIVED,
+    SERVED,
+    LIMITED,
+    CHUNKS_RECEIVED,
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    LATENCY_SUM,
+) = range(len(REQUEST_COUNTS))
+#: Buckets of a latency below 2**49 ns, longer than all attempts of a request together.
+LATENCY_BUCKETS: Final = 40 << 10
+
+#: No interval between two requests of an identity is shorter [ns].
+SHORTEST_INTERVAL: Final = 1000
+
+#: Bytes of data in a TCP segment, and of its headers: IPv4, TCP, timestamps (RFC 7323).
+SEGMENT_DATA: Final = 1448
+SEGMENT_HEADERS: Final = 52
+#: RFC 6928.
+INITIAL_WINDOW: Final = 10
+#: So many segments in flight tell of a loss by the acknowledgements of the others (RFC 5681); fewer have to time out.
+FAST_SEGMENTS: Final = 4
+#: The least that Linux adds to the round-trip time before it takes a segment for lost (TCP_RTO_MIN) [ns].
+RETRANSMISSION_NS: Final = 200_000_000
+#: A segment that is lost so often in a row ends the stream.
+MOST_ROUNDS: Final = 15
+#: A response is no shorter: its result code.
+LEAST_RESPONSE: Final = 1
+
+#: Datagrams to hot hosts: IPv4 and UDP header and the header of the datagram, then what each type adds.
+DATAGRAM_HEADERS: Final = 36
+REQUEST_HEADER: Final = 7
+RESPONSE_HEADER: Final = 14
+LARGEST_PART: Final = 60_000
+#: So many datagrams are sent for one response to a hot host; chunks that would need more are left out.
+MOST_PARTS: Final = 1024
+
+_ONE: Final = uint64(1)
+_ZERO: Final = uint64(0)
+_WORD_BITS: Final = uint64(32)
+_UNIFORM_SHIFT: Final = uint64(11)
+_UNIFORM_SCALE: Final = 2.0**-53
+
+
+@kernel
+def drawn(state: State, parameters: Parameters, table: int, entity: int, purpose: int, counter: int) -> int:
+    """A value of the distribution whose table begins at `table`, keyed as every draw."""
+    if state.request_table[table] < 0:
+        return state.request_table[table + 1]
+    words = draw_words(parameters, entity, purpose, counter)
+    return draw_value(state.request_table, table, uint64(words[0]) | uint64(words[1]) << _WORD_BITS)
+
+
+@kernel
+def is_in_role(state: State, parameters: Parameters, host: int, bit: int) -> bool:
+    """Whether an identity has a bit of `role`; hot hosts have all."""
+    if host < parameters.hot_count:
+        return True
+    return state.role[host - parameters.hot_count] >> uint64(bit) & _ONE != _ZERO
+
+
+# Lists of rows.
+
+
+@kernel
+def take_open(state: State, identity: int) -> int:
+    """Put a free row at the front of an identity's open requests."""
+    row = state.request_cursor[FREE_OPEN]
+    state.request_cursor[FREE_OPEN] = state.open[row, NEXT]
+    state.request_cursor[FREE_OPEN_COUNT] -= 1
+    state.open[row, NEXT] = state.open_head[identity]
+    state.open_head[identity] = row
+    return row
+
+
+@kernel
+def find_open(state: State, identity: int, number: int) -> int:
+    """The open request of an identity with a number, or -1."""
+    row = int64(state.open_head[identity])
+    while row >= 0 and state.open[row, NUMBER] != number:
+        row = state.open[row, NEXT]
+    return row
+
+
+@kernel
+def close(state: State, identity: int, row: int, outcome: int) -> None:
+    """Take a request from an identity's list, and count how it ended."""
+    state.request_counts[state.open[row, WHAT] & PROTOCOL_MASK, outcome] += 1
+    following = state.open[row, NEXT]
+    if state.open_head[identity] == row:
+        state.open_head[identity] = following
+    else:
+        before = int64(state.open_head[identity])
+        while state.open[before, NEXT] != row:
+            before = state.open[before, NEXT]
+        state.open[before, NEXT] = following
+    state.open[row, NEXT] = state.request_cursor[FREE_OPEN]
+    state.request_cursor[FREE_OPEN] = row
+    state.request_cursor[FREE_OPEN_COUNT] += 1
+
+
+@kernel
+def admits(state: State, identity: int, asker: int, protocol: int, time: int, tokens: int) -> bool:
+    """Whether a server's limit lets a peer have what takes so many tokens; takes them, if it does.
+
+    A bucket that is full is not kept: so a row is what it lacks, and goes when it lacks nothing any more.
+    """
+    capacity = state.protocol[protocol, TOKENS]
+    if capacity == 0:
+        return True
+    key = asker << ATTEMPT_SHIFT | protocol
+    found = int64(-1)
+    before, row = int64(-1), int64(state.meter_head[identity])
+    while row >= 0:
+        following = state.meter[row, NEXT]
+        if state.meter[row, METER_FULL_AT] <= time:
+            if before < 0:
+                state.meter_head[identity] = following
+            else:
+                state.meter[before, NEXT] = following
+            state.meter[row, NEXT] = state.request_cursor[FREE_METER]
+            state.request_cursor[FREE_METER] = row
+            state.request_cursor[FREE_METER_COUNT] += 1
+        else:
+            if state.meter[row, METER_KEY] == key:
+                found = row
+            before = row
+        row = following
+    full_at = time if found < 0 else state.meter[found, METER_FULL_AT]
+    full_at += tokens * state.protocol[protocol, TOKEN_NS]
+    if full_at - time > capacity * state.protocol[protocol, TOKEN_NS]:
+        return False
+    if found < 0:
+        found = state.request_cursor[FREE_METER]
+        state.request_cursor[FREE_METER] = state.meter[found, NEXT]
+        state.request_cursor[FREE_METER_COUNT] -= 1
+        state.meter[found, NEXT] = state.meter_head[identity]
+        state.meter[found, METER_KEY] = key
+        state.meter_head[identity] = found
+    state.meter[found, METER_FULL_AT] = full_at
+    return True
+
+
+# Links.
+
+
+@kernel
+def segments_of(size: int) -> int:
+    """TCP segments of a stream of so many bytes."""
+    return max((size + SEGMENT_DATA - 1) // SEGMENT_DATA, 1)
+
+
+@kernel
+def wire_bytes(size: int) -> int:
+    """Bytes on the wire of a stream of so many bytes, without repetitions."""
+    return size + SEGMENT_HEADERS * segments_of(size)
+
+
+@kernel
+def rounds_of_loss(parameters: Parameters, source: int, counter: int, segments: int, probability: float) -> int:
+    """How often in a row some of the segments have to be sent again; MOST_ROUNDS + 1 where that ends the stream.
+
+    The quantile of a draw u: the smallest r with u < (1 - probability ** (r + 1)) ** segments.
+    """
+    words = draw_words(parameters, source, _STREAM_LOSS, counter)
+    bits = uint64(words[0]) | uint64(words[1]) << _WORD_BITS
+    uniform = (bits >> _UNIFORM_SHIFT) * _UNIFORM_SCALE
+    still = probability
+    for rounds in range(MOST_ROUNDS + 1):
+        # (1 - still) ** segments by squaring: a library's power differs from machine to machine.
+        arrived, factor, left = 1.0, 1.0 - still, segments
+        while left > 0:
+            if left & 1 == 1:
+                arrived *= factor
+            factor *= factor
+            left >>= 1
+        if uniform < arrived:
+            return rounds
+        still *= probability
+    return MOST_ROUNDS + 1
+
+
+@kernel
+def send_stream(state: State, parameters: Parameters, time: int, identity: int, peer: int, size: int) -> int:
+    """Queue a stream of `size` bytes on the uplink; returns when its last byte arrives [ns], or -1 if it does not."""
+    source = identity + parameters.first_id
+    near, far = state.node[source], state.node[peer]
+    segments = segments_of(size)
+    rate = state.sender[identity, UPLINK_RATE]
+    free = max(state.sender[identity, UPLINK_FREE], time) + (wire_bytes(size) * rate >> RATE_SHIFT)
+    counter = state.sender[identity, PACKETS]
+    state.sender[identity, PACKETS] = counter + 1
+    state.counters[BYTES_SENT] += wire_bytes(size)
+    state.sender[identity, UPLINK_FREE] = free
+    latency = path_latency(state, parameters, free, near, far)
+    round_trip = latency + path_latency(state, parameters, free, far, near)
+    probability = path_loss(state, parameters, free, near, far)
+    if probability >= 1.0:
+        state.counters[PACKETS_LOST] += 1
+        return -1
+    arrival = free + latency
+    if probability > 0.0:
+        rounds = rounds_of_loss(parameters, source, counter, segments, probability)
+        if rounds > MOST_ROUNDS:
+            state.counters[PACKETS_LOST] += 1
+            return -1
+        lost = segments * probability
+        repeated = int64(0)
+        for number in range(rounds):
+            repeated += max(int64(lost + 0.5), 1)
+            lost *= probability
+            if segments >= FAST_SEGMENTS:
+                arrival += round_trip
+            else:
+                arrival += (round_trip + RETRANSMISSION_NS) << number
+        state.counters[PACKETS_LOST] += repeated
+        again = repeated * (SEGMENT_DATA + SEGMENT_HEADERS) if segments > 1 else repeated * wire_bytes(size)
+        state.counters[BYTES_SENT] += again
+        free += again * rate >> RATE_SHIFT
+        arrival += again * rate >> RATE_SHIFT
+        state.sender[identity, UPLINK_FREE] = free
+    # Slow start: until a window takes as long to send as an acknowledgement to come back.
+    window, left = INITIAL_WINDOW, segments - INITIAL_WINDOW
+    while left > 0:
+        wait = round_trip - (window * (SEGMENT_DATA + SEGMENT_HEADERS) * rate >> RATE_SHIFT)
+        if wait <= 0:
+            break
+        arrival += wait
+        window *= 2
+        left -= window
+    return arrival
+
+
+@kernel
+def take_downlink(state: State, parameters: Parameters, time: int, identity: int, size: int) -> int:
+    """Let bytes that arrive take their time on the downlink, behind all before them; returns when they have [ns]."""
+    settle(state, parameters, identity, time >> parameters.bucket_shift)
+    received = max(time, state.identity[identity, DOWNLINK_FREE]) + (
+        size * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
+    )
+    state.identity[identity, DOWNLINK_FREE] = received
+    return received
+
+
+@kernel
+def send_datagram(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    peer: int,
+    size: int,
+    what: int,
+    number: int,
+    place: int,
+    contents: int,
+) -> None:
+    """Send a hot host a datagram of `size` bytes; `place` and `contents` are the last two columns of `State.out`."""
+    source = identity + parameters.first_id
+    near, far = state.node[source], state.node[peer]
+    free = max(state.sender[identity, UPLINK_FREE], time) + (size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT)
+    state.sender[identity, UPLINK_FREE] = free
+    counter = state.sender[identity, PACKETS]
+    state.sender[identity, PACKETS] = counter + 1
+    state.counters[BYTES_SENT] += size
+    probability = path_loss(state, parameters, free, near, far)
+    if probability > 0.0 and is_lost(parameters, source, counter, probability):
+        state.counters[PACKETS_LOST] += 1
+        return
+    arrival = free + path_latency(state, parameters, free, near, far)
+    index = state.cursor[OUT_COUNT]
+    send_out(state, arrival, peer << 32 | source, counter << 32 | number, what, 0)
+    state.out[index, 4] = place
+    state.out[index, 5] = contents
+
+
+# Asking.
+
+
+@kernel
+def is_first_link(state: State, identity: int, link: int) -> bool:
+    """Whether a known link is the newest of its hot peer, which may have one for each topic."""
+    other = int64(state.link_head[identity])
+    while other != link:
+        if state.link[other, 0] == state.link[link, 0] and state.link[other, 3] == 1:
+            return False
+        other = int64(state.link[other, 2])
+    return True
+
+
+@kernel
+def serves(state: State, parameters: Parameters, time: int, identity: int, peer: int, protocol: int) -> bool:
+    """Whether a peer can be asked."""
+    return is_in_role(state, parameters, peer, protocol) and can_reach(state, parameters, time, identity, peer)
+
+
+@kernel
+def server_at(state: State, parameters: Parameters, time: int, identity: int, protocol: int, index: int) -> int:
+    """The index-th peer that can be asked: cold ones by id, then hot ones, newest first. -1 - how many, if too few."""
+    first = first_peer(state, identity)
+    last = first + count_neighbours(state, identity)
+    count = int64(0)
+    if parameters.churn == 0 and parameters.disturbances == 0 and state.protocol[protocol, SERVED_BY_ALL] == 1:
+        if 0 <= index < last - first:
+            return int64(state.neighbours[first + index]) & parameters.host_mask
+        count = last - first
+    else:
+        for place in range(first, last):
+            peer = int64(state.neighbours[place]) & parameters.host_mask
+            if serves(state, parameters, time, identity, peer, protocol):
+                if count == index:
+                    return peer
+                count += 1
+    link = int64(state.link_head[identity])
+    while link >= 0:
+        peer = int64(state.link[link, 0])
+        if (
+            state.link[link, 3] == 1
+            and is_first_link(state, identity, link)
+            and serves(state, parameters, time, identity, peer, protocol)
+        ):
+            if count == index:
+                return peer
+            count += 1
+        link = int64(state.link[link, 2])
+    return -1 - count
+
+
+@kernel
+def begin(state: State, time: int, identity: int, protocol: int) -> int:
+    """Open a request; returns its row."""
+    number = int64(state.request_number[identity]) & WORD
+    state.request_number[identity] += 1
+    row = take_open(state, identity)
+    state.open[row, WHAT] = protocol
+    state.open[row, NUMBER] = number
+    state.open[row, FIRST_ASKED] = time
+    state.request_counts[protocol, ASKED] += 1
+    return row
+
+
+@kernel
+def ask(state: State, parameters: Parameters, time: int, identity: int, row: int, server: int) -> None:
+    """Send an attempt of an open request, and set its deadline."""
+    source = identity + parameters.first_id
+    what, number = state.open[row, WHAT], state.open[row, NUMBER]
+    protocol = what & PROTOCOL_MASK
+    state.open[row, SERVER] = server
+    state.open[row, LAST_ASKED] = time
+    state.open[row, NEXT_PART] = 0
+    state.request_counts[protocol, ATTEMPTS] += 1
+    deadline = time + state.protocol[protocol, TIMEOUT]
+    record = number << AUXILIARY_SHIFT | what << SLOT_SHIFT
+    push(state, parameters, deadline, source << 32 | server, record | DEADLINE)
+    size = drawn(state, parameters, state.protocol[protocol, REQUEST_SIZE], source, _REQUEST_SIZE, number)
+    chunks = drawn(state, parameters, state.protocol[protocol, CHUNKS], source, _CHUNKS, number)
+    record |= chunks << (SLOT_SHIFT + CHUNKS_SHIFT)
+    if server < parameters.hot_count:
+        wire = DATAGRAM_HEADERS + REQUEST_HEADER + size
+        state.request_counts[protocol, REQUEST_BYTES] += wire
+        slot = (record >> SLOT_SHIFT) & SLOT_MASK
+        send_datagram(
+            state, parameters, time, identity, server, wire, slot << SLOT_SHIFT | REQUEST, number, 0, size
+        )
+        return
+    state.request_counts[protocol, REQUEST_BYTES] += wire_bytes(size)
+    arrival = send_stream(state, parameters, time, identity, server, size)
+    if arrival >= 0:
+        travel(state, parameters, arrival, server << 32 | source, record | REQUEST)
+
+
+@kernel
+def ask_somebody(state: State, parameters: Parameters, time: int, identity: int, row: int) -> None:
+    """Send an attempt to a random peer that can be asked; without one, the request has failed."""
+    what, number = state.open[row, WHAT], state.open[row, NUMBER]
+    protocol, attempt = what & PROTOCOL_MASK, (what >> ATTEMPT_SHIFT) & ATTEMPT_MASK
+    count = -1 - server_at(state, parameters, time, identity, protocol, -1)
+    if count == 0:
+        close(state, identity, row, UNASKED if attempt == 0 else FAILED)
+        return
+    words = draw_words(parameters, identity + parameters.first_id, _SERVER, number << 4 | attempt)
+    index = int64(words[0]) * count >> 32
+    ask(
+        state, parameters, time, identity, row, server_at(state, parameters, time, identity, protocol, index)
+    )
+
+
+@kernel
+def ask_everybody(state: State, parameters: Parameters, time: int, identity: int) -> None:
+    """At the begin of a session: ask every peer what is asked on joining."""
+    for protocol in range(state.request_cursor[PROTOCOLS]):
+        if state.protocol[protocol, ON_JOIN] == 0 or not is_in_role(
+            state, parameters, identity + parameters.first_id, ASKS_SHIFT + protocol
+        ):
+            continue
+        count = -1 - server_at(state, parameters, time, identity, protocol, -1)
+        for index in range(count):
+            server = server_at(state, parameters, time, identity, protocol, index)
+            ask(state, parameters, time, identity, begin(state, time, identity, protocol), server)
+
+
+@kernel
+def abandon_requests(state: State, identity: int) -> None:
+    """At the end of a session: nobody waits any longer."""
+    while state.request_cursor[PROTOCOLS] > 0 and state.open_head[identity] >= 0:
+        close(state, identity, int64(state.open_head[identity]), ABANDONED)
+
+
+@kernel
+def arrange(
+    state: State, parameters: Parameters, time: int, ends: int, what: int, first: int, count: int
+) -> int:
+    """Have an event of the identity at work executed at `time`; returns how many there are in `state.pending` then."""
+    if time < state.cursor[STEP_END]:
+        return schedule(state, first, count, time, ends, what)
+    push(state, parameters, time, ends, what)
+    return count
+
+
+@kernel
+def try_again(
+    state: State, parameters: Parameters, time: int, identity: int, row: int, here: int, first: int, count: int
+) -> int:
+    """After an attempt that has failed: the next one is an event of this identity, or the request has failed, too.
+
+    Returns how many events of the identity there are in `state.pending` then.
+    """
+    what = state.open[row, WHAT]
+    protocol, attempt = what & PROTOCOL_MASK, (what >> ATTEMPT_SHIFT) & ATTEMPT_MASK
+    if attempt >= state.protocol[protocol, RETRIES]:
+        close(state, identity, row, FAILED)
+        return count
+    state.open[row, WHAT] = (attempt + 1) << ATTEMPT_SHIFT | protocol
+    state.open[row, SERVER] = -1
+    record = state.open[row, NUMBER] << AUXILIARY_SHIFT | state.open[row, WHAT] << SLOT_SHIFT | ASK
+    again = time + state.protocol[protocol, RETRY_DELAY]
+    return arrange(state, parameters, again, here << 32 | here, record, first, count)
+
+
+# Answering.
+
+
+@kernel
+def respond(
+    state: State, parameters: Parameters, time: int, identity: int, asker: int, number: int, slot: int
+) -> None:
+    """Send a response, of the chunks that `slot` says."""
+    protocol, chunks = slot & PROTOCOL_MASK, slot >> CHUNKS_SHIFT
+    listed = 0 if chunks == REFUSED_CHUNKS else chunks
+    table = state.protocol[protocol, CHUNK_SIZE]
+    is_hot = asker < parameters.hot_count
+    size = int64(0)
+    for chunk in range(listed):
+        more = drawn(state, parameters, table, asker, _CHUNK_SIZE, number << 10 | chunk)
+        if is_hot and size + more > MOST_PARTS * LARGEST_PART:
+            slot = chunk << CHUNKS_SHIFT | slot & ((1 << CHUNKS_SHIFT) - 1)
+            break
+        size += more
+    size = max(size, LEAST_RESPONSE)
+    state.request_counts[protocol, LIMITED if chunks == REFUSED_CHUNKS else SERVED] += 1
+    if is_hot:
+        parts = (size + LARGEST_PART - 1) // LARGEST_PART
+        for part in range(parts):
+            carried = min(size - part * LARGEST_PART, LARGEST_PART)
+            wire = DATAGRAM_HEADERS + RESPONSE_HEADER + carried
+            state.request_counts[protocol, RESPONSE_BYTES] += wire
+            what = slot << SLOT_SHIFT | RESPONSE
+            place = part << 16 | parts
+            send_datagram(state, parameters, time, identity, asker, wire, what, number, place, carried)
+        return
+    state.request_counts[protocol, RESPONSE_BYTES] += wire_bytes(size)
+    arrival = send_stream(state, parameters, time, identity, asker, size)
+    if arrival >= 0:
+        ends = asker << 32 | (identity + parameters.first_id)
+        travel(state, parameters, arrival, ends, number << AUXILIARY_SHIFT | slot << SLOT_SHIFT | RESPONSE)
+
+
+@kernel
+def response_size(state: State, parameters: Parameters, asker: int, number: int, slot: int) -> int:
+    """Bytes of the response of an identity to an identity."""
+    protocol, chunks = slot & PROTOCOL_MASK, slot >> CHUNKS_SHIFT
+    size = int64(0)
+    if chunks != REFUSED_CHUNKS:
+        for chunk in range(chunks):
+            size += drawn(
+                state, parameters, state.protocol[protocol, CHUNK_SIZE], asker, _CHUNK_SIZE, number << 10 | chunk
+            )
+    return max(size, LEAST_RESPONSE)
+
+
+@kernel
+def receive_request(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    asker: int,
+    number: int,
+    slot: int,
+    here: int,
+    first: int,
+    count: int,
+) -> int:
+    """Take a request: refuse it, answer at once, or later. Returns as `try_again`."""
+    protocol, chunks = slot & PROTOCOL_MASK, slot >> CHUNKS_SHIFT
+    state.request_counts[protocol, RECEIVED] += 1
+    if not is_in_role(state, parameters, here, protocol) or not admits(
+        state, identity, asker, protocol, time, max(chunks, 1)
+    ):
+        slot |= REFUSED_CHUNKS << CHUNKS_SHIFT
+        respond(state, parameters, time, identity, asker, number, slot)
+        return count
+    attempt = (slot >> ATTEMPT_SHIFT) & ATTEMPT_MASK
+    service = drawn(
+        state, parameters, state.protocol[protocol, SERVICE], asker, _SERVICE, number << 4 | attempt
+    )
+    if service == 0:
+        respond(state, parameters, time, identity, asker, number, slot)
+        return count
+    record = number << AUXILIARY_SHIFT | slot << SLOT_SHIFT | ANSWER
+    return arrange(state, parameters, time + service, here << 32 | asker, record, first, count)
+
+
+@kernel
+def receive_response(
+    state: State,
+    parameters: Parameters,
+    received: int,
+    identity: int,
+    server: int,
+    number: int,
+    slot: int,
+    here: int,
+    first: int,
+    count: int,
+) -> int:
+    """Take a response whose last byte has come. Returns as `try_again`."""
+    protocol, chunks = slot & PROTOCOL_MASK, slot >> CHUNKS_SHIFT
+    row = find_open(state, identity, number)
+    if (
+        row < 0
+        or state.open[row, SERVER] != server
+        or state.open[row, WHAT] != slot & ((1 << CHUNKS_SHIFT) - 1)
+        or received > state.open[row, LAST_ASKED] + state.protocol[protocol, TIMEOUT]
+    ):
+        state.request_counts[protocol, LATE] += 1
+        return count
+    if chunks == REFUSED_CHUNKS:
+        state.request_counts[protocol, REFUSED] += 1
+        return try_again(state, parameters, received, identity, row, here, first, count)
+    latency = received - state.open[row, FIRST_ASKED]
+    state.request_latency[protocol, delay_bucket(latency)] += 1
+    state.request_counts[protocol, LATENCY_SUM] += latency
+    state.request_counts[protocol, CHUNKS_RECEIVED] += chunks
+    if chunks == 0:
+        state.request_counts[protocol, EMPTY] += 1
+    close(state, identity, row, ANSWERED)
+    return count
+
+
+@kernel
+def receive_part(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    server: int,
+    letter: int,
+    here: int,
+    first: int,
+    count: int,
+) -> int:
+    """Take a datagram of a hot host's response: the last part, if all before it have come, completes it."""
+    slot, number = state.letter[letter, LETTER_WHAT], state.letter[letter, LETTER_NUMBER]
+    part, parts = state.letter[letter, LETTER_PART], state.letter[letter, LETTER_PARTS]
+    size = state.letter[letter, LETTER_BYTES]
+    state.letter[letter, NEXT] = state.request_cursor[FREE_LETTER]
+    state.request_cursor[FREE_LETTER] = letter
+    state.request_cursor[FREE_LETTER_COUNT] += 1
+    state.counters[EDGE_EVENTS] += 1
+    if not is_up(state, parameters, here, time):
+        state.counters[UNREACHABLE] += 1
+        return count
+    received = take_downlink(state, parameters, time, identity, size)
+    row = find_open(state, identity, number)
+    is_awaited = (
+        row >= 0
+        and state.open[row, SERVER] == server
+        and state.open[row, WHAT] == slot & ((1 << CHUNKS_SHIFT) - 1)
+        and state.open[row, NEXT_PART] == part
+    )
+    if is_awaited:
+        state.open[row, NEXT_PART] = part + 1
+        if part + 1 < parts:
+            return count
+    elif part + 1 < parts:
+        return count
+    else:
+        # The end of a response of which a part is missing: as good as none.
+        row = -1
+    if row < 0:
+        state.request_counts[slot & PROTOCOL_MASK, LATE] += 1
+        return count
+    return receive_response(state, parameters, received, identity, server, number, slot, here, first, count)
+
+
+@kernel
+def execute_request(
+    state: State, parameters: Parameters, time: int, ends: int, what: int, first: int, count: int
+) -> int:
+    """Execute an event of requests; returns how many events of the identity are in `state.pending` then.
+
+    Those from `first` to `count` in `state.pending` are still to be executed.
+    """
+    here, source = ends >> 32, ends & WORD
+    identity = here - parameters.first_id
+    kind, slot, number = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK, (what >> AUXILIARY_SHIFT) & WORD
+    if kind == REQUEST:
+        state.counters[EDGE_EVENTS] += 1
+        return receive_request(state, parameters, time, identity, source, number, slot, here, first, count)
+    if kind == RESPONSE:
+        state.counters[EDGE_EVENTS] += 1
+        size = wire_bytes(response_size(state, parameters, here, number, slot))
+        received = take_downlink(state, parameters, time, identity, size)
+        return receive_response(state, parameters, received, identity, source, number, slot, here, first, count)
+    if kind == HOT_RESPONSE:
+        return receive_part(state, parameters, time, identity, source, number, here, first, count)
+    if kind == ANSWER:
+        if is_up(state, parameters, here, time):
+            respond(state, parameters, time, identity, source, number, slot)
+        return count
+    if kind == ASK:
+        if slot >> ATTEMPT_SHIFT == 0:
+            if is_up(state, parameters, here, time):
+                ask_somebody(state, parameters, time, identity, begin(state, time, identity, slot))
+            return count
+        row = find_open(state, identity, number)
+        if row >= 0:
+            ask_somebody(state, parameters, time, identity, row)
+        return count
+    row = find_open(state, identity, number)
+    if row < 0 or state.open[row, WHAT] != slot or state.open[row, SERVER] < 0:
+        return count
+    state.request_counts[slot & PROTOCOL_MASK, TIMEOUTS] += 1
+    return try_again(state, parameters, time, identity, row, here, first, count)
+
+
+@kernel
+def request_records(state: State, parameters: Parameters) -> int:
+    """The most records that one event can make beside those of gossip, because of requests."""
+    if state.request_cursor[PROTOCOLS] == 0:
+        return 0
+    asked = 1 + state.request_cursor[JOIN_PROTOCOLS] * parameters.largest_row
+    return 2 * asked + (MOST_PARTS if parameters.hot_count > 0 else 0)
+
+
+@kernel
+def has_request_room(state: State, parameters: Parameters, events: int) -> bool:
+    """Whether there are free rows for what `events` of one identity can open."""
+    return state.request_cursor[PROTOCOLS] == 0 or (
+        state.request_cursor[FREE_OPEN_COUNT] >= opened_by(state, parameters, events)
+        and state.request_cursor[FREE_METER_COUNT] >= events
+    )
+
+
+@kernel
+def opened_by(state: State, parameters: Parameters, events: int) -> int:
+    """The most requests that events of one identity can open."""
+    return events * (1 + state.request_cursor[JOIN_PROTOCOLS] * parameters.largest_row)
+
+
+# When requests are due.
+
+
+@kernel
+def begin_intervals(
+    state: State, key: int, first_host: int, protocol: int, next_ask: Int64Array
+) -> None:
+    """Draw when each identity asks first, as if all had asked for ever: int64[N]; NEVER for those that do not ask."""
+    for row in range(len(next_ask)):
+        if next_ask[row] == NEVER:
+            continue
+        word = int64(draw_u64(key, first_host + row, _ASK_START, 2 * protocol))
+        whole = draw_value(state.request_table, state.protocol[protocol, COVERING_INTERVAL], word)
+        part = int64(draw_u64(key, first_host + row, _ASK_START, 2 * protocol + 1) >> _WORD_BITS)
+        next_ask[row] = part_of(whole, part)
+
+
+@kernel
+def due_asks(
+    state: State,
+    key: int,
+    first_host: int,
+    protocol: int,
+    next_ask: Int64Array,
+    turn: npt.NDArray[np.uint32],
+    end: int,
+) -> tuple[Int64Array, int]:
+    """The requests of a protocol that identities begin before `end`, as records, and when the next one is due.
+
+    `next_ask` and `turn`, int64[N] and uint32[N], go on to the first interval that ends at `end` or later.
+    """
+    table = state.protocol[protocol, INTERVAL]
+    room, count = 64, 0
+    records = np.empty((room, 3), dtype=np.int64)
+    following = NEVER
+    for row in range(len(next_ask)):
+        time = next_ask[row]
+        while time < end:
+            if count == room:
+                longer = np.empty((2 * room, 3), dtype=np.int64)
+                longer[:room] = records
+                records = longer
+                room *= 2
+            here = first_host + row
+            records[count, 0] = time
+            records[count, 1] = here << 32 | here
+            records[count, 2] = protocol << SLOT_SHIFT | ASK
+            count += 1
+            word = int64(draw_u64(key, here, _ASK_INTERVAL, protocol << 40 | int64(turn[row])))
+            turn[row] += 1
+            time += max(draw_value(state.request_table, table, word), SHORTEST_INTERVAL)
+        next_ask[row] = time
+        following = min(following, time)
+    return records[:count].copy(), following

@@ -1,0 +1,253 @@
+"""Requests of the identities of a shard: the arrays of `cold.request_kernels`, and when requests are due.
+
+When an identity asks is a function of configuration and seed: a renewal process of its own for each protocol, which is
+stationary from time 0. `Asking` keeps the time of the next request of each, 12 bytes, and turns those that come up into
+events, a span of time at a stroke.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import HostDirectory
+from bridge.simtime import NEVER
+from cold.distributions import Distribution, join_tables
+from cold.jit import uint64
+from cold.request_kernels import (
+    ASKS_SHIFT,
+    CHUNK_SIZE,
+    CHUNKS,
+    COVERING_INTERVAL,
+    FREE_LETTER,
+    FREE_LETTER_COUNT,
+    FREE_METER,
+    FREE_METER_COUNT,
+    FREE_OPEN,
+    FREE_OPEN_COUNT,
+    INTERVAL,
+    JOIN_PROTOCOLS,
+    LATENCY_BUCKETS,
+    LETTER_COLUMNS,
+    METER_COLUMNS,
+    NEXT,
+    ON_JOIN,
+    OPEN_COLUMNS,
+    PROTOCOL_COLUMNS,
+    PROTOCOLS,
+    REQUEST_COUNTS,
+    REQUEST_CURSORS,
+    REQUEST_SIZE,
+    RETRIES,
+    RETRY_DELAY,
+    SERVED_BY_ALL,
+    SERVICE,
+    TIMEOUT,
+    TOKEN_NS,
+    TOKENS,
+    begin_intervals,
+    due_asks,
+)
+from cold.request_section import RequestSection, RoleSection
+from cold.section import ColdSection
+from cold.state_kernels import State
+
+Int64Array = npt.NDArray[np.int64]
+
+#: Requests become events at most this long before they are due [ns].
+_SPAN_NS = 10**9
+_ROWS_AT_FIRST = 256
+#: Of each list of free rows: its array, its head and its count.
+LISTS = {
+    "open": (FREE_OPEN, FREE_OPEN_COUNT),
+    "meter": (FREE_METER, FREE_METER_COUNT),
+    "letter": (FREE_LETTER, FREE_LETTER_COUNT),
+}
+
+
+def request_arrays(
+    section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8], owned: range
+) -> dict[str, npt.NDArray[Any]]:
+    """The fields of `State` that are about requests.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    kinds
+        uint8[A]: the kind of client of every identity.
+    owned
+        HostIds of this shard's identities.
+    """
+    requests = section.requests
+    rows = len(owned) if requests else 1
+    protocol, table = _protocols(requests)
+    cursor = np.zeros(REQUEST_CURSORS, dtype=np.int64)
+    cursor[PROTOCOLS], cursor[JOIN_PROTOCOLS] = len(requests), sum(request.on_join for request in requests)
+    role = np.zeros(len(kinds) if requests else 1, dtype=np.uint64)
+    for number, request in enumerate(requests):
+        serving = _in_role(request.servers, section, directory, kinds)
+        role[serving] |= np.uint64(1 << number)
+        role[_in_role(request.askers, section, directory, kinds)] |= np.uint64(1 << (number + ASKS_SHIFT))
+        protocol[number, SERVED_BY_ALL] = int(serving.all())
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "protocol": protocol,
+        "request_table": table,
+        "role": role,
+        "request_number": np.zeros(rows, dtype=np.int32),
+        "open_head": np.full(rows, -1, dtype=np.int32),
+        "meter_head": np.full(rows, -1, dtype=np.int32),
+        "request_cursor": cursor,
+        "request_counts": np.zeros((max(len(requests), 1), len(REQUEST_COUNTS)), dtype=np.int64),
+        "request_latency": np.zeros((len(requests), LATENCY_BUCKETS) if requests else (1, 1), dtype=np.int64),
+    }
+    for (name, (head, count)), columns in zip(
+        LISTS.items(), (OPEN_COLUMNS, METER_COLUMNS, LETTER_COLUMNS), strict=True
+    ):
+        cursor[head] = -1
+        arrays[name] = longer_list(np.zeros((0, columns), dtype=np.int64), cursor, head, count, _ROWS_AT_FIRST)
+    return arrays
+
+
+def longer_list(array: Int64Array, cursor: Int64Array, head: int, count: int, more: int) -> Int64Array:
+    """The array with `more` rows, which are put at the front of its list of free rows."""
+    used = len(array)
+    longer = np.zeros((used + more, array.shape[1]), dtype=np.int64)
+    longer[:used] = array
+    longer[used:, NEXT] = np.arange(used + 1, used + more + 1)
+    longer[-1, NEXT] = cursor[head]
+    cursor[head] = used
+    cursor[count] += more
+    return longer
+
+
+def with_free_rows(state: State, name: str, wanted: int) -> State:
+    """The state, with at least so many free rows in one of `LISTS`."""
+    head, count = LISTS[name]
+    if state.request_cursor[count] >= wanted:
+        return state
+    array: Int64Array = getattr(state, name)
+    more = max(len(array), wanted - int(state.request_cursor[count]))
+    longer = longer_list(array, state.request_cursor, head, count, more)
+    fields: dict[str, Any] = {name: longer}
+    return state._replace(**fields)
+
+
+def _protocols(requests: list[RequestSection]) -> tuple[Int64Array, Int64Array]:
+    """`State.protocol` and `State.request_table`."""
+    protocol = np.zeros((max(len(requests), 1), PROTOCOL_COLUMNS), dtype=np.int64)
+    places: list[tuple[int, int]] = []
+    tables: list[Int64Array] = []
+
+    def tabulate(number: int, column: int, table: Int64Array) -> None:
+        places.append((number, column))
+        tables.append(table)
+
+    for number, request in enumerate(requests):
+        protocol[number, [INTERVAL, COVERING_INTERVAL]] = -1
+        if request.interval is not None:
+            tabulate(number, INTERVAL, request.interval.table())
+            tabulate(number, COVERING_INTERVAL, request.interval.length_biased_table())
+        drawn: Iterable[tuple[int, Distribution]] = (
+            (REQUEST_SIZE, request.size),
+            (CHUNKS, request.chunks),
+            (CHUNK_SIZE, request.chunk_size),
+            (SERVICE, request.service),
+        )
+        for column, distribution in drawn:
+            tabulate(number, column, distribution.table())
+        for column, value in (
+            (ON_JOIN, int(request.on_join)),
+            (TIMEOUT, request.timeout),
+            (RETRIES, request.retries),
+            (RETRY_DELAY, request.retry_delay),
+            (TOKENS, 0 if request.limit is None else request.limit.tokens),
+            (TOKEN_NS, 0 if request.limit is None else request.limit.period // request.limit.tokens),
+        ):
+            protocol[number, column] = value
+    if not requests:
+        return protocol, np.zeros(1, dtype=np.int64)
+    table, begins = join_tables(tables)
+    for (number, column), first in zip(places, begins.tolist(), strict=True):
+        protocol[number, column] = first
+    return protocol, table
+
+
+def _in_role(
+    role: RoleSection, section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.bool_]:
+    """Which identities have a role: bool[A]."""
+    result = np.ones(len(kinds), dtype=np.bool_)
+    if role.populations is not None:
+        result[:] = False
+        for population in directory.populations:
+            first = population.first_id - directory.hot_count
+            result[first : first + population.count] = population.name in role.populations
+    if role.clients is not None:
+        named = [number for number, name in enumerate(section.clients) if name in role.clients]
+        result &= np.isin(kinds, named)
+    return result
+
+
+class Asking:
+    """When the identities of a shard ask.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    state
+        With the arrays of `request_arrays`: by reference, as kernels take it.
+    role
+        uint64[N]: `State.role` of the shard's own identities.
+    seed
+        Seed of the run.
+    first_id
+        HostId of the shard's first identity.
+    """
+
+    def __init__(
+        self, section: ColdSection, state: State, role: npt.NDArray[np.uint64], seed: int, first_id: int
+    ) -> None:
+        self._seed, self._first_id = uint64(seed), first_id
+        self._protocols = [number for number, request in enumerate(section.requests) if request.interval is not None]
+        self._next: dict[int, Int64Array] = {}
+        self._turn = {number: np.zeros(len(role), dtype=np.uint32) for number in self._protocols}
+        self._earliest: dict[int, int] = {}
+        self._listed_until = 0
+        for number in self._protocols:
+            asks = role >> np.uint64(number + ASKS_SHIFT) & np.uint64(1) == 1
+            next_ask = np.where(asks, 0, NEVER).astype(np.int64)
+            begin_intervals(state, self._seed, first_id, number, next_ask)
+            self._next[number] = next_ask
+            self._earliest[number] = int(next_ask.min(initial=NEVER))
+
+    def next_time(self) -> int:
+        """Time of the next request that is no event yet [ns]; NEVER if there is none."""
+        return min(self._earliest.values(), default=NEVER)
+
+    def take(self, state: State, now: int) -> tuple[Int64Array, int]:
+        """Return requests that are due soon after `now`, as records, and the time before which all are events then."""
+        parts = [np.empty((0, 3), dtype=np.int64)]
+        if self._listed_until <= now:
+            self._listed_until = now + _SPAN_NS
+            for number in self._protocols:
+                if self._earliest[number] < self._listed_until:
+                    records, self._earliest[number] = due_asks(
+                        state,
+                        self._seed,
+                        self._first_id,
+                        number,
+                        self._next[number],
+                        self._turn[number],
+                        self._listed_until,
+                    )
+                    parts.append(records)
+        return np.concatenate(parts), self._listed_until
+
+    def bytes_taken(self) -> int:
+        """Return the bytes that the times of the next requests take."""
+        return sum(array.nbytes for arrays in (self._next, self._turn) for array in arrays.values())

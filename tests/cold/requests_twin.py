@@ -1,0 +1,366 @@
+"""Requests and responses in plain Python: the reference that the kernels must agree with, bit for bit."""
+
+import heapq
+from collections import Counter
+from typing import Any, NamedTuple
+
+from bridge.directory import HostDirectory
+from bridge.paths import PathTable
+from bridge.rng import draw_u64, draw_uniform
+from cold.distributions import Distribution
+from cold.population import client_kinds
+from cold.purposes import ColdPurpose
+from cold.request_section import RequestSection, RoleSection
+from cold.section import ColdSection
+from tests.cold.quantile_twin import draw
+from tests.cold.twin import ANSWER, ASK, DEADLINE, NETWORK, Twin
+
+
+class Open:
+    """A request that somebody waits for."""
+
+    def __init__(self, protocol: int, number: int, asked: int) -> None:
+        self.protocol, self.number, self.first_asked = protocol, number, asked
+        self.attempt = 0
+        self.last_asked = asked
+        self.server = -1
+        self.parts = 0
+
+
+class Part(NamedTuple):
+    """What a datagram of a hot host's response says."""
+
+    protocol: int
+    number: int
+    attempt: int
+    chunks: int | None
+    part: int
+    parts: int
+    size: int
+
+
+class RequestsTwin(Twin):
+    """`Twin`, whose identities also ask each other. `chunks` is None where a response says no."""
+
+    def __init__(
+        self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
+    ) -> None:
+        super().__init__(section, directory, paths, seed, stop_time_ns)
+        self.requests = section.requests
+        self.counts: list[Counter[str]] = [Counter() for _ in self.requests]
+        self.latencies: list[list[int]] = [[] for _ in self.requests]
+        self.numbers = [0] * self.count
+        self.waiting: list[dict[int, Open]] = [{} for _ in range(self.count)]
+        self.meters: dict[tuple[int, int, int], int] = {}
+        kinds = client_kinds(section, seed, self.hot, self.count - self.hot).tolist()
+        names = list(section.clients) or [""]
+        self.client_name = [""] * self.hot + [names[kind] for kind in kinds]
+        self.population = [""] * self.count
+        for population in directory.populations:
+            for host in range(population.first_id, population.first_id + population.count):
+                self.population[host] = population.name
+        for protocol, request in enumerate(self.requests):
+            for identity in range(self.hot, self.count):
+                if request.interval is None or not self.is_in_role(request.askers, identity):
+                    continue
+                time = self.first_ask(request.interval, protocol, identity)
+                turn = 0
+                while time < stop_time_ns:
+                    key = (time, identity, ASK, protocol, identity, 0)
+                    heapq.heappush(self.heap, (key, "begin", (protocol,)))
+                    word = int(draw_u64(seed, identity, int(ColdPurpose.ASK_INTERVAL), protocol << 40 | turn))
+                    time += max(draw(request.interval.table(), word), 1000)
+                    turn += 1
+
+    def first_ask(self, interval: Distribution, protocol: int, identity: int) -> int:
+        whole, part = (
+            int(draw_u64(self.seed, identity, int(ColdPurpose.ASK_START), 2 * protocol + which)) for which in (0, 1)
+        )
+        return draw(interval.length_biased_table(), whole) * (part >> 32) >> 32
+
+    def is_in_role(self, role: RoleSection, host: int) -> bool:
+        return host < self.hot or (
+            (role.populations is None or self.population[host] in role.populations)
+            and (role.clients is None or self.client_name[host] in role.clients)
+        )
+
+    def drawn(self, distribution: Distribution, entity: int, purpose: ColdPurpose, counter: int) -> int:
+        return draw(distribution.table(), int(draw_u64(self.seed, entity, int(purpose), counter)))
+
+    def stream(self, time: int, source: int, peer: int, size: int) -> tuple[int, int]:
+        """When the last byte of a stream arrives, -1 if never, and its bytes on the wire."""
+        near, far = self.node[source], self.node[peer]
+        segments = max(-(-size // 1448), 1)
+        wire = size + 52 * segments
+        free = max(self.uplink_free[source], time) + (wire * self.up[source] >> 20)
+        counter = self.packets[source]
+        self.packets[source] += 1
+        self.counters["bytes_sent"] += wire
+        self.uplink_free[source] = free
+        probability, more, back = self.loss[near][far], 0, 0
+        for failure in self.disturbed(free, source, peer):
+            probability += (1.0 - probability) * (1.0 if failure.kind == "partition" else failure.loss)
+            more += failure.latency if failure.kind == "degradation" else 0
+        for failure in self.disturbed(free, peer, source):
+            back += failure.latency if failure.kind == "degradation" else 0
+        latency = self.latency[near][far] + more
+        round_trip = latency + self.latency[far][near] + back
+        rounds = 0
+        if probability > 0.0:
+            rounds = self.rounds(source, counter, segments, probability) if probability < 1.0 else 16
+        if rounds > 15:
+            self.counters["packets_lost"] += 1
+            return -1, wire
+        arrival, lost, repeated = free + latency, segments * probability, 0
+        for number in range(rounds):
+            repeated += max(int(lost + 0.5), 1)
+            lost *= probability
+            arrival += round_trip if segments >= 4 else (round_trip + 200_000_000) << number
+        self.counters["packets_lost"] += repeated
+        again = repeated * (1500 if segments > 1 else wire)
+        self.counters["bytes_sent"] += again
+        self.uplink_free[source] += again * self.up[source] >> 20
+        arrival += again * self.up[source] >> 20
+        sent = window = 10
+        while sent < segments and round_trip > window * 1500 * self.up[source] >> 20:
+            arrival += round_trip - (window * 1500 * self.up[source] >> 20)
+            window *= 2
+            sent += window
+        return arrival, wire
+
+    def rounds(self, source: int, counter: int, segments: int, probability: float) -> int:
+        uniform = draw_uniform(self.seed, source, int(ColdPurpose.STREAM_LOSS), counter)
+        still = probability
+        for rounds in range(16):
+            arrived, factor = 1.0, 1.0 - still
+            for bit in reversed(f"{segments:b}"):
+                if bit == "1":
+                    arrived *= factor
+                factor *= factor
+            if uniform < arrived:
+                return rounds
+            still *= probability
+        return 16
+
+    def servers(self, time: int, identity: int, protocol: int) -> list[int]:
+        hot: list[int] = []
+        for (peer, _), known in reversed(self.hot_peers[identity].items()):
+            if known and peer not in hot:
+                hot.append(peer)
+        return [
+            peer
+            for peer in self.cold_peers[identity] + hot
+            if self.is_in_role(self.requests[protocol].servers, peer) and self.can_reach(time, identity, peer)
+        ]
+
+    def open(self, time: int, identity: int, protocol: int) -> Open:
+        request = Open(protocol, self.numbers[identity], time)
+        self.numbers[identity] += 1
+        self.waiting[identity][request.number] = request
+        self.counts[protocol]["asked"] += 1
+        return request
+
+    def begin(self, time: int, identity: int, protocol: int) -> None:
+        if self.is_up(identity, time):
+            self.ask_somebody(time, identity, self.open(time, identity, protocol))
+
+    def again(self, time: int, identity: int, number: int) -> None:
+        if number in self.waiting[identity]:
+            self.ask_somebody(time, identity, self.waiting[identity][number])
+
+    def end(self, identity: int, request: Open, how: str) -> None:
+        del self.waiting[identity][request.number]
+        self.counts[request.protocol][how] += 1
+
+    def ask_somebody(self, time: int, identity: int, request: Open) -> None:
+        servers = self.servers(time, identity, request.protocol)
+        if not servers:
+            self.end(identity, request, "failed" if request.attempt else "unasked")
+            return
+        word = self.words(identity, ColdPurpose.REQUEST_SERVER, request.number << 4 | request.attempt)[0]
+        self.ask(time, identity, request, servers[word * len(servers) >> 32])
+
+    def ask(self, time: int, identity: int, request: Open, server: int) -> None:
+        section = self.requests[request.protocol]
+        counts = self.counts[request.protocol]
+        request.server, request.last_asked, request.parts = server, time, 0
+        counts["attempts"] += 1
+        order = request.number << 20 | request.attempt << 5 | request.protocol
+        key = (time + section.timeout, identity, DEADLINE, order, server, 0)
+        heapq.heappush(self.heap, (key, "deadline", (request.number, request.attempt)))
+        size = self.drawn(section.size, identity, ColdPurpose.REQUEST_SIZE, request.number)
+        chunks = self.drawn(section.chunks, identity, ColdPurpose.RESPONSE_CHUNKS, request.number)
+        item = (request.protocol, request.number, request.attempt, chunks)
+        if server < self.hot:
+            self.send(time, identity, server, 43 + size, "request", [(*item, size)])
+            counts["request_bytes"] += 43 + size
+            return
+        counter = self.packets[identity]
+        arrival, wire = self.stream(time, identity, server, size)
+        counts["request_bytes"] += wire
+        if arrival >= 0:
+            key = (arrival, server, NETWORK, identity, counter, 0)
+            heapq.heappush(self.heap, (key, "request", (identity, *item)))
+
+    def fail(self, time: int, identity: int, request: Open) -> None:
+        section = self.requests[request.protocol]
+        if request.attempt >= section.retries:
+            self.end(identity, request, "failed")
+            return
+        request.attempt += 1
+        request.server = -1
+        order = request.number << 20 | request.attempt << 5 | request.protocol
+        key = (time + section.retry_delay, identity, ASK, order, identity, 0)
+        heapq.heappush(self.heap, (key, "again", (request.number,)))
+
+    def deadline(self, time: int, identity: int, number: int, attempt: int) -> None:
+        request = self.waiting[identity].get(number)
+        if request is not None and request.attempt == attempt and request.server >= 0:
+            self.counts[request.protocol]["timeouts"] += 1
+            self.fail(time, identity, request)
+
+    def request(
+        self, time: int, identity: int, source: int, protocol: int, number: int, attempt: int, chunks: int
+    ) -> None:
+        if self.is_missed(time, identity):
+            return
+        section = self.requests[protocol]
+        self.counts[protocol]["received"] += 1
+        is_served = self.is_in_role(section.servers, identity)
+        if not (is_served and self.admits(time, identity, source, protocol, section, max(chunks, 1))):
+            self.respond(time, identity, source, protocol, number, attempt, None)
+            return
+        service = self.drawn(section.service, source, ColdPurpose.SERVICE, number << 4 | attempt)
+        if service == 0:
+            self.respond(time, identity, source, protocol, number, attempt, chunks)
+            return
+        order = number << 20 | chunks << 9 | attempt << 5 | protocol
+        key = (time + service, identity, ANSWER, order, source, 0)
+        heapq.heappush(self.heap, (key, "answer", (source, protocol, number, attempt, chunks)))
+
+    def admits(self, time: int, server: int, peer: int, protocol: int, section: RequestSection, tokens: int) -> bool:
+        if section.limit is None:
+            return True
+        token_ns = section.limit.period // section.limit.tokens
+        full_at = max(self.meters.get((server, peer, protocol), 0), time) + tokens * token_ns
+        if full_at - time > section.limit.tokens * token_ns:
+            return False
+        self.meters[server, peer, protocol] = full_at
+        return True
+
+    def answer(
+        self, time: int, identity: int, source: int, protocol: int, number: int, attempt: int, chunks: int
+    ) -> None:
+        if self.is_up(identity, time):
+            self.respond(time, identity, source, protocol, number, attempt, chunks)
+
+    def sizes(self, asker: int, protocol: int, number: int, chunks: int) -> list[int]:
+        section = self.requests[protocol]
+        return [
+            self.drawn(section.chunk_size, asker, ColdPurpose.CHUNK_SIZE, number << 10 | chunk)
+            for chunk in range(chunks)
+        ]
+
+    def respond(
+        self, time: int, identity: int, asker: int, protocol: int, number: int, attempt: int, chunks: int | None
+    ) -> None:
+        counts = self.counts[protocol]
+        counts["limited" if chunks is None else "served"] += 1
+        sizes = self.sizes(asker, protocol, number, chunks or 0)
+        if asker < self.hot:
+            while sum(sizes) > 1024 * 60_000:
+                sizes.pop()
+            listed = None if chunks is None else len(sizes)
+            size = max(sum(sizes), 1)
+            parts = -(-size // 60_000)
+            for part in range(parts):
+                carried = min(size - part * 60_000, 60_000)
+                counts["response_bytes"] += 50 + carried
+                item = Part(protocol, number, attempt, listed, part, parts, carried)
+                self.send(time, identity, asker, 50 + carried, "response", [item])
+            return
+        size = max(sum(sizes), 1)
+        counter = self.packets[identity]
+        arrival, wire = self.stream(time, identity, asker, size)
+        counts["response_bytes"] += wire
+        if arrival >= 0:
+            key = (arrival, asker, NETWORK, identity, counter, 0)
+            heapq.heappush(self.heap, (key, "response", (identity, protocol, number, attempt, chunks, wire)))
+
+    def come_down(self, time: int, identity: int, size: int) -> int:
+        bucket, (late_bucket, late) = time // self.bucket_ns, self.late[identity]
+        if late and late_bucket < bucket:
+            since = max(self.downlink_free[identity], late_bucket * self.bucket_ns)
+            self.downlink_free[identity] = since + (late * self.down[identity] >> 20)
+            self.late[identity] = (late_bucket, 0)
+        received = max(time, self.downlink_free[identity]) + (size * self.down[identity] >> 20)
+        self.downlink_free[identity] = received
+        return int(received)
+
+    def response(
+        self,
+        time: int,
+        identity: int,
+        source: int,
+        protocol: int,
+        number: int,
+        attempt: int,
+        chunks: int | None,
+        wire: int,
+    ) -> None:
+        if self.is_missed(time, identity):
+            return
+        received = self.come_down(time, identity, wire)
+        self.take_response(received, identity, source, protocol, number, attempt, chunks)
+
+    def take_response(
+        self, received: int, identity: int, source: int, protocol: int, number: int, attempt: int, chunks: int | None
+    ) -> None:
+        request = self.waiting[identity].get(number)
+        if (
+            request is None
+            or (request.server, request.attempt, request.protocol) != (source, attempt, protocol)
+            or received > request.last_asked + self.requests[protocol].timeout
+        ):
+            self.counts[protocol]["late"] += 1
+            return
+        if chunks is None:
+            self.counts[protocol]["refused"] += 1
+            self.fail(received, identity, request)
+            return
+        self.latencies[protocol].append(received - request.first_asked)
+        self.counts[protocol]["chunks"] += chunks
+        self.counts[protocol]["empty"] += chunks == 0
+        self.end(identity, request, "answered")
+
+    def part(self, time: int, identity: int, source: int, *item: Any) -> None:
+        part = Part(*item)
+        if self.is_missed(time, identity):
+            return
+        received = self.come_down(time, identity, 50 + part.size)
+        request = self.waiting[identity].get(part.number)
+        awaited = (
+            request is not None
+            and (request.server, request.attempt, request.protocol) == (source, part.attempt, part.protocol)
+            and request.parts == part.part
+        )
+        if request is not None and awaited:
+            request.parts += 1
+        if part.part + 1 < part.parts:
+            return
+        if not awaited:
+            self.counts[part.protocol]["late"] += 1
+            return
+        self.take_response(received, identity, source, part.protocol, part.number, part.attempt, part.chunks)
+
+    def join(self, time: int, identity: int) -> None:
+        super().join(time, identity)
+        for protocol, section in enumerate(self.requests):
+            if section.on_join and self.is_in_role(section.askers, identity):
+                for server in self.servers(time, identity, protocol):
+                    self.ask(time, identity, self.open(time, identity, protocol), server)
+
+    def depart(self, time: int, identity: int, noticed_after: int, is_silent: bool) -> None:
+        super().depart(time, identity, noticed_after, is_silent)
+        for request in list(self.waiting[identity].values()):
+            self.end(identity, request, "abandoned")
