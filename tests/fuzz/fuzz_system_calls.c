@@ -661,6 +661,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
         struct host *host = network->hosts[i];
         before[i] = host->arena.bytes_in_use;
         host->model_cpu = options & 1;
+        host->round_robin = options & 8;
         host->call_cost_ns = 100;
         host->max_unapplied_cpu_ns = 1000;
         start(host, options & 2 ? 1000 : 0);
