@@ -299,7 +299,7 @@ FUTURE_MESSAGE = message_datagram(7, 0, 2 * NS_PER_S)
         (packet(0, 2, b"AH" + datagram(HELLO)[2:]), "bad_header"),
         (packet(0, 2, b"AG\x02" + datagram(HELLO)[3:]), "bad_header"),
         (packet(0, 2, datagram(0)), "bad_header"),
-        (packet(0, 2, datagram(9)), "bad_header"),
+        (packet(0, 2, datagram(11)), "bad_header"),
         (packet(0, 2, datagram(HELLO, b"x")), "bad_length"),
         (packet(0, 2, datagram(HELLO, count=1)), "bad_length"),
         (packet(0, 2, datagram(PRUNE)), "bad_length"),
