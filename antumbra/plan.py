@@ -31,9 +31,9 @@ from bridge.paths import Paths
 from bridge.proximity import order_by_proximity
 from bridge.section import GraphFile
 from bridge.units import format_time
+from cold.memory import estimate_memory as estimate_cold_memory
 from cold.resolution_section import Resolution
 from cold.section import MOST_DATAGRAM_BYTES, ColdPopulation
-from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import WITHOUT_EFFECT, HostPlan, HostSection, ProcessPlan, ProcessSection
 from hot.users import resolve_users
 

@@ -30,8 +30,8 @@ from bridge.simtime import NS_PER_S
 from bridge.traffic import Groups, Hints, merge_traffic_tables, read_hints
 from bridge.traffic_partition import traffic_partition
 from bridge.window_log import write_window_log
+from cold.memory import estimate_memory as estimate_cold_memory
 from cold.results import TailResults, merge, merge_statistics
-from cold.section import estimate_memory as estimate_cold_memory
 from hot.section import FinalState, ProcessOutcome
 
 #: What a cold identity computes in proportion to a small managed process, as measured with the quickstart.

@@ -61,6 +61,8 @@ class Calendar:
         self._section = section
         self._topics = topics
         self._clocks = clocks
+        # What is asked before every window must not look at every clock.
+        self._furthest = Clocks(clocks.offset.max(initial=0, keepdims=True), clocks.drift.max(initial=0, keepdims=True))
         self._seed = seed
         self._first_id = first_id
         self._validators = section.validators.count
@@ -75,7 +77,7 @@ class Calendar:
 
     def earliest(self, slot: int) -> int:
         """Return a time before which nothing of this slot, or of a later one, is published [ns]."""
-        return self._clocks.earliest(self._start(slot))
+        return self._furthest.earliest(self._start(slot))
 
     def owners(self) -> Int64Array:
         """Return the identity of each validator: int64[validators], ascending."""

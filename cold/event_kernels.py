@@ -13,7 +13,7 @@ from typing import Final
 
 from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_up
-from cold.membership_kernels import arrival_place
+from cold.membership_kernels import arrival_place, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
@@ -82,10 +82,13 @@ from cold.unwanted_kernels import note_unwanted
 
 #: How many records before its turn the processor is told of the row that a record will touch, and then of the rest.
 FAR_AHEAD: Final = 20
-AHEAD: Final = 8
+AHEAD: Final = 10
+NEAR_AHEAD: Final = 4
 #: The same for copies of messages, most of which are done with at once.
 COPIES_FAR_AHEAD: Final = 40
-COPIES_AHEAD: Final = 12
+COPIES_AHEAD: Final = 18
+COPIES_NEAR_AHEAD: Final = 12
+COPIES_NEXT_AHEAD: Final = 6
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -407,6 +410,27 @@ def settle(state: State, parameters: Parameters, identity: int, bucket: int) -> 
 
 
 @kernel
+def look_for_arrival(state: State, parameters: Parameters, position: int, is_ranked: bool) -> None:
+    """Have the processor fetch the rank of a first copy's receiver, or, where it is here, the receiver's arrival.
+
+    The copy is at `position` of the calendar, and of a topic to which some do not subscribe.
+    """
+    head, note = state.message_pool[uint64(position), 0], state.message_pool[uint64(position), 1]
+    slot = (note & 15) << MESSAGE_SLOT_BITS | head & 0xFFFF
+    row = note >> ROW_SHIFT & (MOST_ROWS - 1)
+    topic = state.message_topic[slot]
+    if (
+        topic >= 0
+        and state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0
+        and state.topic_place[topic] >= parameters.full_topics
+    ):
+        if is_ranked:
+            prefetch(state.arrival, arrival_place(state, parameters, row, slot))
+        else:
+            prefetch(state.rank, partial_row(parameters, row, mesh_row(state, parameters, row, topic)))
+
+
+@kernel
 def look_through(state: State, parameters: Parameters, start: int, end: int, due_count: int) -> int:
     """Take the copies of messages in [start, end) out of their calendar; returns how many records are in `due` then.
 
@@ -437,11 +461,17 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
                 note = state.message_pool[uint64(near), 1]
                 slot = (note & 15) << MESSAGE_SLOT_BITS | state.message_pool[uint64(near), 0] & 0xFFFF
                 row = note >> ROW_SHIFT & (MOST_ROWS - 1)
-                if (
-                    state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0
-                    and state.topic_place[state.message_topic[slot]] < parameters.full_topics
-                ):
-                    prefetch(state.arrival, state.arrival_start[slot] + row)
+                if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0:
+                    if state.topic_place[state.message_topic[slot]] < parameters.full_topics:
+                        prefetch(state.arrival, state.arrival_start[slot] + row)
+                    else:
+                        host = row + parameters.first_id - parameters.hot_count
+                        prefetch(state.subscribed, host * state.subscribed.shape[1])
+            if parameters.most_memberships > parameters.full_topics:
+                if position + COPIES_NEAR_AHEAD < chunk_end:
+                    look_for_arrival(state, parameters, position + COPIES_NEAR_AHEAD, False)
+                if position + COPIES_NEXT_AHEAD < chunk_end:
+                    look_for_arrival(state, parameters, position + COPIES_NEXT_AHEAD, True)
             place = uint64(position)
             head, what = state.message_pool[place, 0], state.message_pool[place, 1]
             time = start + (((head >> MESSAGE_SLOT_BITS) - start) & MESSAGE_TIME_MASK)
@@ -521,6 +551,15 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
 
 
 @kernel
+def is_open(state: State, topic: int) -> bool:
+    """Whether some members of this shard have a message of the topic that some have not."""
+    slots = _ZERO
+    for word in range(state.open_slots.shape[1]):
+        slots |= state.open_slots[topic, word]
+    return slots != _ZERO
+
+
+@kernel
 def can_ask(state: State, parameters: Parameters, ends: int, topic: int) -> bool:
     """Whether the sender of an IHAVE has an open message, one that not all have, that the receiver lacks."""
     receiver, sender = (ends >> 32) - parameters.first_id, (ends & WORD) - parameters.first_id
@@ -582,7 +621,11 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
             chunk_end = tail if following < 0 else begin + CHUNK
             for position in range(begin, chunk_end):
                 far = position + FAR_AHEAD
-                if far < chunk_end:
+                if (
+                    far < chunk_end
+                    and state.pool[far, 2] & KIND_MASK == IHAVE
+                    and is_open(state, (state.pool[far, 2] >> SLOT_SHIFT) & SLOT_MASK)
+                ):
                     prefetch(
                         state.identity,
                         ((state.pool[far, 1] >> 32) - parameters.first_id) * state.identity.shape[1],

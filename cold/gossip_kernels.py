@@ -15,9 +15,11 @@ from cold.draw_kernels import draw_words, is_lost
 from cold.event_kernels import (
     AHEAD,
     FAR_AHEAD,
+    NEAR_AHEAD,
     collect,
     cross,
     is_needed,
+    is_open,
     is_own,
     next_time,
     precedes,
@@ -157,6 +159,7 @@ from cold.state_kernels import (
     UNREACHABLE,
     UPLINK_FREE,
     UPLINK_RATE,
+    VALIDATION_DELAY,
     WORD,
     D,
     Parameters,
@@ -792,15 +795,49 @@ def choose_gossip_peers(
     """Choose up to D_lazy random known peers outside the mesh, by their places, into `state.scratch`; how many."""
     lazy = state.client[client_of(state, identity), D_LAZY]
     known = count_peers(state, parameters, identity, topic, row)
-    outside = known - int64(state.mesh[row, MESH_COUNT])
+    first, past = parameters.first_member, parameters.first_member + int64(state.mesh[row, MESH_COUNT])
+    for position in range(first, past):
+        state.marks[state.mesh[row, position]] = 1
+    if known - (past - first) <= lazy:
+        chosen = list_unmarked(state, parameters, identity, topic, row, known)
+    else:
+        chosen = draw_unmarked(state, parameters, identity, topic, row, heartbeat, known, lazy)
+    for position in range(first, past):
+        state.marks[state.mesh[row, position]] = 0
+    return chosen
+
+
+@kernel
+def list_unmarked(state: State, parameters: Parameters, identity: int, topic: int, row: int, known: int) -> int:
+    """List the places of known peers that have no marks in `state.scratch`; returns how many they are."""
     chosen = 0
-    if outside <= lazy:
-        for index in range(known):
-            place = place_at(state, parameters, identity, topic, row, index)
-            if not in_mesh(state, parameters, row, place):
+    cold = count_cold_peers(state, parameters, identity, topic, row)
+    if state.topic_place[topic] < parameters.full_topics:
+        for place in range(cold):
+            if state.marks[place] == 0:
                 state.scratch[chosen] = place
                 chosen += 1
-        return chosen
+    else:
+        start = int64(state.known_start[partial_row(parameters, identity, row)])
+        for index in range(start, start + cold):
+            place = int64(state.known[index])
+            if state.marks[place] == 0:
+                state.scratch[chosen] = place
+                chosen += 1
+    for index in range(cold, known):
+        place = place_at(state, parameters, identity, topic, row, index)
+        if state.marks[place] == 0:
+            state.scratch[chosen] = place
+            chosen += 1
+    return chosen
+
+
+@kernel
+def draw_unmarked(
+    state: State, parameters: Parameters, identity: int, topic: int, row: int, heartbeat: int, known: int, wanted: int
+) -> int:
+    """Draw as many places as are `wanted` of known peers without marks into `state.scratch`; there are more of them."""
+    chosen = 0
     block = 0
     while True:
         words = draw_words(
@@ -808,10 +845,10 @@ def choose_gossip_peers(
         )
         block += 1
         for word in words:
-            if chosen == lazy:
+            if chosen == wanted:
                 return chosen
             place = place_at(state, parameters, identity, topic, row, int64(word) * known >> 32)
-            fresh = not in_mesh(state, parameters, row, place)
+            fresh = state.marks[place] == 0
             for position in range(chosen):
                 if state.scratch[position] == place:
                     fresh = False
@@ -940,12 +977,16 @@ def tell_recent(
     host = identity + parameters.first_id
     if ids == 0 or not is_up(state, parameters, host, time) or is_silent(state, parameters, host, time):
         return ids != 0
-    size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
     if parameters.churn == 0 and parameters.disturbances == 0:
         chosen = choose_gossip_peers(state, parameters, identity, topic, row, number)
     else:
         chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, row, number)
-    for position in range(chosen):
+    cold = 0
+    while cold < chosen and int64(state.scratch[cold]) < count_neighbours(state, identity):
+        cold += 1
+    size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
+    tell_cold_peers(state, parameters, time, identity, topic, number, size, cold)
+    for position in range(cold, chosen):
         peer = peer_of_place(state, parameters, identity, int64(state.scratch[position]))
         if peer < parameters.hot_count:
             listed = list_recent(state, parameters, time, identity, topic, number)
@@ -954,6 +995,44 @@ def tell_recent(
             send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
     state.counters[IHAVE_SENT] += chosen
     return True
+
+
+@kernel
+def tell_cold_peers(
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int, size: int, count: int
+) -> None:
+    """Send an IHAVE of `size` bytes to the first `count` places in `state.scratch`, all of them cold peers'.
+
+    The loop of `send`, with all that does not depend on the peer taken out of it. Where no message of the topic is open
+    on this shard, nobody here can ask for what it lists: it has nothing to do but to be counted at its arrival.
+    """
+    source = identity + parameters.first_id
+    first = first_peer(state, identity)
+    duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
+    free = max(state.sender[identity, UPLINK_FREE], time)
+    counter = state.sender[identity, PACKETS]
+    node = state.node[source]
+    what = (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE
+    if not is_open(state, topic):
+        what = SPARED
+    for position in range(count):
+        member = int64(state.neighbours[first + int64(state.scratch[position])])
+        peer = member & parameters.host_mask
+        other = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
+        free += duration
+        probability = path_loss(state, parameters, free, node, other)
+        if probability > 0.0 and is_lost(parameters, source, counter + position, probability):
+            state.counters[PACKETS_LOST] += 1
+            continue
+        arrival = free + path_latency(state, parameters, free, node, other)
+        if is_own(parameters, peer):
+            push(state, parameters, arrival, peer << 32 | source, what)
+        else:
+            send_list(state, parameters, time, arrival, identity, peer, topic, number & WORD, counter + position)
+    if count > 0:
+        state.sender[identity, UPLINK_FREE] = free
+        state.sender[identity, PACKETS] = counter + count
+        state.counters[BYTES_SENT] += count * size
 
 
 @kernel
@@ -1222,6 +1301,8 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     identity = (ends >> 32) - parameters.first_id
     prefetch(state.identity, identity * state.identity.shape[1])
     prefetch(state.sender, identity * SENDER_COLUMNS)
+    if parameters.most_memberships > parameters.full_topics:
+        prefetch(state.subscribed, (identity + parameters.first_id - parameters.hot_count) * state.subscribed.shape[1])
     kind = what & KIND_MASK
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
     if kind == MESSAGE and state.topic_place[state.message_topic[slot]] < parameters.full_topics:
@@ -1237,12 +1318,57 @@ def look_ahead(state: State, parameters: Parameters, position: int) -> None:
     """Have the processor fetch what the row of the identity at `position` of `due`, which should be here, leads to."""
     identity = (state.due[position, 1] >> 32) - parameters.first_id
     prefetch(state.needed, (state.sender[identity, RANK] & WORD) >> 6)
-    kind = state.due[position, 2] & KIND_MASK
-    if kind in (MESSAGE, TELL, FORWARD, BEAT):
-        prefetch(state.mesh, state.identity[identity, FIRST_ROW] * state.mesh.shape[1])
-        first = first_peer(state, identity)
-        for peer in range(first, first + count_neighbours(state, identity), CACHE_LINE // 4):
-            prefetch(state.neighbours, peer)
+    what = state.due[position, 2]
+    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
+    width = state.mesh.shape[1]
+    if kind == BEAT:
+        row = state.identity[identity, FIRST_ROW]
+        for byte in range(row * width, (row + parameters.most_memberships) * width, CACHE_LINE):
+            prefetch(state.mesh, byte)
+        number = partial_row(parameters, identity, row + parameters.full_topics)
+        for start in range(number, number + parameters.most_memberships - parameters.full_topics, CACHE_LINE // 4):
+            prefetch(state.known_start, start)
+        look_at_neighbours(state, identity)
+    elif kind in (MESSAGE, TELL, FORWARD):
+        topic = state.message_topic[slot]
+        row = mesh_row(state, parameters, identity, topic)
+        if kind == MESSAGE and state.topic_place[topic] >= parameters.full_topics:
+            prefetch(state.rank, partial_row(parameters, identity, row))
+        if kind != MESSAGE or forwards_at_once(state, identity):
+            prefetch(state.mesh, row * width)
+            prefetch(state.mesh, row * width + width - 1)
+            look_at_neighbours(state, identity)
+
+
+@kernel
+def look_near_ahead(state: State, parameters: Parameters, position: int) -> None:
+    """Have the processor fetch what those rows lead to that `look_ahead` has had fetched."""
+    what = state.due[position, 2]
+    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
+    identity = (state.due[position, 1] >> 32) - parameters.first_id
+    if kind == MESSAGE:
+        prefetch(state.arrival, arrival_place(state, parameters, identity, slot))
+    elif kind == BEAT:
+        row = state.identity[identity, FIRST_ROW] + parameters.full_topics
+        number = partial_row(parameters, identity, row)
+        past = min(number + parameters.most_memberships - parameters.full_topics, len(state.known_start) - 1)
+        for place in range(int64(state.known_start[number]), int64(state.known_start[past]), CACHE_LINE):
+            prefetch(state.known, place)
+
+
+@kernel
+def forwards_at_once(state: State, identity: int) -> bool:
+    """Whether the identity validates messages in no time."""
+    first = state.client[client_of(state, identity), VALIDATION_DELAY]
+    return state.validation_delay[first] < 0 and state.validation_delay[first + 1] == 0
+
+
+@kernel
+def look_at_neighbours(state: State, identity: int) -> None:
+    """Have the processor fetch the identity's row of neighbours."""
+    first = first_peer(state, identity)
+    for peer in range(first, first + count_neighbours(state, identity), CACHE_LINE // 4):
+        prefetch(state.neighbours, peer)
 
 
 @kernel
@@ -1271,6 +1397,9 @@ def execute(state: State, parameters: Parameters) -> int:
             look_far_ahead(state, parameters, ahead)
         for ahead in range(index + AHEAD, min(last + AHEAD, due_count)):
             look_ahead(state, parameters, ahead)
+        if parameters.most_memberships > parameters.full_topics:
+            for ahead in range(index + NEAR_AHEAD, min(last + NEAR_AHEAD, due_count)):
+                look_near_ahead(state, parameters, ahead)
 
         # The mask tells the compiler that it is not negative.
         identity = (here - first_id) & WORD

@@ -19,9 +19,8 @@ from cold.distributions import Distribution, Drawn
 from cold.failure_section import Failure
 from cold.request_section import MOST_PROTOCOLS, RequestSection, check_requests
 from cold.resolution_section import ResolutionName, ResolutionSection
-from cold.score_kernels import SCORE_COLUMNS
 from cold.score_section import ScoreSection
-from cold.topics import Topic, check_topics, indices_of, mean_subscriptions, topic_numbers
+from cold.topics import Topic, check_topics, indices_of, topic_numbers
 
 #: The largest message that fits a datagram, and so the largest that hot hosts can be sent.
 MOST_DATAGRAM_BYTES: Final = 60_000
@@ -417,29 +416,3 @@ class ColdSection(Section):
                     {"place": place, "origin": publication.origin, "last": self.identity_count - 1},
                 )
         return self
-
-
-def estimate_memory(section: ColdSection) -> int:
-    """Return the bytes that the tail is expected to need, with every message alive for as long as `seen_ttl`.
-
-    The constant covers the events in flight while a message spreads; `sim-stats.json` tells what a run took.
-    """
-    messages = sum(
-        min(publication.count, section.gossip.seen_ttl // max(publication.interval, 1) + 1)
-        for publication in section.publications
-    )
-    degree = min(section.mean_degree, section.identity_count - 1)
-    of_membership = 72
-    if section.gossip.score is not None:
-        of_membership += 8 * SCORE_COLUMNS * max(client.d_high for client in section.client_gossip)
-    per_identity = 1000 + 4 * degree + round(of_membership * mean_subscriptions(section.topics)) + 8 * messages
-    if section.requests:
-        # Numbers and heads of lists, roles, when to ask next; and what is open until its deadline.
-        asking = [request.interval for request in section.requests if request.interval is not None]
-        due = sum(
-            request.timeout / max(request.interval.expectation(), 1.0)
-            for request in section.requests
-            if request.interval is not None
-        )
-        per_identity += 20 + 12 * len(asking) + round(128 * due)
-    return section.identity_count * per_identity

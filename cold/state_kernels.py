@@ -462,6 +462,8 @@ class State(NamedTuple):
     """int64[2 * capacity, 3]: what one identity scheduled for itself in this window, in order."""
     scratch: UInt32Array
     """uint32[peers of the largest row + hot peers]."""
+    marks: UInt8Array
+    """uint8[places]: 0 between uses; 1 for the places of peers that are not to be chosen."""
     wanted: Int32Array
     """int32[S]."""
     out: Int64Array

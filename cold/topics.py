@@ -98,8 +98,3 @@ def indices_of(topics: list[Topic], wanted: int | str) -> range | None:
                 return range(index, index + 1)
             index += 1
     return None
-
-
-def mean_subscriptions(topics: list[Topic]) -> float:
-    """Return how many topics an identity subscribes to in the mean."""
-    return sum(topic.mean_subscriptions if isinstance(topic, TopicGroup) else 1.0 for topic in topics)

@@ -1,0 +1,122 @@
+"""What a tail is expected to need of the machine's memory, from its configuration alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cold.calendar_section import CalendarSection
+from cold.score_kernels import SCORE_COLUMNS
+from cold.section import ColdSection
+from cold.topics import TopicGroup, indices_of
+
+#: Rows of `identity` and `sender` (128), client phases, heads of lists, places and links of the directory.
+_BYTES_PER_IDENTITY: Final = 280
+#: The directory, clocks, groups and subscriptions.
+_BYTES_WHERE_NOTHING_IS_EXACT: Final = 600
+#: A neighbour and who dialled it; while the overlay is made, its edges, sorted and not, besides.
+_BYTES_PER_PEER: Final = 4.125
+_BYTES_PER_PEER_AT_FIRST: Final = 22
+#: Rank and start of the known peers.
+_BYTES_PER_PARTIAL_MEMBERSHIP: Final = 8
+_ARRIVAL_BYTES: Final = 8
+_COPY_BYTES: Final = 16
+#: Slots whose bits fill a row of `State.identity`, and what as many more cost, with what was asked for.
+_SLOTS_IN_A_ROW: Final = 192
+_BITS_PER_SLOT: Final = 2
+#: Of the copies of messages of one moment, so many are in flight or being looked through at the same time.
+_SHARE_IN_FLIGHT: Final = 0.25
+#: Messages of one moment are those published within the time that one takes to spread [ns].
+_MOMENT_NS: Final = 500_000_000
+
+
+def estimate_memory(section: ColdSection) -> int:
+    """Return the bytes that the tail is expected to need at most.
+
+    That is while the overlay is made, or when all that is published in a slot of the calendar is alive, and all listed
+    messages for as long as `seen_ttl`, with those copies in flight that are published at about the same time.
+    `sim-stats.json` tells what a run took.
+    """
+    subscribed = _subscribed(section)
+    if not subscribed:
+        return round(section.identity_count * (_BYTES_WHERE_NOTHING_IS_EXACT + _requests(section)))
+    gossip = section.gossip
+    clients = section.client_gossip
+    row = 1 + 2 * gossip.mcache_gossip + max(client.d_high for client in clients)
+    if gossip.score is not None:
+        row += 8 * SCORE_COLUMNS * max(client.d_high for client in clients)
+    partial = {topic: share for topic, share in subscribed.items() if share < 1.0}
+    sought = section.overlay.topic_peers * sum(partial.values())
+    peers = min(section.mean_degree + sought, section.identity_count - 1)
+    known = sum(share * (section.overlay.topic_peers + section.mean_degree * share) for share in partial.values())
+    alive, here, at_once = _messages(section, subscribed)
+
+    running = _BYTES_PER_IDENTITY + _BYTES_PER_PEER * peers
+    running += sum(subscribed.values()) * row + sum(partial.values()) * _BYTES_PER_PARTIAL_MEMBERSHIP + known
+    running += len(partial) / 8 + _BITS_PER_SLOT * max(alive - _SLOTS_IN_A_ROW, 0) / 8
+    running += _ARRIVAL_BYTES * here
+    running += _requests(section)
+    running += _COPY_BYTES * at_once * max(client.d for client in clients) * _SHARE_IN_FLIGHT
+    first_meshes = 4 * max(client.d_high for client in clients) * (len(subscribed) - len(partial) + 1)
+    building = _BYTES_PER_IDENTITY + _BYTES_PER_PEER_AT_FIRST * peers + first_meshes
+    return round(section.identity_count * max(running, building))
+
+
+def _subscribed(section: ColdSection) -> dict[int, float]:
+    """The share of identities that subscribe to each topic that may be exact, by its index."""
+    wanted = section.resolution
+    names = dict.fromkeys(range(len(section.topic_numbers)), wanted.default)
+    for name, resolution in sorted(wanted.topics.items(), key=lambda item: isinstance(item[0], int)):
+        names.update(dict.fromkeys(indices_of(section.topics, name) or (), resolution))
+    shares: list[float] = []
+    for topic in section.topics:
+        shares += [topic.mean_subscriptions / topic.count] * topic.count if isinstance(topic, TopicGroup) else [1.0]
+    return {index: shares[index] for index, name in names.items() if name in ("exact", "auto")}
+
+
+def _messages(section: ColdSection, subscribed: dict[int, float]) -> tuple[float, float, float]:
+    """How many messages are alive at once, how many of these an identity gets, and how many of these at one moment."""
+    alive = here = at_once = 0.0
+    for publication in section.publications:
+        (topic,) = indices_of(section.topics, publication.topic) or range(0)
+        share = subscribed.get(topic, 0.0)
+        interval = max(publication.interval, 1)
+        lasting = min(publication.count, section.gossip.seen_ttl // interval + 1)
+        alive += lasting * (share > 0)
+        here += lasting * share
+        at_once += min(publication.count, _MOMENT_NS // interval + 1) * share
+    if section.calendar is not None:
+        for key, topics in section.calendar_topics.items():
+            count = _per_slot(section.calendar, key.split(".")[0], len(topics)) / len(topics)
+            shares = [subscribed[topic] for topic in topics if topic in subscribed]
+            alive += count * len(shares)
+            here += count * sum(shares)
+            at_once += count * sum(shares)
+    return alive, here, at_once
+
+
+def _requests(section: ColdSection) -> float:
+    """Bytes of an identity for its requests: numbers, heads of lists, roles, when to ask next, and what is open."""
+    if not section.requests:
+        return 0.0
+    asking = [request for request in section.requests if request.interval is not None]
+    due = sum(request.timeout / max(request.interval.expectation(), 1.0) for request in asking if request.interval)
+    return 20 + 12 * len(asking) + 128 * due
+
+
+def _per_slot(calendar: CalendarSection, kind: str, topics: int) -> float:
+    """How many messages of a kind are published in a slot, on all of its topics."""
+    attesting = calendar.validators.count / calendar.slots_per_epoch
+    if kind == "blocks":
+        return 1
+    if kind == "columns":
+        return topics
+    if kind == "attestations":
+        return attesting
+    if kind == "sync_messages":
+        return calendar.sync_committee_size
+    if kind == "aggregates" and calendar.aggregates is not None:
+        committees = attesting / calendar.target_committee_size
+        committees = max(1.0, min(committees, calendar.most_committees_per_slot))
+        return min(committees * calendar.aggregates.per_committee, attesting)
+    per_subcommittee = 0 if calendar.contributions is None else calendar.contributions.per_subcommittee
+    return min(calendar.sync_subcommittees * per_subcommittee, calendar.sync_committee_size)
