@@ -342,7 +342,10 @@ class ColdEngine:
             "spare": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "pending": np.zeros((2 * _DUE_AT_FIRST, 3), dtype=np.int64),
             "digits": np.zeros((2, (1 << parameters.digit_bits) + 1), dtype=np.int32),
-            "scratch": np.zeros(int(row_lengths.max()) + directory.hot_count + most_lazy, dtype=np.uint32),
+            "scratch": np.zeros(
+                int(row_lengths.max()) + directory.hot_count + max(most_lazy, max(client.d for client in clients)),
+                dtype=np.uint32,
+            ),
             "marks": np.zeros(int(row_lengths.max()) + directory.hot_count + 1, dtype=np.uint8),
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),

@@ -172,6 +172,7 @@ from cold.unwanted_kernels import take_unwanted
 _FORWARD: Final = int(ColdPurpose.FORWARD)
 _GOSSIP_PEERS: Final = int(ColdPurpose.GOSSIP_PEERS)
 _GRAFT_PEERS: Final = int(ColdPurpose.GRAFT_PEERS)
+_FANOUT: Final = int(ColdPurpose.FANOUT)
 
 #: Why peers are grafted: a part of the counter of their draws.
 _UP_TO_D: Final = 0
@@ -182,6 +183,8 @@ _OPPORTUNISTIC: Final = 2
 CONTROL_BYTES: Final = 36
 PRUNE_BYTES: Final = 40
 ID_BYTES: Final = 8
+#: Draws of four identities for each subscriber that a publisher without the topic wants.
+FANOUT_BLOCKS: Final = 16
 #: Most ids that one IHAVE or IWANT datagram carries.
 IDS_PER_DATAGRAM: Final = 128
 
@@ -676,7 +679,7 @@ def remember(state: State, parameters: Parameters, time: int, identity: int, slo
 def publish(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
     """Send a message of one's own: to all known peers (flood publish), or to the mesh.
 
-    Who does not subscribe has no mesh: without flooding it sends to D of the peers that do.
+    Who does not subscribe has no mesh: without flooding it sends to D peers that do.
     """
     topic = int64(state.message_topic[slot])
     state.counters[PUBLISHED] += 1
@@ -707,7 +710,8 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
 def list_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
     """List the HostIds of the known peers on a topic in `state.scratch`; returns how many they are.
 
-    `row` is that of the membership, or -1: then they are the cold peers that subscribe.
+    `row` is that of the membership, or -1: then they are the cold peers that subscribe, and where these are fewer than
+    D, other subscribers that the identity finds.
     """
     count = 0
     if row >= 0:
@@ -722,6 +726,21 @@ def list_peers(state: State, parameters: Parameters, identity: int, topic: int, 
         if subscribes(state, parameters, peer, topic):
             state.scratch[count] = peer
             count += 1
+    source, wanted = identity + parameters.first_id, state.client[client_of(state, identity), D]
+    for block in range(FANOUT_BLOCKS * wanted):
+        if count >= wanted:
+            break
+        words = draw_words(parameters, source, _FANOUT, topic << 32 | block)
+        for word in words:
+            host = parameters.hot_count + (int64(word) * len(state.subscribed) >> 32)
+            if count < wanted and host != source and subscribes(state, parameters, host, topic):
+                fresh = True
+                for position in range(count):
+                    if int64(state.scratch[position]) == host:
+                        fresh = False
+                if fresh:
+                    state.scratch[count] = host
+                    count += 1
     return count
 
 

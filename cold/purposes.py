@@ -63,6 +63,8 @@ class ColdPurpose(IntEnum):
     """Kind of client of an identity; counter 0."""
     MISBEHAVIOUR = 127
     """Whether a silence or withholding concerns an identity; counter the number of the failure."""
+    FANOUT = 128
+    """Subscribers that a publisher without the topic finds; counter topic << 32 | block."""
     DIAL_ORDER = 140
     """Sort key of an identity in the n-th round of dialling; counter n."""
     DIAL = 141

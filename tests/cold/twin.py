@@ -375,6 +375,8 @@ class Twin:
                 self.push(time, identity, message_id, -1, 0)
                 return
         peers = self.peers(identity, topic)
+        if identity not in self.members[topic]:
+            peers += self.found(identity, topic, peers)
         assert set(self.mesh[topic][identity]) <= set(peers)
         first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(peers) >> 32
         reached = [
@@ -385,6 +387,17 @@ class Twin:
         for peer in reached if self.gossip.flood_publish else reached[: self.client[identity].d]:
             self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, 0)])
             self.counters["messages_sent"] += 1
+
+    def found(self, identity: int, topic: int, known: list[int]) -> list[int]:
+        """Subscribers that a publisher finds where it knows fewer than D."""
+        wanted = self.client[identity].d
+        drawn = [
+            self.hot + (word * (self.count - self.hot) >> 32)
+            for block in range(16 * wanted)
+            for word in self.words(identity, ColdPurpose.FANOUT, topic << 32 | block)
+        ]
+        fresh = dict.fromkeys(v for v in drawn if v != identity and v in self.members[topic] and v not in known)
+        return list(fresh)[: max(wanted - len(known), 0)]
 
     def receive(self, time: int, identity: int, source: int, message_id: int, hops: int) -> None:
         if self.is_missed(time, identity):
