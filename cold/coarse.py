@@ -7,7 +7,7 @@ its own identities.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -58,6 +58,11 @@ class CoarseEngine:
         First HostIds of the ranges of all shards, and one past the last identity: int64[shards + 1].
     shard
         Position of `owned` in `cuts`.
+
+    Attributes
+    ----------
+    others_next : callable or None
+        Time of the next event of the topics that are exact [ns], if there are any.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class CoarseEngine:
             directory, paths, gossip, seed, self._fields, self._enter, self._live_on, self._message_of
         )
         self._now = 0
+        self.others_next: Callable[[], int] | None = None
         self._fingerprint = 0
 
     def next_event_time(self) -> int:
@@ -177,7 +183,9 @@ class CoarseEngine:
     # Messages.
 
     def _end(self) -> int:
-        return self._now if self._now else self._stop
+        """Until when to tell of messages [ns]: now; or the end, if exact topics have nothing left to do."""
+        is_over = self.others_next is not None and min(self.next_event_time(), self.others_next()) >= self._stop
+        return self._stop if is_over or not self._now else self._now
 
     def _admit(self, end: int) -> None:
         """Plan the publications before `end`."""

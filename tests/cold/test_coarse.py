@@ -516,3 +516,15 @@ def test_an_entry_from_another_shard_that_is_none_is_our_own_fault() -> None:
     batch = EventBatch.build([1], [9], [0], [2], EventKind.ENTRY, offset, payload)
     with pytest.raises(InternalError, match="an entry of 1 bytes"):
         tail.deliver(batch)
+
+
+def test_what_is_told_of_coarse_messages_does_not_end_with_the_last_exact_event() -> None:
+    """A message of a coarse topic spreads after all windows are over, where nothing else is left to happen."""
+    published = [publication(), publication(topic=2, time="5 s")]
+    tail = tail_of(200, hot=0, topics=[1, 2], publications=published, resolution={"topics": {2: "mean-field"}})
+    while (start := tail.next_event_time()) < STOP:
+        if start < 2 * NS_PER_S:
+            early = start
+        tail.run_until(start + 2 * NS_PER_MS)
+    assert early > NS_PER_S
+    assert tail.message_table()["delivered"].tolist() == [199, 199]
