@@ -35,7 +35,7 @@ from cold.request_kernels import opened_by
 from cold.request_results import request_results
 from cold.requests import LISTS, Asking, request_arrays, with_free_rows
 from cold.results import TailResults, message_table
-from cold.score_kernels import RULES, SCORE_COLUMNS
+from cold.score_layout import RULES, SCORE_COLUMNS
 from cold.section import ColdSection, GossipSection
 from cold.session_kernels import SHORTEST
 from cold.sessions import Lives, comes_and_goes, detection_ms, habits_of

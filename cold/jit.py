@@ -30,7 +30,8 @@ uint64: Final = cast(Callable[[Any], int], np.uint64)
 def _sources_digest() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
     room = Path(__file__).parent
-    constants = [room / "purposes.py", room / "quantile_layout.py", room / "results.py"]
+    names = ("purposes", "quantile_layout", "results", "score_layout")
+    constants = [room / f"{name}.py" for name in names]
     for path in [*sorted(room.glob("*_kernels.py")), *constants, Path(bridge.rng.__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

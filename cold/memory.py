@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cold.calendar_section import CalendarSection
-from cold.score_kernels import SCORE_COLUMNS
+from cold.score_layout import SCORE_COLUMNS
 from cold.section import ColdSection
 from cold.topics import TopicGroup, indices_of
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from cold.jit import int64, kernel
 from cold.membership_kernels import mesh_row, place_of_peer
+from cold.score_layout import FRACTION_BITS, RULES, SCORE_COLUMNS
 from cold.state_kernels import MESH_COUNT, Parameters, State
 
-FRACTION_BITS: Final = 16
 _WHOLE: Final = 1 << FRACTION_BITS
 
 # Columns of `State.mesh_score`.
@@ -23,25 +23,8 @@ FIRST: Final = 1
 """Messages that it was the first to deliver."""
 DELIVERED: Final = 2
 """Messages that it delivered."""
-SCORE_COLUMNS: Final = 3
 
-#: Entries of `State.score_rules`: the keys of `cold.gossip.score`.
-RULES: Final = (
-    "time_weight",
-    "time_quantum",
-    "time_cap",
-    "first_weight",
-    "first_decay",
-    "first_cap",
-    "delivery_weight",
-    "delivery_decay",
-    "delivery_cap",
-    "delivery_threshold",
-    "delivery_activation",
-    "opportunistic_threshold",
-    "opportunistic_beats",
-    "opportunistic_peers",
-)
+# Entries of `State.score_rules`.
 (
     _TIME_WEIGHT,
     _TIME_QUANTUM,

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from bridge.section import Section
 from bridge.units import Duration
-from cold.score_kernels import FRACTION_BITS, RULES
+from cold.score_layout import FRACTION_BITS, RULES
 
 #: Of weights, caps and thresholds: products of three of them have room in 64 bits.
 _LARGEST = 1000.0

@@ -81,6 +81,9 @@ class EndedHosts:
     def packets(self) -> npt.NDArray[np.int64]:
         return np.zeros((0, 4), dtype=np.int64)
 
+    def process_groups(self) -> dict[int, int]:
+        return {}
+
     def loads(self) -> npt.NDArray[np.int64]:
         return np.zeros((0, 3), dtype=np.int64)
 
