@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -65,8 +64,11 @@ def configuration(graph: Path, hosts: int, nodes: Sequence[int], processes: bool
     return "\n".join(lines) + "\n"
 
 
-def measure(command: Sequence[str | Path], allowed: Sequence[int] = (0,)) -> tuple[float, float, int]:
-    """Run a command; returns its CPU time [s], its wall-clock time [s] and its peak memory [MiB]."""
+def measure(command: Sequence[str | Path]) -> tuple[float, float, int]:
+    """Run a command; returns its CPU time [s], its wall-clock time [s] and its peak memory [MiB].
+
+    A check works out what a run would need, and may find that this machine does not have it: that is an answer, too.
+    """
     before = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert process.stderr is not None
@@ -74,7 +76,7 @@ def measure(command: Sequence[str | Path], allowed: Sequence[int] = (0,)) -> tup
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
-    if process.returncode not in allowed:
+    if process.returncode and b"the experiment needs about" not in told:
         raise SystemExit(f"{' '.join(map(str, command))} failed:\n{told.decode()}")
     return used.ru_utime + used.ru_stime, time.monotonic() - before, used.ru_maxrss // 1024
 
@@ -93,8 +95,6 @@ def main() -> None:
     sizes = [int(size) for size in parser.parse_args().hosts.split(",")]
     print(f"{'nodes':>8}{'hosts':>10}  {'':8}{'CPU s':>8}{'wall s':>8}{'peak MiB':>10}{'x libyaml':>11}")
     antumbra = [Path(sys.executable).parent / "antumbra"]
-    # The check estimates what a run would need, and may find that this machine does not have it.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for text, nodes in (regional(8), regional(1000), hierarchical()):
@@ -106,8 +106,7 @@ def main() -> None:
                 idle.write_text(configuration(graph, hosts, nodes, processes=False))
                 baseline = measure([sys.executable, "-c", BASELINE, busy])
                 tell(len(nodes), hosts, "libyaml", baseline)
-                allowed = (0, 2) if hosts + 1024 > hard else (0,)
-                tell(len(nodes), hosts, "check", measure([*antumbra, "check", busy], allowed), baseline[0])
+                tell(len(nodes), hosts, "check", measure([*antumbra, "check", busy]), baseline[0])
                 directory = folder / f"run-{len(nodes)}-{hosts}"
                 tell(len(nodes), hosts, "run", measure([*antumbra, "run", idle, "-d", directory]))
                 shutil.rmtree(directory)
