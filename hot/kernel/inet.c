@@ -680,9 +680,7 @@ static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command
     if (socket->type == SOCK_STREAM)
         return socket_ioctl(task, command, argument, tcp_unread(socket), tcp_unsent(socket));
     const struct packet *next = socket->receive.head;
-    int64_t unread = !next                      ? 0
-                     : socket->type == SOCK_RAW ? next->length - raw_data_begins(next)
-                                                : udp_data_length(next);
+    int64_t unread = next ? next->length - datagram_begins(socket, next) : 0;
     return socket_ioctl(task, command, argument, unread, socket->queued_bytes);
 }
 

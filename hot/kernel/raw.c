@@ -177,11 +177,8 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
         return -EMSGSIZE;
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
-    if (socket->error) {
-        int error = socket->error;
-        socket->error = 0;
-        return -error;
-    }
+    if (socket->error)
+        return socket_take_error(socket);
     int error = choose_destination(socket, to, &address);
     if (error)
         return error;
@@ -195,9 +192,7 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
     struct packet *packet = packet_create(host, header + length);
     if (!packet)
         return -ENOBUFS;
-    struct ip_address source = to->has_local_address && !ip_is_any(to->local_address) ? to->local_address
-                               : ip_is_any(socket->local_address) ? inet_source_address(host, address)
-                                                                  : socket->local_address;
+    struct ip_address source = datagram_source(socket, to, address);
     if (uio_copy_in(from, packet->data + header, length))
         error = -EFAULT;
     else if (raw->header_included)

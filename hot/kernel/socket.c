@@ -1033,11 +1033,8 @@ int64_t sys_recvmmsg(struct task *task, const uint64_t *a) {
             deadline = deadline_of(task->host, timeout.tv_sec * NS_PER_S + timeout.tv_nsec);
     }
     struct socket *socket = file->object;
-    if (socket->error) {
-        error = -socket->error;
-        socket->error = 0;
-        return error;
-    }
+    if (socket->error)
+        return socket_take_error(socket);
     uint32_t count = KMIN((uint32_t)a[2], SEGMENTS_MAX), received = 0;
     file_hold(task, file);
     while (received < count) {

@@ -89,6 +89,13 @@ struct socket_message {
     struct extended_error error;
 };
 
+/* The pending error, as a result: it is told once. */
+static inline int socket_take_error(struct socket *socket) {
+    int error = socket->error;
+    socket->error = 0;
+    return -error;
+}
+
 /* Whether a call with these MSG_* flags may not sleep. */
 static inline bool socket_nonblocking(const struct socket *socket, int flags) {
     return (flags & MSG_DONTWAIT) || (socket->file && (socket->file->flags & O_NONBLOCK));
@@ -125,6 +132,11 @@ uint32_t error_queue_control(const struct socket *socket, const struct extended_
 /* UDP_CORK. */
 int udp_cork(struct task *task, struct socket *socket, bool cork);
 uint32_t udp_data_length(const struct packet *packet);
+/* Where in a received packet the data that a UDP or raw socket gives begin. */
+uint32_t datagram_begins(const struct socket *socket, const struct packet *packet);
+/* The address that a datagram to there comes from: what the message says, or is bound, or the host's. */
+struct ip_address datagram_source(const struct socket *socket, const struct udp_message *to,
+                                  struct ip_address destination);
 void socket_broken_pipe(struct task *task); /* SIGPIPE */
 int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
 /* Writes a sockaddr_in or sockaddr_in6, as `family` is, and returns its length. `interface`: of link-local ones. */

@@ -394,9 +394,7 @@ void tcp_write_possible(struct tcp *tcp) {
 }
 
 static int64_t take_error(struct socket *socket, int otherwise) {
-    int error = socket->error;
-    socket->error = 0;
-    return error ? -error : otherwise;
+    return socket->error ? socket_take_error(socket) : otherwise;
 }
 
 /* Makes room for at least `wanted` bytes behind what the segment holds. NULL: no memory. */

@@ -17,6 +17,10 @@
 
 uint32_t udp_data_length(const struct packet *packet) { return packet->length - packet->transport - UDP_HEADER; }
 
+uint32_t datagram_begins(const struct socket *socket, const struct packet *packet) {
+    return socket->type == SOCK_RAW ? raw_data_begins(packet) : packet->transport + UDP_HEADER;
+}
+
 static uint32_t headers_to(struct ip_address destination) { return ip_header_length(destination) + UDP_HEADER; }
 
 static uint32_t data_max(struct ip_address destination) { return ip_is_v4(destination) ? UDP_DATA_MAX : UDP_DATA_MAX6; }
@@ -44,8 +48,8 @@ static int choose_destination(struct socket *socket, const struct udp_message *t
     return error ? error : inet_autobind(socket);
 }
 
-static struct ip_address choose_source(const struct socket *socket, const struct udp_message *to,
-                                       struct ip_address destination) {
+struct ip_address datagram_source(const struct socket *socket, const struct udp_message *to,
+                                  struct ip_address destination) {
     if (to->has_local_address && !ip_is_any(to->local_address))
         return to->local_address;
     return ip_is_any(socket->local_address) ? inet_source_address(socket->host, destination) : socket->local_address;
@@ -115,7 +119,7 @@ static int64_t gather(struct socket *socket, struct uio *from, const struct udp_
             larger->transport = packet->transport;
             packet_free(host, packet);
         } else {
-            pending_names(larger, choose_source(socket, to, address), address, port);
+            pending_names(larger, datagram_source(socket, to, address), address, port);
         }
         larger->length = used;
         socket->pending = packet = larger;
@@ -159,11 +163,8 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
         return -EMSGSIZE;
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
-    if (socket->error) {
-        int error = socket->error;
-        socket->error = 0;
-        return -error;
-    }
+    if (socket->error)
+        return socket_take_error(socket);
     if (socket->write_shutdown)
         return -EPIPE;
     bool more = (flags & MSG_MORE) || socket->pending_cork;
@@ -192,28 +193,24 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
         packet_free(host, packet);
         return -EFAULT;
     }
-    transmit(socket, packet, choose_source(socket, to, address), address, port);
+    transmit(socket, packet, datagram_source(socket, to, address), address, port);
     return length;
 }
 
 int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, int flags, struct udp_message *from) {
     (void)task;
     struct host *host = socket->host;
-    if (socket->error) {
-        int error = socket->error;
-        socket->error = 0;
-        return -error;
-    }
+    if (socket->error)
+        return socket_take_error(socket);
     struct packet *packet = socket->receive.head;
     if (!packet)
         return socket->read_shutdown && !socket_nonblocking(socket, flags) ? 0 : -EAGAIN;
-    bool is_raw = socket->type == SOCK_RAW;
-    uint32_t begin = is_raw ? raw_data_begins(packet) : packet->transport + UDP_HEADER;
+    uint32_t begin = datagram_begins(socket, packet);
     uint32_t length = packet->length - begin;
     uint32_t copied = (uint32_t)KMIN((uint64_t)length, (uint64_t)to->remaining);
     from->has_address = true;
     from->address = packet_source(packet);
-    from->port = is_raw ? 0 : get16(packet->data + packet->transport);
+    from->port = socket->type == SOCK_RAW ? 0 : get16(packet->data + packet->transport);
     from->local_address = packet_destination(packet);
     from->interface = inet_interface(host, from->address);
     bool v6 = packet_is_v6(packet);

@@ -643,11 +643,8 @@ int64_t unix_receive(struct task *task, struct socket *socket, struct uio *to, i
             return receive_stream(socket, to, flags, message);
         return receive_message(socket, to, flags, message);
     }
-    if (socket->error) {
-        int error = socket->error;
-        socket->error = 0;
-        return -error;
-    }
+    if (socket->error)
+        return socket_take_error(socket);
     /* A datagram socket only says so to those who would wait. */
     bool end = socket->read_shutdown && (connection_oriented(socket) || !socket_nonblocking(socket, flags));
     return end ? 0 : -EAGAIN;

@@ -12,6 +12,26 @@ from cold.section import ColdSection
 
 MBIT = 1_000_000
 STOP = 60 * NS_PER_S
+#: Keys of a tail of 90, four in ten of them behind NAT, that come and go on connections that were dialled.
+BEHIND_NAT: dict[str, Any] = {
+    "populations": {
+        "tail": {
+            "count": 90,
+            "reachable": 0.6,
+            "churn": {
+                "sessions": {"kind": "exponential", "mean": "5 s"},
+                "absences": ["500 ms", "2 s"],
+                "notice": 0.5,
+                "detection": "700 ms",
+            },
+        }
+    },
+    "overlay": {"target": 14, "maximum": 16, "redial": "2500 ms", "rounds": 3},
+    "clients": {
+        "default": {"share": 2},
+        "small": {"share": 1, "gossip": {"d": 5, "d_low": 3}, "overlay": {"target": 8, "outbound": 0.5}},
+    },
+}
 
 
 #: 74 topics: everybody has one, and six of seventy; three are had with the probability 0.3.

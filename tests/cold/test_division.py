@@ -12,7 +12,7 @@ from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
 from tests.cold.divided import DividedTail, odd_cuts
-from tests.cold.networks import PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.networks import BEHIND_NAT, PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.test_boundary import (
     ADDRESS,
     COUNT,
@@ -80,23 +80,7 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
         90,
         0.1,
         {
-            "populations": {
-                "tail": {
-                    "count": 90,
-                    "reachable": 0.6,
-                    "churn": {
-                        "sessions": {"kind": "exponential", "mean": "5 s"},
-                        "absences": ["500 ms", "2 s"],
-                        "notice": 0.5,
-                        "detection": "700 ms",
-                    },
-                }
-            },
-            "overlay": {"target": 14, "maximum": 16, "redial": "2500 ms", "rounds": 3},
-            "clients": {
-                "default": {"share": 2},
-                "small": {"share": 1, "gossip": {"d": 5, "d_low": 3}, "overlay": {"target": 8, "outbound": 0.5}},
-            },
+            **BEHIND_NAT,
             "topics": [1, 7],
             "gossip": {"heartbeat": "500 ms", "validation_delay": ["1 ms", "40 ms"], "prune_backoff": "1 s"},
             "publications": [*PUBLICATIONS, publication(topic=7, count=20, interval="70 ms")],

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from tests.cold.networks import PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.networks import BEHIND_NAT, PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.twin import Twin
 
 CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
@@ -128,23 +128,7 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
         90,
         0.1,
         {
-            "populations": {
-                "tail": {
-                    "count": 90,
-                    "reachable": 0.6,
-                    "churn": {
-                        "sessions": {"kind": "exponential", "mean": "5 s"},
-                        "absences": ["500 ms", "2 s"],
-                        "notice": 0.5,
-                        "detection": "700 ms",
-                    },
-                }
-            },
-            "overlay": {"target": 14, "maximum": 16, "redial": "2500 ms", "rounds": 3},
-            "clients": {
-                "default": {"share": 2},
-                "small": {"share": 1, "gossip": {"d": 5, "d_low": 3}, "overlay": {"target": 8, "outbound": 0.5}},
-            },
+            **BEHIND_NAT,
             "gossip": {"prune_backoff": "1 s", "validation_delay": ["2 ms", "30 ms"]},
             "publications": [publication(count=16, interval="450 ms")],
         },
