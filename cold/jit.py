@@ -1,20 +1,22 @@
 """How kernels are compiled: the only place that names numba's options and its cache.
 
 Numba's own cache notices a change in the file of a kernel, but not in the files of the kernels that it calls. So the
-cache of this room lies in a directory named after the contents of all of them. Set ``NUMBA_CACHE_DIR`` to put it
-elsewhere, ``NUMBA_DISABLE_JIT=1`` to step through kernels in a debugger.
+kernels of a file are cached in a directory named after the contents of that file and of all that it imports from this
+project. Set ``NUMBA_CACHE_DIR`` to put them elsewhere, ``NUMBA_DISABLE_JIT=1`` to step through kernels in a debugger.
 """
 
+import ast
+import contextlib
+import functools
 import hashlib
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
-
-import bridge.rng
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -26,28 +28,63 @@ OPTIONS: Final[dict[str, Any]] = {"cache": True, "error_model": "numpy", "bounds
 int64: Final = cast(Callable[[Any], int], np.int64)
 uint64: Final = cast(Callable[[Any], int], np.uint64)
 
+_ROOT: Final = Path(__file__).resolve().parent.parent
+#: What follows a module's imports.
+_FIRST_DEFINITION: Final = re.compile(rb"^(?:@|def |class )", re.MULTILINE)
 
-def _sources_digest() -> str:
+
+@functools.cache
+def _contents(module: Path) -> bytes:
+    return module.read_bytes()
+
+
+@functools.cache
+def _imported_by(module: Path) -> frozenset[Path]:
+    """Files of this project that `module` names in its imports."""
+    head = _FIRST_DEFINITION.split(_contents(module), maxsplit=1)[0]
+    names: set[str] = set()
+    for statement in ast.parse(head).body:
+        if isinstance(statement, ast.Import):
+            names.update(alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            names.add(statement.module)
+            names.update(f"{statement.module}.{alias.name}" for alias in statement.names)
+    files = (_ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in names)
+    return frozenset(file for file in files if file.is_file())
+
+
+def sources_of(module: Path) -> list[Path]:
+    """`module` and the files of this project that it imports, whose imports count too, in the order of their paths."""
+    found, unread = {module}, [module]
+    while unread:
+        fresh = _imported_by(unread.pop()) - found
+        found |= fresh
+        unread += fresh
+    return sorted(found)
+
+
+@functools.cache
+def _cache_directory(module: Path) -> str:
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
-    room = Path(__file__).parent
-    names = ("purposes", "quantile_layout", "results", "score_layout")
-    constants = [room / f"{name}.py" for name in names]
-    for path in [*sorted(room.glob("*_kernels.py")), *constants, Path(bridge.rng.__file__)]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _choose_cache_directory() -> None:
-    configuration: Any = numba.config
-    if configuration.CACHE_DIR:
-        return
+    for path in sources_of(module):
+        digest.update(_contents(path))
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    configuration.CACHE_DIR = str(base / "antumbra" / "numba" / _sources_digest())
+    return str(base / "antumbra" / "numba" / digest.hexdigest()[:16])
 
 
-_choose_cache_directory()
+@contextlib.contextmanager
+def _caching_at(directory: str) -> Iterator[None]:
+    """Have what numba is told to compile cached in `directory`, where the user has not chosen another."""
+    configuration: Any = numba.config
+    chosen = configuration.CACHE_DIR
+    configuration.CACHE_DIR = chosen or directory
+    try:
+        yield
+    finally:
+        configuration.CACHE_DIR = chosen
 
 
 def kernel(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile `function` with numba in nopython mode, with this room's options."""
-    return cast(Callable[Parameters, Result], numba.njit(**OPTIONS)(function))
+    with _caching_at(_cache_directory(Path(function.__code__.co_filename).resolve())):
+        return cast(Callable[Parameters, Result], numba.njit(**OPTIONS)(function))
