@@ -40,7 +40,7 @@ from cold.request_kernels import (
     REFUSED_CHUNKS,
     RESPONSE_HEADER,
 )
-from cold.requests import with_free_rows
+from cold.row_lists import with_free_rows
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
     HOPS_SHIFT,

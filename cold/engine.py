@@ -23,6 +23,7 @@ from cold.disturbances import disturbances_of
 from cold.event_kernels import insert, next_time
 from cold.exchange import Exchange
 from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFailure
+from cold.fanout_kernels import FIRST_PEER
 from cold.gossip_kernels import advance, backoffs_for, note_cuts, note_needs, room_for
 from cold.jit import uint64
 from cold.memberships import connections_of, memberships
@@ -33,8 +34,9 @@ from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
 from cold.request_kernels import opened_by
 from cold.request_results import request_results
-from cold.requests import LISTS, Asking, request_arrays, with_free_rows
+from cold.requests import Asking, request_arrays
 from cold.results import TailResults, message_table
+from cold.row_lists import ROW_LISTS, first_rows, with_free_rows
 from cold.score_layout import RULES, SCORE_COLUMNS
 from cold.section import ColdSection, GossipSection
 from cold.session_kernels import SHORTEST
@@ -125,7 +127,7 @@ _EVENT_ARRAYS = (
     "out_ids",
     "crossing",
     "unwanted",
-    *LISTS,
+    *ROW_LISTS,
 )
 
 
@@ -255,6 +257,7 @@ class ColdEngine:
             mcache_length=gossip.mcache_length,
             mcache_gossip=gossip.mcache_gossip,
             prune_backoff_ms=gossip.prune_backoff // 1_000_000,
+            fanout_ttl_ns=gossip.fanout_ttl,
             flood_publish=int(gossip.flood_publish),
             scoring=int(gossip.score is not None),
             outbound=int(any(client.d_out > 0 for client in clients)),
@@ -324,6 +327,8 @@ class ColdEngine:
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
+            "fanout_head": np.full(n, -1, dtype=np.int32),
+            "fanout": first_rows("fanout", FIRST_PEER + max(client.d for client in clients), cursor),
             "unwanted_head": np.full(n, -1, dtype=np.int32),
             "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
             **self._messages.arrays(n, len(self._topics), len(cuts) - 1),
@@ -666,6 +671,7 @@ class ColdEngine:
         if self._asking is not None:
             opened = opened_by(self._reference, parameters, events)
             self._replace_state(with_free_rows(with_free_rows(self._state, "open", opened), "meter", events))
+        self._replace_state(with_free_rows(self._state, "fanout", events))
         self._ensure_chunks(chunks)
         state = self._state
         self._replace_state(

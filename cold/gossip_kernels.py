@@ -33,6 +33,7 @@ from cold.event_kernels import (
     shard_of,
     travel,
 )
+from cold.fanout_kernels import discover, drop_fanouts, list_fanout, mend_fanouts
 from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_silent, is_up
 from cold.membership_kernels import (
@@ -95,6 +96,7 @@ from cold.state_kernels import (
     DUE_COUNT,
     DUPLICATE,
     EDGE_EVENTS,
+    FANOUT_FREE_COUNT,
     FIRST_OF_REQUESTS,
     FIRST_ROW,
     FORWARD,
@@ -172,7 +174,6 @@ from cold.unwanted_kernels import take_unwanted
 _FORWARD: Final = int(ColdPurpose.FORWARD)
 _GOSSIP_PEERS: Final = int(ColdPurpose.GOSSIP_PEERS)
 _GRAFT_PEERS: Final = int(ColdPurpose.GRAFT_PEERS)
-_FANOUT: Final = int(ColdPurpose.FANOUT)
 
 #: Why peers are grafted: a part of the counter of their draws.
 _UP_TO_D: Final = 0
@@ -183,8 +184,6 @@ _OPPORTUNISTIC: Final = 2
 CONTROL_BYTES: Final = 36
 PRUNE_BYTES: Final = 40
 ID_BYTES: Final = 8
-#: Draws of four identities for each subscriber that a publisher without the topic wants.
-FANOUT_BLOCKS: Final = 16
 #: Most ids that one IHAVE or IWANT datagram carries.
 IDS_PER_DATAGRAM: Final = 128
 
@@ -478,6 +477,8 @@ def note_need(state: State, parameters: Parameters, time: int, identity: int) ->
             needed = True
         row += 1
         place = next_place(state, parameters, identity, place + 1)
+    if (parameters.churn or parameters.disturbances > 0) and state.fanout_head[identity] >= 0:
+        needed = True
     if not needed and parameters.disturbances > 0:
         needed = has_cut_off(state, parameters, time, identity)
     set_needed(state, identity, needed)
@@ -679,7 +680,7 @@ def remember(state: State, parameters: Parameters, time: int, identity: int, slo
 def publish(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
     """Send a message of one's own: to all known peers (flood publish), or to the mesh.
 
-    Who does not subscribe has no mesh: without flooding it sends to D peers that do.
+    Who does not subscribe has no mesh: without flooding it sends to its fanout.
     """
     topic = int64(state.message_topic[slot])
     state.counters[PUBLISHED] += 1
@@ -692,26 +693,30 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
             return
     if not is_up(state, parameters, identity + parameters.first_id, time):
         return
-    count = list_peers(state, parameters, identity, topic, row)
+    if parameters.flood_publish:
+        count = list_peers(state, parameters, time, identity, topic, row)
+    else:
+        number = next_heartbeat(state, identity, time)
+        last = next_heartbeat(state, identity, time + parameters.fanout_ttl_ns + 1)
+        count = list_fanout(state, parameters, time, identity, topic, number, last)
+        if parameters.churn or parameters.disturbances > 0:
+            set_needed(state, identity, True)
     words = draw_words(parameters, identity + parameters.first_id, _FORWARD, state.message_id[slot])
     first = int64(words[0]) * count >> 32
     size = MESSAGE_BYTES + state.message_size[slot]
-    left = count if parameters.flood_publish else state.client[client_of(state, identity), D]
     for turn in range(count):
         peer = int64(state.scratch[(first + turn) % count])
-        if left == 0 or not can_reach(state, parameters, time, identity, peer):
-            continue
-        send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
-        state.counters[MESSAGES_SENT] += 1
-        left -= 1
+        if can_reach(state, parameters, time, identity, peer):
+            send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
+            state.counters[MESSAGES_SENT] += 1
 
 
 @kernel
-def list_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
+def list_peers(state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int) -> int:
     """List the HostIds of the known peers on a topic in `state.scratch`; returns how many they are.
 
     `row` is that of the membership, or -1: then they are the cold peers that subscribe, and where these are fewer than
-    D, other subscribers that the identity finds.
+    D, other subscribers that the identity discovers.
     """
     count = 0
     if row >= 0:
@@ -726,22 +731,8 @@ def list_peers(state: State, parameters: Parameters, identity: int, topic: int, 
         if subscribes(state, parameters, peer, topic):
             state.scratch[count] = peer
             count += 1
-    source, wanted = identity + parameters.first_id, state.client[client_of(state, identity), D]
-    for block in range(FANOUT_BLOCKS * wanted):
-        if count >= wanted:
-            break
-        words = draw_words(parameters, source, _FANOUT, topic << 32 | block)
-        for word in words:
-            host = parameters.hot_count + (int64(word) * len(state.subscribed) >> 32)
-            if count < wanted and host != source and subscribes(state, parameters, host, topic):
-                fresh = True
-                for position in range(count):
-                    if int64(state.scratch[position]) == host:
-                        fresh = False
-                if fresh:
-                    state.scratch[count] = host
-                    count += 1
-    return count
+    wanted = state.client[client_of(state, identity), D]
+    return discover(state, parameters, time, identity, topic, count, wanted)
 
 
 @kernel
@@ -894,6 +885,8 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
             busy = True
         row += 1
         place = next_place(state, parameters, identity, place + 1)
+    if state.fanout_head[identity] >= 0 and mend_fanouts(state, parameters, time, identity, number):
+        busy = True
     if busy:
         state.counters[HEARTBEATS] += 1
     note_need(state, parameters, time, identity)
@@ -1216,6 +1209,7 @@ def depart(state: State, parameters: Parameters, time: int, identity: int, told:
         state.mesh[row, MESH_COUNT] = 0
         row += 1
         place = next_place(state, parameters, identity, place + 1)
+    drop_fanouts(state, identity)
     link = state.link_head[identity]
     while link >= 0:
         if state.link[link, 3] == 1 and told == 0:
@@ -1271,6 +1265,7 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
         and state.cursor[CROSSING_COUNT] + records + ids <= len(state.crossing)
         and state.cursor[LINK_COUNT] + events <= len(state.link)
         and state.cursor[BACKOFF_COUNT] + backoffs_for(parameters, events) <= len(state.backoff)
+        and state.cursor[FANOUT_FREE_COUNT] >= events
         and has_request_room(state, parameters, events)
     )
 

@@ -64,7 +64,7 @@ class ColdPurpose(IntEnum):
     MISBEHAVIOUR = 127
     """Whether a silence or withholding concerns an identity; counter the number of the failure."""
     FANOUT = 128
-    """Subscribers that a publisher without the topic finds; counter topic << 32 | block."""
+    """Subscribers that a publisher without the topic discovers; counter topic << 32 | block."""
     DIAL_ORDER = 140
     """Sort key of an identity in the n-th round of dialling; counter n."""
     DIAL = 141
@@ -105,3 +105,5 @@ class ColdPurpose(IntEnum):
     """How long the server takes; entity as RESPONSE_CHUNKS, counter number of the request << 4 | attempt."""
     STREAM_LOSS = 177
     """How often a stream must repeat itself; entity the sender, counter as that of a packet."""
+    FANOUT_PEERS = 178
+    """Peers taken into a fanout; counter (2 * heartbeat, and 1 more at the heartbeat) << 24 | topic << 8 | turn."""

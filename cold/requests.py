@@ -20,18 +20,11 @@ from cold.request_kernels import (
     CHUNK_SIZE,
     CHUNKS,
     COVERING_INTERVAL,
-    FREE_LETTER,
-    FREE_LETTER_COUNT,
-    FREE_METER,
-    FREE_METER_COUNT,
-    FREE_OPEN,
-    FREE_OPEN_COUNT,
     INTERVAL,
     JOIN_PROTOCOLS,
     LATENCY_BUCKETS,
     LETTER_COLUMNS,
     METER_COLUMNS,
-    NEXT,
     ON_JOIN,
     OPEN_COLUMNS,
     PROTOCOL_COLUMNS,
@@ -50,6 +43,7 @@ from cold.request_kernels import (
     due_asks,
 )
 from cold.request_section import RequestSection, RoleSection
+from cold.row_lists import first_rows
 from cold.section import ColdSection
 from cold.state_kernels import State
 
@@ -57,13 +51,6 @@ Int64Array = npt.NDArray[np.int64]
 
 #: Requests become events at most this long before they are due [ns].
 _SPAN_NS = 10**9
-_ROWS_AT_FIRST = 256
-#: Of each list of free rows: its array, its head and its count.
-LISTS = {
-    "open": (FREE_OPEN, FREE_OPEN_COUNT),
-    "meter": (FREE_METER, FREE_METER_COUNT),
-    "letter": (FREE_LETTER, FREE_LETTER_COUNT),
-}
 
 
 def request_arrays(
@@ -104,36 +91,9 @@ def request_arrays(
         "request_counts": np.zeros((max(len(requests), 1), len(REQUEST_COUNTS)), dtype=np.int64),
         "request_latency": np.zeros((len(requests), LATENCY_BUCKETS) if requests else (1, 1), dtype=np.int64),
     }
-    for (name, (head, count)), columns in zip(
-        LISTS.items(), (OPEN_COLUMNS, METER_COLUMNS, LETTER_COLUMNS), strict=True
-    ):
-        cursor[head] = -1
-        arrays[name] = longer_list(np.zeros((0, columns), dtype=np.int64), cursor, head, count, _ROWS_AT_FIRST)
+    for name, columns in (("open", OPEN_COLUMNS), ("meter", METER_COLUMNS), ("letter", LETTER_COLUMNS)):
+        arrays[name] = first_rows(name, columns, cursor)
     return arrays
-
-
-def longer_list(array: Int64Array, cursor: Int64Array, head: int, count: int, more: int) -> Int64Array:
-    """The array with `more` rows, which are put at the front of its list of free rows."""
-    used = len(array)
-    longer = np.zeros((used + more, array.shape[1]), dtype=np.int64)
-    longer[:used] = array
-    longer[used:, NEXT] = np.arange(used + 1, used + more + 1)
-    longer[-1, NEXT] = cursor[head]
-    cursor[head] = used
-    cursor[count] += more
-    return longer
-
-
-def with_free_rows(state: State, name: str, wanted: int) -> State:
-    """The state, with at least so many free rows in one of `LISTS`."""
-    head, count = LISTS[name]
-    if state.request_cursor[count] >= wanted:
-        return state
-    array: Int64Array = getattr(state, name)
-    more = max(len(array), wanted - int(state.request_cursor[count]))
-    longer = longer_list(array, state.request_cursor, head, count, more)
-    fields: dict[str, Any] = {name: longer}
-    return state._replace(**fields)
 
 
 def _protocols(requests: list[RequestSection]) -> tuple[Int64Array, Int64Array]:

@@ -140,6 +140,7 @@ class GossipSection(Section):
     mcache_gossip: int = Field(default=3, ge=1)
     seen_ttl: Duration = 120 * 10**9
     prune_backoff: Duration = 60 * 10**9
+    fanout_ttl: Duration = Field(default=60 * 10**9, gt=0)
     flood_publish: bool = True
     idontwant_size: Annotated[Size, Field(ge=0)] | None = None
     score: ScoreSection | None = None
@@ -148,6 +149,10 @@ class GossipSection(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_gossip(self)
+        if self.flood_publish and "fanout_ttl" in self.model_fields_set:
+            raise PydanticCustomError(
+                "gossip", "fanout_ttl belongs to flood_publish: false, as who floods keeps no fanout"
+            )
         return self
 
 

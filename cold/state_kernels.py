@@ -208,7 +208,9 @@ NEXT: Final = 14
 UNWANTED_FREE_HEAD: Final = 15
 UNWANTED_FREE_COUNT: Final = 16
 NEEDED_UNWANTED: Final = 17
-CURSORS: Final = 18
+FANOUT_FREE_HEAD: Final = 18
+FANOUT_FREE_COUNT: Final = 19
+CURSORS: Final = 20
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
@@ -285,6 +287,7 @@ class Parameters(NamedTuple):
     mcache_length: int
     mcache_gossip: int
     prune_backoff_ms: int
+    fanout_ttl_ns: int
     flood_publish: int
     """1 or 0."""
     scoring: int
@@ -396,7 +399,10 @@ class State(NamedTuple):
     """int32[N]: newest backoff, or -1."""
     backoff: Int64Array
     """int64[backoffs, 4]: peer, topic, next or -1, end [ns]."""
-
+    fanout_head: Int32Array
+    """int32[N]: newest fanout of the identity, or -1."""
+    fanout: Int64Array
+    """int64[fanouts, FIRST_PEER + largest D]: see `cold.fanout_kernels`."""
     unwanted_head: Int32Array
     """int32[N]: newest message that a peer does not want from the identity, or -1."""
     unwanted: Int64Array

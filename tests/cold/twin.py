@@ -103,6 +103,7 @@ class Twin:
                 self.mesh[topic][v] = row[:count].tolist()
         self.out: list[tuple[int, int, int, int, str, list[tuple[Any, ...]]]] = []
         self.backoff: dict[tuple[int, int, int], int] = {}
+        self.fanout: list[dict[int, tuple[int, list[int]]]] = [{} for _ in range(self.count)]
         self.uplink_free = [0] * self.count
         self.downlink_free = [0] * self.count
         self.late = [(0, 0)] * self.count
@@ -295,6 +296,7 @@ class Twin:
 
     def depart(self, time: int, identity: int, noticed_after: int, is_silent: bool) -> None:
         self.counters["departures"] += 1
+        self.fanout[identity].clear()
         for topic in self.topics:
             for peer in self.mesh[topic][identity]:
                 if peer >= self.hot:
@@ -374,22 +376,23 @@ class Twin:
             if not self.gossip.flood_publish:
                 self.push(time, identity, message_id, -1, 0)
                 return
+        if not self.is_up(identity, time):
+            return
         peers = self.peers(identity, topic)
         if identity not in self.members[topic]:
-            peers += self.found(identity, topic, peers)
+            if self.gossip.flood_publish:
+                peers += self.found(time, identity, topic, peers)
+            else:
+                peers = self.use_fanout(time, identity, topic)
         assert set(self.mesh[topic][identity]) <= set(peers)
         first = self.words(identity, ColdPurpose.FORWARD, message_id)[0] * len(peers) >> 32
-        reached = [
-            peer
-            for peer in peers[first:] + peers[:first]
-            if self.is_up(identity, time) and self.can_reach(time, identity, peer)
-        ]
-        for peer in reached if self.gossip.flood_publish else reached[: self.client[identity].d]:
-            self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, 0)])
-            self.counters["messages_sent"] += 1
+        for peer in peers[first:] + peers[:first]:
+            if self.can_reach(time, identity, peer):
+                self.send(time, identity, peer, self.size_of(message_id), "receive", [(message_id, 0)])
+                self.counters["messages_sent"] += 1
 
-    def found(self, identity: int, topic: int, known: list[int]) -> list[int]:
-        """Subscribers that a publisher finds where it knows fewer than D."""
+    def found(self, time: int, identity: int, topic: int, known: list[int]) -> list[int]:
+        """Subscribers that a publisher discovers where it knows fewer than D."""
         wanted = self.client[identity].d
         drawn = [
             self.hot + (word * (self.count - self.hot) >> 32)
@@ -397,7 +400,48 @@ class Twin:
             for word in self.words(identity, ColdPurpose.FANOUT, topic << 32 | block)
         ]
         fresh = dict.fromkeys(v for v in drawn if v != identity and v in self.members[topic] and v not in known)
-        return list(fresh)[: max(wanted - len(known), 0)]
+        reached = [v for v in fresh if self.can_reach(time, identity, v)]
+        return reached[: max(wanted - len(known), 0)]
+
+    def use_fanout(self, time: int, identity: int, topic: int) -> list[int]:
+        """To whom a publisher without the topic sends; from now on the fanout lasts for its time to live."""
+        number = self.interval(identity, time)
+        _, peers = self.fanout[identity].get(topic, (0, []))
+        if topic not in self.fanout[identity]:
+            self.fill_fanout(time, identity, topic, peers, 2 * number)
+        # The first heartbeat at which the last publication is longer ago.
+        last = self.interval(identity, time + self.gossip.fanout_ttl + 1)
+        self.fanout[identity][topic] = (last, peers)
+        return list(peers)
+
+    def fill_fanout(self, time: int, identity: int, topic: int, peers: list[int], turn: int) -> None:
+        candidates = [
+            peer
+            for peer in self.cold_peers[identity]
+            if peer in self.members[topic] and peer not in peers and self.can_reach(time, identity, peer)
+        ]
+        for number in range(self.client[identity].d - len(peers)):
+            if not candidates:
+                break
+            counter = turn << 24 | topic << 8 | number
+            word = self.words(identity, ColdPurpose.FANOUT_PEERS, counter)[0]
+            pick = word * len(candidates) >> 32
+            candidates[0], candidates[pick] = candidates[pick], candidates[0]
+            peers.append(candidates.pop(0))
+        peers += self.found(time, identity, topic, peers)
+
+    def mend_fanouts(self, time: int, identity: int, number: int) -> bool:
+        """Forget old fanouts, and replace peers that have gone; whether any came or went."""
+        mended = False
+        for topic, (last, peers) in list(self.fanout[identity].items()):
+            if last <= number:
+                del self.fanout[identity][topic]
+                continue
+            before = list(peers)
+            peers[:] = [peer for peer in peers if self.can_reach(time, identity, peer)]
+            self.fill_fanout(time, identity, topic, peers, 2 * number + 1)
+            mended |= peers != before
+        return mended
 
     def receive(self, time: int, identity: int, source: int, message_id: int, hops: int) -> None:
         if self.is_missed(time, identity):
@@ -506,6 +550,7 @@ class Twin:
                     part = tuple(ids[first : first + 128])
                     self.send(time, identity, peer, 36 + 8 * len(part), "ihave", [(part, topic)])
             self.counters["ihave_sent"] += len(chosen)
+        needed |= self.mend_fanouts(time, identity, number)
         self.counters["heartbeats"] += needed
 
     def graft_some(

@@ -314,6 +314,8 @@ CASES = [
         *(3, "cold.populations.t.addresses", "is not a range of IPv4 addresses"),
     ),
     (cold("gossip: {d: 3}"), 5, "cold.gossip", "d_low <= d <= d_high, and are 6, 3, 12"),
+    (cold("gossip: {fanout_ttl: 0 s, flood_publish: false}"), 5, "cold.gossip.fanout_ttl", "must be more than 0"),
+    (cold("gossip: {fanout_ttl: 60 s}"), 5, "cold.gossip", "fanout_ttl belongs to flood_publish: false"),
     (cold("gossip: {mcache_gossip: 9}"), 5, "cold.gossip", "must not be larger than mcache_length"),
     (cold("gossip: {seen_ttl: 1 s}"), 5, "cold.gossip", "at least mcache_length heartbeats"),
     (cold("gossip: {validation_delay: [3 ms, 1 ms]}"), 5, "cold.gossip.validation_delay", "must ascend"),
