@@ -150,6 +150,14 @@ struct signal_action { /* struct kernel_sigaction */
     uint64_t handler, flags, restorer, mask;
 };
 
+/* What scheduling.c keeps of a task; all zero is what a process starts with. */
+struct scheduling {
+    int32_t policy, nice;
+    int32_t priority; /* 1 to 99 for those of real time, else 0 */
+    uint16_t io_priority;
+    bool reset_on_fork;
+};
+
 struct task {
     struct list run_node;     /* in host->run_queue while runnable and not running */
     struct list process_node; /* in process->tasks */
@@ -184,7 +192,7 @@ struct task {
     struct exec_request *exec; /* between execve and the new program's start */
     struct credentials *credentials;
     char comm[16];
-    int32_t nice;
+    struct scheduling scheduling;
     uint64_t timer_slack; /* ns; kept and shown */
     uint32_t native_tid;
     /* accounting */

@@ -14,6 +14,7 @@
 #include "ipc.h"
 #include "mm.h"
 #include "pidfd.h"
+#include "scheduling.h"
 #include "signal.h"
 #include "syscalls.h"
 #include <linux/fcntl.h>
@@ -264,7 +265,7 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
         return -EAGAIN;
     memcpy(child->comm, task->comm, sizeof child->comm);
     child->signal_mask = task->signal_mask;
-    child->nice = task->nice;
+    scheduling_inherit(child, task);
     child->timer_slack = task->timer_slack;
     if (flags & CLONE_CHILD_CLEARTID)
         child->clear_child_tid = request->child_tid;
