@@ -19,7 +19,6 @@
 
 #define LIMIT_NOFILE 7
 #define MAX_TRANSFER 0x7ffff000u /* MAX_RW_COUNT: what one read or write moves at most */
-#define MAX_SEGMENTS 1024u       /* UIO_MAXIOV */
 #define FIRST_CAPACITY 64u
 /* How often a thread that waits for a lock of the real kernel asks again, in virtual time. */
 #define LOCK_RETRY (10 * NS_PER_MS)

@@ -17,6 +17,8 @@ struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, 
     host->arena.end = (uint64_t)base + size;
     host->arena.unused = ((uint64_t)base + sizeof *host + 63) & ~UINT64_C(63);
     kprintf(host->name, sizeof host->name, "%s", name);
+    kprintf(host->node_name, sizeof host->node_name, "%s", name);
+    kprintf(host->domain_name, sizeof host->domain_name, "(none)");
     list_init(&host->run_queue);
     list_init(&host->processes);
     list_init(&host->signalfds);

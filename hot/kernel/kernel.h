@@ -240,7 +240,8 @@ struct process {
     struct fd_table *files;
     uint64_t mm; /* identity of the address space, for private futexes */
     uint32_t umask;
-    char *root; /* kalloc'ed absolute name after chroot; NULL = "/" */
+    uint32_t personality; /* as asked for; addresses are the same in every run, whatever it says */
+    char *root;           /* kalloc'ed absolute name after chroot; NULL = "/" */
     uint64_t brk_start, brk, brk_limit;
     struct signal_action *actions; /* [SIGNAL_COUNT], shared with CLONE_SIGHAND */
     struct signal_queue signals;
@@ -293,6 +294,7 @@ struct host_counters {
 
 #define KERNEL_ABI_VERSION 1
 #define HOST_NAME_MAX 64
+#define NODE_NAME_MAX 64
 #define HOST_PATH_MAX 512
 struct host {
     uint32_t abi_version;
@@ -306,8 +308,10 @@ struct host {
     struct ip_address address6;
     uint32_t owner_user, owner_group; /* of the files that its directory held before the run */
     char name[HOST_NAME_MAX];
-    char directory[HOST_PATH_MAX];  /* real path of the host's own directory */
-    char hosts_file[HOST_PATH_MAX]; /* real path of the generated /etc/hosts and its siblings' directory */
+    char node_name[NODE_NAME_MAX + 1],
+        domain_name[NODE_NAME_MAX + 1]; /* as uname tells: `name`, until a program sets it */
+    char directory[HOST_PATH_MAX];      /* real path of the host's own directory */
+    char hosts_file[HOST_PATH_MAX];     /* real path of the generated /etc/hosts and its siblings' directory */
     /* scheduler */
     struct list run_queue;
     struct task *current; /* holds the turn; NULL = the shard */
@@ -392,6 +396,7 @@ struct file {
 };
 
 /* User memory as readv and writev name it. */
+#define MAX_SEGMENTS 1024u /* of a vector: UIO_MAXIOV */
 struct user_iovec {
     uint64_t base, length;
 };

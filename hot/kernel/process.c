@@ -182,6 +182,7 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     if ((process->program_users = old->program_users))
         ++*process->program_users;
     process->umask = old->umask;
+    process->personality = old->personality;
     process->brk_start = old->brk_start;
     process->brk = old->brk;
     process->brk_limit = old->brk_limit;

@@ -1,4 +1,4 @@
-/* sendfile, splice, tee, copy_file_range: moving bytes between descriptors through a buffer of the arena.
+/* sendfile, splice, tee, vmsplice, copy_file_range: moving bytes between descriptors through a buffer of the arena.
  *
  * The system call table calls this. No byte is taken from a source before there is room for it where it goes.
  */
@@ -193,6 +193,47 @@ int64_t sys_tee(struct task *task, const uint64_t *a) {
     result = length ? move(task, out, buffer, length, true, NULL) : 0;
     return_buffer(task);
     return result;
+}
+
+/* As much of the segments as a pipe has room for. */
+static int64_t fill_pipe(struct task *task, struct file *pipe, uint64_t segments, uint64_t count) {
+    int64_t total = 0;
+    for (uint64_t i = 0; i < count && pipe_room(pipe); i++) {
+        struct user_iovec segment;
+        struct uio uio;
+        if (copy_from_user(&segment, segments + i * sizeof segment, sizeof segment))
+            return total ? total : -EFAULT;
+        uint64_t length = segment.length;
+        segment.length = KMIN(length, pipe_room(pipe));
+        uio_init(&uio, &segment, 1);
+        int64_t moved = segment.length ? file_write(task, pipe, &uio, NULL) : 0;
+        if (moved < 0)
+            return total ? total : moved;
+        total += moved;
+        if ((uint64_t)moved < length)
+            break;
+    }
+    return total;
+}
+
+/* From memory into a pipe; at its other end, as readv does. */
+int64_t sys_vmsplice(struct task *task, const uint64_t *a) {
+    uint32_t flags = (uint32_t)a[3];
+    if (flags & ~SPLICE_FLAGS)
+        return -EINVAL;
+    struct file *pipe = fd_file(task, (int)a[0]);
+    if (!pipe || pipe->flags & O_PATH || pipe->kind != FILE_PIPE)
+        return -EBADF;
+    if (a[2] > MAX_SEGMENTS)
+        return -EINVAL;
+    if (!a[2])
+        return 0;
+    bool writing = writable(pipe);
+    file_hold(task, pipe);
+    int64_t result = wait_for_pipe(task, pipe, writing ? POLLOUT : POLLIN, flags);
+    if (result)
+        return result;
+    return writing ? fill_pipe(task, pipe, a[1], a[2]) : sys_readv(task, a);
 }
 
 /* Between real files, by the real kernel. */

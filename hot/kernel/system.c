@@ -7,20 +7,50 @@
 #include "process.h"
 #include "syscalls.h"
 #include <linux/capability.h>
+#include <linux/personality.h>
 #include <linux/prctl.h>
 #include <linux/random.h>
 #include <linux/resource.h>
 
 int64_t sys_uname(struct task *task, const uint64_t *a) {
-    char names[6][65];
+    char names[6][NODE_NAME_MAX + 1];
+    uint32_t personality = task->process->personality;
     memset(names, 0, sizeof names);
-    kprintf(names[0], 65, "Linux");
-    kprintf(names[1], 65, "%s", task->host->name);
-    kprintf(names[2], 65, "6.1.0-antumbra");
-    kprintf(names[3], 65, "#1 SMP PREEMPT_DYNAMIC 2000-01-01");
-    kprintf(names[4], 65, "x86_64");
-    kprintf(names[5], 65, "(none)");
+    kprintf(names[0], sizeof names[0], "Linux");
+    memcpy(names[1], task->host->node_name, sizeof names[1]);
+    kprintf(names[2], sizeof names[2], personality & UNAME26 ? "2.6.61-antumbra" : "6.1.0-antumbra");
+    kprintf(names[3], sizeof names[3], "#1 SMP PREEMPT_DYNAMIC 2000-01-01");
+    kprintf(names[4], sizeof names[4], (personality & PER_MASK) == PER_LINUX32 ? "i686" : "x86_64");
+    memcpy(names[5], task->host->domain_name, sizeof names[5]);
     return copy_to_user(a[0], names, sizeof names);
+}
+
+static int64_t set_name(struct task *task, char name[NODE_NAME_MAX + 1], uint64_t given, int length) {
+    char fresh[NODE_NAME_MAX + 1] = {0};
+    if (!credentials_capable(task, CAP_SYS_ADMIN))
+        return -EPERM;
+    if (length < 0 || length > NODE_NAME_MAX)
+        return -EINVAL;
+    if (copy_from_user(fresh, given, (size_t)length))
+        return -EFAULT;
+    memcpy(name, fresh, sizeof fresh);
+    return 0;
+}
+
+/* What a host calls itself. Others find it by the name of its configuration. */
+int64_t sys_sethostname(struct task *task, const uint64_t *a) {
+    return set_name(task, task->host->node_name, a[0], (int)a[1]);
+}
+
+int64_t sys_setdomainname(struct task *task, const uint64_t *a) {
+    return set_name(task, task->host->domain_name, a[0], (int)a[1]);
+}
+
+int64_t sys_personality(struct task *task, const uint64_t *a) {
+    uint32_t old = task->process->personality;
+    if ((uint32_t)a[0] != UINT32_MAX)
+        task->process->personality = (uint32_t)a[0];
+    return old;
 }
 
 int64_t sys_sysinfo(struct task *task, const uint64_t *a) {

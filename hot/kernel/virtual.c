@@ -391,7 +391,12 @@ static void boot_id(struct text *text, struct task *task, const struct virtual_n
 
 static void host_name(struct text *text, struct task *task, const struct virtual_name *found) {
     (void)found;
-    text_printf(text, "%s\n", task->host->name);
+    text_printf(text, "%s\n", task->host->node_name);
+}
+
+static void domain_name(struct text *text, struct task *task, const struct virtual_name *found) {
+    (void)found;
+    text_printf(text, "%s\n", task->host->domain_name);
 }
 
 static void uptime(struct text *text, struct task *task, const struct virtual_name *found) {
@@ -541,6 +546,7 @@ static const struct virtual_row rows[] = {
     CONSTANT_FILE("/proc/sys/fs/nr_open", "1048576\n"),
     CONSTANT_FILE("/proc/sys/fs/pipe-max-size", "1048576\n"),
     CONSTANT_FILE("/proc/sys/kernel/cap_last_cap", "40\n"),
+    GENERATED_FILE("/proc/sys/kernel/domainname", domain_name, 0444),
     GENERATED_FILE("/proc/sys/kernel/hostname", host_name, 0444),
     CONSTANT_FILE("/proc/sys/kernel/ngroups_max", "65536\n"),
     CONSTANT_FILE("/proc/sys/kernel/osrelease", KERNEL_RELEASE "\n"),

@@ -135,4 +135,14 @@ asker.sendto(b"mine", ("127.0.0.1", 53))
 print(server.recv(99))
 """
     run = laboratory.run(experiment({"asker": host(python(code)), "server": _server()}))
-    assert run.stdout("asker")== "b'mine'\n"
+    assert run.stdout("asker") == "b'mine'\n"
+
+
+def test_a_host_may_be_called_otherwise_by_its_programs(laboratory: Laboratory) -> None:
+    code = (
+        "hostname; hostname other.example; hostname; uname -n; cat /proc/sys/kernel/hostname; getent ahostsv4 $HOSTNAME"
+    )
+    run = laboratory.run(experiment({"renamed": host(shell(code), ip_addr="11.7.7.8"), "server": _server()}))
+    *names, address, _, _ = run.stdout("renamed").splitlines()
+    assert names == ["renamed", "other.example", "other.example", "other.example"]
+    assert address.split() == ["11.7.7.8", "STREAM", "renamed"]

@@ -261,9 +261,27 @@ static void run(const char *name, void (*body)(void)) {
     kill(-child, SIGKILL); /* whom it left behind */
 }
 
+/* Setting a name would change the machine's. */
+static void names(void) {
+    FACT(syscall(SYS_sethostname, "name", 65));
+    FACT(syscall(SYS_sethostname, "name", -1));
+    FACT(syscall(SYS_sethostname, 8, 4));
+    FACT(syscall(SYS_setdomainname, "name", 65));
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        FACT(setuid(1000));
+        FACT(sethostname("name", 4));
+        FACT(syscall(SYS_setdomainname, "name", 65));
+        _exit(0);
+    }
+    wait_and_show("a user", pid);
+}
+
 int main(int argc, char **argv) {
     (void)argv;
     begin();
+    names();
     if (argc > 1) {
         show("a new program");
         return 0;

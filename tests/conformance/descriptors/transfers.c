@@ -1,8 +1,9 @@
-/* sendfile, splice, tee, vmsplice's absence aside, copy_file_range. */
+/* sendfile, splice, tee, vmsplice, copy_file_range. */
 #include "facts.h"
 
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
+#include <sys/uio.h>
 
 static int file_of(const char *name, const char *text) {
     int fd = (int)MUST(open(name, O_CREAT | O_RDWR | O_TRUNC, 0600));
@@ -153,8 +154,40 @@ static void copying(void) {
     unlink("from"), unlink("to");
 }
 
+static void from_memory(void) {
+    section("vmsplice");
+    _Alignas(4096) static char large[1 << 20];
+    int ends[2], file = file_of("file", "");
+    char first[] = "first, ", second[] = "second", in[4] = "", rest[40] = "";
+    struct iovec out[] = {{first, 7}, {NULL, 0}, {second, 6}}, back[] = {{in, 4}, {rest, sizeof rest}};
+    struct iovec all = {large, sizeof large}, bad[] = {{first, 7}, {nowhere, 5}};
+    MUST(pipe(ends));
+    FACT("into a pipe", vmsplice(ends[1], out, 3, 0));
+    FACT("from it", vmsplice(ends[0], back, 2, 0));
+    put_bytes("first segment", in, 4);
+    put_bytes("second segment", rest, 9);
+    FACT("from an empty one, not waiting", vmsplice(ends[0], back, 2, SPLICE_F_NONBLOCK));
+    FACT("more than it holds", vmsplice(ends[1], &all, 1, 0));
+    FACT("into a full one, not waiting", vmsplice(ends[1], out, 3, SPLICE_F_NONBLOCK));
+    while (read(ends[0], large, sizeof large) == (ssize_t)sizeof large)
+        ;
+    FACT("no segments", vmsplice(ends[1], out, 0, 0));
+    FACT("too many", vmsplice(ends[1], out, 1025, 0));
+    FACT("unknown flags", vmsplice(ends[1], out, 1, 64));
+    FACT("segments nowhere", vmsplice(ends[1], nowhere, 1, 0));
+    FACT("one segment nowhere", vmsplice(ends[1], bad, 2, 0));
+    FACT("a file", vmsplice(file, out, 1, 0));
+    FACT("nothing open", vmsplice(77, out, 1, 0));
+    close(ends[0]);
+    signal(SIGPIPE, SIG_IGN);
+    FACT("nobody reads", vmsplice(ends[1], out, 3, 0));
+    close(ends[1]);
+    close(file);
+}
+
 int main(void) {
     begin();
+    from_memory();
     sending();
     splicing();
     copying();

@@ -2,6 +2,7 @@
 #include "calls.h"
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -193,11 +194,30 @@ static void memory(void) {
     HOLDS(sbrk(0) == start + 8192);
 }
 
+static void personalities(void) {
+    struct utsname names;
+    FACT(personality(0xffffffff));
+    FACT(personality(PER_LINUX32));
+    FACT(uname(&names));
+    printf("%s\n", names.machine);
+    FACT(personality(UNAME26));
+    FACT(uname(&names));
+    printf("%.3s\n", names.release);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(personality(0xffffffff) == UNAME26);
+    wait_and_show("inherited", pid);
+    FACT(personality(ADDR_NO_RANDOMIZE | STICKY_TIMEOUTS));
+    FACT(personality(PER_LINUX));
+    FACT(personality(0xffffffff));
+}
+
 int main(void) {
     begin();
     controls();
     subreaper();
     scheduling();
+    personalities();
     shapes();
     randomness();
     memory();
