@@ -3,6 +3,7 @@
  * Called by the system call table. Operations of each kind only try; the loops that sleep are here. A real file has a
  * real descriptor for each of its virtual ones, so that dup, close and fork keep the real kernel's view the same.
  */
+#include "async.h"
 #include "credentials.h"
 #include "fdtable.h"
 #include "fs.h"
@@ -66,6 +67,7 @@ void file_put(struct host *host, struct file *file) {
         if (entry->kind == WAIT_TASK)
             task_wake(entry->owner);
     }
+    kfree(host, file->owner);
     kfree(host, file);
 }
 
@@ -115,6 +117,9 @@ int file_wait(struct task *task, struct file *file, uint32_t events, bool nonblo
     do
         result = sleep_on(task, file, events, deadline);
     while (!result && !(file_poll(file) & (events | POLLERR | POLLHUP)));
+    /* What came together with a signal is taken first, as by Linux's waits for a condition. */
+    if (result == -ERESTARTSYS && file_poll(file) & (events | POLLERR | POLLHUP))
+        return 0;
     return result;
 }
 
@@ -144,8 +149,11 @@ int64_t file_read(struct task *task, struct file *file, struct uio *to, const in
         if (result != -EAGAIN || (file->flags & O_NONBLOCK))
             return result;
         int woken = transfer_sleep(task, file, POLLIN | POLLRDNORM, transfer_timeout(file, false), start);
-        if (woken)
-            return woken;
+        if (!woken)
+            continue;
+        /* What came together with a signal is taken first, as by Linux's waits for a condition. */
+        result = operations->read(task, file, to, position);
+        return result == -EAGAIN ? woken : result;
     }
 }
 
@@ -600,9 +608,12 @@ static int64_t fcntl_lock(struct task *task, int fd, int command, uint64_t user)
     return copy_to_user(user, &lock, sizeof lock);
 }
 
-static int64_t set_status_flags(struct fd_entry *entry, uint32_t flags) {
-    const uint32_t settable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC;
+static int64_t set_status_flags(struct task *task, int fd, struct fd_entry *entry, uint32_t flags) {
+    const uint32_t settable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME;
     struct file *file = entry->file;
+    int error = async_supported(file) ? async_set(task, file, fd, (flags & FASYNC) != 0) : 0;
+    if (error)
+        return error;
     file->flags = (file->flags & ~settable) | (flags & settable);
     if (entry->native_fd < 0)
         return 0;
@@ -631,7 +642,7 @@ int64_t sys_fcntl(struct task *task, const uint64_t *a) {
     case F_GETFL:
         return entry->file->flags;
     case F_SETFL:
-        return set_status_flags(entry, (uint32_t)a[2]);
+        return set_status_flags(task, fd, entry, (uint32_t)a[2]);
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:
@@ -643,21 +654,13 @@ int64_t sys_fcntl(struct task *task, const uint64_t *a) {
         return entry->file->kind == FILE_PIPE ? pipe_get_size(entry->file) : -EBADF;
     case F_SETPIPE_SZ:
         return entry->file->kind == FILE_PIPE ? pipe_set_size(task->host, entry->file, a[2]) : -EBADF;
-    case F_GETOWN: /* nobody: signals of asynchronous input do not exist here */
-    case F_SETOWN:
-    case F_SETOWN_EX:
-        return 0;
-    case F_GETOWN_EX: { /* what libc asks for F_GETOWN */
-        struct f_owner_ex nobody = {.type = F_OWNER_PID};
-        return copy_to_user(a[2], &nobody, sizeof nobody);
-    }
     case F_ADD_SEALS:
     case F_GET_SEALS:
         if (entry->native_fd < 0)
             return -EINVAL;
         return platform_syscall(__NR_fcntl, (uint64_t)entry->native_fd, (uint64_t)command, a[2], 0, 0, 0);
     default:
-        return -EINVAL;
+        return async_fcntl(task, entry->file, command, a[2]);
     }
 }
 
@@ -682,12 +685,21 @@ int64_t sys_flock(struct task *task, const uint64_t *a) {
 
 /* ---- ioctl ---- */
 
-static int64_t set_flag_from_user(struct file *file, uint32_t flag, uint64_t user) {
+static int64_t set_nonblocking(struct file *file, uint64_t user) {
     int on;
     if (copy_from_user(&on, user, sizeof on))
         return -EFAULT;
-    file->flags = on ? file->flags | flag : file->flags & ~flag;
+    file->flags = on ? file->flags | O_NONBLOCK : file->flags & ~(uint32_t)O_NONBLOCK;
     return 0;
+}
+
+static int64_t set_asynchronous(struct task *task, int fd, struct file *file, uint64_t user) {
+    int on;
+    if (copy_from_user(&on, user, sizeof on))
+        return -EFAULT;
+    if (!on == !(file->flags & FASYNC))
+        return 0;
+    return async_supported(file) ? async_set(task, file, fd, on) : -ENOTTY;
 }
 
 int64_t sys_ioctl(struct task *task, const uint64_t *a) {
@@ -703,9 +715,9 @@ int64_t sys_ioctl(struct task *task, const uint64_t *a) {
         entry->close_on_exec = false;
         return 0;
     case FIONBIO:
-        return set_flag_from_user(entry->file, O_NONBLOCK, a[2]);
+        return set_nonblocking(entry->file, a[2]);
     case FIOASYNC:
-        return set_flag_from_user(entry->file, FASYNC, a[2]);
+        return set_asynchronous(task, (int)a[0], entry->file, a[2]);
     default:
         break;
     }

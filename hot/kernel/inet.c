@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <linux/sockios.h>
 
 #define UNPRIVILEGED_PORT 1024u /* net.ipv4.ip_unprivileged_port_start, which is IPv6's too, as the next */
 #define EPHEMERAL_FIRST 32768u  /* net.ipv4.ip_local_port_range */
@@ -599,7 +600,7 @@ int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, in
 int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
                      struct socket_message *message) {
     if (socket->type == SOCK_STREAM)
-        return tcp_receive(task, socket, to, flags);
+        return tcp_receive(task, socket, to, flags, message);
     size_t space = to->remaining;
     struct udp_message from = {0};
     int64_t received = udp_receive(task, socket, to, flags, &from);
@@ -634,14 +635,17 @@ static int64_t write_file(struct task *task, struct file *file, struct uio *from
         return -ESPIPE;
     struct socket_message message = {.ttl = -1, .tos = -1};
     int64_t sent = inet_send(task, file->object, from, 0, &message);
-    if (sent == -EPIPE && ((struct socket *)file->object)->type == SOCK_STREAM)
+    struct socket *socket = file->object;
+    if (sent == -EAGAIN)
+        socket->no_space = true;
+    if (sent == -EPIPE && socket->type == SOCK_STREAM)
         socket_broken_pipe(task);
     return sent;
 }
 
 static uint32_t poll_file(struct file *file) {
     struct socket *socket = file->object;
-    return socket->type == SOCK_STREAM ? tcp_poll(socket) : udp_poll(socket);
+    return socket_note_room(socket, socket->type == SOCK_STREAM ? tcp_poll(socket) : udp_poll(socket));
 }
 
 static void release_file(struct host *host, struct file *file) {
@@ -661,7 +665,7 @@ static void release_file(struct host *host, struct file *file) {
 void inet_linger(struct task *task, struct file *file) {
     struct socket *socket = file->object;
     if (!socket || socket->type != SOCK_STREAM || !socket->linger || socket->linger_seconds <= 0 ||
-        socket->state != SOCKET_CONNECTED || tcp_unread(socket))
+        socket->state != SOCKET_CONNECTED || tcp_has_unread(socket))
         return; /* what was not read ends the connection at once */
     int64_t deadline = task->host->now + socket->linger_seconds * NS_PER_S;
     (void)tcp_shutdown(socket, false, true);
@@ -675,13 +679,17 @@ void inet_linger(struct task *task, struct file *file) {
 
 static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command, uint64_t argument) {
     struct socket *socket = file->object;
+    if (socket->type == SOCK_STREAM && command == SIOCATMARK) {
+        int32_t at_mark = tcp_at_mark(socket);
+        return copy_to_user(argument, &at_mark, sizeof(at_mark));
+    }
     if (socket->type == SOCK_STREAM && socket->state == SOCKET_LISTENING)
-        return socket_ioctl(task, command, argument, -EINVAL, -EINVAL);
+        return socket_ioctl(task, file, command, argument, -EINVAL, -EINVAL);
     if (socket->type == SOCK_STREAM)
-        return socket_ioctl(task, command, argument, tcp_unread(socket), tcp_unsent(socket));
+        return socket_ioctl(task, file, command, argument, tcp_unread(socket), tcp_unsent(socket));
     const struct packet *next = socket->receive.head;
     int64_t unread = next ? next->length - datagram_begins(socket, next) : 0;
-    return socket_ioctl(task, command, argument, unread, socket->queued_bytes);
+    return socket_ioctl(task, file, command, argument, unread, socket->queued_bytes);
 }
 
 const struct file_operations inet_operations = {

@@ -5,6 +5,7 @@
  * itself) is not seen. Nothing costs anything on a host where nobody watches.
  */
 #include "inotify.h"
+#include "async.h"
 #include "credentials.h"
 #include "fs_internal.h"
 #include "syscalls.h"
@@ -70,6 +71,7 @@ static void queue_event(struct host *host, struct inotify *inotify, int32_t desc
     inotify->queued++;
     inotify->bytes += (uint32_t)event_size(queued);
     wake_up(host, &inotify->file->wait, POLLIN | POLLRDNORM);
+    async_tell(host, inotify->file, ASYNC_IN);
 }
 
 static void drop_watch(struct host *host, struct inotify *inotify, struct watch *watch) {

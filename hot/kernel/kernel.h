@@ -6,6 +6,7 @@
  *
  *   arena.c memory            task.c run queue, turn, wait queues       timer.c timers          rng.c random numbers
  *   file.c descriptors        process.c fork, exec, exit, wait          signal.c signals        futex.c futexes
+ *   async.c signals about files
  *   credentials.c capabilities.c users, groups, who may do what
  *   pipe.c eventfd.c timerfd.c epoll.c poll.c unix_socket.c             fs.c real and virtual files
  *   socket.c inet*.c ip.c icmp.c udp.c tcp*.c netlink.c the network     syscall.c the table, dispatch, strace
@@ -29,6 +30,7 @@ struct futexes;
 struct credentials; /* credentials.h */
 struct ipc;         /* ipc.h: System V objects */
 struct known_code;  /* shim/rewrite.c */
+struct file_owner;  /* async.c */
 
 /* ---- Arena (arena.c): every host has one, a memfd mapped at the same address wherever it is mapped. ---- */
 
@@ -139,6 +141,10 @@ struct signal_info { /* the first 128 bytes of siginfo_t as Linux lays it out */
         struct {
             uint64_t address;
         } fault;
+        struct {
+            int64_t band;
+            int32_t fd;
+        } file; /* of O_ASYNC */
         uint8_t bytes[112];
     } u;
 };
@@ -387,12 +393,13 @@ enum file_kind {
 struct file {
     uint32_t references;
     uint8_t kind;
-    uint32_t flags;         /* O_ACCMODE and the status flags O_NONBLOCK, O_APPEND, ... */
-    struct wait_queue wait; /* who polls or sleeps on it */
-    struct list watches;    /* struct epoll_item.file_node: dropped when the description goes */
-    void *object;           /* what `kind` says */
-    uint32_t user, group;   /* who made it, as fstat shows of what is no real file */
-    int64_t position;       /* of FILE_VIRTUAL */
+    uint32_t flags;           /* O_ACCMODE and the status flags O_NONBLOCK, O_APPEND, ... */
+    struct wait_queue wait;   /* who polls or sleeps on it */
+    struct list watches;      /* struct epoll_item.file_node: dropped when the description goes */
+    void *object;             /* what `kind` says */
+    uint32_t user, group;     /* who made it, as fstat shows of what is no real file */
+    int64_t position;         /* of FILE_VIRTUAL */
+    struct file_owner *owner; /* who gets signals about it (async.c); NULL: nobody was ever named */
 };
 
 /* User memory as readv and writev name it. */

@@ -126,6 +126,7 @@ struct socket {
     int32_t linger_seconds;
     bool timestamp_ns, packet_ttl, packet_tos, pass_credentials, bind_late, free_bind;
     bool connect_pending; /* a non-blocking connect's outcome was not reported yet */
+    bool no_space;        /* a send or poll found no room: O_ASYNC tells when there is */
     uint8_t mtu_discover; /* IP_PMTUDISC_* */
     bool multicast_loop;
     int32_t multicast_ttl;
@@ -238,9 +239,12 @@ struct socket *inet_find_listener(struct host *host, struct ip_address local, ui
 __attribute__((warn_unused_result)) struct socket *socket_create(struct host *host, int family, int type,
                                                                  int protocol); /* no file yet */
 void socket_free(struct socket *socket); /* leaves the tables, drops receive and pending; TCP's own queues are empty */
-void socket_write_space(struct socket *socket);           /* a charged packet left: UDP wakes writers, TCP sends more */
-void socket_wake(struct socket *socket, uint32_t events); /* wakes socket->file's waiters, if it has a file */
-void socket_set_error(struct socket *socket, int error);  /* and wakes with POLLERR */
+void socket_write_space(struct socket *socket); /* a charged packet left: UDP wakes writers, TCP sends more */
+/* Wakes socket->file's waiters, if it has a file. Those of O_ASYNC hear of input, room and the peer's end; not of
+ * changes of the whole state (input and output at once). */
+void socket_wake(struct socket *socket, uint32_t events);
+void socket_urgent(struct socket *socket);               /* urgent data are announced: SIGURG */
+void socket_set_error(struct socket *socket, int error); /* and wakes with POLLERR */
 
 /* ---- udp.c ---- non-blocking; flags are MSG_* */
 struct udp_message {
@@ -267,8 +271,11 @@ int tcp_listen(struct socket *socket, int backlog);
 struct socket *tcp_accept(struct socket *socket); /* NULL: nothing established waits */
 int64_t tcp_send(struct task *task, struct socket *socket, struct uio *from,
                  int flags); /* bytes taken, -EAGAIN, -EPIPE, ... */
-int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to,
-                    int flags); /* MSG_PEEK, MSG_TRUNC; 0 = end */
+struct socket_message;       /* socket.h */
+int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
+                    struct socket_message *message); /* MSG_PEEK, MSG_TRUNC, MSG_OOB; 0 = end */
+bool tcp_at_mark(const struct socket *socket);       /* SIOCATMARK */
+bool tcp_has_unread(const struct socket *socket);
 int tcp_shutdown(struct socket *socket, bool read, bool write);
 /* The last descriptor of a socket is being closed: sleeps as SO_LINGER says (inet.c). */
 void inet_linger(struct task *task, struct file *file);

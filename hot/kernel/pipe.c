@@ -4,6 +4,7 @@
  * for they take one page at most. As in Linux a page is free again when all of it was read, a small write goes into
  * what is left of the last page, and a pipe is full when no page is free: programs see that in how much fits.
  */
+#include "async.h"
 #include "fs.h"
 #include "internal.h"
 #include "syscalls.h"
@@ -54,8 +55,10 @@ const void *pipe_identity(const struct file *file) { return pipe_of(file); }
 static void wake_readers(const struct pipe *pipe, uint32_t events) {
     list_for_each(node, &pipe->ends) {
         struct pipe_end *end = list_entry(node, struct pipe_end, node);
-        if (may_read(end->file))
-            wake_up(pipe->host, &end->file->wait, events);
+        if (!may_read(end->file))
+            continue;
+        wake_up(pipe->host, &end->file->wait, events);
+        async_tell(pipe->host, end->file, ASYNC_IN);
     }
 }
 
@@ -65,6 +68,22 @@ static void wake_writers(const struct pipe *pipe, uint32_t events) {
         if (may_write(end->file))
             wake_up(pipe->host, &end->file->wait, events);
     }
+}
+
+/* Of each read and of the last reader's end, whether somebody waits or not. */
+static void tell_writers(const struct pipe *pipe) {
+    list_for_each(node, &pipe->ends) {
+        struct pipe_end *end = list_entry(node, struct pipe_end, node);
+        if (may_write(end->file))
+            async_tell(pipe->host, end->file, ASYNC_OUT);
+    }
+}
+
+/* Something was read. */
+static void pages_read(const struct pipe *pipe, bool was_full) {
+    if (was_full && pipe->used < pipe->capacity)
+        wake_writers(pipe, POLLOUT | POLLWRNORM);
+    tell_writers(pipe);
 }
 
 static struct file *open_end(struct pipe *pipe, uint32_t flags) {
@@ -116,8 +135,10 @@ static void pipe_release(struct host *host, struct file *file) {
     }
     if (!pipe->writers)
         wake_readers(pipe, POLLHUP);
-    if (!pipe->readers)
+    if (!pipe->readers) {
         wake_writers(pipe, POLLERR);
+        tell_writers(pipe);
+    }
 }
 
 int64_t pipe_reopen(const struct file *file, uint32_t flags, struct file **opened) {
@@ -180,8 +201,7 @@ void pipe_consume(struct file *file, size_t length) {
         take(pipe, part);
         length -= part;
     }
-    if (was_full && !is_full(pipe))
-        wake_writers(pipe, POLLOUT | POLLWRNORM);
+    pages_read(pipe, was_full);
 }
 
 static int64_t pipe_read(struct task *task, struct file *file, struct uio *to, const int64_t *position) {
@@ -205,8 +225,7 @@ static int64_t pipe_read(struct task *task, struct file *file, struct uio *to, c
         take(pipe, packet ? held : part);
         done += (int64_t)part;
     }
-    if (was_full && !is_full(pipe))
-        wake_writers(pipe, POLLOUT | POLLWRNORM);
+    pages_read(pipe, was_full);
     return done;
 }
 

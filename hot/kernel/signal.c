@@ -4,6 +4,7 @@
  * the shim builds the handler's frame, and where the tasks of a stopped process sleep until it continues.
  */
 #include "signal.h"
+#include "async.h"
 #include "credentials.h"
 #include "internal.h"
 #include "process.h"
@@ -185,6 +186,8 @@ static int64_t signalfd_read(struct task *task, struct file *file, struct uio *t
                                          .uid = (uint32_t)info.u.queue.uid};
         if (signo == KSIGCHLD)
             record.status = info.u.child.status;
+        else if (info.code >= ASYNC_IN && info.code <= ASYNC_HANG_UP && signo != KSIGSYS)
+            record.pid = record.uid = 0, record.band = (uint32_t)info.u.file.band, record.fd = info.u.file.fd;
         else
             record.value_pointer = info.u.queue.value, record.value_int = (int32_t)info.u.queue.value;
         int result = uio_copy_out(to, &record, sizeof record);

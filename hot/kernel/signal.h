@@ -29,6 +29,7 @@
 #define KSIGVTALRM 26
 #define KSIGPROF 27
 #define KSIGWINCH 28
+#define KSIGIO 29
 #define KSIGSYS 31
 #define KSIGRTMIN 32
 

@@ -3,6 +3,7 @@
  * socket.h, and sleeps where these answer -EAGAIN.
  */
 #include "socket.h"
+#include "async.h"
 #include "credentials.h"
 #include "internal.h"
 #include "process.h"
@@ -97,9 +98,42 @@ void socket_free(struct socket *socket) {
         kfree(host, socket);
 }
 
+/* A task that sleeps in a receive takes the data itself (Linux: SOCKWQ_ASYNC_WAITDATA). */
+static bool somebody_receives(const struct file *file) {
+    list_for_each(node, &file->wait.waiters) {
+        const struct wait_entry *entry = list_entry(node, struct wait_entry, node);
+        if (entry->kind == WAIT_TASK && entry == &((const struct task *)entry->owner)->wait && entry->events & POLLIN)
+            return true;
+    }
+    return false;
+}
+
+static void tell_owner(struct socket *socket, uint32_t events) {
+    struct file *file = socket->file;
+    if (events & POLLERR) {
+        async_tell(socket->host, file, ASYNC_ERROR);
+    } else if (events & POLLIN && events & POLLOUT) {
+        return;
+    } else if (events & POLLIN && !somebody_receives(file)) {
+        async_tell(socket->host, file, events & POLLHUP ? ASYNC_HANG_UP : ASYNC_IN);
+    } else if (events & POLLOUT && socket->no_space) {
+        socket->no_space = false;
+        async_tell(socket->host, file, ASYNC_OUT);
+    }
+}
+
 void socket_wake(struct socket *socket, uint32_t events) {
+    struct file *file = socket->file;
+    if (!file)
+        return;
+    if (file->flags & FASYNC)
+        tell_owner(socket, events);
+    wake_up(socket->host, &file->wait, events);
+}
+
+void socket_urgent(struct socket *socket) {
     if (socket->file)
-        wake_up(socket->host, &socket->file->wait, events);
+        async_tell_urgent(socket->host, socket->file);
 }
 
 void socket_set_error(struct socket *socket, int error) {
@@ -457,6 +491,8 @@ static int connect_inet(struct task *task, struct file *file, const uint8_t *nam
     int64_t deadline = deadline_of(task->host, socket->send_timeout);
     while (socket->state == SOCKET_CONNECTING) {
         int error = file_wait(task, file, POLLOUT, false, deadline);
+        if (!error && task_signal_pending(task))
+            error = -ERESTARTSYS; /* even if it has just succeeded, as in Linux */
         if (error)
             return wait_result(error, deadline, result);
     }
@@ -563,6 +599,7 @@ static int64_t send(struct task *task, struct file *file, struct uio *from, int 
         }
         if (result != -EAGAIN)
             break;
+        socket->no_space = true;
         result = wait_to_send(task, file, (flags & MSG_DONTWAIT) != 0, deadline);
         if (result)
             break;
@@ -837,12 +874,14 @@ static int64_t receive(struct task *task, struct file *file, struct uio *to, int
     int64_t deadline = deadline_of(task->host, socket->receive_timeout);
     int64_t total = 0, result;
     for (;;) {
+        message->goes_on = total > 0;
         result = try_receive(task, socket, to, flags, message);
         if (result > 0)
             total += result;
-        /* Control data ends a read: what follows belongs to another message. */
-        if (result == 0 || (result > 0 && ((size_t)total >= wanted || message->rights)))
+        if (result == 0 || (result > 0 && ((size_t)total >= wanted || message->ends)))
             return total;
+        if (result == -ERESTARTSYS)
+            result = wait_result((int)result, deadline, -EAGAIN);
         if (result < 0 && result != -EAGAIN)
             break;
         /* A datagram socket that was shut down is ready, and yet has nothing for those who do not wait. */
@@ -1428,10 +1467,11 @@ int64_t sys_getsockopt(struct task *task, const uint64_t *a) {
     return copy_to_user(a[4], &length, sizeof(length));
 }
 
-int64_t socket_ioctl(struct task *task, uint32_t command, uint64_t argument, int64_t unread, int64_t unsent) {
+int64_t socket_ioctl(struct task *task, struct file *file, uint32_t command, uint64_t argument, int64_t unread,
+                     int64_t unsent) {
     if (command != FIONREAD && command != TIOCOUTQ) {
         int64_t result = interface_ioctl(task->host, command, argument);
-        return result == -ENOIOCTLCMD ? -ENOTTY : result;
+        return result == -ENOIOCTLCMD ? async_ioctl(task, file, command, argument) : result;
     }
     int64_t bytes = command == FIONREAD ? unread : unsent;
     if (bytes < 0)

@@ -7,6 +7,7 @@
 
 #include "net.h"
 #include <asm/fcntl.h>
+#include <asm/poll.h>
 
 #define AF_UNSPEC 0
 #define AF_UNIX 1
@@ -84,7 +85,9 @@ struct socket_message {
     bool has_time;
     int64_t time;
     int32_t ttl, tos;  /* of a received datagram (IPv6: hop limit, traffic class); -1: none */
-    int32_t out_flags; /* MSG_TRUNC, MSG_EOR of recvmsg */
+    int32_t out_flags; /* MSG_TRUNC, MSG_EOR, MSG_OOB of recvmsg */
+    bool goes_on;      /* of a stream, in: this receive has taken something before it slept */
+    bool ends;         /* of a stream, out: what follows belongs to another receive (files, an urgent mark) */
     bool has_error;    /* MSG_ERRQUEUE */
     struct extended_error error;
 };
@@ -184,8 +187,16 @@ int platform_import_fd(struct process *from, int native_fd);
 /* SIOC* requests about interfaces, which any socket answers; -ENOIOCTLCMD where `command` is none. */
 #define ENOIOCTLCMD 515
 int64_t interface_ioctl(struct host *host, uint32_t command, uint64_t argument);
-/* FIONREAD and TIOCOUTQ, of what is unread and unsent [bytes, or -errno], and what interface_ioctl knows. */
-int64_t socket_ioctl(struct task *task, uint32_t command, uint64_t argument, int64_t unread, int64_t unsent);
+/* FIONREAD and TIOCOUTQ, of what is unread and unsent [bytes, or -errno], and what async_ioctl and interface_ioctl
+ * know. */
+int64_t socket_ioctl(struct task *task, struct file *file, uint32_t command, uint64_t argument, int64_t unread,
+                     int64_t unsent);
+/* Of a poll operation, which also asks to be told. */
+static inline uint32_t socket_note_room(struct socket *socket, uint32_t events) {
+    if (!(events & POLLOUT))
+        socket->no_space = true;
+    return events;
+}
 /* INTERFACE_* of a name, 0: no such interface. */
 uint32_t interface_of_name(const char *name);
 const char *interface_name(uint32_t interface);

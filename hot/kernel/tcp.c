@@ -185,7 +185,7 @@ static void choose_sequence(struct tcp *tcp) {
     uint64_t names = peer | (uint64_t)socket->local_port << 16 | socket->remote_port;
     uint32_t initial = (uint32_t)(rng_at(host->seed, host->id, RNG_TCP, names) + ((uint64_t)host->now >> 6));
     tcp->timestamp_offset = (uint32_t)rng_at(host->seed, host->id, RNG_TCP, peer);
-    tcp->snd_una = tcp->snd_nxt = tcp->write_sequence = initial;
+    tcp->snd_una = tcp->snd_nxt = tcp->write_sequence = tcp->snd_up = initial;
     tcp->undo_sequence = tcp->high_sequence = tcp->highest_sacked = initial;
     tcp->small_end = tcp->cwnd_sequence = tcp->cubic.round_end = initial;
 }
@@ -275,6 +275,7 @@ void tcp_established(struct tcp *tcp) {
     tcp->first_retransmission = 0;
     tcp->rack_round_sequence = tcp->snd_nxt;
     tcp_arm_keepalive(tcp);
+    tcp->socket->no_space = true; /* being connected is told like room to send */
     socket_wake(tcp->socket, POLLOUT | POLLWRNORM);
 }
 
@@ -336,6 +337,7 @@ struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t lo
     socket->reuse_port = parent->reuse_port;
     socket->keepalive = parent->keepalive;
     socket->no_delay = parent->no_delay;
+    socket->out_of_band_inline = parent->out_of_band_inline;
     socket->linger = parent->linger;
     socket->linger_seconds = parent->linger_seconds;
     socket->timestamp = parent->timestamp;
@@ -461,6 +463,8 @@ int64_t tcp_send(struct task *task, struct socket *socket, struct uio *from, int
             break;
         total += result;
     }
+    if (total && (flags & MSG_OOB))
+        tcp->snd_up = tcp->write_sequence;
     if (total)
         tcp_push(tcp, (flags & MSG_MORE) && !from->remaining ? TCP_PUSH_CORK : TCP_PUSH_NAGLE);
     if (result == -ENOMEM)
@@ -508,49 +512,116 @@ static void update_window(struct tcp *tcp) {
         tcp_send_ack(tcp);
 }
 
-int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to, int flags) {
-    (void)task;
+/* `length` bytes of the first packet are read. */
+static void take_ready(struct tcp *tcp, uint32_t length) {
+    struct packet *packet = tcp->ready_head;
+    packet->offset += length;
+    tcp->ready_bytes -= length;
+    if (packet->offset < packet->length)
+        return;
+    tcp->ready_head = packet->next;
+    if (!packet->next) {
+        tcp->ready_tail = NULL;
+        tcp->collector = NULL;
+    }
+    packet_free(tcp_host(tcp), packet);
+}
+
+void tcp_skip_ready(struct tcp *tcp, uint32_t length) {
+    for (uint32_t take; length && tcp->ready_head; length -= take) {
+        take = KMIN(length, tcp->ready_head->length - tcp->ready_head->offset);
+        take_ready(tcp, take);
+    }
+    tcp->socket->receive_used = tcp->ready_bytes + tcp->disorder_bytes;
+}
+
+/* The urgent byte (Linux: tcp_recv_urg). Never sleeps, whatever the socket's mode. */
+static int64_t receive_urgent(struct tcp *tcp, struct uio *to, int flags, struct socket_message *message) {
+    const struct socket *socket = tcp->socket;
+    if (socket->out_of_band_inline || tcp->urgent == TCP_URGENT_NONE || tcp->urgent == TCP_URGENT_READ)
+        return -EINVAL;
+    if (tcp->state == TCP_CLOSE && !tcp->done)
+        return -ENOTCONN;
+    if (tcp->urgent == TCP_URGENT_ANNOUNCED)
+        return tcp->state == TCP_CLOSE || socket->read_shutdown ? 0 : -EAGAIN;
+    if (!(flags & MSG_PEEK))
+        tcp->urgent = TCP_URGENT_READ;
+    message->out_flags |= MSG_OOB;
+    if (!to->remaining) {
+        message->out_flags |= MSG_TRUNC;
+        return 0;
+    }
+    if (!(flags & MSG_TRUNC) && uio_copy_out(to, &tcp->urgent_byte, 1))
+        return -EFAULT;
+    return 1;
+}
+
+/* Copies or discards what is ready. The urgent byte ends a receive; the next one begins behind it, or with it where it
+ * is in line. Bytes, 0 where nothing is to be had, -EFAULT or -ERESTARTSYS. */
+static int64_t receive_ready(struct task *task, struct tcp *tcp, struct uio *to, int flags,
+                             struct socket_message *message) {
+    bool peek = (flags & MSG_PEEK) != 0, discard = (flags & MSG_TRUNC) && !peek;
+    uint32_t at = tcp_read_sequence(tcp);
+    struct packet *packet = tcp->ready_head;
+    uint32_t offset = packet ? packet->offset : 0;
+    int64_t total = 0, error = 0;
+    while (packet && to->remaining) {
+        uint32_t taken = (uint32_t)KMIN(to->remaining, (size_t)(packet->length - offset)), passed = taken;
+        uint32_t before_mark = tcp->urgent ? tcp->urgent_sequence - at : UINT32_MAX;
+        if (!before_mark) {
+            if (total || message->goes_on)
+                break;
+            if (task_signal_pending(task)) { /* SIGURG is handled before the program reads on */
+                error = socket_nonblocking(tcp->socket, flags) ? -EAGAIN : -ERESTARTSYS;
+                break;
+            }
+            if (!tcp->socket->out_of_band_inline) {
+                taken = 0;
+                passed = 1;
+            }
+        } else {
+            taken = passed = KMIN(taken, before_mark);
+        }
+        if (discard)
+            uio_advance(to, taken);
+        else
+            error = uio_copy_out(to, packet->data + offset, taken);
+        if (error)
+            break;
+        total += taken;
+        at += passed;
+        offset += passed;
+        struct packet *next = packet->next;
+        bool whole = offset == packet->length;
+        if (!peek) {
+            take_ready(tcp, passed);
+            if (tcp->urgent && tcp_after(at, tcp->urgent_sequence))
+                tcp->urgent = TCP_URGENT_NONE;
+        }
+        if (whole) {
+            packet = next;
+            offset = packet ? packet->offset : 0;
+        }
+    }
+    message->ends = (total || message->goes_on) && tcp->urgent && at == tcp->urgent_sequence;
+    return total ? total : error;
+}
+
+int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
+                    struct socket_message *message) {
     struct tcp *tcp = socket->tcp;
-    bool peek = (flags & MSG_PEEK) != 0;
     if (tcp->state == TCP_LISTEN)
         return -ENOTCONN;
     if (flags & MSG_OOB)
-        return -EINVAL;
-    int64_t total = 0;
-    int error = 0;
-    for (struct packet *packet = tcp->ready_head, *next; packet && to->remaining && !error; packet = next) {
-        next = packet->next;
-        uint32_t take = (uint32_t)KMIN(to->remaining, (size_t)(packet->length - packet->offset));
-        if ((flags & MSG_TRUNC) && !peek)
-            uio_advance(to, take);
-        else
-            error = uio_copy_out(to, packet->data + packet->offset, take);
-        if (error)
-            break;
-        total += take;
-        if (peek)
-            continue;
-        packet->offset += take;
-        tcp->ready_bytes -= take;
-        if (packet->offset < packet->length)
-            break;
-        tcp->ready_head = next;
-        if (!next) {
-            tcp->ready_tail = NULL;
-            tcp->collector = NULL;
-        }
-        packet_free(socket->host, packet);
-    }
+        return receive_urgent(tcp, to, flags, message);
+    int64_t total = receive_ready(task, tcp, to, flags, message);
     socket->receive_used = tcp->ready_bytes + tcp->disorder_bytes;
-    if (total) {
-        if (!peek) {
-            adjust_receive_buffer(tcp, (uint32_t)KMIN(total, (int64_t)UINT32_MAX));
-            update_window(tcp);
-        }
-        return total;
+    if (total > 0 && !(flags & MSG_PEEK)) {
+        adjust_receive_buffer(tcp, (uint32_t)KMIN(total, (int64_t)UINT32_MAX));
+        update_window(tcp);
     }
-    if (error)
-        return error;
+    if (total || message->ends)
+        return total;
     if (tcp->fin_received || (!to->remaining && tcp->ready_head))
         return 0; /* without data, a receive of nothing waits like any other */
     if (socket->error)
@@ -560,7 +631,21 @@ int64_t tcp_receive(struct task *task, struct socket *socket, struct uio *to, in
     return tcp->state == TCP_CLOSE ? -ENOTCONN : -EAGAIN;
 }
 
-int64_t tcp_unread(const struct socket *socket) { return socket->tcp->ready_bytes; }
+/* Up to an urgent byte that is not in line, whether it was read or not. */
+int64_t tcp_unread(const struct socket *socket) {
+    const struct tcp *tcp = socket->tcp;
+    if (socket->out_of_band_inline || !tcp->urgent)
+        return tcp->ready_bytes;
+    uint32_t before_mark = tcp->urgent_sequence - tcp_read_sequence(tcp);
+    return KMIN(before_mark, tcp->ready_bytes);
+}
+
+bool tcp_has_unread(const struct socket *socket) { return socket->tcp->ready_bytes != 0; }
+
+bool tcp_at_mark(const struct socket *socket) {
+    const struct tcp *tcp = socket->tcp;
+    return tcp->urgent && tcp->urgent_sequence == tcp_read_sequence(tcp);
+}
 
 int64_t tcp_unsent(const struct socket *socket) {
     const struct tcp *tcp = socket->tcp;
@@ -580,9 +665,13 @@ uint32_t tcp_poll(const struct socket *socket) {
     if (socket->read_shutdown)
         events |= POLLIN | POLLRDNORM | POLLRDHUP;
     if (!tcp_in(tcp, TCP_STATES(TCP_SYN_SENT) | TCP_STATES(TCP_SYN_RECV))) {
-        uint32_t wanted = (uint32_t)KMAX(socket->low_water, 1);
-        if (tcp->ready_bytes >= KMIN(wanted, tcp_receive_space(tcp)))
+        uint32_t wanted = KMIN((uint32_t)KMAX(socket->low_water, 1), tcp_receive_space(tcp));
+        if (tcp_at_mark(socket) && !socket->out_of_band_inline)
+            wanted++;
+        if (tcp->ready_bytes >= wanted)
             events |= POLLIN | POLLRDNORM;
+        if (tcp->urgent == TCP_URGENT_HERE)
+            events |= POLLPRI;
         if (socket->write_shutdown || is_writable(tcp))
             events |= POLLOUT | POLLWRNORM;
         else

@@ -7,8 +7,9 @@
  *   tcp_congestion.c  CUBIC and Reno
  *
  * RFC 9293 with 7323 (window scale, timestamps, PAWS), 2018 and 2883 (SACK, D-SACK), 8985 (RACK-TLP), 5682 (F-RTO),
- * 6298 (RTO), 6937 (PRR), 9438 (CUBIC); where they leave a choice, what Linux does. Left out on purpose: urgent data
- * (URG is ignored), ECN, Fast Open, PMTU discovery (the network carries every packet whole), SYN cookies (the SYN queue
+ * 6298 (RTO), 6937 (PRR), 9438 (CUBIC); where they leave a choice, what Linux does. Urgent data
+ * are one byte, named by a pointer just behind it (RFC 6093, 3.1: what programs expect). Left out on purpose: ECN, Fast
+ * Open, PMTU discovery (the network carries every packet whole), SYN cookies (the SYN queue
  * is not limited instead), pacing.
  */
 #ifndef ANTUMBRA_KERNEL_TCP_H
@@ -38,6 +39,7 @@ enum tcp_state {
 #define TCP_RST 0x04u
 #define TCP_PSH 0x08u
 #define TCP_ACK 0x10u
+#define TCP_URG 0x20u
 
 /* Options: RFC 9293, 3.1; RFC 7323, 2.2 and 3.2; RFC 2018, 2 and 3. */
 #define TCP_OPTION_END 0
@@ -104,6 +106,7 @@ struct tcp_sack_block {
 struct tcp_header {
     uint32_t sequence, end, acknowledgement; /* end: after payload, SYN and FIN */
     uint32_t window;                         /* as in the header: not scaled */
+    uint16_t urgent;                         /* with TCP_URG: where urgent data end, from `sequence` */
     uint32_t header_length, payload_length;
     uint8_t flags;
     bool has_timestamp, sack_permitted;
@@ -126,6 +129,8 @@ enum tcp_pending {
 /* Linux's tcp_ca_state, in its numbers. */
 enum tcp_recovery { TCP_OPEN, TCP_DISORDER, TCP_CWR, TCP_RECOVERY, TCP_LOSS };
 enum tcp_congestion_kind { TCP_CUBIC, TCP_RENO };
+/* The byte that the peer called urgent last. A mark stays in the stream until the program has read past it. */
+enum tcp_urgent { TCP_URGENT_NONE, TCP_URGENT_ANNOUNCED, TCP_URGENT_HERE, TCP_URGENT_READ };
 
 /* Moving a deadline later costs nothing: the timer fires at the old time, sees the new one and is armed again. */
 struct tcp_deadline {
@@ -154,6 +159,7 @@ struct tcp {
     /* Sending (RFC 9293, 3.3.1) */
     uint32_t snd_una, snd_nxt, write_sequence; /* write_sequence: end of what was queued */
     uint32_t snd_wnd, snd_wl1, max_window;
+    uint32_t snd_up;   /* end of what was sent as urgent; snd_una: nothing of it is out */
     uint32_t peer_mss; /* as announced */
     uint8_t snd_scale, rcv_scale;
     bool timestamps, sack;
@@ -223,6 +229,8 @@ struct tcp {
     struct tcp_sack_block dsack;                        /* to be told next (RFC 2883), if has_dsack */
     bool has_dsack;
     bool fin_received;
+    uint8_t urgent, urgent_byte; /* enum tcp_urgent; with TCP_URGENT_HERE, the byte */
+    uint32_t urgent_sequence;    /* of the byte, unless TCP_URGENT_NONE */
     bool ack_scheduled, ack_now, interactive;
     bool small_arrived; /* since the last ACK: less than a full segment */
     uint8_t quick_acks;
@@ -266,6 +274,11 @@ static inline uint32_t tcp_receive_window(const struct tcp *tcp) {
     int32_t window = (int32_t)(tcp->rcv_wup + tcp->rcv_wnd - tcp->rcv_nxt);
     return window > 0 ? (uint32_t)window : 0;
 }
+/* What the program reads next (Linux: copied_seq). A FIN counts as read. */
+static inline uint32_t tcp_read_sequence(const struct tcp *tcp) {
+    return tcp->rcv_nxt - tcp->fin_received - tcp->ready_bytes;
+}
+static inline bool tcp_sends_urgent(const struct tcp *tcp) { return tcp->snd_up != tcp->snd_una; }
 /* RFC 7323, 4.1: one tick per millisecond, from a place of the connection's own. */
 static inline uint32_t tcp_clock(const struct tcp *tcp) {
     return (uint32_t)(tcp_now(tcp) / NS_PER_MS) + tcp->timestamp_offset;
@@ -289,6 +302,7 @@ void tcp_free_segment(struct tcp *tcp, struct tcp_segment *segment); /* out of a
 __attribute__((warn_unused_result)) struct tcp_segment *
 tcp_add_segment(struct tcp *tcp, uint32_t capacity); /* at the end; NULL: no memory */
 void tcp_purge_disorder(struct tcp *tcp);
+void tcp_skip_ready(struct tcp *tcp, uint32_t length); /* drops what would be read next */
 /* The bytes from `length` on become a segment of their own behind it. False: no memory. */
 __attribute__((warn_unused_result)) bool tcp_split(struct tcp *tcp, struct tcp_segment *segment, uint32_t length);
 

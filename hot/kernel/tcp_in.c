@@ -59,8 +59,9 @@ static bool parse(struct packet *packet, struct tcp_header *header) {
     header->window_scale = -1;
     header->sequence = get32(p + 4);
     header->acknowledgement = get32(p + 8);
-    header->flags = p[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_PSH | TCP_ACK);
+    header->flags = p[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_PSH | TCP_ACK | TCP_URG);
     header->window = get16(p + 14);
+    header->urgent = get16(p + 18);
     header->header_length = ip + offset;
     header->payload_length = packet->length - header->header_length;
     header->end = header->sequence + header->payload_length + !!(header->flags & TCP_SYN) + !!(header->flags & TCP_FIN);
@@ -634,6 +635,8 @@ static bool acknowledge(struct tcp *tcp, const struct tcp_header *header) {
         update_send_window(tcp, header, &progress);
         progress.una_advanced = ack != tcp->snd_una;
         tcp->bytes_acked += ack - tcp->snd_una;
+        if (!tcp_after(tcp->snd_up, ack))
+            tcp->snd_up = ack;
         tcp->snd_una = ack;
     }
     if (!prior_packets) {
@@ -940,6 +943,41 @@ static void take_in_order(struct tcp *tcp, struct packet *packet) {
         fin_arrived(tcp);
 }
 
+/* ---- Urgent data ---- */
+
+/* RFC 9293, 3.8.5, with the pointer just behind the byte (Linux: tcp_check_urg). */
+static void urgent_announced(struct tcp *tcp, const struct tcp_header *header) {
+    uint32_t byte = header->sequence + (header->urgent ? header->urgent - 1u : 0);
+    uint32_t reads_at = tcp_read_sequence(tcp);
+    if (tcp_before(byte, reads_at) || tcp_before(byte, tcp->rcv_nxt))
+        return; /* an old one */
+    if (tcp->urgent && !tcp_after(byte, tcp->urgent_sequence))
+        return;
+    socket_urgent(tcp->socket);
+    /* The program stands at the last mark, and that byte is none of the stream: it must not show up now that the mark
+     * moves on. */
+    if (tcp->urgent && tcp->urgent_sequence == reads_at && !tcp->socket->out_of_band_inline)
+        tcp_skip_ready(tcp, 1);
+    tcp->urgent = TCP_URGENT_ANNOUNCED;
+    tcp->urgent_sequence = byte;
+}
+
+/* Before the payload is filed: the urgent byte is taken from a segment even if it came before its turn. */
+static void take_urgent(struct tcp *tcp, const struct packet *packet, const struct tcp_header *header) {
+    if (header->flags & TCP_URG)
+        urgent_announced(tcp, header);
+    if (tcp->urgent != TCP_URGENT_ANNOUNCED)
+        return;
+    uint32_t offset = tcp->urgent_sequence - header->sequence;
+    if (offset >= header->payload_length)
+        return;
+    tcp->urgent = TCP_URGENT_HERE;
+    tcp->urgent_byte = packet->data[header->header_length + offset];
+    socket_wake(tcp->socket, POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND);
+}
+
+/* ---- Data ---- */
+
 /* Payload and FIN. Takes the packet. */
 static void queue_data(struct tcp *tcp, struct packet *packet, const struct tcp_header *header) {
     struct host *host = tcp_host(tcp);
@@ -1180,6 +1218,7 @@ static bool connection_input(struct tcp *tcp, struct packet *packet, const struc
         return false;
     if (!after_acknowledgement(tcp))
         return false;
+    take_urgent(tcp, packet, header);
     bool taken = false;
     if (header->end != header->sequence && !(header->flags & TCP_SYN)) {
         if (tcp_in(tcp, TCP_STATES(TCP_ESTABLISHED) | TCP_STATES(TCP_FIN_WAIT1) | TCP_STATES(TCP_FIN_WAIT2))) {

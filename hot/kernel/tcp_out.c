@@ -127,6 +127,18 @@ static void ack_was_sent(struct tcp *tcp) {
     tcp->last_ack_sent = tcp->rcv_nxt;
 }
 
+/* Tells of urgent data that lie ahead (RFC 9293, 3.8.5), as far as 16 bits can; all that lies farther is hinted at
+ * while there is more to come (Linux: __tcp_transmit_skb). */
+static void put_urgent(const struct tcp *tcp, uint8_t *p, uint32_t sequence) {
+    uint32_t ahead = tcp->snd_up - sequence;
+    if (!tcp_sends_urgent(tcp) || !tcp_before(sequence, tcp->snd_up))
+        return;
+    if (ahead > UINT16_MAX && !tcp_after(sequence + UINT16_MAX, tcp->snd_nxt))
+        return;
+    p[13] |= TCP_URG;
+    put16(p + 18, (uint16_t)KMIN(ahead, (uint32_t)UINT16_MAX));
+}
+
 /* Builds and sends one segment. No memory: it is as if the network had lost it. */
 static void send(struct tcp *tcp, uint32_t sequence, uint8_t flags, const uint8_t *data, uint32_t length) {
     struct socket *socket = tcp->socket;
@@ -173,6 +185,7 @@ static void send(struct tcp *tcp, uint32_t sequence, uint8_t flags, const uint8_
     p[13] = flags;
     put16(p + 14, (uint16_t)KMIN(window, 65535u));
     put32(p + 16, 0); /* checksum, urgent pointer */
+    put_urgent(tcp, p, sequence);
     memcpy(p + TCP_HEADER, options, options_length);
     if (length) {
         memcpy(packet->data + header, data, length);
@@ -220,7 +233,8 @@ static void transmit_new(struct tcp *tcp) {
 
 static bool nagle_holds(const struct tcp *tcp, const struct tcp_segment *segment, uint32_t mss,
                         enum tcp_push_mode mode) {
-    if (mode == TCP_PUSH_NOW || segment->length >= mss || (segment->flags & TCP_FIN) || tcp_next(tcp, segment))
+    if (mode == TCP_PUSH_NOW || segment->length >= mss || (segment->flags & TCP_FIN) || tcp_next(tcp, segment) ||
+        tcp_sends_urgent(tcp))
         return false;
     if (mode == TCP_PUSH_CORK || tcp->socket->cork)
         return true;
@@ -413,6 +427,9 @@ void tcp_send_probe(struct tcp *tcp) {
         transmit_new(tcp);
         return;
     }
+    /* The peer hears of urgent data however small its window. */
+    if (tcp_sends_urgent(tcp) && tcp->snd_up - tcp->snd_una <= UINT16_MAX)
+        send(tcp, tcp->snd_una, TCP_ACK, NULL, 0);
     /* RFC 1122, 4.2.3.6: a sequence number below the window provokes an ACK and needs no room. */
     send(tcp, tcp->snd_una - 1, TCP_ACK, NULL, 0);
 }

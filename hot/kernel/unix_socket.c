@@ -10,6 +10,7 @@
  * What waits to be read is charged to the receiver but limited by the sender's buffer: for connected pairs that is the
  * same as Linux's charging of the sender, and nothing is left behind by a sender that goes.
  */
+#include "async.h"
 #include "credentials.h"
 #include "fs.h"
 #include "internal.h"
@@ -19,6 +20,7 @@
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
 #include <linux/poll.h>
+#include <linux/sockios.h>
 #include <linux/un.h>
 
 #define NAME_BUCKETS 32u
@@ -65,6 +67,7 @@ struct unix_socket {
     struct list pending, pending_node; /* connections that wait for accept */
     uint32_t pending_count, backlog;
     struct unix_message *head, *tail;
+    struct unix_message *urgent; /* of the queue: the byte of the last MSG_OOB, until it is read or passed by */
     uint32_t messages;
     bool refused; /* a connected datagram socket's peer is gone */
 };
@@ -416,8 +419,12 @@ static void message_push(struct socket *receiver, struct unix_message *message) 
     to->tail = message;
     to->messages++;
     receiver->receive_used += message->charge;
-    socket_wake(receiver, POLLIN | POLLRDNORM);
+    if (message == to->urgent)
+        socket_urgent(receiver);
+    socket_wake(receiver, POLLIN | POLLRDNORM | (message == to->urgent ? POLLPRI | POLLRDBAND : 0));
 }
+
+static uint32_t unread(const struct unix_message *message) { return message->length - message->offset; }
 
 static void wake_room(struct host *host) { wake_up(host, &domain_of(host)->room, 0); }
 
@@ -441,6 +448,8 @@ static struct unix_message *message_pop(struct socket *socket) {
     unix_socket->head = message->next;
     if (!unix_socket->head)
         unix_socket->tail = NULL;
+    if (message == unix_socket->urgent)
+        unix_socket->urgent = NULL;
     unix_socket->messages--;
     socket->receive_used -= message->charge;
     return message;
@@ -522,9 +531,12 @@ static int64_t send_datagram(struct task *task, struct socket *socket, struct ui
     return length;
 }
 
-static int64_t send_connected(struct task *task, struct socket *socket, struct uio *from,
+static int64_t send_connected(struct task *task, struct socket *socket, struct uio *from, int flags,
                               struct socket_message *message) {
     struct socket *to = of(socket)->peer;
+    bool urgent = (flags & MSG_OOB) != 0; /* the last byte */
+    if (urgent && (socket->type != SOCK_STREAM || !from->remaining))
+        return -EOPNOTSUPP;
     if (message->name_length && socket->type == SOCK_STREAM)
         return socket->state == SOCKET_CONNECTED ? -EISCONN : -EOPNOTSUPP;
     if (socket->state != SOCKET_CONNECTED)
@@ -540,20 +552,26 @@ static int64_t send_connected(struct task *task, struct socket *socket, struct u
         return -EAGAIN;
     size_t chunk = KMIN(CHUNK, socket->send_buffer / 2);
     uint32_t length = (uint32_t)(stream ? KMIN(from->remaining, chunk) : from->remaining);
+    if (urgent && length == from->remaining && length > 1) {
+        length--;
+        urgent = false; /* goes by itself, in a message of its own */
+    }
     int error;
     struct unix_message *sent = message_create(task, socket, from, length, message, &error);
     if (!sent)
         return error;
+    if (urgent && !from->remaining)
+        of(to)->urgent = sent;
     message_push(to, sent);
     return length;
 }
 
 int64_t unix_send(struct task *task, struct socket *socket, struct uio *from, int flags,
                   struct socket_message *message) {
+    if (connection_oriented(socket))
+        return send_connected(task, socket, from, flags, message);
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
-    if (connection_oriented(socket))
-        return send_connected(task, socket, from, message);
     return send_datagram(task, socket, from, message);
 }
 
@@ -601,22 +619,77 @@ static int64_t receive_message(struct socket *socket, struct uio *to, int flags,
     return result;
 }
 
-/* Bytes of several messages run together; files end a read, and so does another sender where credentials are wanted. */
+/* The byte of the last MSG_OOB (Linux: unix_stream_recv_urg). What is left of it marks its place in the stream. */
+static int64_t receive_urgent(struct socket *socket, struct uio *to, int flags, struct socket_message *parts) {
+    struct unix_socket *unix_socket = of(socket);
+    struct unix_message *message = unix_socket->urgent;
+    if (socket->out_of_band_inline || !message)
+        return -EINVAL;
+    if (!(flags & MSG_PEEK)) {
+        unix_socket->urgent = NULL;
+        message->offset = message->length;
+        struct unix_message *head = unix_socket->head;
+        if (head->next == message && !unread(head)) /* the mark just before it is of no use any more */
+            message_free(socket->host, message_pop(socket));
+    }
+    if (uio_copy_out(to, message->data, KMIN(to->remaining, (size_t)1)))
+        return -EFAULT;
+    parts->out_flags |= MSG_OOB;
+    return 1;
+}
+
+/* What a receive that has come to this message goes on with (Linux: manage_oob): the mark of an urgent byte that was
+ * read, and one that was not and is not in line, end the receive, or are passed by at its beginning. */
+static struct unix_message *pass_mark(struct socket *socket, struct unix_message *message, bool peek, bool received) {
+    struct unix_socket *unix_socket = of(socket);
+    if (!unread(message)) {
+        if (received && !unix_socket->urgent)
+            return NULL;
+        struct unix_message *next = message->next;
+        if (!peek)
+            message_free(socket->host, message_pop(socket));
+        message = next;
+    }
+    if (!message || message != unix_socket->urgent)
+        return message;
+    if (received)
+        return NULL;
+    struct unix_message *next = message->next;
+    if (socket->out_of_band_inline)
+        next = message;
+    if (peek)
+        return next;
+    unix_socket->urgent = NULL;
+    if (next != message)
+        message_free(socket->host, message_pop(socket));
+    return next;
+}
+
+/* Bytes of several messages run together; files and marks of urgent bytes end a receive, and so does another sender
+ * where credentials are wanted. */
 static int64_t receive_stream(struct socket *socket, struct uio *to, int flags, struct socket_message *parts) {
-    bool peek = (flags & MSG_PEEK) != 0, ends = false;
+    bool peek = (flags & MSG_PEEK) != 0;
     int64_t total = 0;
     struct unix_message *message = of(socket)->head;
-    while (message && to->remaining && !ends) {
-        struct unix_message *next = message->next;
-        if (total && socket->pass_credentials &&
-            memcmp(message->credentials, parts->credentials, sizeof(parts->credentials)))
+    while (message && to->remaining && !parts->ends) {
+        bool received = total || parts->goes_on;
+        message = pass_mark(socket, message, peek, received);
+        if (!message) {
+            parts->ends = received;
             break;
-        uint32_t copied = (uint32_t)KMIN((size_t)(message->length - message->offset), to->remaining);
+        }
+        struct unix_message *next = message->next;
+        if (received && socket->pass_credentials &&
+            memcmp(message->credentials, parts->credentials, sizeof(parts->credentials))) {
+            parts->ends = true;
+            break;
+        }
+        uint32_t copied = (uint32_t)KMIN((size_t)unread(message), to->remaining);
         if (uio_copy_out(to, message->data + message->offset, copied)) {
             total = total ? total : -EFAULT;
             break;
         }
-        ends = message->rights != NULL;
+        parts->ends = message->rights != NULL;
         take_parts(socket->host, message, peek, parts);
         total += copied;
         if (!peek) {
@@ -634,14 +707,16 @@ static int64_t receive_stream(struct socket *socket, struct uio *to, int flags, 
 int64_t unix_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
                      struct socket_message *message) {
     (void)task;
-    if (flags & MSG_OOB)
-        return -EOPNOTSUPP;
+    bool stream = socket->type == SOCK_STREAM, nothing = !to->remaining;
     if (connection_oriented(socket) && socket->state != SOCKET_CONNECTED)
-        return socket->type == SOCK_STREAM ? -EINVAL : -ENOTCONN;
+        return stream ? -EINVAL : -ENOTCONN;
+    if (flags & MSG_OOB)
+        return stream ? receive_urgent(socket, to, flags, message) : -EOPNOTSUPP;
     if (of(socket)->head) {
-        if (socket->type == SOCK_STREAM)
-            return receive_stream(socket, to, flags, message);
-        return receive_message(socket, to, flags, message);
+        int64_t received =
+            stream ? receive_stream(socket, to, flags, message) : receive_message(socket, to, flags, message);
+        if (received || nothing || !stream || message->ends)
+            return received; /* else there was only the mark of an urgent byte */
     }
     if (socket->error)
         return socket_take_error(socket);
@@ -655,7 +730,7 @@ int64_t unix_unread(const struct socket *socket) {
         return -EINVAL;
     int64_t total = 0;
     for (const struct unix_message *message = of(socket)->head; message; message = message->next) {
-        total += message->length - message->offset;
+        total += unread(message);
         if (socket->type == SOCK_DGRAM)
             break;
     }
@@ -790,6 +865,8 @@ int unix_shutdown(struct socket *socket, bool read, bool write) {
         peer->read_shutdown |= write;
         peer->write_shutdown |= read;
         socket_wake(peer, events);
+        if (write && peer->file)
+            async_tell(peer->host, peer->file, read ? ASYNC_HANG_UP : ASYNC_IN);
     }
     socket_wake(socket, events);
     return 0;
@@ -799,7 +876,7 @@ int unix_shutdown(struct socket *socket, bool read, bool write) {
 
 static void close_peer(struct socket *socket, bool reset) {
     struct socket *peer = of(socket)->peer;
-    uint32_t events = POLLIN | POLLOUT | POLLHUP | POLLRDHUP | POLLERR | POLLRDNORM | POLLWRNORM;
+    uint32_t events = POLLIN | POLLOUT | POLLHUP | POLLRDHUP | POLLRDNORM | POLLWRNORM;
     of(socket)->peer = NULL;
     if (!connection_oriented(socket)) {
         list_remove(&of(socket)->client_node);
@@ -810,6 +887,8 @@ static void close_peer(struct socket *socket, bool reset) {
     if (reset)
         peer->error = ECONNRESET;
     socket_wake(peer, events);
+    if (peer->file)
+        async_tell(peer->host, peer->file, ASYNC_HANG_UP);
 }
 
 static void close_clients(struct socket *socket) {
@@ -826,7 +905,10 @@ void unix_close(struct socket *socket) {
     struct host *host = socket->host;
     struct unix_socket *unix_socket = of(socket);
     /* An embryo's clients, and a peer with something unread here, see a reset. */
-    bool reset = unix_socket->head != NULL || list_linked(&unix_socket->pending_node);
+    const struct unix_message *first = unix_socket->head;
+    if (first && connection_oriented(socket) && !unread(first))
+        first = first->next;
+    bool reset = first || list_linked(&unix_socket->pending_node);
     list_remove(&unix_socket->pending_node);
     if (unix_socket->peer)
         close_peer(socket, reset);
@@ -865,6 +947,8 @@ static int64_t write_file(struct task *task, struct file *file, struct uio *from
     struct socket_message message = {.ttl = -1, .tos = -1};
     struct socket *socket = file->object;
     int64_t sent = unix_send(task, socket, from, 0, &message);
+    if (sent == -EAGAIN)
+        socket->no_space = true;
     if (sent == -EPIPE && socket->type == SOCK_STREAM)
         socket_broken_pipe(task);
     return sent;
@@ -882,7 +966,7 @@ static bool writable(const struct socket *socket) {
 }
 
 static uint32_t poll_file(struct file *file) {
-    const struct socket *socket = file->object;
+    struct socket *socket = file->object;
     const struct unix_socket *unix_socket = of(socket);
     uint32_t events = 0;
     if (socket->error)
@@ -894,9 +978,11 @@ static uint32_t poll_file(struct file *file) {
         events |= POLLHUP;
     if (unix_socket->head || !list_empty(&unix_socket->pending))
         events |= POLLIN | POLLRDNORM;
+    if (unix_socket->urgent)
+        events |= POLLPRI;
     if (writable(socket))
         events |= POLLOUT | POLLWRNORM | POLLWRBAND;
-    return events;
+    return socket_note_room(socket, events);
 }
 
 static void release_file(struct host *host, struct file *file) {
@@ -908,10 +994,22 @@ static void release_file(struct host *host, struct file *file) {
     unix_close(socket);
 }
 
+/* Whether the next receive begins at an urgent byte or where one was read (SIOCATMARK). */
+static bool at_mark(const struct socket *socket) {
+    const struct unix_message *urgent = of(socket)->urgent, *head = of(socket)->head;
+    return head && (head == urgent || (!unread(head) && (!urgent || head->next == urgent)));
+}
+
 static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command, uint64_t argument) {
     const struct socket *socket = file->object;
     int64_t unsent = of(socket)->peer ? of(socket)->peer->receive_used : 0;
-    return socket_ioctl(task, command, argument, unix_unread(socket),
+    if (command == SIOCATMARK) {
+        if (socket->type != SOCK_STREAM)
+            return -EOPNOTSUPP;
+        int32_t mark = at_mark(socket);
+        return copy_to_user(argument, &mark, sizeof(mark));
+    }
+    return socket_ioctl(task, file, command, argument, unix_unread(socket),
                         socket->state == SOCKET_LISTENING ? -EINVAL : unsent);
 }
 

@@ -76,7 +76,8 @@ static void transfer_go_on(struct engine *engine, struct transfer *transfer, uin
             transfer->receiver = tcp_accept(transfer->listener);
         int64_t length = 1;
         while (transfer->receiver && length > 0) {
-            length = tcp_receive(NULL, transfer->receiver, buffer_uio(&holder, bytes, sizeof bytes), 0);
+            length = tcp_receive(NULL, transfer->receiver, buffer_uio(&holder, bytes, sizeof bytes), 0,
+                                 &(struct socket_message){0});
             transfer->received += length > 0 ? (uint64_t)length : 0;
         }
         return;

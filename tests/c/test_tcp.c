@@ -73,7 +73,8 @@ static int64_t send_bytes(struct socket *socket, const void *bytes, size_t lengt
 
 static int64_t receive_bytes(struct socket *socket, void *bytes, size_t length, int flags) {
     struct buffer_uio holder;
-    int64_t received = tcp_receive(task[socket->host->id], socket, buffer_uio(&holder, bytes, length), flags);
+    struct socket_message message = {0};
+    int64_t received = tcp_receive(task[socket->host->id], socket, buffer_uio(&holder, bytes, length), flags, &message);
     net_run_backlog(socket->host);
     return received;
 }
@@ -202,7 +203,8 @@ struct fault {
     uint32_t delayed_per_mille;
     int64_t delay;
     uint64_t from, to; /* packets [from, to) of this host are lost */
-    uint64_t with_data, bare, resets, syns, retransmitted;
+    uint64_t with_data, bare, resets, syns, retransmitted, urgent;
+    uint16_t urgent_pointer; /* the last one */
     uint32_t highest;
     bool seen;
     uint32_t lose_data_number; /* the nth segment with data is lost once, from 1 */
@@ -225,6 +227,10 @@ static bool lose(void *context, uint64_t index, const uint8_t *bytes, uint32_t l
     }
     fault->resets += (t[13] & TCP_RST) != 0;
     fault->syns += (t[13] & TCP_SYN) != 0;
+    if (t[13] & TCP_URG) {
+        fault->urgent++;
+        fault->urgent_pointer = get16(t + 18);
+    }
     if (payload && fault->lose_data_number && fault->with_data == fault->lose_data_number)
         return true;
     if (index >= fault->from && index < fault->to)
@@ -938,6 +944,72 @@ static void peeking_and_discarding(void) {
     end();
 }
 
+static void urgent_data_are_repeated_with_their_pointer(void) {
+    begin();
+    struct socket *client, *server;
+    establish(&client, &server);
+    struct fault faults[2] = {{.lose_data_number = 1}};
+    set_faults(faults);
+    uint8_t bytes[16];
+    CHECK_EQUAL(send_bytes(client, "abc", 3, MSG_OOB), 3);
+    run_for(20 * NS_PER_MS);
+    CHECK_EQUAL(receive_bytes(server, bytes, 1, MSG_OOB), -EINVAL);
+    run_for(2 * NS_PER_S);
+    CHECK(faults[0].urgent >= 2);
+    CHECK_EQUAL(faults[0].urgent_pointer, 3);
+    CHECK(tcp_poll(server) & POLLPRI);
+    CHECK_EQUAL(receive_bytes(server, bytes, 1, MSG_OOB), 1);
+    CHECK_EQUAL(bytes[0], 'c');
+    CHECK_EQUAL(receive_bytes(server, bytes, sizeof bytes, 0), 2);
+    CHECK(tcp_at_mark(server));
+    /* All of it was acknowledged: what follows is not urgent, and no longer waits for nothing. */
+    uint64_t urgent = faults[0].urgent;
+    CHECK_EQUAL(send_bytes(client, "de", 2, 0), 2);
+    run_for(NS_PER_S);
+    CHECK_EQUAL(faults[0].urgent, urgent);
+    CHECK_EQUAL(receive_bytes(server, bytes, sizeof bytes, 0), 2);
+    CHECK(!tcp_at_mark(server));
+    close_both(client, server);
+    end();
+}
+
+/* The peer's window is small, and the urgent byte far behind it: more than 16 bits can tell. */
+static void urgent_data_are_announced_ahead_of_the_window(void) {
+    begin();
+    static uint8_t bytes[150000];
+    uint32_t length = sizeof bytes, read = 0;
+    struct socket *client, *server;
+    establish(&client, &server);
+    struct fault faults[2] = {{0}};
+    set_faults(faults);
+    client->send_buffer = 1 << 20;
+    server->receive_buffer = 8192;
+    server->receive_buffer_set = true;
+    test_pattern(bytes, length, 0, 1);
+    uint8_t last = bytes[length - 1];
+    CHECK_EQUAL(send_bytes(client, bytes, length, MSG_OOB), length);
+    run_for(3 * NS_PER_S);
+    CHECK_EQUAL(faults[0].urgent_pointer, UINT16_MAX);
+    CHECK_EQUAL(server->tcp->urgent, TCP_URGENT_ANNOUNCED);
+    CHECK(!(tcp_poll(server) & POLLPRI));
+    CHECK_EQUAL(receive_bytes(server, bytes, 1, MSG_OOB), -EAGAIN);
+    for (int64_t got; read < length - 1; read += (uint32_t)got) {
+        got = receive_bytes(server, bytes, length, 0);
+        if (got == -EAGAIN) {
+            run_for(NS_PER_S);
+            got = 0;
+        }
+        CHECK(got >= 0 && test_pattern_matches(bytes, (size_t)got, read, 1));
+    }
+    run_for(NS_PER_S);
+    CHECK(tcp_at_mark(server));
+    CHECK_EQUAL(receive_bytes(server, bytes, 1, MSG_OOB), 1);
+    CHECK_EQUAL(bytes[0], last);
+    CHECK_EQUAL(receive_bytes(server, bytes, length, 0), -EAGAIN);
+    close_both(client, server);
+    end();
+}
+
 static void a_host_talks_to_itself(void) {
     begin();
     struct socket *listener = make_listener(0, 4), *client = make_socket(0);
@@ -1041,6 +1113,8 @@ static void all(void) {
     RUN(single_bytes_do_not_cost_a_packet_each);
     RUN(peeking_and_discarding);
     RUN(options_are_checked_as_linux_checks_them);
+    RUN(urgent_data_are_repeated_with_their_pointer);
+    RUN(urgent_data_are_announced_ahead_of_the_window);
     RUN(a_host_talks_to_itself);
     RUN(bytes_arrive_whole_through_tiny_windows);
     RUN(a_slow_reader_stops_the_sender_and_restarts_it);

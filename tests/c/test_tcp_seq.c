@@ -145,7 +145,8 @@ static void scramble(uint64_t seed) {
         if (test_random(&random) % 3 == 0) {
             struct buffer_uio holder;
             size_t want = 1 + test_random(&random) % 4000;
-            int64_t got = tcp_receive(task, tcp->socket, buffer_uio(&holder, bytes, want), 0);
+            int64_t got =
+                tcp_receive(task, tcp->socket, buffer_uio(&holder, bytes, want), 0, &(struct socket_message){0});
             if (got > 0) {
                 CHECK(test_pattern_matches(bytes, (size_t)got, read, 1));
                 read += (uint32_t)got;

@@ -113,6 +113,8 @@ static void check_books(const struct tcp *tcp) {
     CHECK_EQUAL(tcp->ready_head == NULL, tcp->ready_tail == NULL);
     CHECK_EQUAL(tcp->disorder_head == NULL, tcp->disorder_tail == NULL);
     CHECK(tcp->sack_count <= TCP_SACK_BLOCKS);
+    CHECK(!tcp_before(tcp->snd_up, tcp->snd_una) && !tcp_after(tcp->snd_up, tcp->write_sequence));
+    CHECK(!tcp->urgent || tcp->orphan || !tcp_before(tcp->urgent_sequence, tcp_read_sequence(tcp)));
     CHECK(tcp->cwnd >= 1 && tcp->ssthresh >= 2);
     CHECK(tcp->state == TCP_CLOSE || tcp->state == TCP_LISTEN || tcp->state == TCP_TIME_WAIT || !tcp->packets_out ||
           tcp->retransmit.when != NEVER); /* what is out is under a timer */
@@ -209,6 +211,8 @@ static void inject_near(struct script *script) {
     put32(p + 8, near(script, tcp ? tcp->snd_nxt : 0));
     p[13] = flags & 0x40 ? (uint8_t)TCP_ACK : (uint8_t)(flags & 0x3f);
     put16(p + 14, (uint16_t)near(script, 500));
+    if (p[13] & TCP_URG)
+        put16(p + 18, (uint16_t)near(script, 1));
     options = put_options(script, tcp, p + TCP_HEADER);
     p[12] = (uint8_t)((TCP_HEADER + options) / 4 << 4);
     uint32_t payload = take(script, 2) % SEGMENT_MAX;
@@ -258,11 +262,14 @@ static void call(struct script *script) {
     switch (choice % 8) {
     case 0:
     case 1:
-        (void)tcp_send(task, socket, buffer_uio(&holder, bytes, size), choice & 64 ? MSG_MORE : 0);
+        (void)tcp_send(task, socket, buffer_uio(&holder, bytes, size),
+                       (choice & 64 ? MSG_MORE : 0) | (choice & 32 ? MSG_OOB : 0));
         break;
     case 2:
     case 3:
-        (void)tcp_receive(task, socket, buffer_uio(&holder, bytes, size), choice & 64 ? MSG_PEEK : 0);
+        socket->out_of_band_inline = choice & 128;
+        (void)tcp_receive(task, socket, buffer_uio(&holder, bytes, size),
+                          (choice & 64 ? MSG_PEEK : 0) | (choice & 32 ? MSG_OOB : 0), &(struct socket_message){0});
         break;
     case 4:
         (void)tcp_shutdown(socket, choice & 64, choice & 128);

@@ -26,6 +26,17 @@ UNUSED_FUNCTION uint16_t port_of(int fd) {
     return ntohs(name.sin6_port); /* where sockaddr_in has it, too */
 }
 
+/* A connection over ::1: pair[0] connected, pair[1] was accepted. */
+UNUSED_FUNCTION void tcp6_pair(int pair[2]) {
+    int listening = socket6(SOCK_STREAM);
+    MUST(bind6(listening, name6("::1", 0)));
+    MUST(listen(listening, 8));
+    pair[0] = socket6(SOCK_STREAM);
+    MUST(connect6(pair[0], name6("::1", port_of(listening))));
+    pair[1] = (int)MUST(accept(listening, NULL, NULL));
+    close(listening);
+}
+
 /* Family, length, address, and whether there is a port: which one is the kernel's choice. */
 UNUSED_FUNCTION void put_name(const char *what, const void *bytes, socklen_t length) {
     struct sockaddr_in6 name = {0};
