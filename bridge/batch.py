@@ -28,22 +28,25 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bridge.batch_kernels import fingerprint, first_out_of_order, gather_payload
+from bridge.batch_kernels import (
+    KIND,
+    LENGTHS,
+    NEGATIVE,
+    ORDER,
+    Columns,
+    decode,
+    encode,
+    fingerprint,
+    gather,
+    order_of,
+)
 from bridge.errors import InternalError
 
 _HEADER: Final = struct.Struct(">4sHHQQ")
 _MAGIC: Final = b"AGEB"
 _VERSION: Final = 1
-#: Columns on the wire, in order, with their types.
-_WIRE_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
-    "deliver_time": np.dtype(">i8"),
-    "source": np.dtype(">u4"),
-    "source_event": np.dtype(">u8"),
-    "destination": np.dtype(">u4"),
-    "kind": np.dtype(">u2"),
-    "payload_length": np.dtype(">u4"),
-}
-_BYTES_PER_EVENT: Final = sum(dtype.itemsize for dtype in _WIRE_COLUMNS.values())
+#: Of its columns: 8 + 4 + 8 + 4 + 2 + 4.
+_BYTES_PER_EVENT: Final = 30
 
 Index: TypeAlias = npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
 
@@ -182,22 +185,7 @@ class EventBatch:
         """Return the events that `index` picks: a mask of length n, or positions in increasing order."""
         masked = index.dtype == np.bool_
         positions = np.flatnonzero(index) if masked else np.ascontiguousarray(index, dtype=np.int64)
-        if positions.shape[0] == 0:
-            return _EMPTY
-        lengths = self.payload_offset[positions + 1] - self.payload_offset[positions]
-        offsets = np.zeros(positions.shape[0] + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        payload = np.empty(int(offsets[-1]), dtype=np.uint8)
-        gather_payload(self.payload_offset, self.payload, positions, offsets, payload)
-        return EventBatch(
-            deliver_time=self.deliver_time[positions],
-            source=self.source[positions],
-            source_event=self.source_event[positions],
-            destination=self.destination[positions],
-            kind=self.kind[positions],
-            payload_offset=offsets,
-            payload=payload,
-        )
+        return self._at(positions)
 
     def __len__(self) -> int:
         return int(self.deliver_time.shape[0])
@@ -216,35 +204,11 @@ class EventBatch:
         That of a whole is the sum of those of its parts, so shards can add theirs. It tells runs apart that
         differ by accident, and proves nothing against malice. Defined in docs/formats.md.
         """
-        return int(
-            fingerprint(
-                self.deliver_time,
-                self.source,
-                self.source_event,
-                self.destination,
-                self.kind,
-                self.payload_offset,
-                self.payload,
-            )
-        )
+        return int(fingerprint(*self._columns()))
 
-    def encode(self) -> bytes:
+    def encode(self) -> bytearray:
         """Return the batch in the wire format above."""
-        columns: tuple[npt.NDArray[Any], ...] = (
-            self.deliver_time,
-            self.source,
-            self.source_event,
-            self.destination,
-            self.kind,
-            np.diff(self.payload_offset),
-        )
-        return b"".join(
-            (
-                _HEADER.pack(_MAGIC, _VERSION, 0, len(self), self.payload.shape[0]),
-                *(column.astype(dtype).data for column, dtype in zip(columns, _WIRE_COLUMNS.values(), strict=True)),
-                self.payload.data,
-            )
-        )
+        return self._encode(np.arange(len(self)), self.payload.shape[0])
 
     @staticmethod
     def decode(data: bytes | bytearray | memoryview) -> "EventBatch":
@@ -257,47 +221,56 @@ class EventBatch:
         """
         view = memoryview(data).cast("B")
         count, payload_size = _decode_header(view)
-        columns: dict[str, npt.NDArray[Any]] = {}
-        start: dict[str, int] = {}
-        position = _HEADER.size
-        for name, dtype in _WIRE_COLUMNS.items():
-            start[name] = position
-            columns[name] = np.frombuffer(view, dtype, count, position).astype(dtype.newbyteorder("="))
-            position += count * dtype.itemsize
-        offsets = np.zeros(count + 1, dtype=np.int64)
-        np.cumsum(columns.pop("payload_length"), out=offsets[1:])
-        if offsets[-1] != payload_size:
-            raise DecodeError(
-                f"payload lengths add up to {offsets[-1]}, the header says {payload_size}",
-                start["payload_length"],
-            )
         batch = EventBatch(
-            **columns,
-            payload_offset=offsets,
-            payload=np.frombuffer(view, np.uint8, payload_size, position).copy(),
+            np.empty(count, np.int64),
+            np.empty(count, np.uint32),
+            np.empty(count, np.uint64),
+            np.empty(count, np.uint32),
+            np.empty(count, np.uint16),
+            np.empty(count + 1, np.int64),
+            np.empty(payload_size, np.uint8),
         )
-        misplaced = batch._first_out_of_order()
-        if misplaced >= 0:
-            raise DecodeError(f"event {misplaced} is out of order", start["deliver_time"] + 8 * misplaced)
-        if count and batch.deliver_time[0] < 0:
-            raise DecodeError("negative deliver time", start["deliver_time"])
-        known_kind = _IS_KIND[batch.kind]
-        if not known_kind.all():
-            place = int(np.argmin(known_kind))
+        wrong, place = decode(np.frombuffer(view, np.uint8), _HEADER.size, *batch._columns(), _IS_KIND)
+        if wrong == LENGTHS:
+            raise DecodeError(
+                f"payload lengths add up to {place}, the header says {payload_size}", _HEADER.size + 26 * count
+            )
+        if wrong == ORDER:
+            raise DecodeError(f"event {place} is out of order", _HEADER.size + 8 * place)
+        if wrong == NEGATIVE:
+            raise DecodeError("negative deliver time", _HEADER.size)
+        if wrong == KIND:
             known = ", ".join(f"{kind.value} ({kind.name})" for kind in EventKind)
             raise DecodeError(
-                f"event {place} has kind {batch.kind[place]}, known are {known}", start["kind"] + 2 * place
+                f"event {place} has kind {batch.kind[place]}, known are {known}", _HEADER.size + 24 * count + 2 * place
             )
         return batch
 
-    def _first_out_of_order(self) -> int:
-        return first_out_of_order(self.deliver_time, self.source, self.source_event, self.destination)
+    def _columns(self) -> Columns:
+        return (
+            self.deliver_time,
+            self.source,
+            self.source_event,
+            self.destination,
+            self.kind,
+            self.payload_offset,
+            self.payload,
+        )
+
+    def _at(self, positions: npt.NDArray[np.int64]) -> "EventBatch":
+        return EventBatch(*gather(*self._columns(), positions)) if positions.shape[0] else _EMPTY
+
+    def _encode(self, positions: npt.NDArray[np.int64], payload_size: int) -> bytearray:
+        """Return some events in the wire format."""
+        count = positions.shape[0]
+        encoded = bytearray(_HEADER.size + count * _BYTES_PER_EVENT + payload_size)
+        _HEADER.pack_into(encoded, 0, _MAGIC, _VERSION, 0, count, payload_size)
+        encode(*self._columns(), positions, _HEADER.size, np.frombuffer(encoded, np.uint8))
+        return encoded
 
     def _in_order(self) -> "EventBatch":
-        if self._first_out_of_order() < 0:
-            return self
-        order = np.lexsort((self.destination, self.source_event, self.source, self.deliver_time))
-        return self.select(order)
+        order = order_of(self.deliver_time, self.source, self.source_event, self.destination)
+        return self._at(order) if order.shape[0] else self
 
     def _check_shapes(self) -> None:
         count = len(self)
@@ -309,7 +282,7 @@ class EventBatch:
             raise ValueError(f"payload_offset has shape {self.payload_offset.shape}, should have ({count + 1},)")
         if self.payload_offset[0] != 0 or self.payload_offset[-1] != self.payload.shape[0]:
             raise ValueError("payload_offset must start at 0 and end at the length of payload")
-        if bool(np.any(self.payload_offset[1:] < self.payload_offset[:-1])):
+        if count > 1 and bool((self.payload_offset[1:] < self.payload_offset[:-1]).any()):
             raise ValueError("payload_offset must not decrease")
 
 

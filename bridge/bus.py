@@ -125,7 +125,7 @@ class InProcessBus:
 
 
 #: Gives bytes to each shard and returns what each gave, by shard: what a bus adds to the codec.
-Swap: TypeAlias = Callable[[Sequence[bytes]], Sequence[bytes | bytearray | memoryview]]
+Swap: TypeAlias = Callable[[Sequence[bytes | bytearray]], Sequence[bytes | bytearray | memoryview]]
 
 
 def exchange_batches(

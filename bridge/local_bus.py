@@ -59,7 +59,7 @@ class _Peer:
         self.kind = 0
         self.sequence = 0
 
-    def begin(self, header: bytes, data: bytes) -> None:
+    def begin(self, header: bytes, data: bytes | bytearray) -> None:
         self.outgoing = [memoryview(part) for part in (header, data) if part]
         self._view = memoryview(self._header)
         self._missing = _HEADER.size
@@ -204,7 +204,7 @@ class LocalBus:
                 peer.socket.close()
         self._reap()
 
-    def _swap(self, kind: int, outbound: Sequence[bytes]) -> list[bytearray]:
+    def _swap(self, kind: int, outbound: Sequence[bytes | bytearray]) -> list[bytearray]:
         """Send one frame to every other shard and receive one from each, in whatever order they come."""
         if self._failed or self._closed:
             raise ShardLost(f"shard {self.shard} has left the bus")

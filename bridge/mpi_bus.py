@@ -141,7 +141,7 @@ class MpiBus:
             time.sleep(0.01)
         self._world.Abort(self._exit_code)
 
-    def _all_to_all(self, outbound: Sequence[bytes]) -> list[memoryview]:
+    def _all_to_all(self, outbound: Sequence[bytes | bytearray]) -> list[memoryview]:
         sizes = np.array([len(data) for data in outbound], dtype=np.int64)
         # The total beside each size tells everybody whether there is anything to exchange at all.
         told = np.stack([sizes, np.full_like(sizes, sizes.sum())], axis=1)

@@ -246,6 +246,39 @@ def test_the_fingerprint_is_as_documented() -> None:
     assert batch.fingerprint() == state
 
 
+@given(st.lists(st.lists(st.integers(0, 3), max_size=80), max_size=6), st.booleans())
+def test_batches_that_are_merged_are_in_order_whatever_their_lengths(batches: list[list[int]], presorted: bool) -> None:
+    """Ties in time and host everywhere, and stretches that are in order already, of any lengths."""
+    number, parts, rows = 0, [], []
+    for times in batches:
+        of_batch: list[Event] = []
+        for time in sorted(times) if presorted else times:
+            of_batch.append((time, number % 2, number % 5, number, 1, bytes([number % 251])))
+            number += 1
+        parts.append(batch_of(of_batch))
+        rows += of_batch
+    assert rows_of(EventBatch.concatenate(parts)) == in_order(rows)
+
+
+def test_fingerprints_take_the_begin_of_any_payload() -> None:
+    """Payloads of every length around a word's and around what is taken, at every place in memory."""
+    payloads = [bytes(range(length)) for length in range(75)]
+    for shift in range(9):
+        rows: list[Event] = [(1, 0, 0, 0, 1, b"x" * shift)]
+        rows += [(2 + length, 1, 2, 3, 1, payload) for length, payload in enumerate(payloads)]
+        total = 0
+        for time, source, number, destination, kind, payload in rows:
+            words = [time, source << 32 | destination, number, kind << 32 | len(payload)]
+            taken = payload[:64]
+            words += [int.from_bytes(taken[at : at + 8], "little") for at in range(0, len(taken), 8)]
+            state = 0
+            for word in words:
+                state = (state ^ word) * 0x9E3779B97F4A7C15 % 2**64
+                state ^= state >> 32
+            total += state
+        assert batch_of(rows).fingerprint() == total % 2**64
+
+
 def test_the_worked_example_of_the_format_is_right() -> None:
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     example = text.split("Example: ")[1].split("## ")[0]
