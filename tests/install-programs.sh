@@ -24,6 +24,7 @@ need ping iputils-ping
 need rsync rsync
 need rustc rustc
 need ssh openssh-client
+need tcpdump tcpdump
 need tshark tshark
 need wget wget
 need_server etcd etcd-server

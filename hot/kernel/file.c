@@ -25,12 +25,19 @@
 #define LOCK_RETRY (10 * NS_PER_MS)
 
 const struct file_operations *const file_operations_of[FILE_KINDS] = {
-    [FILE_NATIVE] = &native_operations,    [FILE_VIRTUAL] = &virtual_operations,
-    [FILE_PIPE] = &pipe_operations,        [FILE_EVENTFD] = &eventfd_operations,
-    [FILE_TIMERFD] = &timerfd_operations,  [FILE_SIGNALFD] = &signalfd_operations,
-    [FILE_EPOLL] = &epoll_operations,      [FILE_SOCKET_INET] = &inet_operations,
-    [FILE_SOCKET_UNIX] = &unix_operations, [FILE_SOCKET_NETLINK] = &netlink_operations,
-    [FILE_PIDFD] = &pidfd_operations,      [FILE_INOTIFY] = &inotify_operations,
+    [FILE_NATIVE] = &native_operations,
+    [FILE_VIRTUAL] = &virtual_operations,
+    [FILE_PIPE] = &pipe_operations,
+    [FILE_EVENTFD] = &eventfd_operations,
+    [FILE_TIMERFD] = &timerfd_operations,
+    [FILE_SIGNALFD] = &signalfd_operations,
+    [FILE_EPOLL] = &epoll_operations,
+    [FILE_SOCKET_INET] = &inet_operations,
+    [FILE_SOCKET_UNIX] = &unix_operations,
+    [FILE_SOCKET_NETLINK] = &netlink_operations,
+    [FILE_SOCKET_PACKET] = &packet_operations,
+    [FILE_PIDFD] = &pidfd_operations,
+    [FILE_INOTIFY] = &inotify_operations,
 };
 
 /* ---- Descriptions ---- */
@@ -125,7 +132,7 @@ int file_wait(struct task *task, struct file *file, uint32_t events, bool nonblo
 
 /* SO_RCVTIMEO and SO_SNDTIMEO hold for read and write too. */
 static int64_t transfer_timeout(const struct file *file, bool writing) {
-    if (file->kind != FILE_SOCKET_INET && file->kind != FILE_SOCKET_UNIX)
+    if (file->kind != FILE_SOCKET_INET && file->kind != FILE_SOCKET_UNIX && file->kind != FILE_SOCKET_PACKET)
         return NEVER;
     const struct socket *socket = file->object;
     return writing ? socket->send_timeout : socket->receive_timeout;

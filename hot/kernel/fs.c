@@ -435,6 +435,7 @@ static int64_t status_of_file(struct task *task, const struct file *file, int na
     case FILE_SOCKET_INET:
     case FILE_SOCKET_UNIX:
     case FILE_SOCKET_NETLINK:
+    case FILE_SOCKET_PACKET:
         status_synthetic(status, MODE_SOCKET | 0777, file_number(task->host, file));
         break;
     default: /* all of them are one inode of the kernel's */

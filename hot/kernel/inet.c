@@ -342,6 +342,7 @@ int inet_check_listen(struct socket *socket) {
 int inet_create(struct host *host) {
     struct net *net = host->net;
     list_init(&net->raw_sockets);
+    list_init(&net->packet_sockets);
     if (table_create(host, &net->ports, FIRST_BUCKETS) || table_create(host, &net->connections, FIRST_BUCKETS))
         return -ENOMEM;
     net->next_ephemeral =
@@ -611,7 +612,7 @@ int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, i
     message->local_address = from.local_address;
     message->interface = from.interface;
     message->has_time = true;
-    message->time = from.time;
+    message->time = socket->stamp = from.time;
     message->ttl = from.ttl;
     message->tos = from.tos;
     if (from.full_length > space)
@@ -679,6 +680,9 @@ void inet_linger(struct task *task, struct file *file) {
 
 static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command, uint64_t argument) {
     struct socket *socket = file->object;
+    int64_t stamp = socket_stamp_ioctl(socket, command, argument);
+    if (stamp != -ENOIOCTLCMD)
+        return stamp;
     if (socket->type == SOCK_STREAM && command == SIOCATMARK) {
         int32_t at_mark = tcp_at_mark(socket);
         return copy_to_user(argument, &at_mark, sizeof(at_mark));

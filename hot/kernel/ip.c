@@ -1,11 +1,11 @@
 /* IP packets of one host, both versions: headers, the egress queue, loopback, and what a wire brings.
  * Called by udp.c, tcp_out.c and icmp.c (output), by link.c (net_receive, net_egress_*, net_left) and at the end of
- * every system call (net_run_backlog); calls raw_input, udp_input,
- * tcp_input and icmp_input.
+ * every system call (net_run_backlog); calls raw_input, udp_input, tcp_input, icmp_input and packet_socket_tap.
  *
  * A packet above the MTU travels whole: there are no fragments between simulated hosts. IPv6 packets have no extension
  * headers and no flow label.
  */
+#include "packet_socket.h"
 #include "raw.h"
 #include <linux/in.h>
 #include <linux/in6.h>
@@ -178,7 +178,7 @@ static void wait_for_turn(struct net *net, struct egress_turn *turn, struct pack
     packet_queue_push(&turn->waiting, packet);
 }
 
-void ip_output(struct host *host, struct packet *packet) {
+void ip_transmit(struct host *host, struct packet *packet, uint32_t interface) {
     struct net *net = host->net;
     struct socket *owner = packet->owner;
     packet->time = host->now;
@@ -187,7 +187,8 @@ void ip_output(struct host *host, struct packet *packet) {
         owner->queued_bytes += packet->charge;
         owner->queued_packets++;
     }
-    if (inet_is_local(host, packet_destination(packet))) {
+    if (interface == INTERFACE_LO) {
+        packet_socket_tap(host, packet, INTERFACE_LO, PACKET_OUTGOING);
         packet_queue_push(&net->backlog, packet);
         return;
     }
@@ -197,6 +198,11 @@ void ip_output(struct host *host, struct packet *packet) {
         wait_for_turn(net, owner ? &owner->egress : &net->nobodys_turn, packet);
     else
         packet_queue_push(&net->egress, packet);
+}
+
+void ip_output(struct host *host, struct packet *packet) {
+    bool local = inet_is_local(host, packet_destination(packet));
+    ip_transmit(host, packet, local ? INTERFACE_LO : INTERFACE_ETH);
 }
 
 static struct egress_turn *next_turn(struct net *net) {
@@ -307,6 +313,19 @@ static uint32_t packet_check(struct host *host, const uint8_t *bytes, uint32_t l
     return length && bytes[0] >> 4 == 6 ? check_v6(host, bytes, length) : check_v4(host, bytes, length);
 }
 
+static bool built_by_program(const struct packet *packet) {
+    const struct socket *owner = packet->owner;
+    return owner && (owner->type == SOCK_RAW || owner->family == AF_PACKET);
+}
+
+/* Whether the host takes a packet that came by lo out of a packet socket: Linux does not believe in an IPv4 source of
+ * its own, nor in an IPv4 loopback address, of what it has not routed itself (fib_validate_source). */
+static bool is_for(const struct host *host, const struct packet *packet) {
+    struct ip_address source = packet_source(packet), destination = packet_destination(packet);
+    return inet_is_local(host, destination) &&
+           (packet_is_v6(packet) || !(inet_is_local(host, source) || ip_is_loopback(destination)));
+}
+
 /* What a program has built itself, and sends to its own host. */
 static bool is_sound(const struct packet *packet) {
     bool v6 = packet_is_v6(packet);
@@ -342,9 +361,14 @@ void net_run_backlog(struct host *host) {
     net->in_backlog = true;
     struct packet *packet;
     while ((packet = packet_queue_pop(&net->backlog))) {
-        bool sound = !packet->owner || packet->owner->type != SOCK_RAW || is_sound(packet);
+        bool sound = !built_by_program(packet) || is_sound(packet);
+        bool taken = !packet->owner || packet->owner->family != AF_PACKET || is_for(host, packet);
         net_left(host, packet);
-        ip_input(host, packet, sound);
+        packet_socket_tap(host, packet, INTERFACE_LO, PACKET_HOST);
+        if (taken)
+            ip_input(host, packet, sound);
+        else
+            packet_free(host, packet);
     }
     net->in_backlog = false;
 }

@@ -9,7 +9,8 @@
  *   async.c signals about files
  *   credentials.c capabilities.c users, groups, who may do what
  *   pipe.c eventfd.c timerfd.c epoll.c poll.c unix_socket.c             fs.c real and virtual files
- *   socket.c inet*.c ip.c icmp.c udp.c tcp*.c netlink.c the network     syscall.c the table, dispatch, strace
+ *   socket.c inet*.c ip.c icmp.c udp.c tcp*.c netlink.c packet_*.c the network
+ *   syscall.c the table, dispatch, strace
  *   link.c relay.c router.c the access link, and how the host's time passes
  */
 #ifndef ANTUMBRA_KERNEL_H
@@ -386,6 +387,7 @@ enum file_kind {
     FILE_SOCKET_INET, /* UDP and TCP: socket.c */
     FILE_SOCKET_UNIX,
     FILE_SOCKET_NETLINK,
+    FILE_SOCKET_PACKET,
     FILE_PIDFD,
     FILE_INOTIFY,
     FILE_KINDS
@@ -436,7 +438,7 @@ static inline const struct file_operations *file_operations(const struct file *f
 }
 extern const struct file_operations native_operations, virtual_operations, pipe_operations, eventfd_operations,
     timerfd_operations, signalfd_operations, epoll_operations, inet_operations, unix_operations, netlink_operations,
-    pidfd_operations, inotify_operations;
+    packet_operations, pidfd_operations, inotify_operations;
 
 __attribute__((warn_unused_result)) struct file *file_create(struct host *host, enum file_kind kind, uint32_t flags,
                                                              void *object); /* one reference; NULL: no memory */

@@ -2,10 +2,12 @@
  *
  * At one time packets come first (by source and its event number: the shard's order), then packets that waited for
  * bandwidth, then kernel timers; then the tasks that became runnable have the turn; then what they sent goes through
- * the uplink's relay. Called by task.c, when a task has nothing to do, and by the shard; calls inet.c and timer.c.
+ * the uplink's relay. Called by task.c, when a task has nothing to do, and by the shard; calls ip.c, packet_socket.c
+ * and timer.c.
  */
 #include "link.h"
 #include "internal.h"
+#include "packet_socket.h"
 
 /* The shard takes over after so many bytes, so that a window of any length needs little of the arena. */
 #define FULL_AFTER (UINT64_C(256) << 10)
@@ -68,6 +70,7 @@ static void run_uplink(struct host *host) {
         }
         net_egress_pop(host);
         capture(host, packet);
+        packet_socket_tap(host, packet, INTERFACE_ETH, PACKET_OUTGOING);
         net_left(host, packet);
         packet->time = host->now;
         packet_queue_push(&link->outbox, packet);
@@ -90,6 +93,7 @@ static void run_downlink(struct host *host) {
             return;
         }
         capture(host, packet);
+        packet_socket_tap(host, packet, INTERFACE_ETH, PACKET_HOST);
         net_receive(host, packet);
     }
 }

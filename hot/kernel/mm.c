@@ -8,6 +8,7 @@
 #include "fs.h"
 #include "internal.h"
 #include "ipc.h"
+#include "packet_socket.h"
 #include "syscalls.h"
 #include <asm/mman.h>
 #include <linux/mman.h>
@@ -29,6 +30,7 @@ struct shared_map {
     uint64_t start, end;
     uint64_t object, offset; /* offset of `start` in the object */
     struct segment *segment; /* of System V shared memory, which counts its mappings; else NULL */
+    struct file *file;       /* of a packet socket's ring, which stays open as long as it is mapped; else NULL */
 };
 
 static uint64_t page_up(uint64_t value) { return (value + PAGE - 1) & ~(PAGE - 1); }
@@ -39,7 +41,7 @@ bool mm_reserved(uint64_t start, uint64_t length) {
 }
 
 static struct shared_map *shared_map_add(struct process *process, uint64_t start, uint64_t end, uint64_t object,
-                                         uint64_t offset, struct segment *segment) {
+                                         uint64_t offset, struct segment *segment, struct file *file) {
     struct shared_map *map = kalloc(process->host, sizeof *map);
     if (!map)
         return NULL;
@@ -48,7 +50,12 @@ static struct shared_map *shared_map_add(struct process *process, uint64_t start
     map->object = object;
     map->offset = offset;
     map->segment = segment;
+    map->file = file;
     list_push_back(&process->shared_maps, &map->node);
+    if (file) {
+        file_get(file);
+        packet_ring_mapped(file, 1);
+    }
     if (segment)
         segment_mapped(segment, process->host->current ? process->host->current->process->pid : process->pid);
     return map;
@@ -58,6 +65,10 @@ static void shared_map_free(struct process *process, struct shared_map *map) {
     list_remove(&map->node);
     if (map->segment)
         segment_unmapped(process->host, map->segment, process->pid);
+    if (map->file) {
+        packet_ring_mapped(map->file, -1);
+        file_put(process->host, map->file);
+    }
     kfree(process->host, map);
 }
 
@@ -68,7 +79,8 @@ static void shared_map_cut(struct process *process, uint64_t start, uint64_t end
         if (map->end <= start || map->start >= end)
             continue;
         if (map->end > end)
-            (void)shared_map_add(process, end, map->end, map->object, map->offset + (end - map->start), map->segment);
+            (void)shared_map_add(process, end, map->end, map->object, map->offset + (end - map->start), map->segment,
+                                 map->file);
         if (map->start < start) {
             map->end = start;
             continue;
@@ -80,7 +92,7 @@ static void shared_map_cut(struct process *process, uint64_t start, uint64_t end
 int mm_copy(struct process *process, const struct process *from) {
     list_for_each(node, &from->shared_maps) {
         const struct shared_map *map = list_entry(node, struct shared_map, node);
-        if (!shared_map_add(process, map->start, map->end, map->object, map->offset, map->segment)) {
+        if (!shared_map_add(process, map->start, map->end, map->object, map->offset, map->segment, map->file)) {
             mm_release(process);
             return -ENOMEM;
         }
@@ -101,6 +113,11 @@ static const struct shared_map *shared_map_at(const struct process *process, uin
             return map;
     }
     return NULL;
+}
+
+const struct file *mm_file_at(const struct process *process, uint64_t address) {
+    const struct shared_map *map = shared_map_at(process, address);
+    return map ? map->file : NULL;
 }
 
 void mm_futex_key(const struct process *process, uint64_t address, bool private, uint64_t key[2]) {
@@ -200,6 +217,8 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
         struct fd_entry *entry = fd_entry(task, (int)a[4]);
         if (!entry)
             return -EBADF;
+        if (entry->file->kind == FILE_SOCKET_PACKET)
+            return packet_ring_map(task, entry->file, hint, length, a[2], flags, a[5]);
         if (entry->native_fd < 0)
             return -ENODEV;
         fd = (uint64_t)entry->native_fd;
@@ -214,7 +233,7 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
     if (shared) {
         if (anonymous)
             object = task->host->next_mm++;
-        if (!shared_map_add(process, start, start + length, object, anonymous ? 0 : a[5], NULL)) {
+        if (!shared_map_add(process, start, start + length, object, anonymous ? 0 : a[5], NULL, NULL)) {
             (void)platform_syscall(NATIVE_MUNMAP, start, length, 0, 0, 0, 0);
             return -ENOMEM;
         }
@@ -238,8 +257,8 @@ int64_t sys_mremap(struct task *task, const uint64_t *a) {
     if (mm_reserved(a[0], length) || ((a[3] & MREMAP_FIXED) && mm_reserved(a[4], new_length)))
         return -EFAULT;
     const struct shared_map *found = shared_map_at(process, a[0]);
-    if (found && found->segment && new_length > found->end - a[0])
-        return -EINVAL; /* behind a segment lies another one; Linux would let the program map what it cannot use */
+    if (found && (found->segment || found->file) && new_length > found->end - a[0])
+        return -EINVAL; /* behind it lies something else; Linux would let the program map what it cannot use */
     if (new_length > length && too_much(process, a[0], new_length - length, !found, false))
         return -ENOMEM;
     struct shared_map old = found ? *found : (struct shared_map){.object = 0};
@@ -253,14 +272,14 @@ int64_t sys_mremap(struct task *task, const uint64_t *a) {
     }
     /* What moves is there twice for a moment: a segment must not lose its last mapping. */
     shared_map_cut(process, start, start + new_length);
-    if (found && !shared_map_add(process, start, start + new_length, old.object, offset, old.segment))
+    if (found && !shared_map_add(process, start, start + new_length, old.object, offset, old.segment, old.file))
         return -ENOMEM;
     if (start != a[0])
         shared_map_cut(process, a[0], a[0] + length);
     return address;
 }
 
-/* ---- System V segments ---- */
+/* ---- System V segments and rings of packet sockets ---- */
 
 int64_t mm_map_shared(struct task *task, uint64_t address, uint64_t length, uint64_t protection, uint64_t fixed,
                       const struct shared_object *object) {
@@ -272,7 +291,8 @@ int64_t mm_map_shared(struct task *task, uint64_t address, uint64_t length, uint
     if (result < 0)
         return result;
     uint64_t start = (uint64_t)result;
-    struct shared_map *map = shared_map_add(process, start, start + length, object->identity, 0, object->segment);
+    struct shared_map *map =
+        shared_map_add(process, start, start + length, object->identity, 0, object->segment, object->file);
     if (!map) {
         (void)platform_syscall(NATIVE_MUNMAP, start, length, 0, 0, 0, 0);
         return -ENOMEM;

@@ -8,17 +8,20 @@ __attribute__((warn_unused_result)) int mm_copy(struct process *process, const s
 void mm_release(struct process *process);
 /* Whether a range touches what belongs to the simulator in every process. */
 bool mm_reserved(uint64_t start, uint64_t length);
-/* Memory that is shared under an identity of its own: a System V segment. */
+/* Memory that is shared under an identity of its own: a System V segment, or a packet socket's ring. */
 struct segment;
 struct shared_object {
     uint64_t identity;
-    struct segment *segment;
-    int fd; /* the real file, and where in it the object begins */
+    struct segment *segment; /* or NULL */
+    struct file *file;       /* the packet socket, or NULL */
+    int fd;                  /* the real file, and where in it the object begins */
     uint64_t file_offset;
 };
 /* Maps the whole object, at `address` if `fixed` (MAP_FIXED...) says so. The address or -errno. */
 int64_t mm_map_shared(struct task *task, uint64_t address, uint64_t length, uint64_t protection, uint64_t fixed,
                       const struct shared_object *object);
+/* The packet socket whose ring is mapped there; NULL: none. */
+const struct file *mm_file_at(const struct process *process, uint64_t address);
 /* Unmaps what is left of the segment that was mapped at `address`: 0 or -EINVAL. */
 int64_t mm_unmap_segment(struct task *task, uint64_t address);
 /* The key of a futex word: (address space, address) for private memory, (object, offset) for shared memory. */

@@ -5,12 +5,13 @@
  *   ip.c       addresses; packets in and out, the egress queue, loopback
  *   icmp.c     errors between hosts
  *   udp.c      datagrams
+ *   packet_socket.c packet_ring.c   frames of an interface, as they pass   filter.c  programs that choose among them
  *   unix_socket.c netlink.c   the other families
  *   tcp.c tcp_in.c tcp_out.c tcp_timer.c tcp_congestion.c   TCP
  *
  * A packet is an IPv4 or IPv6 packet exactly as on the wire (a header of 20 or 40 bytes without options or extension
  * headers, then UDP, TCP or ICMP): what the engine carries, what pcap files hold and what crosses shards are these
- * bytes. Checksums are left 0.
+ * bytes. Checksums are left 0 (checksum.c fills them in for those who look).
  */
 #ifndef ANTUMBRA_KERNEL_NET_H
 #define ANTUMBRA_KERNEL_NET_H
@@ -74,6 +75,7 @@ struct net {
     struct socket_table ports;       /* by port (struct socket.port_node); unconnected ones first in a bucket */
     struct socket_table connections; /* connected sockets, by their four names (struct socket.connection_node) */
     struct list raw_sockets;         /* struct raw (raw.c) */
+    struct list packet_sockets;      /* struct packet_socket */
     struct unix_domain *unix_domain;
     uint64_t next_cookie;
     int64_t icmp_time; /* token bucket of the errors we send (Linux: icmp_msgs_per_sec) */
@@ -97,6 +99,7 @@ enum socket_state { SOCKET_UNCONNECTED, SOCKET_LISTENING, SOCKET_CONNECTING, SOC
 
 struct tcp; /* tcp.h */
 struct queued_error;
+struct filter; /* filter.h */
 
 struct socket {
     struct host *host;
@@ -143,7 +146,10 @@ struct socket {
     bool pending_cork;
     struct queued_error *errors, *last_error; /* error_queue.c */
     struct egress_turn egress;
-    uint64_t drops; /* datagrams that found the receive buffer full */
+    uint64_t drops;        /* datagrams that found the receive buffer full */
+    int64_t stamp;         /* SIOCGSTAMP: when the datagram that was read last came; NEVER: none */
+    struct filter *filter; /* SO_ATTACH_FILTER; NULL: none */
+    bool filter_locked;    /* SO_LOCK_FILTER */
     struct tcp *tcp;
     void *family_data; /* other families */
 };
@@ -191,6 +197,8 @@ void ip_header(struct host *host, struct packet *packet, uint8_t protocol, struc
  * it has an owner, its charge is added to queued_bytes until it left the host; then socket_write_space(owner) is
  * called. */
 void ip_output(struct host *host, struct packet *packet);
+/* The same by an interface that the caller has chosen (INTERFACE_*). */
+void ip_transmit(struct host *host, struct packet *packet, uint32_t interface);
 /* What arrives from the wire: takes the packet. Malformed ones are dropped and counted. */
 void net_receive(struct host *host, struct packet *packet);
 /* Delivers loopback packets until none is left: at the end of every system call, timer run and input. */

@@ -63,6 +63,15 @@ void interface_hardware_address(const struct host *host, uint32_t interface, uin
     put32(address + 2, host->address);
 }
 
+/* As that of a host whose IPv4 address is 0. */
+void interface_router_address(uint32_t interface, uint8_t address[6]) {
+    memset(address, 0, 6);
+    if (interface != INTERFACE_ETH)
+        return;
+    address[0] = 0x02;
+    address[1] = 0x41;
+}
+
 static uint32_t interface_flags(uint32_t interface) {
     uint32_t kind = interface == INTERFACE_LO ? INTERFACE_LOOPBACK : INTERFACE_BROADCAST;
     return INTERFACE_UP | INTERFACE_RUNNING | kind;

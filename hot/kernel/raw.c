@@ -6,6 +6,7 @@
  * in for those who see one: on the simulated wire it is 0.
  */
 #include "raw.h"
+#include "checksum.h"
 #include "credentials.h"
 #include <linux/capability.h>
 #include <linux/in.h>
@@ -30,29 +31,18 @@ struct raw {
 
 static struct raw *raw_of(const struct socket *socket) { return socket->family_data; }
 
-/* ---- Sums: RFC 1071, RFC 8200 section 8.1 ---- */
-
-static uint32_t sum(uint32_t before, const uint8_t *bytes, uint32_t length) {
-    for (; length > 1; bytes += 2, length -= 2)
-        before += get16(bytes);
-    return length ? before + (uint32_t)(bytes[0] << 8) : before;
-}
-
-static uint16_t folded(uint32_t total) {
-    while (total >> 16)
-        total = (total & 0xffff) + (total >> 16);
-    return (uint16_t)~total;
-}
+/* ---- Checksums: RFC 8200 section 8.1 ---- */
 
 static uint32_t pseudo_header(const struct packet *packet, uint32_t length) {
-    return sum(length + packet->data[6], packet->data + 8, 32);
+    return checksum_add(length + packet->data[6], packet->data + 8, 32);
 }
 
 void icmp_put_checksum(struct packet *packet) {
     uint8_t *icmp = packet->data + packet->transport;
     uint32_t length = packet->length - packet->transport;
     put16(icmp + ICMP6_CHECKSUM, 0);
-    put16(icmp + ICMP6_CHECKSUM, folded(sum(packet_is_v6(packet) ? pseudo_header(packet, length) : 0, icmp, length)));
+    put16(icmp + ICMP6_CHECKSUM,
+          checksum_fold(checksum_add(packet_is_v6(packet) ? pseudo_header(packet, length) : 0, icmp, length)));
 }
 
 /* ---- Life ---- */
@@ -147,7 +137,7 @@ static int put_checksum(const struct socket *socket, struct packet *packet) {
     if (place + 2 > length)
         return -EINVAL;
     put16(transport + place, 0);
-    put16(transport + place, folded(sum(pseudo_header(packet, length), transport, length)));
+    put16(transport + place, checksum_fold(checksum_add(pseudo_header(packet, length), transport, length)));
     return 0;
 }
 
@@ -235,17 +225,20 @@ static bool hears(const struct raw *raw, const struct packet *packet, uint8_t pr
 static void give(struct socket *socket, const struct packet *packet) {
     struct host *host = socket->host;
     struct packet *copy = NULL;
+    uint32_t begin = raw_data_begins(packet), kept = socket_filtered(socket, packet, begin);
+    if (!kept && socket->filter)
+        return;
     if (socket->receive_used <= socket->receive_buffer)
-        copy = packet_create(host, packet->length);
+        copy = packet_create(host, begin + kept);
     if (!copy) {
         host->counters.packets_dropped_buffer++;
         socket->drops++;
         return;
     }
     copy->transport = packet->transport;
-    memcpy(copy->data, packet->data, packet->length);
-    if (!packet_is_v6(copy))
-        put16(copy->data + 10, folded(sum(0, copy->data, IP_HEADER)));
+    memcpy(copy->data, packet->data, copy->length);
+    if (!packet_is_v6(packet) && copy->length >= IP_HEADER)
+        put16(copy->data + 10, checksum_fold(checksum_add(0, copy->data, IP_HEADER)));
     copy->charge = packet_charge(copy->length);
     socket->receive_used += copy->charge;
     packet_queue_push(&socket->receive, copy);

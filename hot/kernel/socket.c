@@ -5,7 +5,9 @@
 #include "socket.h"
 #include "async.h"
 #include "credentials.h"
+#include "filter.h"
 #include "internal.h"
+#include "packet_socket.h"
 #include "process.h"
 #include "raw.h"
 #include "signal.h"
@@ -19,6 +21,7 @@
 #include <linux/ipv6.h>
 #include <linux/netlink.h>
 #include <linux/poll.h>
+#include <linux/sockios.h>
 #include <linux/time_types.h>
 
 #define SEGMENTS_MAX 1024u /* UIO_MAXIOV */
@@ -79,6 +82,7 @@ struct socket *socket_create(struct host *host, int family, int type, int protoc
                                  .kept = {UINT64_C(1) << IPV6_MULTICAST_ALL, UINT64_C(1) << (IPV6_AUTOFLOWLABEL - 64)}};
     socket->local_address = socket->remote_address = socket->bound_address = family == AF_INET6 ? IP6_ANY : IP4_ANY;
     socket->low_water = 1;
+    socket->stamp = NEVER;
     socket->cookie = ++host->net->next_cookie;
     return socket;
 }
@@ -90,6 +94,8 @@ void socket_free(struct socket *socket) {
     while ((packet = packet_queue_pop(&socket->receive)))
         packet_free(host, packet);
     error_queue_clear(socket);
+    kfree(host, socket->filter);
+    socket->filter = NULL;
     if (socket->pending)
         packet_free(host, socket->pending);
     socket->pending = NULL;
@@ -156,7 +162,8 @@ void socket_broken_pipe(struct task *task) {
 /* ---- Finding the socket of a descriptor ---- */
 
 static bool is_socket(const struct file *file) {
-    return file->kind == FILE_SOCKET_INET || file->kind == FILE_SOCKET_UNIX || file->kind == FILE_SOCKET_NETLINK;
+    return file->kind == FILE_SOCKET_INET || file->kind == FILE_SOCKET_UNIX || file->kind == FILE_SOCKET_NETLINK ||
+           file->kind == FILE_SOCKET_PACKET;
 }
 
 static struct file *socket_file(struct task *task, uint64_t fd, int *error) {
@@ -204,6 +211,8 @@ static uint32_t name_of(const struct socket *socket, uint8_t *name, bool peer) {
         return unix_name(socket, name, peer);
     case AF_NETLINK:
         return netlink_name(socket, name, peer);
+    case AF_PACKET:
+        return packet_socket_name(socket, name);
     default:
         return inet_name(socket, name, peer);
     }
@@ -215,6 +224,8 @@ static int64_t get_name(struct task *task, const uint64_t *a, bool peer) {
     if (!file)
         return error;
     uint8_t name[SOCKET_NAME_MAX];
+    if (peer && file->kind == FILE_SOCKET_PACKET)
+        return -EOPNOTSUPP;
     uint32_t length = name_of(file->object, name, peer);
     return length ? name_to_user(name, length, a[1], a[2]) : -ENOTCONN;
 }
@@ -287,6 +298,18 @@ static int create_netlink(struct host *host, int type, int protocol, struct sock
     return *created ? 0 : -ENOBUFS;
 }
 
+static int create_packet(struct task *task, int type, int protocol, struct socket **created) {
+    if (type != SOCK_RAW && type != SOCK_DGRAM)
+        return credentials_capable(task, CAP_NET_RAW) ? -ESOCKTNOSUPPORT : -EPERM;
+    *created = socket_create(task->host, AF_PACKET, type, protocol);
+    if (!*created)
+        return -ENOBUFS;
+    int error = packet_socket_create(task, *created);
+    if (error)
+        socket_free(*created);
+    return error;
+}
+
 static int create(struct task *task, int family, int type, int protocol, struct socket **created) {
     switch (family) {
     case AF_INET:
@@ -296,6 +319,8 @@ static int create(struct task *task, int family, int type, int protocol, struct 
         return create_unix(task->host, type, protocol, created);
     case AF_NETLINK:
         return create_netlink(task->host, type, protocol, created);
+    case AF_PACKET:
+        return create_packet(task, type, protocol, created);
     default:
         return -EAFNOSUPPORT;
     }
@@ -308,12 +333,23 @@ static void destroy(struct socket *socket) {
         tcp_close(socket);
     else if (is_inet(socket) && socket->type == SOCK_RAW)
         raw_close(socket);
+    else if (socket->family == AF_PACKET)
+        packet_socket_close(socket);
     else
         socket_free(socket);
 }
 
 static enum file_kind file_kind_of(int family) {
-    return family == AF_UNIX ? FILE_SOCKET_UNIX : family == AF_NETLINK ? FILE_SOCKET_NETLINK : FILE_SOCKET_INET;
+    switch (family) {
+    case AF_UNIX:
+        return FILE_SOCKET_UNIX;
+    case AF_NETLINK:
+        return FILE_SOCKET_NETLINK;
+    case AF_PACKET:
+        return FILE_SOCKET_PACKET;
+    default:
+        return FILE_SOCKET_INET;
+    }
 }
 
 /* A descriptor for the socket, which goes with it on failure. */
@@ -342,7 +378,9 @@ int64_t sys_socketpair(struct task *task, const uint64_t *a) {
     if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         return -EINVAL;
     if ((int)a[0] != AF_UNIX)
-        return (int)a[0] == AF_INET || (int)a[0] == AF_INET6 || (int)a[0] == AF_NETLINK ? -EOPNOTSUPP : -EAFNOSUPPORT;
+        return (int)a[0] == AF_INET || (int)a[0] == AF_INET6 || (int)a[0] == AF_NETLINK || (int)a[0] == AF_PACKET
+                   ? -EOPNOTSUPP
+                   : -EAFNOSUPPORT;
     struct socket *first, *second;
     int error = create_unix(task->host, type, (int)a[2], &first);
     if (error)
@@ -390,6 +428,8 @@ int64_t sys_bind(struct task *task, const uint64_t *a) {
         return unix_bind(task, socket, name, length);
     case AF_NETLINK:
         return netlink_bind(task, socket, name, length);
+    case AF_PACKET:
+        return packet_socket_bind(socket, name, length);
     default:
         return inet_bind_name(task, socket, name, length);
     }
@@ -418,6 +458,7 @@ int64_t sys_listen(struct task *task, const uint64_t *a) {
     case AF_UNIX:
         return unix_listen(task, socket, backlog);
     case AF_NETLINK:
+    case AF_PACKET:
         return -EOPNOTSUPP;
     default:
         return listen_inet(socket, backlog);
@@ -434,7 +475,8 @@ static int64_t accept(struct task *task, const uint64_t *a, int flags) {
     if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         return -EINVAL;
     struct socket *listener = file->object;
-    if (listener->type == SOCK_DGRAM || listener->type == SOCK_RAW || listener->family == AF_NETLINK)
+    if (listener->type == SOCK_DGRAM || listener->type == SOCK_RAW ||
+        !(is_inet(listener) || listener->family == AF_UNIX))
         return -EOPNOTSUPP;
     int64_t deadline = deadline_of(task->host, listener->receive_timeout);
     for (;;) {
@@ -528,6 +570,8 @@ int64_t sys_connect(struct task *task, const uint64_t *a) {
         return connect_unix(task, file, name, (uint32_t)a[2]);
     case AF_NETLINK:
         return 0; /* the kernel is the only peer */
+    case AF_PACKET:
+        return -EOPNOTSUPP;
     default:
         return connect_inet(task, file, name, (uint32_t)a[2]);
     }
@@ -545,7 +589,7 @@ int64_t sys_shutdown(struct task *task, const uint64_t *a) {
     struct socket *socket = file->object;
     if (socket->family == AF_UNIX)
         return unix_shutdown(socket, read, write);
-    if (socket->family == AF_NETLINK)
+    if (!is_inet(socket))
         return -EOPNOTSUPP;
     if (socket->type == SOCK_STREAM)
         return tcp_shutdown(socket, read, write);
@@ -566,6 +610,8 @@ static int64_t try_send(struct task *task, struct socket *socket, struct uio *fr
         return unix_send(task, socket, from, flags, message);
     case AF_NETLINK:
         return netlink_send(task, socket, from, flags, message);
+    case AF_PACKET:
+        return packet_socket_send(socket, from, flags, message);
     default:
         return inet_send(task, socket, from, flags, message);
     }
@@ -857,6 +903,8 @@ static int64_t try_receive(struct task *task, struct socket *socket, struct uio 
         return unix_receive(task, socket, to, flags, message);
     case AF_NETLINK:
         return netlink_receive(task, socket, to, flags, message);
+    case AF_PACKET:
+        return packet_socket_receive(socket, to, flags, message);
     default:
         return inet_receive(task, socket, to, flags, message);
     }
@@ -865,7 +913,7 @@ static int64_t try_receive(struct task *task, struct socket *socket, struct uio 
 static int64_t receive(struct task *task, struct file *file, struct uio *to, int flags,
                        struct socket_message *message) {
     struct socket *socket = file->object;
-    if ((flags & MSG_ERRQUEUE) && is_inet(socket))
+    if ((flags & MSG_ERRQUEUE) && (is_inet(socket) || socket->family == AF_PACKET))
         return error_queue_receive(socket, to, message);
     bool stream = socket->type == SOCK_STREAM;
     size_t wanted = 0; /* a stream's receive goes on until it has so much */
@@ -1013,6 +1061,8 @@ static int control_to_user(struct task *task, const struct socket *socket, struc
                                                  : put_about_v6(writer, socket, message);
     if (!error && socket->pass_credentials && message->has_credentials)
         error = control_put(writer, SOL_SOCKET, SCM_CREDENTIALS, message->credentials, sizeof(message->credentials));
+    if (!error && message->has_auxiliary)
+        error = control_put(writer, SOL_PACKET, PACKET_AUXDATA, &message->auxiliary, sizeof(message->auxiliary));
     if (!error && message->rights)
         error = put_rights(task, writer, message, flags);
     return error;
@@ -1216,9 +1266,64 @@ static int set_number(struct socket *socket, int name, int32_t number) {
     }
 }
 
+/* Datagrams and frames pass through programs; nobody's streams do here. */
+static bool may_filter(const struct socket *socket) {
+    return socket->family == AF_PACKET || (is_inet(socket) && socket->type != SOCK_STREAM);
+}
+
+static int set_filter(struct socket *socket, int name, const void *value, uint32_t length) {
+    int32_t number;
+    if (length < sizeof(number))
+        return -EINVAL;
+    memcpy(&number, value, sizeof(number));
+    if (socket->filter_locked && (name != SO_LOCK_FILTER || !number))
+        return -EPERM;
+    switch (name) {
+    case SO_ATTACH_FILTER:
+        return filter_attach(socket->host, &socket->filter, value, length);
+    case SO_DETACH_FILTER:
+        if (!socket->filter)
+            return -ENOENT;
+        kfree(socket->host, socket->filter);
+        socket->filter = NULL;
+        return 0;
+    default:
+        socket->filter_locked = number != 0;
+        return 0;
+    }
+}
+
+/* Lengths are numbers of instructions. */
+static int64_t get_filter(const struct socket *socket, uint64_t value, uint64_t length_address, uint32_t room) {
+    const struct filter *filter = socket->filter;
+    uint32_t length = filter ? filter->length : 0;
+    if (room && length) {
+        if (room < length)
+            return -EINVAL;
+        if (copy_to_user(value, filter->program, length * sizeof(filter->program[0])))
+            return -EFAULT;
+    }
+    return copy_to_user(length_address, &length, sizeof(length));
+}
+
+uint32_t socket_filtered(const struct socket *socket, const struct packet *packet, uint32_t begin) {
+    uint32_t whole = packet->length - begin;
+    if (!socket->filter)
+        return whole;
+    const struct filter_input input = {.bytes = packet->data,
+                                       .length = packet->length,
+                                       .begin = begin,
+                                       .protocol = packet_is_v6(packet) ? ETHERTYPE_IP6 : ETHERTYPE_IP,
+                                       .kind = PACKET_HOST,
+                                       .interface = inet_interface(socket->host, packet_source(packet))};
+    return KMIN(filter_run(socket->host, socket->filter, &input), whole);
+}
+
 static int set_socket_option(struct socket *socket, int name, const void *value, uint32_t length) {
     if (name == SO_BINDTODEVICE)
         return bind_to_device(socket, value, length);
+    if ((name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER || name == SO_LOCK_FILTER) && may_filter(socket))
+        return set_filter(socket, name, value, length);
     if (length < sizeof(int32_t))
         return -EINVAL;
     int32_t number;
@@ -1262,6 +1367,8 @@ int64_t sys_setsockopt(struct task *task, const uint64_t *a) {
         error = set_socket_option(socket, name, value, length);
     else if (is_inet(socket))
         error = inet_set_option(task, socket, level, name, value, length);
+    else if (socket->family == AF_PACKET && level == SOL_PACKET)
+        error = packet_socket_set_option(socket, name, value, length);
     else if (socket->family == AF_NETLINK && level == SOL_NETLINK)
         error = 0; /* strict checks, extended acknowledgements, groups: nothing is ever announced */
     else
@@ -1339,6 +1446,12 @@ static int get_number(struct socket *socket, int name, int32_t *number) {
         return 0;
     case SO_DONTROUTE:
         *number = socket->dont_route;
+        return 0;
+    case SO_LOCK_FILTER:
+        *number = socket->filter_locked;
+        return 0;
+    case SO_BPF_EXTENSIONS: /* what else programs can load: SKF_AD_* below this */
+        *number = SKF_AD_MAX;
         return 0;
     case SO_NO_CHECK:
     case SO_BUSY_POLL:
@@ -1452,12 +1565,19 @@ int64_t sys_getsockopt(struct task *task, const uint64_t *a) {
     uint8_t value[OPTION_MAX];
     uint32_t length = KMIN((uint32_t)room, OPTION_MAX);
     struct socket *socket = file->object;
-    if (level == SOL_SOCKET)
+    if (level == SOL_SOCKET && name == SO_GET_FILTER && may_filter(socket))
+        return get_filter(socket, a[3], a[4], (uint32_t)room);
+    if (level == SOL_SOCKET) {
         error = get_socket_option(socket, name, value, &length);
-    else if (is_inet(socket))
+    } else if (is_inet(socket)) {
         error = inet_get_option(socket, level, name, value, &length);
-    else
+    } else if (socket->family == AF_PACKET && level == SOL_PACKET) {
+        if (copy_from_user(value, a[3], KMIN(length, (uint32_t)sizeof(int32_t)))) /* some options are questions */
+            return -EFAULT;
+        error = packet_socket_get_option(socket, name, value, &length);
+    } else {
         error = socket->family == AF_UNIX ? -EOPNOTSUPP : -ENOPROTOOPT;
+    }
     if (error == -ENOPROTOOPT && (level != PROTOCOL_IPV6 || socket->family == AF_INET6))
         platform_warn(task->host, task, "getsockopt: level %d option %d is not supported", level, name);
     if (error)
@@ -1465,6 +1585,19 @@ int64_t sys_getsockopt(struct task *task, const uint64_t *a) {
     if (copy_to_user(a[3], value, length))
         return -EFAULT;
     return copy_to_user(a[4], &length, sizeof(length));
+}
+
+int64_t socket_stamp_ioctl(const struct socket *socket, uint32_t command, uint64_t argument) {
+    bool microseconds = command == SIOCGSTAMP_OLD || command == SIOCGSTAMP_NEW;
+    if (!microseconds && command != SIOCGSTAMPNS_OLD && command != SIOCGSTAMPNS_NEW)
+        return -ENOIOCTLCMD;
+    if (socket->stamp == NEVER)
+        return -ENOENT;
+    int64_t real = EPOCH_SECONDS * NS_PER_S + socket->stamp;
+    int64_t stamp[2] = {real / NS_PER_S, real % NS_PER_S};
+    if (microseconds)
+        stamp[1] /= NS_PER_US;
+    return copy_to_user(argument, stamp, sizeof(stamp));
 }
 
 int64_t socket_ioctl(struct task *task, struct file *file, uint32_t command, uint64_t argument, int64_t unread,

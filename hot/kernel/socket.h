@@ -8,12 +8,14 @@
 #include "net.h"
 #include <asm/fcntl.h>
 #include <asm/poll.h>
+#include <linux/if_packet.h>
 
 #define AF_UNSPEC 0
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
 #define AF_NETLINK 16
+#define AF_PACKET 17
 
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
@@ -90,6 +92,8 @@ struct socket_message {
     bool ends;         /* of a stream, out: what follows belongs to another receive (files, an urgent mark) */
     bool has_error;    /* MSG_ERRQUEUE */
     struct extended_error error;
+    bool has_auxiliary; /* PACKET_AUXDATA */
+    struct tpacket_auxdata auxiliary;
 };
 
 /* The pending error, as a result: it is told once. */
@@ -135,6 +139,8 @@ uint32_t error_queue_control(const struct socket *socket, const struct extended_
 /* UDP_CORK. */
 int udp_cork(struct task *task, struct socket *socket, bool cork);
 uint32_t udp_data_length(const struct packet *packet);
+/* How many bytes of a packet that came, from `begin` on, the socket's filter lets through; 0: it is dropped. */
+uint32_t socket_filtered(const struct socket *socket, const struct packet *packet, uint32_t begin);
 /* Where in a received packet the data that a UDP or raw socket gives begin. */
 uint32_t datagram_begins(const struct socket *socket, const struct packet *packet);
 /* The address that a datagram to there comes from: what the message says, or is bound, or the host's. */
@@ -187,6 +193,8 @@ int platform_import_fd(struct process *from, int native_fd);
 /* SIOC* requests about interfaces, which any socket answers; -ENOIOCTLCMD where `command` is none. */
 #define ENOIOCTLCMD 515
 int64_t interface_ioctl(struct host *host, uint32_t command, uint64_t argument);
+/* SIOCGSTAMP and SIOCGSTAMPNS; -ENOIOCTLCMD where `command` is neither. */
+int64_t socket_stamp_ioctl(const struct socket *socket, uint32_t command, uint64_t argument);
 /* FIONREAD and TIOCOUTQ, of what is unread and unsent [bytes, or -errno], and what async_ioctl and interface_ioctl
  * know. */
 int64_t socket_ioctl(struct task *task, struct file *file, uint32_t command, uint64_t argument, int64_t unread,
@@ -201,5 +209,7 @@ static inline uint32_t socket_note_room(struct socket *socket, uint32_t events) 
 uint32_t interface_of_name(const char *name);
 const char *interface_name(uint32_t interface);
 void interface_hardware_address(const struct host *host, uint32_t interface, uint8_t address[6]);
+/* Of the other end of the link: of eth0 a router, which leads to everybody; zeros for lo. */
+void interface_router_address(uint32_t interface, uint8_t address[6]);
 
 #endif

@@ -251,6 +251,15 @@ void udp_input(struct host *host, struct packet *packet) {
         packet_free(host, packet);
         return;
     }
+    if (socket->filter) {
+        uint32_t kept = socket_filtered(socket, packet, header);
+        if (!kept) {
+            host->counters.packets_dropped_no_socket++;
+            packet_free(host, packet);
+            return;
+        }
+        packet->length = header + KMAX(kept, UDP_HEADER);
+    }
     if (socket->receive_used > socket->receive_buffer) { /* Linux: one datagram may overshoot */
         host->counters.packets_dropped_buffer++;
         socket->drops++;

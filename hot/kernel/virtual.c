@@ -7,10 +7,10 @@
 #include "fs_internal.h"
 #include "ipc.h"
 #include "mm.h"
-#include "net.h"
 #include "process.h"
 #include "scheduling.h"
 #include "signal.h"
+#include "socket.h"
 
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
@@ -169,6 +169,7 @@ static void mapping(struct text *text, struct task *task, const struct process *
         return;
     uint64_t number = 0, place;
     const struct segment *segment = NULL;
+    const struct file *ring = mm_file_at(process, start);
     (void)parse_hexadecimal(offset, &place);
     if (strncmp(name, ARENA_FILE, strlen(ARENA_FILE)) == 0)
         segment = segment_at(task->host, place);
@@ -179,6 +180,11 @@ static void mapping(struct text *text, struct task *task, const struct process *
         kprintf(segment_offset, sizeof segment_offset, "%08lx", place - segment_offset_of(segment));
         name = segment_name;
         offset = segment_offset;
+    } else if (ring) { /* of a packet socket: another part of it */
+        number = file_number(task->host, ring);
+        kprintf(segment_name, sizeof segment_name, "socket:[%lu]", number);
+        name = segment_name;
+        offset = "00000000";
     } else if (*name == '/') {
         number = mapped_number(task, name);
         char *shown = kalloc_raw(task->host, FS_PATH_MAX);
@@ -433,6 +439,13 @@ static void net_devices(struct text *text, struct task *task, const struct virtu
                 counters->packets_sent);
 }
 
+static void hardware_address(struct text *text, struct task *task, const struct virtual_name *found) {
+    (void)found;
+    uint8_t a[6];
+    interface_hardware_address(task->host, INTERFACE_ETH, a);
+    text_printf(text, "%02x:%02x:%02x:%02x:%02x:%02x\n", a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
 static void hexadecimal(struct text *text, struct ip_address address) {
     text_printf(text, "%016lx%016lx", address.high, address.low);
 }
@@ -573,6 +586,22 @@ static const struct virtual_row rows[] = {
     {"/proc/thread-self", NULL, link_thread_self, 0777, NAME_LINK, false},
     GENERATED_FILE("/proc/uptime", uptime, 0444),
     CONSTANT_FILE("/proc/version", "Linux version " KERNEL_RELEASE " (antumbra) (gcc) #1 Antumbra\n"),
+    GENERATED_FILE("/sys/class/net/eth0/address", hardware_address, 0444),
+    CONSTANT_FILE("/sys/class/net/eth0/carrier", "1\n"),
+    CONSTANT_FILE("/sys/class/net/eth0/ifindex", "2\n"),
+    CONSTANT_FILE("/sys/class/net/eth0/mtu", "1500\n"),
+    CONSTANT_FILE("/sys/class/net/eth0/operstate", "up\n"),
+    CONSTANT_FILE("/sys/class/net/eth0/statistics/rx_fifo_errors", "0\n"),
+    CONSTANT_FILE("/sys/class/net/eth0/statistics/rx_missed_errors", "0\n"),
+    CONSTANT_FILE("/sys/class/net/eth0/type", "1\n"),
+    CONSTANT_FILE("/sys/class/net/lo/address", "00:00:00:00:00:00\n"),
+    CONSTANT_FILE("/sys/class/net/lo/carrier", "1\n"),
+    CONSTANT_FILE("/sys/class/net/lo/ifindex", "1\n"),
+    CONSTANT_FILE("/sys/class/net/lo/mtu", "65536\n"),
+    CONSTANT_FILE("/sys/class/net/lo/operstate", "unknown\n"),
+    CONSTANT_FILE("/sys/class/net/lo/statistics/rx_fifo_errors", "0\n"),
+    CONSTANT_FILE("/sys/class/net/lo/statistics/rx_missed_errors", "0\n"),
+    CONSTANT_FILE("/sys/class/net/lo/type", "772\n"),
     CONSTANT_FILE("/sys/devices/system/cpu/online", "0\n"),
     CONSTANT_FILE("/sys/devices/system/cpu/possible", "0\n"),
     CONSTANT_FILE("/sys/devices/system/cpu/present", "0\n"),
@@ -675,7 +704,7 @@ void virtual_find(struct task *task, const char *name, struct virtual_name *foun
         return;
     }
     if (!find_row(rows, ARRAY_LENGTH(rows), name, found) && !path_below(name, "/sys/fs/cgroup") &&
-        fs_first_time(task->host, virtual_number(name)))
+        !path_below(name, "/sys/class/net") && fs_first_time(task->host, virtual_number(name)))
         platform_warn(task->host, task, "%s does not exist in the simulation", name);
 }
 

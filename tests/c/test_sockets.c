@@ -104,7 +104,7 @@ static void sockets_are_refused_as_linux_refuses_them(void) {
     struct network *network = network_create(1, 1);
     struct task *task = task_fake(network->hosts[0]);
     CHECK_EQUAL(call(task, sys_socket, 5 /* AF_APPLETALK */, SOCK_STREAM, 0, 0, 0, 0), -EAFNOSUPPORT);
-    CHECK_EQUAL(call(task, sys_socket, 17, SOCK_RAW, 0, 0, 0, 0), -EAFNOSUPPORT);
+    CHECK_EQUAL(call(task, sys_socket, AF_PACKET, SOCK_STREAM, 0, 0, 0, 0), -ESOCKTNOSUPPORT);
     CHECK_EQUAL(call(task, sys_socket, AF_INET, SOCK_RAW, 0, 0, 0, 0), -EPROTONOSUPPORT);
     CHECK_EQUAL(call(task, sys_socket, AF_INET, SOCK_STREAM, PROTOCOL_UDP, 0, 0, 0), -EPROTONOSUPPORT);
     CHECK_EQUAL(call(task, sys_socket, AF_INET, SOCK_STREAM | 0x100, 0, 0, 0, 0), -EINVAL);

@@ -181,7 +181,12 @@ static uint32_t name_of_socket(uint8_t name[128]) {
     case 4:
         name[0] = 16; /* AF_NETLINK */
         name[4] = (uint8_t)take(1);
-        return 12;
+        if (name[4] < 128)
+            return 12;
+        name[0] = 17; /* AF_PACKET */
+        put16(name + 2, (uint16_t)PICK(0x0003, 0x0800, 0x86dd, 0));
+        name[4] &= 3; /* the interface */
+        return 20;
     default:
         for (uint32_t i = 0; i < 16; i++)
             name[i] = (uint8_t)take(1);
@@ -321,6 +326,17 @@ static uint64_t clone_arguments(void) {
     return bytes_of(arguments, sizeof arguments);
 }
 
+static uint64_t filter_program(void) { /* struct sock_fprog */
+    uint64_t program[2] = {1 + below(4), buffer()};
+    return bytes_of(program, sizeof program);
+}
+
+static uint64_t ring_request(void) { /* struct tpacket_req */
+    const uint32_t request[4] = {(uint32_t)PICK(4096, 4096, 8192, 1000), (uint32_t)PICK(1, 2, 0, 0xffffffff),
+                                 (uint32_t)PICK(2048, 1024, 128, 16), (uint32_t)PICK(2, 4, 8, 0)};
+    return bytes_of(request, sizeof request);
+}
+
 static uint64_t socket_option_value(void) {
     static const uint32_t multicast[] = {0x010000e0, 0x0100000a, 1};
     switch (below(5)) {
@@ -332,7 +348,16 @@ static uint64_t socket_option_value(void) {
     case 3:
         return bytes_of(multicast, sizeof multicast);
     default:
-        return below(2) ? buffer() : bytes_of("cubic\0reno\0lo\0eth0", 19);
+        switch (below(4)) {
+        case 0:
+            return bytes_of("cubic\0reno\0lo\0eth0", 19);
+        case 1:
+            return filter_program();
+        case 2:
+            return ring_request();
+        default:
+            return buffer();
+        }
     }
 }
 
@@ -414,7 +439,7 @@ static uint64_t argument(char kind) {
     case 'r':
         return PICK(0, 0, 0, 6, 17, 1, 58, 255, 4, 15);
     case 'L':
-        return PICK(1, 1, 0, 6, 17, 41, 58, 255, 270);
+        return PICK(1, 263 /* SOL_PACKET */, 0, 6, 17, 41, 58, 255, 270);
     case 'Q':
         return take(1) % 80;
     case 'S':

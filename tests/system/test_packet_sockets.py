@@ -1,0 +1,83 @@
+"""Programs that look at packets and make their own: tcpdump sees what the simulator's captures have."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from tests.system.experiment import Laboratory, Programs, experiment, host, network, process, python
+
+RECORD = struct.Struct("<IIII")
+ETHERNET = 14
+
+SERVER = """
+import socket
+listener = socket.create_server(("::", 5000), family=socket.AF_INET6, dualstack_ipv6=True)
+for _ in range(2):
+    connection, _ = listener.accept()
+    size = 0
+    while data := connection.recv(65536):
+        size += len(data)
+    connection.sendall(str(size).encode())
+    connection.close()
+"""
+
+CLIENT = """
+import socket
+for family, _, _, _, address in socket.getaddrinfo("server", 5000, type=socket.SOCK_STREAM):
+    connection = socket.socket(family)
+    connection.connect(address)
+    connection.sendall(bytes(30000))
+    connection.shutdown(socket.SHUT_WR)
+    print(connection.recv(10))
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.connect(("server", 9))
+datagrams.send(b"hello")
+"""
+
+
+def _records(path: Path, *, link: int, header: int) -> list[tuple[int, int, bytes]]:
+    """Return seconds, nanoseconds and the IP packets of a capture with nanoseconds."""
+    content = path.read_bytes()
+    assert struct.unpack_from("<I", content) == (0xA1B23C4D,)
+    assert struct.unpack_from("<I", content, 20) == (link,)
+    packets = []
+    at = 24
+    while at < len(content):
+        seconds, nanoseconds, captured, length = RECORD.unpack_from(content, at)
+        at += RECORD.size
+        assert captured == length
+        packets.append((seconds, nanoseconds, content[at + header : at + captured]))
+        at += captured
+    return packets
+
+
+def test_tcpdump_writes_what_the_simulator_captures(laboratory: Laboratory, program: Programs) -> None:
+    tcpdump = program("tcpdump")
+    until = {"shutdown_time": "20 s", "shutdown_signal": "SIGINT", "expected_final_state": {"exited": 0}}
+    nanoseconds = "--time-stamp-precision=nano"
+    hosts = {
+        "server": host(python(SERVER)),
+        "client": host(
+            process(tcpdump, "-i", "eth0", "-w", "dump.pcap", nanoseconds, "-Z", "root", **until),
+            process(tcpdump, "-i", "any", "-n", "-l", "-Z", "root", "udp or icmp", **until),
+            python(CLIENT, start_time="2 s"),
+            node=1,
+        ),
+    }
+    configuration = experiment(hosts, network=network(), pcap=True, stop_time="30 s")
+    run, again = (laboratory.run(configuration, name=name) for name in ("first", "second"))
+    assert run.stdout("client", "python3").splitlines() == ["b'30000'"] * 2
+    own = _records(run.path("client", "eth0.pcap"), link=101, header=0)
+    seen = _records(run.path("client", "dump.pcap"), link=1, header=ETHERNET)
+    assert len(own) > 40
+    assert seen == own
+    lines = run.path("client", "tcpdump.1001.stdout").read_text().split("\n")
+    assert [line.split()[:4] for line in lines[:2]] == [
+        ["00:00:02.120000", "eth0", "Out", "IP"],
+        ["00:00:02.140000", "eth0", "In", "IP"],
+    ]
+    assert lines[0].endswith("UDP, length 5")
+    assert "udp port 9 unreachable" in lines[1]
+    assert "0 packets dropped by kernel" in run.path("client", "tcpdump.1000.stderr").read_text()
+    assert run.files == again.files
