@@ -41,8 +41,6 @@ _int64: Final = cast(Callable[[Any], int], np.int64)
 _uint64: Final = cast(Callable[[Any], int], np.uint64)
 _MULTIPLIER: Final = _uint64(0x9E3779B97F4A7C15)
 _SHIFT: Final = _uint64(32)
-#: How much of a payload has part in a fingerprint: the headers of any packet, and the begin of its data.
-FINGERPRINTED_BYTES: Final = 64
 
 #: What `decode` may find wrong, in the order in which it looks.
 GOOD, LENGTHS, ORDER, NEGATIVE, KIND = range(5)
@@ -180,6 +178,24 @@ def _get(data: npt.NDArray[np.uint8], at: int, size: int, big_endian: bool) -> i
     return value
 
 
+@nb.njit(cache=True, inline="always")
+def _words(state: int, payload: npt.NDArray[np.uint8], start: int, end: int) -> int:
+    """Take in the bytes from `start` to `end`, in four lanes, none of which waits for another."""
+    lane_0, lane_1, lane_2, lane_3 = state, ~state, state >> _SHIFT, ~(state >> _SHIFT)
+    at = start
+    while at + _uint64(32) <= end:
+        lane_0 = _mixed(lane_0, _get(payload, at, 8, False))
+        lane_1 = _mixed(lane_1, _get(payload, at + _uint64(8), 8, False))
+        lane_2 = _mixed(lane_2, _get(payload, at + _uint64(16), 8, False))
+        lane_3 = _mixed(lane_3, _get(payload, at + _uint64(24), 8, False))
+        at += _uint64(32)
+    state = _mixed(_mixed(_mixed(_mixed(state, lane_0), lane_1), lane_2), lane_3)
+    while at + _uint64(8) <= end:
+        state = _mixed(state, _get(payload, at, 8, False))
+        at += _uint64(8)
+    return _mixed(state, _get(payload, at, end - at, False)) if at < end else state
+
+
 @nb.njit(types.uint64(*_COLUMNS), cache=True)
 def fingerprint(
     deliver_time: npt.NDArray[np.int64],
@@ -198,13 +214,7 @@ def fingerprint(
         state = _mixed(state, _uint64(source[i]) << _SHIFT | _uint64(destination[i]))
         state = _mixed(state, source_event[i])
         state = _mixed(state, _uint64(kind[i]) << _SHIFT | _uint64(end - start))
-        at, last = _uint64(start), _uint64(min(end, start + FINGERPRINTED_BYTES))
-        while at + _uint64(8) <= last:
-            state = _mixed(state, _get(payload, at, 8, False))
-            at += _uint64(8)
-        if at < last:
-            state = _mixed(state, _get(payload, at, last - at, False))
-        total += state
+        total += _words(state, payload, _uint64(start), _uint64(end))
     return total
 
 

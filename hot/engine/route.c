@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define KIND_PACKET 1u /* bridge.batch.EventKind.PACKET */
-#define FINGERPRINTED_BYTES 64u
 
 static size_t last_not_after(const uint32_t *sorted, size_t count, uint32_t value) {
     size_t low = 0, high = count;
@@ -179,9 +178,19 @@ static uint64_t fingerprint(int64_t time, uint32_t source, uint32_t destination,
     state = mixed(state, (uint64_t)source << 32 | destination);
     state = mixed(state, source_event);
     state = mixed(state, (uint64_t)KIND_PACKET << 32 | length);
-    for (uint32_t at = 0, end = KMIN(length, FINGERPRINTED_BYTES); at < end; at += 8) {
+    uint64_t lanes[4] = {state, ~state, state >> 32, ~(state >> 32)}; /* none waits for another */
+    uint32_t at = 0;
+    for (; length - at >= sizeof lanes; at += (uint32_t)sizeof lanes) {
+        uint64_t words[4];
+        memcpy(words, bytes + at, sizeof words);
+        for (int i = 0; i < 4; i++)
+            lanes[i] = mixed(lanes[i], words[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        state = mixed(state, lanes[i]);
+    for (; at < length; at += 8) {
         uint64_t word = 0;
-        memcpy(&word, bytes + at, KMIN(end - at, 8u));
+        memcpy(&word, bytes + at, KMIN(length - at, 8u));
         state = mixed(state, word);
     }
     return state;

@@ -235,17 +235,6 @@ def test_fingerprints_of_parts_add_up_to_that_of_the_whole() -> None:
     assert other.fingerprint() != whole.fingerprint()
 
 
-def test_the_fingerprint_is_as_documented() -> None:
-    offsets, payload = pack_payloads([b"0123456789"])
-    batch = EventBatch.build([1000], [2], [3], [4], EventKind.PACKET, offsets, payload)
-    state = 0
-    words = [1000, 2 << 32 | 4, 3, 1 << 32 | 10, int.from_bytes(b"01234567", "little"), int.from_bytes(b"89", "little")]
-    for word in words:
-        state = (state ^ word) * 0x9E3779B97F4A7C15 % 2**64
-        state ^= state >> 32
-    assert batch.fingerprint() == state
-
-
 @given(st.lists(st.lists(st.integers(0, 3), max_size=80), max_size=6), st.booleans())
 def test_batches_that_are_merged_are_in_order_whatever_their_lengths(batches: list[list[int]], presorted: bool) -> None:
     """Ties in time and host everywhere, and stretches that are in order already, of any lengths."""
@@ -260,23 +249,43 @@ def test_batches_that_are_merged_are_in_order_whatever_their_lengths(batches: li
     assert rows_of(EventBatch.concatenate(parts)) == in_order(rows)
 
 
-def test_fingerprints_take_the_begin_of_any_payload() -> None:
-    """Payloads of every length around a word's and around what is taken, at every place in memory."""
-    payloads = [bytes(range(length)) for length in range(75)]
+def _documented_fingerprint(event: Event) -> int:
+    time, source, number, destination, kind, payload = event
+    multiplier, bits = 0x9E3779B97F4A7C15, 2**64 - 1
+
+    def mixed(state: int, word: int) -> int:
+        state = (state ^ word) * multiplier & bits
+        return state ^ state >> 32
+
+    state = 0
+    for word in (time, source << 32 | destination, number, kind << 32 | len(payload)):
+        state = mixed(state, word)
+    words = [int.from_bytes(payload[at : at + 8], "little") for at in range(0, len(payload), 8)]
+    lanes = [state, ~state & bits, state >> 32, ~(state >> 32) & bits]
+    in_fours = len(payload) // 32 * 4
+    for place, word in enumerate(words[:in_fours]):
+        lanes[place % 4] = mixed(lanes[place % 4], word)
+    for word in lanes + words[in_fours:]:
+        state = mixed(state, word)
+    return state
+
+
+def test_fingerprints_are_as_documented() -> None:
+    """Payloads of every length around a word's and around four words', at every place in memory."""
     for shift in range(9):
         rows: list[Event] = [(1, 0, 0, 0, 1, b"x" * shift)]
-        rows += [(2 + length, 1, 2, 3, 1, payload) for length, payload in enumerate(payloads)]
-        total = 0
-        for time, source, number, destination, kind, payload in rows:
-            words = [time, source << 32 | destination, number, kind << 32 | len(payload)]
-            taken = payload[:64]
-            words += [int.from_bytes(taken[at : at + 8], "little") for at in range(0, len(taken), 8)]
-            state = 0
-            for word in words:
-                state = (state ^ word) * 0x9E3779B97F4A7C15 % 2**64
-                state ^= state >> 32
-            total += state
-        assert batch_of(rows).fingerprint() == total % 2**64
+        rows += [(2 + length, 1, 2, 3, 1, bytes(range(length))) for length in range(140)]
+        assert batch_of(rows).fingerprint() == sum(map(_documented_fingerprint, rows)) % 2**64
+
+
+def test_fingerprints_tell_any_bit_of_a_payload() -> None:
+    payload = bytes(range(100))
+    seen = {batch_of([(1, 2, 3, 4, 1, payload)]).fingerprint()}
+    for place in range(800):
+        other = bytearray(payload)
+        other[place // 8] ^= 1 << place % 8
+        seen.add(batch_of([(1, 2, 3, 4, 1, bytes(other))]).fingerprint())
+    assert len(seen) == 801
 
 
 def test_the_worked_example_of_the_format_is_right() -> None:

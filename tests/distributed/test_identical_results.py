@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from antumbra import load_configuration, make_plan
 from bridge.partition import PartitionMap, write_partition
@@ -37,6 +38,18 @@ def test_a_baseline_is_the_same_under_mpi(laboratory: Laboratory, name: str) -> 
     one = laboratory.run(file, name="one")
     for ranks in (2, 4) if name in WITH_FOUR_RANKS else (2,):
         assert not differences(one, run_mpi(laboratory, ranks, file, name=f"mpi{ranks}"))
+
+
+def test_fingerprints_of_batches_are_those_that_the_engine_computes(laboratory: Laboratory) -> None:
+    """Where every packet goes to the other shard, both have seen each: the engine one by one, the bus in batches."""
+    run = laboratory.run(BASELINES / "tcp-two-hosts.yaml", "--shards", "2")
+    tables = {name: parquet.read_table(run.directory / "metrics" / f"{name}.parquet") for name in ("windows", "shards")}
+    sums = {
+        (name, column): sum(tables[name][column].to_pylist()) % 2**64
+        for name, column in (("windows", "digest"), ("shards", "sent_digest"), ("shards", "received_digest"))
+    }
+    assert len(set(sums.values())) == 1
+    assert sums["windows", "digest"] != 0
 
 
 def test_another_seed_gives_other_results_on_any_number_of_shards(laboratory: Laboratory) -> None:
