@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 
 test: lint $(VENV)/programs
 	meson test -C $(BUILD) --print-errorlogs
-	python -m pytest
+	python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/installed
 	ruff check
