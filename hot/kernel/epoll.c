@@ -59,15 +59,26 @@ static void item_ready(struct epoll_item *item) {
     tell_waiters(item);
 }
 
-void epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events) {
+static bool has_sleeper(const struct epoll *epoll) {
+    list_for_each(node, &epoll->sleepers.waiters) {
+        const struct task *task = list_entry(node, struct wait_entry, node)->owner;
+        if (task->state == TASK_BLOCKED)
+            return true;
+    }
+    return false;
+}
+
+bool epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events) {
     (void)host;
     struct epoll_item *item = entry->owner;
     if (!interest(item) || (events && !(events & interest(item))))
-        return;
+        return false;
     /* Each event is one for an epoll around this one too, though nobody has taken the last. */
     if (!list_linked(&item->ready_node))
         list_push_back(&item->epoll->ready, &item->ready_node);
+    bool woken = has_sleeper(item->epoll);
     tell_waiters(item);
+    return woken;
 }
 
 static void item_free(struct epoll_item *item) {
@@ -260,17 +271,11 @@ int64_t sys_epoll_ctl(struct task *task, const uint64_t *a) {
 /* Takes what is ready, at most `maximum` events. Level-triggered items go to the back: they are asked again next time.
  */
 static int64_t collect(struct host *host, struct epoll *epoll, uint64_t user, int32_t maximum) {
-    struct list round, again;
-    list_init(&round);
-    list_init(&again);
-    while (!list_empty(&epoll->ready)) {
-        struct list *node = epoll->ready.next;
-        list_remove(node);
-        list_push_back(&round, node);
-    }
+    struct list again;
     int64_t given = 0;
-    while (!list_empty(&round) && given < maximum) {
-        struct epoll_item *item = list_entry(round.next, struct epoll_item, ready_node);
+    list_init(&again);
+    while (!list_empty(&epoll->ready) && given < maximum) {
+        struct epoll_item *item = list_entry(epoll->ready.next, struct epoll_item, ready_node);
         uint32_t events = item_poll(item);
         if (events) {
             struct epoll_event event = {.events = events, .data = item->data};
@@ -285,11 +290,6 @@ static int64_t collect(struct host *host, struct epoll *epoll, uint64_t user, in
             item->events &= PRIVATE_BITS;
         else if (events && !(item->events & EPOLLET))
             list_push_back(&again, &item->ready_node);
-    }
-    while (!list_empty(&round)) {
-        struct list *node = round.next;
-        list_remove(node);
-        list_push_back(&epoll->ready, node);
     }
     while (!list_empty(&again)) {
         struct list *node = again.next;
@@ -310,17 +310,17 @@ static int64_t wait_for_events(struct task *task, int fd, uint64_t user, int32_t
     if (file->kind != FILE_EPOLL)
         return -EINVAL;
     struct epoll *epoll = file->object;
-    for (;;) {
+    for (int result = 0;;) {
         int64_t given = collect(task->host, epoll, user, maximum);
         if (given || deadline <= task->host->now)
             return given;
+        if (result == -ERESTARTSYS) /* what came together with a signal is given first: nobody else was woken for it */
+            return -EINTR;
         file_hold(task, file);
         wait_add(&epoll->sleepers, &task->wait, task, 0);
         task->wait.exclusive = true;
-        int result = task_block(task, deadline);
+        result = task_block(task, deadline);
         wait_remove(&task->wait);
-        if (result == -ERESTARTSYS)
-            return -EINTR;
     }
 }
 

@@ -31,6 +31,7 @@ void timer_fire(struct host *host, struct timer *timer);
 void task_timer(struct timer *timer);                      /* task.c */
 void timerfd_fire(struct host *host, struct timer *timer); /* timerfd.c */
 void signal_timer(struct timer *timer);                    /* itimer.c: ITIMER_REAL and POSIX timers */
-void epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events); /* epoll.c */
+/* Whether a task that sleeps in epoll_wait is woken (epoll.c). */
+bool epoll_wake(struct host *host, struct wait_entry *entry, uint32_t events);
 
 #endif

@@ -29,11 +29,12 @@ void wake_up(struct host *host, struct wait_queue *queue, uint32_t events) {
             continue;
         if (entry->exclusive && exclusive_done)
             continue;
-        exclusive_done |= entry->exclusive;
+        bool woken = true;
         if (entry->kind == WAIT_EPOLL)
-            epoll_wake(host, entry, events);
+            woken = epoll_wake(host, entry, events);
         else
             task_wake(entry->owner);
+        exclusive_done |= entry->exclusive && woken;
     }
 }
 

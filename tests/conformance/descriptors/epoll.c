@@ -252,10 +252,50 @@ static void exclusive(void) {
     for (int i = 0; i < 3; i++)
         woken += bytes[i] == '+';
     printf("woken: %d\n", woken);
-    close(fd), close(report[0]), close(report[1]);
+    close(report[0]), close(report[1]);
+
+    /* One that nobody waits at does not keep the event from the next. */
+    take_from(fd);
+    int idle = epoll_create1(0);
+    change(idle, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLEXCLUSIVE, 1);
+    epoll = epoll_create1(0);
+    change(epoll, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLEXCLUSIVE, 2);
+    fflush(stdout);
+    if (!fork()) {
+        pause_ms(50);
+        add_to(fd, 1);
+        _exit(0);
+    }
+    put_wait("behind one that is not waited at", epoll, 4, 300);
+    wait(NULL);
+    close(idle), close(epoll), close(fd);
 }
 
 static void on_alarm(int signo) { (void)signo; }
+
+/* What came together with a signal is given first. */
+static void event_and_signal(void) {
+    section("event and signal");
+    int fd = counter(), report[2];
+    MUST(pipe(report));
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        int epoll = epoll_create1(0);
+        change(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, 3);
+        (void)!write(report[1], "+", 1);
+        put_wait("both", epoll, 4, 3000);
+        fflush(stdout);
+        _exit(0);
+    }
+    char byte;
+    (void)!read(report[0], &byte, 1);
+    pause_ms(50);
+    add_to(fd, 1);
+    kill(child, SIGUSR1);
+    waitpid(child, NULL, 0);
+    close(fd), close(report[0]), close(report[1]);
+}
 
 static void masks(void) {
     section("signals");
@@ -297,6 +337,7 @@ static void masks(void) {
     put_wait("woken by another process", epoll, 4, 3000);
     waitpid(child, NULL, 0);
     close(fd), close(epoll);
+    event_and_signal();
 }
 
 int main(void) {
