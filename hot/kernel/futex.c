@@ -91,15 +91,16 @@ static int64_t wait_on(struct task *task, uint64_t address, const uint64_t key[2
     if (!list_linked(&task->futex_node))
         return 0;
     list_remove(&task->futex_node);
-    if (result == -ERESTARTSYS && deadline != NEVER && !absolute) {
-        task->restart_deadline = deadline;
-        return -ERESTART_RESTARTBLOCK;
-    }
-    return result;
+    if (result != -ERESTARTSYS || deadline == NEVER)
+        return result;
+    task->restart_deadline = absolute ? 0 : deadline;
+    return -ERESTART_RESTARTBLOCK; /* with a time-out a handler ends it, whatever SA_RESTART says */
 }
 
+/* To the same word nobody moves, and yet is counted. */
 static int64_t requeue(struct host *host, const uint64_t from[2], const uint64_t to[2], int wake_count,
                        int requeue_count) {
+    bool same = from[0] == to[0] && from[1] == to[1];
     int64_t moved = 0, woken = wake_count ? wake(host, from, wake_count, UINT32_MAX) : 0;
     list_for_each_safe(node, bucket_of(host, from)) {
         struct task *task = list_entry(node, struct task, futex_node);
@@ -107,9 +108,11 @@ static int64_t requeue(struct host *host, const uint64_t from[2], const uint64_t
             break;
         if (!same_key(task, from))
             continue;
+        moved++;
+        if (same)
+            continue;
         list_remove(&task->futex_node);
         enqueue(task, to);
-        moved++;
     }
     return woken + moved;
 }
@@ -262,7 +265,7 @@ int64_t sys_futex(struct task *task, const uint64_t *a) {
     case FUTEX_WAKE:
         return a[0] & 3 ? -EINVAL : wake(host, key, (int)value, UINT32_MAX);
     case FUTEX_WAKE_BITSET:
-        return a[5] ? wake(host, key, (int)value, (uint32_t)a[5]) : -EINVAL;
+        return (uint32_t)a[5] && !(a[0] & 3) ? wake(host, key, (int)value, (uint32_t)a[5]) : -EINVAL;
     case FUTEX_CMP_REQUEUE: {
         uint32_t current;
         int result = load(a[0], &current);
@@ -273,13 +276,13 @@ int64_t sys_futex(struct task *task, const uint64_t *a) {
     }
         __attribute__((fallthrough));
     case FUTEX_REQUEUE:
-        if ((int)value < 0 || (int)a[3] < 0)
+        if ((int)value < 0 || (int)a[3] < 0 || ((a[0] | a[4]) & 3))
             return -EINVAL;
         mm_futex_key(task->process, a[4], private, key2);
         return requeue(host, key, key2, (int)value, (int)a[3]);
     case FUTEX_WAKE_OP:
         mm_futex_key(task->process, a[4], private, key2);
-        return wake_op(task, a, key, key2);
+        return a[0] & 3 ? -EINVAL : wake_op(task, a, key, key2);
     case FUTEX_LOCK_PI:
     case FUTEX_LOCK_PI2:
         return lock_pi(task, a[0], key, deadline, false);

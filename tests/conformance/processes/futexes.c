@@ -134,6 +134,39 @@ static void requeueing(void) {
     FACT(futex(&first, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, &second, FUTEX_OP(7, 0, FUTEX_OP_CMP_EQ, 0)));
 }
 
+static void to_itself(void) {
+    start(2, NULL);
+    FACT(futex(&first, FUTEX_CMP_REQUEUE_PRIVATE, 0, (void *)(uintptr_t)INT32_MAX, &first, 0));
+    FACT(futex(&first, FUTEX_REQUEUE_PRIVATE, 1, (void *)1, (uint32_t *)((char *)&second + 1), 0));
+    FACT(futex((uint32_t *)((char *)&first + 1), FUTEX_REQUEUE_PRIVATE, 1, (void *)1, &second, 0));
+    FACT(futex((uint32_t *)((char *)&first + 1), FUTEX_WAKE_BITSET_PRIVATE, 1, NULL, NULL, 1));
+    FACT(futex(&first, FUTEX_WAKE_PRIVATE, 8, NULL, NULL, 0));
+    join(2);
+}
+
+static void ignore_it(int signo) { (void)signo; }
+
+/* SA_RESTART does not hold for a wait with a time-out, relative or not. */
+static void interrupted(void) {
+    struct sigaction action = {.sa_handler = ignore_it, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    for (int absolute = 0; absolute < 2; absolute++) {
+        int64_t end = absolute ? now_ns(CLOCK_MONOTONIC) + 300000000 : 300000000;
+        struct timespec time = {end / 1000000000, end % 1000000000};
+        pid_t parent = getpid(), pid = fork();
+        if (pid == 0) {
+            nap(30);
+            kill(parent, SIGUSR1);
+            _exit(0);
+        }
+        if (absolute)
+            FACT(futex(&first, FUTEX_WAIT_BITSET_PRIVATE, 0, &time, NULL, 1));
+        else
+            FACT(futex(&first, FUTEX_WAIT_PRIVATE, 0, &time, NULL, 0));
+        wait_and_show("sender", pid);
+    }
+}
+
 static void between_processes(void) {
     uint32_t *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     for (int flags = 0; flags <= FUTEX_PRIVATE_FLAG; flags += FUTEX_PRIVATE_FLAG) {
@@ -172,6 +205,8 @@ int main(void) {
     waiting();
     waking();
     requeueing();
+    to_itself();
+    interrupted();
     between_processes();
     priority_inheritance();
     size_t length;
