@@ -182,7 +182,8 @@ struct task {
     int32_t native_fd;    /* behind the descriptor that read, write, ioctl ... were called with; else -1 */
     /* signals */
     uint64_t signal_mask, saved_mask;
-    bool restore_mask; /* sigsuspend, ppoll, ...: saved_mask comes back after the handler's frame is built */
+    uint64_t awaited_signals; /* by sigtimedwait: they end its sleep, though they stay blocked */
+    bool restore_mask;        /* sigsuspend, ppoll, ...: saved_mask comes back after the handler's frame is built */
     struct signal_queue signals;
     uint64_t altstack_base, altstack_size;
     int32_t altstack_flags;

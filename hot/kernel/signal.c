@@ -312,6 +312,9 @@ static bool prepare(struct process *process, int signo, uint64_t mask) {
     return !is_ignored(process, signo) || (mask & signal_bit(signo));
 }
 
+/* The signals that end a task's sleep. */
+static uint64_t wakes_for(const struct task *task) { return ~task->signal_mask | UNBLOCKABLE | task->awaited_signals; }
+
 int signal_send_task(struct task *task, int signo, const struct signal_info *info) {
     if (!prepare(task->process, signo, task->signal_mask))
         return 0;
@@ -339,7 +342,7 @@ int signal_send_process(struct process *process, int signo, const struct signal_
     /* The first thread that wants it takes it; a fatal one reaches the others through process_exit_group. */
     list_for_each(node, &process->tasks) {
         struct task *task = list_entry(node, struct task, process_node);
-        if (signo == KSIGKILL || !(task->signal_mask & signal_bit(signo))) {
+        if (signo == KSIGKILL || (wakes_for(task) & signal_bit(signo))) {
             task_wake(task);
             break;
         }
@@ -352,7 +355,7 @@ bool task_signal_pending(const struct task *task) {
     uint64_t pending = task->signals.set | task->process->signals.set;
     if (task->signal_mask == UNINTERRUPTIBLE)
         return task->dying || (pending & signal_bit(KSIGKILL));
-    return task->dying || task->process->stopped || (pending & ~(task->signal_mask & ~UNBLOCKABLE));
+    return task->dying || task->process->stopped || (pending & wakes_for(task));
 }
 
 void signal_force(struct task *task, int signo, const struct signal_info *info) {
@@ -482,7 +485,7 @@ void signal_set_mask(struct task *task, uint64_t mask) {
         return;
     list_for_each(node, &task->process->tasks) {
         struct task *other = list_entry(node, struct task, process_node);
-        if (other != task && (shared & ~other->signal_mask))
+        if (other != task && (shared & wakes_for(other)))
             task_wake(other);
     }
 }
@@ -549,7 +552,9 @@ int64_t sys_rt_sigprocmask(struct task *task, const uint64_t *a) {
 
 int64_t sys_rt_sigpending(struct task *task, const uint64_t *a) {
     uint64_t pending = (task->signals.set | task->process->signals.set) & task->signal_mask;
-    return copy_to_user(a[0], &pending, KMIN(a[1], sizeof pending));
+    if (a[1] > sizeof pending)
+        return -EINVAL;
+    return copy_to_user(a[0], &pending, a[1]);
 }
 
 int64_t sys_rt_sigsuspend(struct task *task, const uint64_t *a) {
@@ -588,15 +593,14 @@ int64_t sys_rt_sigtimedwait(struct task *task, const uint64_t *a) {
             return -EINVAL;
         deadline = task->host->now + KMIN(time[0], NEVER / NS_PER_S / 2) * NS_PER_S + time[1];
     }
-    uint64_t mask = task->signal_mask;
     for (;;) {
         struct signal_info info;
         int signo = take_for(task, set, &info);
         if (signo)
             return a[1] && copy_to_user(a[1], &info, sizeof info) ? -EFAULT : signo;
-        task->signal_mask = mask & ~set; /* so that one of the set ends the sleep */
+        task->awaited_signals = set;
         int result = task_block(task, deadline);
-        task->signal_mask = mask;
+        task->awaited_signals = 0;
         if (result == -ETIMEDOUT)
             return -EAGAIN;
         if (result == -ERESTARTSYS && !((task->signals.set | task->process->signals.set) & set))
@@ -646,8 +650,6 @@ static bool bad_signal(uint64_t signo) { return (int)signo < 0 || (int)signo > S
 
 int64_t sys_kill(struct task *task, const uint64_t *a) {
     int pid = (int)a[0], signo = (int)a[1];
-    if (bad_signal(a[1]))
-        return -EINVAL;
     if (pid == INT32_MIN) /* the number of no group */
         return -ESRCH;
     struct signal_info info = info_from(task, signo, 0 /* SI_USER */);
@@ -659,6 +661,8 @@ int64_t sys_kill(struct task *task, const uint64_t *a) {
                                  : process->process_group == (pid ? -pid : task->process->process_group);
         if (!match || process_reaped(process))
             continue;
+        if (bad_signal(a[1])) /* who is not there comes first */
+            return -EINVAL;
         if (!credentials_may_signal(task, process, signo)) {
             result = result == 0 ? 0 : -EPERM;
             continue;
@@ -674,6 +678,8 @@ static int64_t send_thread(struct task *task, int group, int tid, int signo, con
     struct task *target = task_find(task->host, tid);
     if (!target || (group > 0 && target->process->pid != group))
         return -ESRCH;
+    if (bad_signal((uint64_t)signo))
+        return -EINVAL;
     if (!credentials_may_signal(task, target->process, signo))
         return -EPERM;
     return signo ? signal_send_task(target, signo, info) : 0;
@@ -681,14 +687,14 @@ static int64_t send_thread(struct task *task, int group, int tid, int signo, con
 
 int64_t sys_tkill(struct task *task, const uint64_t *a) {
     struct signal_info info = info_from(task, (int)a[1], -6 /* SI_TKILL */);
-    if ((int)a[0] <= 0 || bad_signal(a[1]))
+    if ((int)a[0] <= 0)
         return -EINVAL;
     return send_thread(task, 0, (int)a[0], (int)a[1], &info);
 }
 
 int64_t sys_tgkill(struct task *task, const uint64_t *a) {
     struct signal_info info = info_from(task, (int)a[2], -6 /* SI_TKILL */);
-    if ((int)a[0] <= 0 || (int)a[1] <= 0 || bad_signal(a[2]))
+    if ((int)a[0] <= 0 || (int)a[1] <= 0)
         return -EINVAL;
     return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
 }
@@ -705,10 +711,10 @@ int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
         return -EFAULT;
     if (forged(task, &info, (int)a[0]))
         return -EPERM;
-    if (bad_signal(a[1]))
-        return -EINVAL;
     if (!process)
         return -ESRCH;
+    if (bad_signal(a[1]))
+        return -EINVAL;
     if (!credentials_may_signal(task, process, (int)a[1]))
         return -EPERM;
     return (int)a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
@@ -722,8 +728,6 @@ int64_t sys_rt_tgsigqueueinfo(struct task *task, const uint64_t *a) {
         return -EFAULT;
     if (forged(task, &info, (int)a[0]))
         return -EPERM;
-    if (bad_signal(a[2]))
-        return -EINVAL;
     return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
 }
 

@@ -205,6 +205,40 @@ static void waiting(void) {
     show_order("pause");
 }
 
+/* What is ignored by default is kept for who awaits it. */
+static void awaiting(void) {
+    sigset_t set = set_of(SIGCHLD, SIGWINCH);
+    struct timespec time = {2, 0};
+    siginfo_t info;
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        nap(20);
+        _exit(3);
+    }
+    FACT(sigtimedwait(&set, &info, &time));
+    HOLDS(info.si_pid == pid && info.si_status == 3);
+    wait_and_show("awaited", pid);
+    pid_t parent = getpid();
+    pid = fork();
+    if (pid == 0) {
+        nap(20);
+        kill(parent, SIGWINCH);
+        _exit(0);
+    }
+    sigdelset(&set, SIGCHLD);
+    FACT(sigtimedwait(&set, &info, &time));
+    wait_and_show("sender", pid);
+    set = set_of(SIGCHLD, SIGWINCH);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    FACT(kill(1 << 22, 99));
+    FACT(kill(getpid(), 99));
+    FACT(kill(-(1 << 22), 99));
+    FACT(syscall(SYS_tkill, 1 << 22, 99));
+    FACT(syscall(SYS_tgkill, getpid(), getpid(), 99));
+    FACT(syscall(SYS_rt_sigpending, &set, 16));
+}
+
 static char stack_bytes[1 << 16];
 static volatile sig_atomic_t on_stack, reported;
 
@@ -370,6 +404,7 @@ int main(void) {
     flags();
     ignoring();
     waiting();
+    awaiting();
     alternate_stack();
     faults();
     contexts();
