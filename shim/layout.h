@@ -12,7 +12,8 @@
 #define PROGRAM_BASE 0x555555554000 /* of position-independent programs, as Linux without randomisation */
 #define SHIM_FD_ARENA 900           /* real descriptors that every managed process keeps */
 #define SHIM_FD_SHIM 901
-#define SHIM_FD_STRACE 902
+#define SHIM_FD_RIGHTS 902 /* host->rights_fd */
+#define SHIM_FD_STRACE 903
 
 /* struct shim_thread, as entry.S reads it through %gs */
 #define THREAD_SELF 0

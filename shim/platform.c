@@ -1,6 +1,5 @@
 /* What the simulated kernel asks of the process that runs it: user memory, real system calls, warnings. */
 #include "../hot/kernel/caller.h"
-#include "../hot/kernel/socket.h"
 #include "shim.h"
 #include <asm/unistd.h>
 
@@ -18,18 +17,6 @@ int64_t string_from_user(char *destination, uint64_t source, size_t capacity) {
 
 int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     return native6(number, a, b, c, d, e, f);
-}
-
-/* A descriptor of another process of the host, for SCM_RIGHTS. The sender is alive: it waits for its turn. */
-int platform_import_fd(struct process *from, int native_fd) {
-    int64_t pidfd = native(__NR_pidfd_open, from->native_pid, 0);
-    if (pidfd < 0)
-        return (int)pidfd;
-    int64_t fd = native(__NR_pidfd_getfd, pidfd, native_fd, 0);
-    (void)native(__NR_close, pidfd);
-    if (fd >= 0) /* pidfd_getfd sets close-on-exec; what closes at exec is the simulated kernel's business */
-        (void)native(__NR_fcntl, fd, 2 /* F_SETFD */, 0);
-    return (int)fd;
 }
 
 /* The caller of the task's last system call, from the real maps. */

@@ -124,6 +124,7 @@ struct engine_host {
     char *name, *directory, *etc_directory;
     int64_t uplink_bps, downlink_bps;
     int arena_fd;
+    int rights_fd; /* of the kernel's rights.c */
     struct event_queue queue;
     uint64_t packet_events, local_events; /* counters that name events */
     struct ip_address last_address;       /* one remembered look-up */

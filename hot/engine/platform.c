@@ -5,7 +5,6 @@
  */
 #include "engine.h"
 #include "guard.h"
-#include "hot/kernel/socket.h"
 #include "hot/kernel/syscalls.h"
 
 #include <stdarg.h>
@@ -29,11 +28,6 @@ int64_t string_from_user(char *destination, uint64_t source, size_t capacity) {
 /* A descriptor number that the kernel names is one of a managed process: the shard's own must not be touched. */
 int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     (void)number, (void)a, (void)b, (void)c, (void)d, (void)e, (void)f;
-    return -EBADF;
-}
-
-int platform_import_fd(struct process *from, int native_fd) {
-    (void)from, (void)native_fd;
     return -EBADF;
 }
 

@@ -20,13 +20,16 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STACK_LIMIT (8u << 20)
-#define FD_SCRATCH 910 /* above every fixed number */
+#define FD_SCRATCH 910           /* above every fixed number */
+#define RIGHTS_BUFFER (64 << 20) /* most memory of messages with files that wait; they cost about 1 KiB each */
 
 int engine_fail(struct engine *engine, enum engine_error error, int number, const char *where, const char *format,
                 ...) {
@@ -87,6 +90,7 @@ struct engine_host *engine_add_host(struct engine *engine, uint32_t id, const ch
         .uplink_bps = uplink_bps,
         .downlink_bps = downlink_bps,
         .arena_fd = -1,
+        .rights_fd = -1,
         .last_address = IP4_ANY,
         .last_destination = NO_HOST,
     };
@@ -98,6 +102,25 @@ no_memory:
     return NULL;
 }
 
+/* A datagram socket that sends to itself, and with whose name nobody else can. -1 and errno. */
+static int open_mail(void) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof name.sun_family; /* the real kernel chooses a name */
+    const int size = RIGHTS_BUFFER;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (struct sockaddr *)&name, length) ||
+        (length = sizeof name, getsockname(fd, (struct sockaddr *)&name, &length)) ||
+        connect(fd, (struct sockaddr *)&name, length)) {
+        close(fd);
+        return -1;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size)) /* some hundred messages without privilege */
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    return fd;
+}
+
 int host_wake(struct engine *engine, struct engine_host *host) {
     if (host->kernel)
         return 0;
@@ -107,6 +130,11 @@ int host_wake(struct engine *engine, struct engine_host *host) {
      * System V shared memory. */
     if (fd < 0 || ftruncate(fd, ARENA_STRIDE) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL)) {
         engine_fail(engine, ENGINE_OS_ERROR, errno, host->name, "no memory for the host");
+        goto no_arena;
+    }
+    host->rights_fd = open_mail();
+    if (host->rights_fd < 0) {
+        engine_fail(engine, ENGINE_OS_ERROR, errno, host->name, "no socket for the host");
         goto no_arena;
     }
     void *arena =
@@ -140,6 +168,7 @@ int host_wake(struct engine *engine, struct engine_host *host) {
     kernel->send_autotune = options->send_autotune;
     kernel->receive_autotune = options->receive_autotune;
     kernel->round_robin = options->round_robin;
+    kernel->rights_fd = SHIM_FD_RIGHTS;
     bucket_init(&kernel->link->uplink, host->uplink_bps);
     bucket_init(&kernel->link->downlink, host->downlink_bps);
     kernel->link->bootstrap_end = options->bootstrap_end;
@@ -154,7 +183,7 @@ no_kernel:
 no_arena:
     if (fd >= 0)
         close(fd);
-    return -1;
+    return -1; /* engine_close closes the socket */
 }
 
 /* ---- Configured processes ---- */
@@ -256,7 +285,9 @@ static void become_managed(struct birth *birth) {
     birth->failed = "descriptors";
     int arena = fcntl(birth->host->arena_fd, F_DUPFD, FD_SCRATCH);
     int shim = fcntl(birth->shim_fd, F_DUPFD, FD_SCRATCH);
-    if (arena < 0 || shim < 0 || dup2(arena, SHIM_FD_ARENA) < 0 || dup2(shim, SHIM_FD_SHIM) < 0)
+    int rights = fcntl(birth->host->rights_fd, F_DUPFD, FD_SCRATCH);
+    if (arena < 0 || shim < 0 || rights < 0 || dup2(arena, SHIM_FD_ARENA) < 0 || dup2(shim, SHIM_FD_SHIM) < 0 ||
+        dup2(rights, SHIM_FD_RIGHTS) < 0)
         return;
     const int output = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND;
     if (!open_at(birth, "/dev/null", O_RDONLY, 0) || !open_at(birth, birth->output[0], output, 1) ||
@@ -392,6 +423,8 @@ void engine_close(struct engine *engine) {
             munmap(host->kernel, ARENA_STRIDE);
         if (host->arena_fd >= 0)
             close(host->arena_fd);
+        if (host->rights_fd >= 0)
+            close(host->rights_fd);
         free(host->name);
         free(host->directory);
         free(host->etc_directory);

@@ -25,6 +25,7 @@ struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, 
     list_init(&host->fifos);
     list_init(&host->inotifies);
     list_init(&host->warnings);
+    host->rights_fd = -1;
     host->next_pid = 1000;
     host->next_mm = 1;
     host->send_autotune = host->receive_autotune = true;

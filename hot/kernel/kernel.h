@@ -348,7 +348,8 @@ struct host {
     int64_t call_cost_ns, max_unapplied_cpu_ns;
     uint32_t send_buffer, receive_buffer; /* defaults for sockets, bytes */
     bool send_autotune, receive_autotune;
-    bool round_robin; /* sockets take turns at the uplink, a packet each */
+    bool round_robin;  /* sockets take turns at the uplink, a packet each */
+    int32_t rights_fd; /* real descriptor, in every process: a datagram socket connected to itself (rights.c) */
     struct host_counters counters;
     uint64_t warned_calls[8];      /* unsupported calls that the log has heard of, by number */
     struct list warnings;          /* struct warning, taken by the shard */

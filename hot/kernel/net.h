@@ -77,6 +77,10 @@ struct net {
     struct list raw_sockets;         /* struct raw (raw.c) */
     struct list packet_sockets;      /* struct packet_socket */
     struct unix_domain *unix_domain;
+    struct list rights;        /* struct socket_rights: files on their way through Unix sockets */
+    uint64_t files_travelling; /* in these */
+    uint64_t next_mail;        /* rights.c: numbers of real datagrams, and how many wait */
+    uint32_t mail_count;
     uint64_t next_cookie;
     int64_t icmp_time; /* token bucket of the errors we send (Linux: icmp_msgs_per_sec) */
     uint32_t icmp_tokens;

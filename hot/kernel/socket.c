@@ -10,6 +10,7 @@
 #include "packet_socket.h"
 #include "process.h"
 #include "raw.h"
+#include "rights.h"
 #include "signal.h"
 #include "syscalls.h"
 #include "tcp.h"
@@ -34,23 +35,10 @@
 #define SEND_BUFFER_MIN 4608u
 #define RECEIVE_BUFFER_MIN 2304u
 
-/* struct msghdr and struct cmsghdr of x86-64. */
-struct user_message {
-    uint64_t name;
-    uint32_t name_length, padding;
-    uint64_t segments, segment_count;
-    uint64_t control, control_length;
-    uint32_t flags, padding2;
-};
 struct user_message_vector { /* struct mmsghdr */
     struct user_message message;
     uint32_t length, padding;
 };
-struct control_header {
-    uint64_t length;
-    int32_t level, type;
-};
-#define CONTROL_ALIGN(length) (((length) + 7u) & ~UINT64_C(7))
 
 /* ---- Memory and waking ---- */
 
@@ -710,23 +698,10 @@ static int rights_from_user(struct task *task, uint64_t address, uint64_t length
         return -EINVAL;
     if (!count)
         return 0;
-    struct socket_rights *rights = kalloc(task->host, sizeof(*rights) + count * sizeof(rights->files[0]));
-    if (!rights)
-        return -ENOMEM;
-    rights->pid = task->process->pid;
-    message->rights = rights;
-    for (uint64_t i = 0; i < count; i++) {
-        int32_t fd;
-        if (copy_from_user(&fd, address + i * sizeof(fd), sizeof(fd)))
-            return -EFAULT;
-        struct fd_entry *entry = fd_entry(task, fd);
-        if (!entry)
-            return -EBADF;
-        int error = unix_lend(task, entry, rights);
-        if (error)
-            return error;
-    }
-    return 0;
+    int32_t fds[SCM_MAX_FD];
+    if (copy_from_user(fds, address, count * sizeof(fds[0])))
+        return -EFAULT;
+    return rights_create(task, fds, (uint32_t)count, &message->rights);
 }
 
 static bool is_one_of(const struct identity *identity, uint32_t id) {
@@ -854,7 +829,7 @@ static int64_t send_message(struct task *task, struct file *file, const struct u
         result = control_from_user(task, socket, user, &message);
     if (!result)
         result = send(task, file, &from, flags, &message);
-    unix_drop_rights(task->host, message.rights);
+    rights_drop(task->host, message.rights);
     scratch_free(task);
     return result;
 }
@@ -952,7 +927,7 @@ int64_t sys_recvfrom(struct task *task, const uint64_t *a) {
     struct uio to;
     uio_init(&to, &segment, 1);
     int64_t received = receive(task, file, &to, (int)a[3], &message);
-    unix_drop_rights(task->host, message.rights); /* there is no room for them in this call */
+    rights_drop(task->host, message.rights); /* there is no room for them in this call */
     if (received < 0 || !a[4])
         return received;
     error = name_to_user(message.name, message.name_length, a[4], a[5]);
@@ -989,7 +964,7 @@ static int put_rights(struct task *task, struct control_writer *writer, struct s
     uint32_t fits = room <= header ? 0 : (uint32_t)KMIN((room - header) / sizeof(int32_t), (uint64_t)SCM_MAX_FD);
     uint32_t count = message->rights->count;
     int32_t numbers[SCM_MAX_FD];
-    uint32_t taken = unix_take_rights(task, message->rights, (flags & MSG_CMSG_CLOEXEC) != 0, numbers, fits);
+    uint32_t taken = rights_take(task, message->rights, (flags & MSG_CMSG_CLOEXEC) != 0, numbers, fits);
     message->rights = NULL;
     if (taken < count)
         writer->cut = true;
@@ -1094,7 +1069,7 @@ static int64_t receive_message(struct task *task, struct file *file, uint64_t ad
         if (error)
             received = error;
     }
-    unix_drop_rights(task->host, message.rights);
+    rights_drop(task->host, message.rights);
     scratch_free(task);
     return received;
 }

@@ -54,18 +54,6 @@
 
 #define SOCKET_NAME_MAX 128 /* sizeof(struct sockaddr_storage) */
 
-/* Files on their way through a Unix socket. Each entry holds a reference; a native file has its own descriptor in the
- * sender's process until it was received (see unix_socket.c). */
-struct socket_rights {
-    uint32_t count;
-    int32_t pid;   /* of the sender */
-    bool borrowed; /* a copy for MSG_PEEK: the real descriptors belong to the message, which still waits */
-    struct {
-        struct file *file;
-        int32_t native_fd; /* -1: not a native file */
-    } files[];
-};
-
 /* What became of a datagram that was sent: struct sock_extended_err, and who told. */
 struct extended_error {
     int32_t number; /* errno */
@@ -73,6 +61,22 @@ struct extended_error {
     uint32_t info;
     struct ip_address offender;
 };
+
+/* struct msghdr and struct cmsghdr of x86-64. */
+struct user_message {
+    uint64_t name;
+    uint32_t name_length, padding;
+    uint64_t segments, segment_count;
+    uint64_t control, control_length;
+    uint32_t flags, padding2;
+};
+struct control_header {
+    uint64_t length;
+    int32_t level, type;
+};
+#define CONTROL_ALIGN(length) (((length) + 7u) & ~UINT64_C(7))
+
+struct socket_rights; /* rights.h: files on their way */
 
 /* The parts of a message that are not data, in and out. */
 struct socket_message {
@@ -170,25 +174,12 @@ uint32_t unix_name(const struct socket *socket, uint8_t *name, bool peer);
 int64_t unix_unread(const struct socket *socket);
 /* Sleeps until a datagram socket, any one of the host, has room again. Results of task_block. */
 __attribute__((warn_unused_result)) int unix_wait_room(struct task *task, int64_t deadline);
-/* Adds the file of a descriptor to rights, which have room. -EBADF, -EMFILE. */
-int unix_lend(struct task *task, const struct fd_entry *entry, struct socket_rights *rights);
-/* Drops the files of a message that nobody will receive. */
-void unix_drop_rights(struct host *host, struct socket_rights *rights);
-/* Installs the files of a received message in the task's process; descriptors go to `numbers`. Returns how many fitted;
- * frees the rights. */
-uint32_t unix_take_rights(struct task *task, struct socket_rights *rights, bool close_on_exec, int32_t *numbers,
-                          uint32_t capacity);
-
 int64_t netlink_send(struct task *task, struct socket *socket, struct uio *from, int flags,
                      struct socket_message *message);
 int64_t netlink_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
                         struct socket_message *message);
 int netlink_bind(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
 uint32_t netlink_name(const struct socket *socket, uint8_t *name, bool peer);
-
-/* The real file descriptor of a native file, copied from another process of this host into the one that runs this code.
- * -errno. */
-int platform_import_fd(struct process *from, int native_fd);
 
 /* SIOC* requests about interfaces, which any socket answers; -ENOIOCTLCMD where `command` is none. */
 #define ENOIOCTLCMD 515

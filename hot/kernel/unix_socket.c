@@ -1,11 +1,8 @@
 /* AF_UNIX: stream, datagram and seqpacket sockets inside one host, with descriptors and credentials.
- * Called by socket.c; calls nobody but file.c and fs.c (for the files that stand for names).
+ * Called by socket.c; calls rights.c, file.c and fs.c (for the files that stand for names).
  *
  * A pathname socket is an empty regular file, so that stat, unlink and EADDRINUSE work; the table here maps the file's
  * identity to the socket, and so follows renames and links. stat does not say S_IFSOCK.
- *
- * A real file that is passed has its own descriptor in the sender's process ("on loan") until it was received, for the
- * sender may close its own at once. The loan is given back when the sender next passes files, or with its process.
  *
  * What waits to be read is charged to the receiver but limited by the sender's buffer: for connected pairs that is the
  * same as Linux's charging of the sender, and nothing is left behind by a sender that goes.
@@ -14,6 +11,7 @@
 #include "credentials.h"
 #include "fs.h"
 #include "internal.h"
+#include "rights.h"
 #include "socket.h"
 #include "syscalls.h"
 #include <asm/stat.h>
@@ -47,16 +45,9 @@ struct unix_message {
     uint8_t data[];
 };
 
-/* A descriptor of a process that only this process can close. */
-struct unix_loan {
-    struct list node;
-    int32_t pid, native_fd;
-};
-
 struct unix_domain {
     struct list buckets[NAME_BUCKETS];
     struct wait_queue room; /* senders and connectors that wait for somebody's queue */
-    struct list returned;   /* struct unix_loan */
     uint32_t next_name;
 };
 
@@ -86,7 +77,6 @@ static struct unix_domain *domain_of(struct host *host) {
     for (uint32_t i = 0; i < NAME_BUCKETS; i++)
         list_init(&domain->buckets[i]);
     wait_queue_init(&domain->room);
-    list_init(&domain->returned);
     net->unix_domain = domain;
     return domain;
 }
@@ -301,103 +291,6 @@ uint32_t unix_name(const struct socket *socket, uint8_t *bytes, bool peer) {
     return socket->state == SOCKET_CONNECTED ? put_name(bytes, unix_socket->peer_name) : 0;
 }
 
-/* ---- Files on their way ---- */
-
-static void return_loan(struct host *host, int32_t pid, int32_t native_fd) {
-    if (host->current && host->current->process->pid == pid) {
-        (void)platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
-        return;
-    }
-    struct unix_loan *loan = kalloc(host, sizeof(*loan));
-    if (!loan)
-        return; /* it stays open until its process ends */
-    loan->pid = pid;
-    loan->native_fd = native_fd;
-    list_push_back(&domain_of(host)->returned, &loan->node);
-}
-
-static void close_returned(struct task *task) {
-    list_for_each_safe(node, &domain_of(task->host)->returned) {
-        struct unix_loan *loan = list_entry(node, struct unix_loan, node);
-        if (loan->pid != task->process->pid)
-            continue;
-        (void)platform_syscall(__NR_close, (uint64_t)loan->native_fd, 0, 0, 0, 0, 0);
-        list_remove(node);
-        kfree(task->host, loan);
-    }
-}
-
-int unix_lend(struct task *task, const struct fd_entry *entry, struct socket_rights *rights) {
-    close_returned(task);
-    int64_t native_fd = -1;
-    if (entry->native_fd >= 0) {
-        native_fd = platform_syscall(__NR_dup, (uint64_t)entry->native_fd, 0, 0, 0, 0, 0);
-        if (native_fd < 0)
-            return (int)native_fd;
-    }
-    file_get(entry->file);
-    rights->files[rights->count].file = entry->file;
-    rights->files[rights->count].native_fd = (int32_t)native_fd;
-    rights->count++;
-    return 0;
-}
-
-static void drop_from(struct host *host, struct socket_rights *rights, uint32_t first) {
-    for (uint32_t i = first; i < rights->count; i++) {
-        if (rights->files[i].native_fd >= 0 && !rights->borrowed)
-            return_loan(host, rights->pid, rights->files[i].native_fd);
-        file_put(host, rights->files[i].file);
-    }
-    kfree(host, rights);
-}
-
-void unix_drop_rights(struct host *host, struct socket_rights *rights) {
-    if (rights)
-        drop_from(host, rights, 0);
-}
-
-static struct process *process_of(struct host *host, int32_t pid) {
-    list_for_each(node, &host->processes) {
-        struct process *process = list_entry(node, struct process, host_node);
-        if (process->pid == pid && !process->zombie)
-            return process;
-    }
-    return NULL;
-}
-
-/* The real descriptor in this process for a file on loan; the loan is over, unless it was only borrowed. */
-static int import(struct task *task, const struct socket_rights *rights, int32_t native_fd) {
-    if (task->process->pid == rights->pid)
-        return rights->borrowed ? (int)platform_syscall(__NR_dup, (uint64_t)native_fd, 0, 0, 0, 0, 0) : native_fd;
-    struct process *from = process_of(task->host, rights->pid);
-    int imported = from ? platform_import_fd(from, native_fd) : -ESRCH;
-    if (imported >= 0 && !rights->borrowed)
-        return_loan(task->host, rights->pid, native_fd);
-    return imported;
-}
-
-uint32_t unix_take_rights(struct task *task, struct socket_rights *rights, bool close_on_exec, int32_t *numbers,
-                          uint32_t capacity) {
-    uint32_t taken = 0;
-    while (taken < rights->count && taken < capacity) {
-        int native_fd = rights->files[taken].native_fd;
-        if (native_fd >= 0) {
-            native_fd = import(task, rights, native_fd);
-            if (native_fd < 0)
-                break;
-        }
-        int fd = fd_install(task, rights->files[taken].file, 0, close_on_exec, native_fd);
-        if (fd < 0) { /* the reference went with it; the rest is dropped */
-            taken++;
-            drop_from(task->host, rights, taken);
-            return taken - 1;
-        }
-        numbers[taken++] = fd;
-    }
-    drop_from(task->host, rights, taken);
-    return taken;
-}
-
 /* ---- Messages ---- */
 
 static uint32_t charge_of(uint32_t length) {
@@ -405,7 +298,7 @@ static uint32_t charge_of(uint32_t length) {
 }
 
 static void message_free(struct host *host, struct unix_message *message) {
-    unix_drop_rights(host, message->rights);
+    rights_drop(host, message->rights);
     name_put(host, message->sender);
     kfree(host, message);
 }
@@ -474,6 +367,8 @@ static struct unix_message *message_create(struct task *task, struct socket *soc
     message->sender = name_get(of(socket)->name);
     message->rights = parts->rights;
     parts->rights = NULL;
+    if (message->rights)
+        message->rights->sender = 0;
     message->credentials[0] = task->process->pid;
     message->credentials[1] = (int32_t)task->credentials->user.real;
     message->credentials[2] = (int32_t)task->credentials->group.real;
@@ -577,25 +472,12 @@ int64_t unix_send(struct task *task, struct socket *socket, struct uio *from, in
 
 /* ---- Receiving ---- */
 
-/* For who looks at a message: the same files, which stay with the message too. NULL: no memory, so none are shown. */
-static struct socket_rights *borrow(struct host *host, const struct socket_rights *rights) {
-    size_t size = sizeof(*rights) + rights->count * sizeof(rights->files[0]);
-    struct socket_rights *copy = kalloc_raw(host, size);
-    if (!copy)
-        return NULL;
-    memcpy(copy, rights, size);
-    copy->borrowed = true;
-    for (uint32_t i = 0; i < copy->count; i++)
-        file_get(copy->files[i].file);
-    return copy;
-}
-
 static void take_parts(struct host *host, struct unix_message *message, bool peek, struct socket_message *parts) {
     parts->has_credentials = true;
     memcpy(parts->credentials, message->credentials, sizeof(parts->credentials));
     if (!message->rights)
         return;
-    parts->rights = peek ? borrow(host, message->rights) : message->rights;
+    parts->rights = peek ? rights_borrow(host, message->rights) : message->rights;
     if (!peek)
         message->rights = NULL;
 }
@@ -937,7 +819,7 @@ static int64_t read_file(struct task *task, struct file *file, struct uio *to, c
         return 0; /* unlike recv, which looks at the socket */
     struct socket_message message = {.ttl = -1, .tos = -1};
     int64_t received = unix_receive(task, file->object, to, 0, &message);
-    unix_drop_rights(task->host, message.rights); /* read has no room for them */
+    rights_drop(task->host, message.rights); /* read has no room for them */
     return received;
 }
 

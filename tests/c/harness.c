@@ -4,6 +4,7 @@
 #include "hot/kernel/socket.h"
 #include "hot/kernel/syscalls.h"
 
+#include <linux/un.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -111,6 +112,17 @@ int64_t string_from_user(char *destination, uint64_t source, size_t capacity) {
 }
 
 void harness_native(int64_t (*call)(long number, const uint64_t arguments[6])) { native_calls = call; }
+
+int harness_rights_socket(void) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int32_t length = sizeof name;
+    int64_t fd = harness_syscall(SYS_socket, AF_UNIX, SOCK_DGRAM, 0, 0, 0, 0);
+    uint64_t at = (uint64_t)&name;
+    CHECK(fd >= 0 && !harness_syscall(SYS_bind, (uint64_t)fd, at, sizeof name.sun_family, 0, 0, 0));
+    CHECK(!harness_syscall(SYS_getsockname, (uint64_t)fd, at, (uint64_t)&length, 0, 0, 0));
+    CHECK(!harness_syscall(SYS_connect, (uint64_t)fd, at, (uint64_t)length, 0, 0, 0));
+    return (int)fd;
+}
 
 int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     if (native_calls)
@@ -272,11 +284,6 @@ void platform_exit(struct host *host, struct task *next, bool whole_process) {
 
 void harness_forget(const struct process *process) {
     list_for_each(node, &process->tasks) coroutine_of(list_entry(node, struct task, process_node))->task = NULL;
-}
-
-int platform_import_fd(struct process *from, int native_fd) {
-    (void)from;
-    return dup(native_fd);
 }
 
 int64_t sys_arch_prctl(struct task *task, const uint64_t *a) {

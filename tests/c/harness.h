@@ -94,6 +94,9 @@ bool task_finished(const struct task *task);
 /* The same for a task that exists: process_create's, say. */
 void task_run(struct task *task, void (*body)(struct task *task, void *argument), void *argument);
 
+/* What host->rights_fd is: for hosts whose tasks pass real files. The caller closes it. */
+int harness_rights_socket(void);
+
 /* ---- For tests that make any system call ---- */
 
 /* From now on clone starts `body` in the child, execve starts it anew, and exit ends the coroutine. */

@@ -1,13 +1,19 @@
 /* Unix sockets: names, connections, datagrams, passed descriptors and credentials. */
 #include "harness.h"
 
+#include "hot/kernel/fs.h"
+#include "hot/kernel/process.h"
+#include "hot/kernel/rights.h"
 #include "hot/kernel/socket.h"
 #include "hot/kernel/syscalls.h"
 
 #include <asm/socket.h>
 #include <linux/poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define LIMIT_NOFILE 7
 
 typedef int64_t call_function(struct task *task, const uint64_t *a);
 
@@ -380,6 +386,83 @@ static void descriptors_travel_with_messages(void) {
     network_free(network);
 }
 
+static int64_t nothing_native(long number, const uint64_t arguments[6]) {
+    (void)number, (void)arguments;
+    return -EBADF; /* as in the shard */
+}
+
+/* An entry for the real standard error output. */
+static int native_entry(struct task *task) {
+    struct file *file = fs_native_file(task->host, 2);
+    CHECK(file);
+    int fd = fd_install(task, file, 0, false, dup(2));
+    CHECK(fd >= 0);
+    return fd;
+}
+
+static void real_files_in_flight_outlive_the_sender_and_are_closed_in_the_end(void) {
+    struct network *network = network_create(1, 1);
+    struct host *host = network->hosts[0];
+    struct task *sender = process_create(host, NULL, 0, 0), *task = process_create(host, NULL, 0, 0);
+    int pair[2], lowest = dup(2);
+    char text[16];
+    uint64_t control[8];
+    struct message message = {.control_length = sizeof control};
+    host->rights_fd = harness_rights_socket();
+    open_pair(task, SOCK_DGRAM, pair);
+    /* The sender has the sockets too. */
+    int shared = fd_install(sender, (file_get(fd_file(task, pair[0])), fd_file(task, pair[0])), 0, false, -1);
+    int32_t fd = native_entry(sender);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQUAL(send_rights(sender, shared, "x", &fd, 1), 1);
+    CHECK_EQUAL(host->net->mail_count, 3);
+    CHECK_EQUAL(fd_close(sender, fd), 0);
+    process_abandon(sender->process, WAIT_STATUS_SIGNAL(9));
+    CHECK_EQUAL(receive_rights(task, pair[1], text, control, &message), 1);
+    fd = (int32_t)control[2];
+    struct stat one, other;
+    CHECK(fstat(fd_entry(task, fd)->native_fd, &one) == 0 && fstat(2, &other) == 0);
+    CHECK(one.st_ino == other.st_ino && one.st_dev == other.st_dev);
+    CHECK_EQUAL(fd_close(task, fd), 0);
+    /* The shard ends the receiver: it cannot reach the real descriptors, and the next one who passes files can. */
+    struct task *heir = process_create(host, NULL, 0, 0);
+    harness_native(nothing_native);
+    process_abandon(task->process, WAIT_STATUS_SIGNAL(9));
+    harness_native(NULL);
+    CHECK_EQUAL(host->net->mail_count, 2);
+    CHECK_EQUAL(host->net->files_travelling, 0);
+    open_pair(heir, SOCK_DGRAM, pair);
+    fd = native_entry(heir);
+    CHECK_EQUAL(send_rights(heir, pair[0], "y", &fd, 1), 1);
+    CHECK_EQUAL(host->net->mail_count, 1);
+    CHECK_EQUAL(fd_close(heir, fd), 0);
+    CHECK_EQUAL(fd_close(heir, pair[0]), 0);
+    CHECK_EQUAL(fd_close(heir, pair[1]), 0);
+    CHECK_EQUAL(host->net->mail_count, 0);
+    CHECK(list_empty(&host->net->rights));
+    close(host->rights_fd);
+    close(lowest);
+    CHECK_EQUAL(dup(2), lowest); /* nothing has stayed open */
+    close(lowest);
+    network_free(network);
+}
+
+static void files_in_flight_are_limited_for_users_without_privilege(void) {
+    struct network *network = network_create(1, 1);
+    struct task *task = task_fake(network->hosts[0]);
+    int pair[2];
+    open_pair(task, SOCK_STREAM | SOCK_NONBLOCK, pair);
+    task->process->limits[LIMIT_NOFILE][0] = 8;
+    const int32_t fds[3] = {pair[0], pair[1], pair[0]};
+    for (int i = 0; i < 5; i++) /* root may */
+        CHECK_EQUAL(send_rights(task, pair[0], "x", fds, 3), 1);
+    uint64_t arguments[6] = {77};
+    CHECK_EQUAL(sys_setuid(task, arguments), 0);
+    for (int i = 0; i < 4; i++) /* root's do not count; the limit itself may be passed by one message */
+        CHECK_EQUAL(send_rights(task, pair[0], "x", fds, 3), i < 3 ? 1 : -ETOOMANYREFS);
+    network_free(network);
+}
+
 static void credentials_name_the_sender(void) {
     struct network *network = network_create(1, 1);
     struct task *task = task_fake(network->hosts[0]);
@@ -434,6 +517,8 @@ int main(void) {
     RUN(a_blocked_datagram_sender_goes_on_when_there_is_room);
     RUN(a_path_is_a_file_and_follows_it);
     RUN(descriptors_travel_with_messages);
+    RUN(real_files_in_flight_outlive_the_sender_and_are_closed_in_the_end);
+    RUN(files_in_flight_are_limited_for_users_without_privilege);
     RUN(credentials_name_the_sender);
     RUN(closing_everything_gives_all_memory_back);
     return 0;

@@ -8,6 +8,7 @@
 #include <ftw.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ static char directory[64];
 static bool ours[DESCRIPTORS];
 static bool lost;
 static uint64_t next_address;
+static int rights_fd = -1;
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place) {
     (void)status, (void)type;
@@ -83,8 +85,27 @@ static int64_t map(const uint64_t a[6]) {
     return (int64_t)(next_address - length);
 }
 
+/* The descriptors that come with a real message are as good as opened. */
+static int64_t receive_rights(const uint64_t a[6]) {
+    int64_t received = real(__NR_recvmsg, a);
+    struct msghdr *message = (struct msghdr *)a[1];
+    struct cmsghdr *item = received < 0 ? NULL : CMSG_FIRSTHDR(message);
+    for (size_t at = CMSG_LEN(0); item && at < item->cmsg_len; at += sizeof(int)) {
+        int fd;
+        memcpy(&fd, (const char *)item + at, sizeof fd);
+        CHECK(opened(fd) == fd);
+    }
+    return received;
+}
+
 static int64_t native_call(long number, const uint64_t a[6]) {
     switch (number) {
+    case __NR_sendmsg:
+        CHECK(a[0] == (uint64_t)rights_fd);
+        return real(number, a);
+    case __NR_recvmsg:
+        CHECK(a[0] == (uint64_t)rights_fd);
+        return receive_rights(a);
     case __NR_mmap:
         return map(a);
     case __NR_mremap:
@@ -185,12 +206,14 @@ void native_calls_begin(struct host *host) {
     snprintf(host->directory, sizeof host->directory, "%s", directory);
     next_address = FIRST_ADDRESS;
     lost = false;
+    host->rights_fd = rights_fd = harness_rights_socket();
     harness_native(native_call);
 }
 
 void native_calls_lost(void) { lost = true; }
 
 void native_calls_end(void) {
+    close(rights_fd);
     for (int fd = 0; fd < DESCRIPTORS; fd++) {
         if (!ours[fd])
             continue;

@@ -1,6 +1,7 @@
 /* Descriptors sent through Unix sockets: to oneself, to a child and back, files, pipes and sockets. */
 #include "facts.h"
 
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -169,6 +170,115 @@ static void to_a_child(int type) {
     unlink("given"), unlink("made");
 }
 
+/* Takes what the sender left behind, and says whether it is the file at the place that the sender left it at. */
+static void inherit(const char *what, int through) {
+    int fds[MOST];
+    char bytes[8] = {0};
+    if (take(what, through, fds, CMSG_SPACE(MOST * sizeof(int)), 0) < 2)
+        return;
+    FACT("  the position", lseek(fds[0], 0, SEEK_CUR));
+    FACT("  reads", read(fds[0], bytes, 3));
+    put_bytes("  says", bytes, 3);
+    FACT("  writes the second", write(fds[1], "heir", 4));
+    close(fds[0]), close(fds[1]);
+}
+
+/* Real files in flight outlive their senders, however these end. */
+static void from_the_dead(bool killed) {
+    int pair[2];
+    char bytes[64] = {0};
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+    int before = open_count();
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        for (int i = 0; i < 3; i++) {
+            int both[2] = {open("legacy", O_CREAT | O_RDWR | O_TRUNC, 0600), open("trace", O_CREAT | O_RDWR, 0600)};
+            (void)!write(both[0], "0123456789", 10);
+            lseek(both[0], 4 + i, SEEK_SET);
+            lseek(both[1], 4 * i, SEEK_SET);
+            pass(pair[0], both, 2, "legacy");
+            close(both[0]), close(both[1]);
+        }
+        unlink("legacy");
+        if (killed)
+            for (;;)
+                pause();
+        _exit(0);
+    }
+    pause_ms(50);
+    if (killed)
+        kill(child, SIGKILL);
+    int status;
+    waitpid(child, &status, 0);
+    put_status("the sender", status);
+    inherit("first", pair[1]);
+    /* Another one takes the second, and dies with it; the third goes with the socket. */
+    IN_CHILD("an heir", inherit("second", pair[1]));
+    int trace = (int)MUST(open("trace", O_RDONLY));
+    FACT("the trace", read(trace, bytes, sizeof bytes));
+    put_bytes("says", bytes, 8);
+    close(trace);
+    printf("open as before: %d\n", open_count() == before);
+    close(pair[0]), close(pair[1]);
+    unlink("trace");
+}
+
+/* A lock ends with the last descriptor of its description, also where that one was never received. */
+static void the_last_one(void) {
+    int pair[2];
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    IN_CHILD("a sender with a lock", {
+        int fd = open("locked", O_CREAT | O_RDWR, 0600);
+        flock(fd, LOCK_EX);
+        pass(pair[0], &fd, 1, "lock");
+    });
+    int own = (int)MUST(open("locked", O_RDWR));
+    FACT("while it is in flight", flock(own, LOCK_EX | LOCK_NB));
+    int fds[MOST];
+    take("taken without room", pair[1], fds, CMSG_SPACE(0), 0);
+    FACT("when it is gone", flock(own, LOCK_EX | LOCK_NB));
+    FACT("unlock", flock(own, LOCK_UN));
+    IN_CHILD("another one", {
+        int fd = open("locked", O_RDWR);
+        flock(fd, LOCK_EX);
+        pass(pair[0], &fd, 1, "lock");
+    });
+    FACT("while it is in flight", flock(own, LOCK_EX | LOCK_NB));
+    close(pair[0]), close(pair[1]);
+    FACT("when the socket is closed", flock(own, LOCK_EX | LOCK_NB));
+    close(own);
+    unlink("locked");
+}
+
+/* Messages on two sockets are taken in another order than they were sent in. */
+static void in_another_order(void) {
+    int first[2], second[2], fds[MOST], count = 0;
+    char name[16], bytes[4] = {0};
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, first));
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, second));
+    for (int i = 0; i < 10; i++) {
+        snprintf(name, sizeof name, "file%d", i);
+        int fd = (int)MUST(open(name, O_CREAT | O_RDWR | O_TRUNC, 0600));
+        (void)!write(fd, name, 5);
+        pass(i % 2 ? first[0] : second[0], &fd, 1, name);
+        close(fd);
+        unlink(name);
+    }
+    for (int i = 0; i < 10; i++) {
+        if (take("taken", (i < 5 ? first : second)[1], fds, CMSG_SPACE(4), i == 7 ? MSG_PEEK : 0) != 1)
+            continue;
+        count++;
+        (void)!pread(fds[0], bytes, 1, 4);
+        put_bytes("  it is", bytes, 1);
+        close(fds[0]);
+    }
+    printf("%d of them\n", count);
+    take("the one that was looked at", second[1], fds, CMSG_SPACE(4), 0);
+    close(fds[0]);
+    close(first[0]), close(first[1]), close(second[0]), close(second[1]);
+}
+
 int main(void) {
     begin();
     to_itself();
@@ -176,5 +286,13 @@ int main(void) {
     to_a_child(SOCK_STREAM);
     section("to a child, datagram");
     to_a_child(SOCK_DGRAM);
+    section("from senders that have ended");
+    from_the_dead(false);
+    section("from senders that were killed");
+    from_the_dead(true);
+    section("the last descriptor");
+    the_last_one();
+    section("in another order");
+    in_another_order();
     return 0;
 }
