@@ -15,7 +15,7 @@ __attribute__((warn_unused_result)) int async_set(struct task *task, struct file
 /* Files that send signals once O_ASYNC is on. */
 static inline bool async_supported(const struct file *file) {
     return file->kind == FILE_SOCKET_INET || file->kind == FILE_SOCKET_UNIX || file->kind == FILE_SOCKET_NETLINK ||
-           file->kind == FILE_PIPE || file->kind == FILE_INOTIFY;
+           file->kind == FILE_SOCKET_PACKET || file->kind == FILE_PIPE || file->kind == FILE_INOTIFY;
 }
 
 /* The owner of a file with O_ASYNC gets SIGIO, or its signal of F_SETSIG with si_code `reason`. */
