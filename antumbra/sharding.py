@@ -51,7 +51,6 @@ _OF_EACH_SHARD: Final = (
     "exchange_wall_seconds",
     "participants",
     "peak_memory_bytes",
-    "transport_wall_seconds",
     "wall_seconds",
 )
 

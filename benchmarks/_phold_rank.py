@@ -13,7 +13,6 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _phold import PAYLOAD_BYTES, Phold  # type: ignore[import-not-found]
 
 from bridge.batch import EventBatch
-from bridge.bus import Bus, ExchangeCost, InProcessBus
+from bridge.bus import Bus, InProcessBus
 from bridge.local_bus import fork_shards
 from bridge.mpi_bus import MpiBus
 from bridge.window import Runahead, WindowLoop, WindowRecord
@@ -33,42 +32,6 @@ from bridge.window import Runahead, WindowLoop, WindowRecord
 PATIENCE_S = 60.0
 UNDISTURBED = 0.2
 """Of the costs of all windows, the quantile that is told: other programs on the machine only ever add to them."""
-
-
-class Stopwatch:
-    """A bus that knows how long its collectives took. The last shard to come waits for nobody."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self.shard, self.shard_count = bus.shard, bus.shard_count
-        self.synchronise_ns: list[int] = []
-        self.exchange_ns: list[int] = []
-        self.bytes_sent = 0
-
-    def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
-        before = time.perf_counter_ns()
-        agreed = self._bus.allreduce_min(values)
-        self.synchronise_ns.append(time.perf_counter_ns() - before)
-        return agreed
-
-    def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
-        before = time.perf_counter_ns()
-        inbound = self._bus.exchange(outbound)
-        self.exchange_ns.append(time.perf_counter_ns() - before)
-        return inbound
-
-    @property
-    def cost(self) -> ExchangeCost:
-        return self._bus.cost
-
-    def share(self, data: bytes) -> list[bytes]:
-        return self._bus.share(data)
-
-    def abort(self, reason: str, exit_code: int) -> None:
-        self._bus.abort(reason, exit_code)
-
-    def close(self) -> None:
-        """The bus goes on to the next run."""
 
 
 def cpu_s() -> float:
@@ -84,32 +47,32 @@ def run(bus: Bus, *, hosts: int, window_ns: int, simulated_ns: int, **phold: Any
     def shard_of(ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.integer[Any]]:
         return ids // np.uint32(size)
 
-    watch = Stopwatch(bus)
     participant = Phold(bus.shard, bus.shard_count, hosts, **phold)
-    execute: list[int] = []
+    spent: list[tuple[int, int, int]] = []
     ends: list[int] = []
 
     def note(record: WindowRecord) -> None:
-        execute.append(sum(record.execute_wall_ns) + record.deliver_wall_ns)
+        execute = sum(record.execute_wall_ns) + record.deliver_wall_ns
+        spent.append((record.meeting_wall_ns, record.exchange_wall_ns, execute))
         ends.append(time.perf_counter_ns())
 
     loop = WindowLoop(
         [participant],
         lambda ids: np.zeros(len(ids), dtype=np.intp),
-        watch,
+        bus,
         runahead=Runahead(window_ns),
         stop_time_ns=simulated_ns,
         shard_of=shard_of,
         on_window=note,
     )
-    bus.allreduce_min((0,))
+    bus.meet({}, ())
     before = cpu_s()
     ended = loop.run()
     used = cpu_s() - before
-    # Synchronise, exchange, and what is neither those nor the engine's, of each window but the first.
-    parts = np.stack([watch.synchronise_ns[2:], watch.exchange_ns[1:], np.diff(ends)])
-    parts[2] -= parts[0] + parts[1] + np.array(execute[1:])
-    synchronise_us, exchange_us, python_us = np.quantile(parts, UNDISTURBED, axis=1) / 1e3
+    # Meeting, exchange, and what is neither those nor the engine's, of each window but the first.
+    parts = np.array(spent[1:]).T
+    parts[2] = np.diff(ends) - parts.sum(axis=0)
+    meeting_us, exchange_us, python_us = np.quantile(parts, UNDISTURBED, axis=1) / 1e3
     return {
         "events": participant.events_executed(),
         "checksum": participant.checksum,
@@ -117,36 +80,31 @@ def run(bus: Bus, *, hosts: int, window_ns: int, simulated_ns: int, **phold: Any
         "wall_s": ended.wall_ns / 1e9,
         "cpu_s": used,
         "sent": sum(loop.cut()[0]) - loop.cut()[0][bus.shard] if bus.shard_count > 1 else 0,
-        "synchronise_us": float(synchronise_us),
+        "meeting_us": float(meeting_us),
         "exchange_us": float(exchange_us),
         "python_us": float(python_us),
-        "execute_s": sum(execute) / 1e9,
     }
 
 
-def raw_mpi(rounds: int, sizes: Sequence[int]) -> list[dict[str, float]]:
-    """Time the three collectives of a window without the rest, for each number of bytes to each rank."""
+def raw_mpi(rounds: int, size: int) -> dict[str, float]:
+    """Time what MPI does in a meeting without the rest: two reductions, and a message to the next rank."""
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
-    ranks = world.Get_size()
-    reduced, counts, heard = np.zeros(3, np.int64), np.zeros(2 * ranks, np.int64), np.zeros(2 * ranks, np.int64)
-    results = []
-    for size in sizes:
-        sent, received = np.zeros(size * ranks, np.uint8), np.zeros(size * ranks, np.uint8)
-        parts = ([size] * ranks, [size * rank for rank in range(ranks)])
-        taken = np.zeros((rounds, 2))
-        for number in range(rounds):
-            start = time.perf_counter_ns()
-            world.Allreduce(MPI.IN_PLACE, reduced, op=MPI.MIN)
-            middle = time.perf_counter_ns()
-            world.Alltoall(counts, heard)
-            if size:
-                world.Alltoallv([sent, parts, MPI.BYTE], [received, parts, MPI.BYTE])
-            taken[number] = middle - start, time.perf_counter_ns() - middle
-        reduce_us, exchange_us = np.quantile(taken, UNDISTURBED, axis=0) / 1e3
-        results.append({"bytes": size, "synchronise_us": float(reduce_us), "exchange_us": float(exchange_us)})
-    return results
+    ranks, rank = world.Get_size(), world.Get_rank()
+    values, smallest = np.zeros(4, np.int64), np.zeros(4, np.int64)
+    counts, total = np.zeros(ranks, np.int32), np.zeros(ranks, np.int32)
+    sent, received = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    taken = np.zeros((rounds, 2))
+    for number in range(rounds):
+        start = time.perf_counter_ns()
+        world.Allreduce(values, smallest, op=MPI.MIN)
+        world.Allreduce(counts, total, op=MPI.SUM)
+        middle = time.perf_counter_ns()
+        world.Sendrecv(sent, (rank + 1) % ranks, recvbuf=received, source=(rank - 1) % ranks)
+        taken[number] = middle - start, time.perf_counter_ns() - middle
+    reduce_us, message_us = np.quantile(taken, UNDISTURBED, axis=0) / 1e3
+    return {"reduce_us": float(reduce_us), "message_us": float(message_us)}
 
 
 def raw_codec(events: int) -> float:

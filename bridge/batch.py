@@ -23,7 +23,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,9 @@ from bridge.batch_kernels import (
     decode,
     encode,
     fingerprint,
+    first_awaited,
     gather,
+    group,
     order_of,
 )
 from bridge.errors import InternalError
@@ -63,6 +65,8 @@ class EventKind(IntEnum):
     ENTRY = 3
 
 
+#: To a kernel a plain number is far cheaper to give than a member of an enumeration.
+_ENTRY: Final = int(EventKind.ENTRY)
 _IS_KIND: Final = np.zeros(2**16, dtype=np.bool_)
 _IS_KIND[list(EventKind)] = True
 
@@ -210,6 +214,38 @@ class EventBatch:
         """Return the batch in the wire format above."""
         return self._encode(np.arange(len(self)), self.payload.shape[0])
 
+    def divide(self, shards: npt.NDArray[np.integer[Any]], shard_count: int, shard: int) -> "Division":
+        """Divide the batch among shards; what is for others is brought into the wire format.
+
+        Parameters
+        ----------
+        shards
+            Shard of each event's destination: integers[n].
+        shard_count
+            Number of shards.
+        shard
+            The one that this batch is on.
+        """
+        positions, groups = group(shards.astype(np.int64, copy=False), shard_count, self.payload_offset)
+        kept = _EMPTY
+        encoded: dict[int, bytearray] = {}
+        links: list[tuple[int, int, int]] = []
+        for number, first, last, size in groups.tolist():
+            part = positions[first:last]
+            if number == shard:
+                kept = self if last - first == len(self) else self._at(part)
+                continue
+            encoded[number] = self._encode(part, size)
+            links.append((number, last - first, size))
+        return Division(kept, encoded, tuple(links))
+
+    def first_awaited(self) -> tuple[int, int]:
+        """When the first event happens [ns], and how many others only tell something: ``ENTRY`` events.
+
+        What these tell may change what happens before their deliver time, and at that time nothing happens.
+        """
+        return first_awaited(self.deliver_time, self.kind, _ENTRY)
+
     @staticmethod
     def decode(data: bytes | bytearray | memoryview) -> "EventBatch":
         """Read one batch, which must fill `data` exactly.
@@ -284,6 +320,24 @@ class EventBatch:
             raise ValueError("payload_offset must start at 0 and end at the length of payload")
         if count > 1 and bool((self.payload_offset[1:] < self.payload_offset[:-1]).any()):
             raise ValueError("payload_offset must not decrease")
+
+
+class Division(NamedTuple):
+    """The events of a batch, by the shards that they are for.
+
+    Attributes
+    ----------
+    kept
+        Those that stay.
+    encoded
+        In the wire format, by shard: those for other shards, of which most may get nothing.
+    links
+        Shard, events and payload bytes of each of these.
+    """
+
+    kept: EventBatch
+    encoded: dict[int, bytearray]
+    links: tuple[tuple[int, int, int], ...]
 
 
 def pack_payloads(payloads: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:

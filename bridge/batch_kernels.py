@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from bridge.simtime import NEVER
+
 
 def _readonly(dtype: types.Type) -> types.Array:
     return types.Array(dtype, 1, "C", readonly=True)
@@ -118,6 +120,45 @@ def order_of(
     return order
 
 
+@nb.njit((_INT64, types.int64, _INT64), cache=True)
+def group(
+    places: npt.NDArray[np.int64], count: int, payload_offset: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Positions of the events by their places, 0 <= place < `count`.
+
+    Returns
+    -------
+    positions : int64[n]
+        By place, ascending at each. Events whose place is none are left out.
+    groups : int64[places that have events, 4]
+        Place, where its positions begin and end, and payload bytes of its events.
+    """
+    following, sizes = np.zeros(count + 1, np.int64), np.zeros(count, np.int64)
+    filled = 0
+    for i in range(places.shape[0]):
+        place = places[i]
+        if 0 <= place < count:
+            filled += following[place + 1] == 0
+            following[place + 1] += 1
+            sizes[place] += payload_offset[i + 1] - payload_offset[i]
+    groups = np.empty((filled, 4), np.int64)
+    row = 0
+    for place in range(count):
+        first = following[place]
+        if following[place + 1]:
+            groups[row, 0], groups[row, 1], groups[row, 3] = place, first, sizes[place]
+            groups[row, 2] = first + following[place + 1]
+            row += 1
+        following[place + 1] += first
+    positions = np.empty(following[count], np.int64)
+    for i in range(places.shape[0]):
+        place = places[i]
+        if 0 <= place < count:
+            positions[following[place]] = i
+            following[place] += 1
+    return positions, groups
+
+
 # ---- Selection ----
 
 
@@ -158,6 +199,31 @@ def gather(
         at = _uint64(positions[i])
         _copy(payload, payload_offset[at], payload_offset[at + _uint64(1)], data, offset[i])
     return time, from_host, event, to_host, kinds, offset, data
+
+
+@nb.njit((_INT64, _INT64, _INT64), cache=True)
+def count_between(
+    source_place: npt.NDArray[np.int64], destination_place: npt.NDArray[np.int64], payload_offset: npt.NDArray[np.int64]
+) -> tuple[int, int]:
+    """Count the events, and their payload bytes, whose source and destination have different places."""
+    events = size = 0
+    for i in range(source_place.shape[0]):
+        if source_place[i] != destination_place[i]:
+            events += 1
+            size += payload_offset[i + 1] - payload_offset[i]
+    return events, size
+
+
+@nb.njit((_INT64, _UINT16, types.int64), cache=True)
+def first_awaited(deliver_time: npt.NDArray[np.int64], kind: npt.NDArray[np.uint16], excepted: int) -> tuple[int, int]:
+    """Time of the first event that is of another kind than one, `NEVER` if there is none; how many are of that one."""
+    first, others = NEVER, 0
+    for i in range(deliver_time.shape[0]):
+        if kind[i] == excepted:
+            others += 1
+        elif first == NEVER:
+            first = deliver_time[i]
+    return first, others
 
 
 # ---- Fingerprints ----

@@ -2,15 +2,17 @@
 
 Every shard makes the same calls in the same order. A bus that has lost a shard raises `ShardLost` in all of
 the others: nobody waits in a collective for a peer that is gone. ``bridge/local_bus.py`` connects processes of
-one machine, ``bridge/mpi_bus.py`` the ranks of an MPI world.
+one machine, ``bridge/mpi_bus.py`` the ranks of an MPI world. A bus moves bytes; that they are batches in their wire
+format is between those who call it.
 """
 
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
 
-from bridge.batch import EventBatch
 from bridge.errors import AntumbraError
+
+#: What crosses a bus.
+Data: TypeAlias = bytes | bytearray | memoryview
 
 
 class ShardLost(AntumbraError):
@@ -29,24 +31,6 @@ class ShardLost(AntumbraError):
         self.exit_code = exit_code
 
 
-class ExchangeCost(NamedTuple):
-    """Wall-clock time that a shard has spent in exchanges so far [ns].
-
-    Attributes
-    ----------
-    encode_ns
-        To bring batches into their wire format.
-    transport_ns
-        To send and receive, waiting for other shards included: an exchange is where a window's shards first meet.
-    decode_ns
-        To read what came, and put it in order.
-    """
-
-    encode_ns: int = 0
-    transport_ns: int = 0
-    decode_ns: int = 0
-
-
 class Bus(Protocol):
     """One shard's end of the connection between all shards."""
 
@@ -60,24 +44,25 @@ class Bus(Protocol):
         """Number of shards in the run."""
         ...
 
-    @property
-    def cost(self) -> ExchangeCost:
-        """What exchanges have taken so far."""
-        ...
+    def meet(self, outbound: Mapping[int, Data], values: tuple[int, ...]) -> tuple[Mapping[int, Data], tuple[int, ...]]:
+        """Give something to some of the other shards, and agree on the smallest of some values.
 
-    def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the smallest value of any shard, for each position.
+        A window needs one such meeting: nothing that shards have to agree on depends on what is given in it. Nobody
+        leaves it before everybody has come.
 
-        One call carries all that the shards have to agree on, so that a window costs one barrier. Values are
-        int64.
-        """
-        ...
+        Parameters
+        ----------
+        outbound
+            By shard. Nothing travels to those that are missing, or that get no bytes.
+        values
+            Up to `MOST_VALUES` of int64, the same number on all shards.
 
-    def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
-        """Send ``outbound[s]`` to shard s, and return what all shards sent here, in order.
-
-        The batch that a shard keeps for itself takes part, so that the order does not depend on the
-        partition.
+        Returns
+        -------
+        mapping
+            What others gave this shard, ascending by shard; those that gave nothing are missing.
+        tuple of int
+            The smallest value of any shard, at each position.
         """
         ...
 
@@ -97,21 +82,19 @@ class Bus(Protocol):
         ...
 
 
+#: So many values may be agreed on in one meeting.
+MOST_VALUES = 4
+
+
 class InProcessBus:
-    """The bus of a run with one shard: what it sends is what it gets."""
+    """The bus of a run with one shard: there is nobody to meet."""
 
     shard = 0
     shard_count = 1
-    cost = ExchangeCost()
 
-    def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
-        """Return `values`: there is nobody to disagree."""
-        return values
-
-    def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
-        """Return the one batch."""
-        (batch,) = outbound
-        return batch
+    def meet(self, outbound: Mapping[int, Data], values: tuple[int, ...]) -> tuple[Mapping[int, Data], tuple[int, ...]]:  # noqa: ARG002
+        """Return nothing, and `values`: there is nobody to disagree."""
+        return {}, values
 
     def share(self, data: bytes) -> list[bytes]:
         """Return what the only shard gave."""
@@ -122,44 +105,3 @@ class InProcessBus:
 
     def close(self) -> None:
         """Do nothing: there is no connection."""
-
-
-#: Gives bytes to each shard and returns what each gave, by shard: what a bus adds to the codec.
-Swap: TypeAlias = Callable[[Sequence[bytes | bytearray]], Sequence[bytes | bytearray | memoryview]]
-
-
-def exchange_batches(
-    outbound: Sequence[EventBatch], shard: int, swap: Swap, before: ExchangeCost
-) -> tuple[EventBatch, ExchangeCost]:
-    """Exchange batches in their wire format.
-
-    Parameters
-    ----------
-    outbound
-        For each shard; nothing travels for an empty batch, nor for the one that stays here.
-    shard
-        The shard whose batches these are.
-    swap
-        Moves the bytes.
-    before
-        What exchanges have taken before this one.
-
-    Returns
-    -------
-    EventBatch
-        All events for this shard, in order.
-    ExchangeCost
-        What exchanges have taken with this one.
-    """
-    started = time.perf_counter_ns()
-    encoded = [batch.encode() if number != shard and len(batch) else b"" for number, batch in enumerate(outbound)]
-    sent = time.perf_counter_ns()
-    received = swap(encoded)
-    arrived = time.perf_counter_ns()
-    inbound = EventBatch.concatenate([outbound[shard], *(EventBatch.decode(data) for data in received if len(data))])
-    ended = time.perf_counter_ns()
-    return inbound, ExchangeCost(
-        before.encode_ns + sent - started,
-        before.transport_ns + arrived - sent,
-        before.decode_ns + ended - arrived,
-    )

@@ -3,8 +3,9 @@
 The caller of `fork_shards` becomes shard 0 and the parent of the others. All have the configuration and the
 code in memory already, so a shard starts in milliseconds.
 
-A frame on a socket, big-endian: magic "AGBF", version u16 = 1, kind u16, sequence u64 (how many collective
-calls the sender has made), length u64, then `length` bytes. Shards that got out of step notice it here.
+A frame on a socket, big-endian: magic "AGBF", version u16 = 2, kind u16, sequence u64 (how many collective
+calls the sender has made), length u64, four values i64 to be reduced, then `length` bytes. Shards that got out of step
+notice it here. Every pair of shards exchanges one frame a meeting, whether there is something to give or not.
 """
 
 import ctypes
@@ -19,22 +20,23 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import combinations
 from types import FrameType
 from typing import Final
 
-from bridge.batch import EventBatch
-from bridge.bus import ExchangeCost, ShardLost, exchange_batches
+from bridge.bus import MOST_VALUES, Data, ShardLost
 from bridge.errors import InternalError
 
-_HEADER: Final = struct.Struct(">4sHHQQ")
+_HEADER: Final = struct.Struct(f">4sHHQQ{MOST_VALUES}q")
 _MAGIC: Final = b"AGBF"
-_VERSION: Final = 1
-_REDUCE, _EXCHANGE, _SHARE, _ABORT = 1, 2, 3, 4
-_KINDS: Final = {_REDUCE: "reduce", _EXCHANGE: "exchange", _SHARE: "share", _ABORT: "abort"}
+_VERSION: Final = 2
+_MEET, _SHARE, _ABORT = 1, 2, 3
+_KINDS: Final = {_MEET: "meet", _SHARE: "share", _ABORT: "abort"}
+_NO_VALUES: Final = (0,) * MOST_VALUES
 _BUFFER_BYTES: Final = 1 << 20
 _CHECK_INTERVAL_MS: Final = 500
+#: Who waits looks again and again for so long before it sleeps: to be woken takes longer than most waits.
+_SPIN_NS: Final = 50_000
 _PR_SET_PDEATHSIG: Final = 1
 #: How long shard 0 waits for the others to end by themselves once the run has failed.
 _GRACE_S: Final = 10.0
@@ -58,8 +60,9 @@ class _Peer:
         self._in_body = False
         self.kind = 0
         self.sequence = 0
+        self.values = _NO_VALUES
 
-    def begin(self, header: bytes, data: bytes | bytearray) -> None:
+    def begin(self, header: bytes, data: Data) -> None:
         self.outgoing = [memoryview(part) for part in (header, data) if part]
         self._view = memoryview(self._header)
         self._missing = _HEADER.size
@@ -112,9 +115,10 @@ class _Peer:
                 self._begin_body()
 
     def _begin_body(self) -> None:
-        magic, version, self.kind, self.sequence, length = _HEADER.unpack(self._header)
+        magic, version, self.kind, self.sequence, length, *values = _HEADER.unpack(self._header)
         if magic != _MAGIC or version != _VERSION or self.kind not in _KINDS:
             raise InternalError(f"shard {self.shard} sent a frame that is none: {bytes(self._header)!r}")
+        self.values = tuple(values)
         self.body = bytearray(length)
         self._view = memoryview(self.body)
         self._missing = length
@@ -158,27 +162,23 @@ class LocalBus:
         self._process_of: list[int] = []
         self._failed = False
         self._closed = False
-        self.cost = ExchangeCost()
+        # Where shards have to share cores, who waits must leave its own to the others.
+        self._spin_ns = _SPIN_NS if len(os.sched_getaffinity(0)) >= self.shard_count else 0
         self._process_of = [int(data) for data in self.share(str(os.getpid()).encode())]
 
-    def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
-        """Send the values to all and take the smallest; see `Bus`."""
-        layout = struct.Struct(f">{len(values)}q")
-        data = layout.pack(*values)
-        received = self._swap(_REDUCE, [data] * self.shard_count)
-        rows = [values, *(layout.unpack(received[peer.shard]) for peer in self._peers)]
-        return tuple(map(min, zip(*rows, strict=True)))
-
-    def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
-        """Exchange batches in their wire format; see `Bus`."""
-        inbound, self.cost = exchange_batches(outbound, self.shard, partial(self._swap, _EXCHANGE), self.cost)
-        return inbound
+    def meet(self, outbound: Mapping[int, Data], values: tuple[int, ...]) -> tuple[Mapping[int, Data], tuple[int, ...]]:
+        """Send a frame to every other shard, and take one from each; see `Bus`."""
+        self._swap(_MEET, outbound, values)
+        received = {peer.shard: peer.body for peer in self._peers if peer.body}
+        rows = [peer.values[: len(values)] for peer in self._peers]
+        return received, tuple(map(min, zip(values, *rows, strict=True)))
 
     def share(self, data: bytes) -> list[bytes]:
         """Give `data` to all; see `Bus`."""
-        received: list[bytes] = [bytes(part) for part in self._swap(_SHARE, [data] * self.shard_count)]
+        self._swap(_SHARE, dict.fromkeys(range(self.shard_count), data), ())
+        received = {peer.shard: bytes(peer.body) for peer in self._peers}
         received[self.shard] = data
-        return received
+        return [received[shard] for shard in range(self.shard_count)]
 
     def abort(self, reason: str, exit_code: int) -> None:
         """Send the reason wherever no frame is halfway out, and close all connections; see `Bus`."""
@@ -186,7 +186,7 @@ class LocalBus:
             return
         self._failed = True
         data = json.dumps({"reason": reason, "exit_code": exit_code}).encode()
-        frame = _HEADER.pack(_MAGIC, _VERSION, _ABORT, self._sequence, len(data)) + data
+        frame = _HEADER.pack(_MAGIC, _VERSION, _ABORT, self._sequence, len(data), *_NO_VALUES) + data
         for peer in self._peers:
             with suppress(OSError):
                 if not peer.partly_sent:
@@ -204,16 +204,17 @@ class LocalBus:
                 peer.socket.close()
         self._reap()
 
-    def _swap(self, kind: int, outbound: Sequence[bytes | bytearray]) -> list[bytearray]:
+    def _swap(self, kind: int, outbound: Mapping[int, Data], values: tuple[int, ...]) -> None:
         """Send one frame to every other shard and receive one from each, in whatever order they come."""
         if self._failed or self._closed:
             raise ShardLost(f"shard {self.shard} has left the bus")
         self._sequence += 1
+        padded = (*values, *_NO_VALUES[len(values) :])
         for peer in self._peers:
-            data = outbound[peer.shard]
-            peer.begin(_HEADER.pack(_MAGIC, _VERSION, kind, self._sequence, len(data)), data)
+            data = outbound.get(peer.shard, b"")
+            peer.begin(_HEADER.pack(_MAGIC, _VERSION, kind, self._sequence, len(data), *padded), data)
             peer.push()
-        waiting = list(self._peers)
+        waiting = self._peers
         while True:
             for peer in waiting:
                 peer.push()
@@ -225,10 +226,6 @@ class LocalBus:
                 break
             self._wait(waiting)
         self._stopped_since.clear()
-        received = [bytearray()] * self.shard_count
-        for peer in self._peers:
-            received[peer.shard] = peer.body
-        return received
 
     def _check_frame(self, peer: _Peer, kind: int) -> None:
         if peer.kind == _ABORT:
@@ -245,7 +242,10 @@ class LocalBus:
         for peer in waiting:
             wanted = (select.POLLIN if peer.receiving else 0) | (select.POLLOUT if peer.outgoing else 0)
             poll.register(peer.socket, wanted)
-        if not poll.poll(_CHECK_INTERVAL_MS):
+        deadline = time.perf_counter_ns() + self._spin_ns
+        while not (ready := poll.poll(0)) and time.perf_counter_ns() < deadline:
+            pass
+        if not ready and not poll.poll(_CHECK_INTERVAL_MS):
             for peer in waiting:
                 self._check_stopped(peer.shard)
 

@@ -148,8 +148,8 @@ class WindowMetrics:
             directory,
             WALLTIME,
             [
-                *("window", "shard", *execute, "exchange_ns", "encode_ns", "transport_ns", "decode_ns"),
-                *("deliver_ns", "reduce_ns"),
+                *("window", "shard", *execute, "exchange_ns", "encode_ns", "decode_ns"),
+                *("meeting_ns", "deliver_ns"),
             ],
         )
 
@@ -189,10 +189,9 @@ class WindowMetrics:
                 *record.execute_wall_ns,
                 record.exchange_wall_ns,
                 record.encode_wall_ns,
-                record.transport_wall_ns,
                 record.decode_wall_ns,
+                record.meeting_wall_ns,
                 record.deliver_wall_ns,
-                record.reduce_wall_ns,
             )
         )
         for link in record.links:
@@ -202,7 +201,7 @@ class WindowMetrics:
         """Totals of the run, for ``sim-stats.json``.
 
         ``wall_seconds_per_simulated_minute`` is None if no time was simulated. ``barrier_idle_fraction`` is
-        the share of the loop's wall-clock time in which this shard waited to agree with the others.
+        the share of the loop's wall-clock time in which this shard met the others, and mostly waited for them.
         ``peak_memory_bytes`` is that of this process, without the managed ones.
         """
         work = self._windows.totals()
@@ -227,11 +226,10 @@ class WindowMetrics:
             },
             "exchange_wall_seconds": wall["exchange_ns"] / NS_PER_S,
             "encode_wall_seconds": wall["encode_ns"] / NS_PER_S,
-            "transport_wall_seconds": wall["transport_ns"] / NS_PER_S,
             "decode_wall_seconds": wall["decode_ns"] / NS_PER_S,
             "deliver_wall_seconds": wall["deliver_ns"] / NS_PER_S,
-            "barrier_idle_seconds": wall["reduce_ns"] / NS_PER_S,
-            "barrier_idle_fraction": wall["reduce_ns"] / result.wall_ns if result.wall_ns else 0.0,
+            "barrier_idle_seconds": wall["meeting_ns"] / NS_PER_S,
+            "barrier_idle_fraction": wall["meeting_ns"] / result.wall_ns if result.wall_ns else 0.0,
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
 

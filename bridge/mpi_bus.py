@@ -2,7 +2,8 @@
 
 Collectives are started without blocking and then waited for here, so that a rank that waits still hears that
 another one has failed, that it was told to end, or that nobody has come for too long. What crosses is numbers
-and batches in their wire format, never pickles.
+and bytes, never pickles. A rank sends to those that it has something for and to nobody else: how many send to it, it
+hears from a sum over all ranks. So the rounds of a meeting grow as the logarithm of the number of ranks.
 
 This module may be imported anywhere; MPI itself is loaded when an `MpiBus` is made.
 """
@@ -10,20 +11,20 @@ This module may be imported anywhere; MPI itself is loaded when an `MpiBus` is m
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from bridge.batch import EventBatch
-from bridge.bus import ExchangeCost, ShardLost, exchange_batches
+from bridge.bus import Data, ShardLost
 from bridge.errors import InternalError, UserError
 from bridge.start_watch import StartWatch
 
 _ABORT_TAG: Final = 7
 _PRESENT_TAG: Final = 8
+#: Of what is given in a meeting, and one more for every other meeting: nobody is further ahead of another than one.
+_DATA_TAG: Final = 10
 #: Size of the world and rank in it, as Open MPI, MPICH and its relatives, and MVAPICH tell them.
 _WORLD_VARIABLES: Final = (
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
@@ -36,7 +37,7 @@ _LONGEST_SLEEP_S: Final = 0.001
 _HURRIED_S: Final = 0.1
 #: How long others get to end in an orderly way before the world is torn down.
 _GRACE_S: Final = 2.0
-_LARGEST_EXCHANGE: Final = 2**31 - 1
+_LARGEST_MESSAGE: Final = 2**31 - 1
 
 
 def world_size() -> int:
@@ -90,25 +91,41 @@ class MpiBus:
         self._exit_code: int | None = None
         self._told: list[Any] = []
         self._closed = False
-        self.cost = ExchangeCost()
+        self._meetings = 0
+        self._receivers = np.zeros(self.shard_count, dtype=np.int32)
+        self._senders = np.zeros(self.shard_count, dtype=np.int32)
 
-    def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
-        """Allreduce with MIN; see `Bus`."""
-        sent = np.array(values, dtype=np.int64)
-        received = np.empty_like(sent)
-        self._finish(self._comm.Iallreduce(sent, received, op=self._mpi.MIN))
-        return tuple(received.tolist())
-
-    def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
-        """Alltoall of sizes, then Alltoallv of batches in their wire format; see `Bus`."""
-        inbound, self.cost = exchange_batches(outbound, self.shard, self._all_to_all, self.cost)
-        return inbound
+    def meet(self, outbound: Mapping[int, Data], values: tuple[int, ...]) -> tuple[Mapping[int, Data], tuple[int, ...]]:
+        """Allreduce the values with MIN, and how many send to each rank with SUM; see `Bus`."""
+        self._meetings += 1
+        tag = _DATA_TAG + self._meetings % 2
+        own, smallest = np.array(values, dtype=np.int64), np.empty(len(values), dtype=np.int64)
+        self._receivers[:] = 0
+        sent = []
+        for shard, data in outbound.items():
+            if not len(data) or shard == self.shard:
+                continue
+            if len(data) > _LARGEST_MESSAGE:
+                raise InternalError(f"a window gives shard {shard} {len(data)} bytes, too many for one message of MPI")
+            self._receivers[shard] = 1
+            sent.append(self._comm.Isend([data, self._mpi.BYTE], shard, tag))
+        agreed = [self._comm.Iallreduce(self._receivers, self._senders, op=self._mpi.SUM)]
+        if values:
+            agreed.append(self._comm.Iallreduce(own, smallest, op=self._mpi.MIN))
+        for request in agreed:
+            self._wait(request.Test)
+        received: dict[int, Data] = {}
+        while len(received) < self._senders[self.shard]:
+            shard, data = self._receive(tag)
+            received[shard] = data
+        for request in sent:
+            self._wait(request.Test)
+        return dict(sorted(received.items())), tuple(smallest.tolist())
 
     def share(self, data: bytes) -> list[bytes]:
         """Give `data` to all; see `Bus`."""
-        received = [bytes(part) for part in self._all_to_all([data] * self.shard_count)]
-        received[self.shard] = data
-        return received
+        received, _ = self.meet(dict.fromkeys(range(self.shard_count), data), ())
+        return [data if shard == self.shard else bytes(received.get(shard, b"")) for shard in range(self.shard_count)]
 
     def hurry(self) -> None:
         """Do not wait much longer: this process was told to end. Safe to call from a signal handler."""
@@ -141,33 +158,29 @@ class MpiBus:
             time.sleep(0.01)
         self._world.Abort(self._exit_code)
 
-    def _all_to_all(self, outbound: Sequence[bytes | bytearray]) -> list[memoryview]:
-        sizes = np.array([len(data) for data in outbound], dtype=np.int64)
-        # The total beside each size tells everybody whether there is anything to exchange at all.
-        told = np.stack([sizes, np.full_like(sizes, sizes.sum())], axis=1)
-        heard = np.empty_like(told)
-        self._finish(self._comm.Ialltoall(told, heard))
-        if not heard[:, 1].any():
-            return [memoryview(b"")] * self.shard_count
-        incoming = heard[:, 0]
-        if max(int(sizes.sum()), int(incoming.sum())) > _LARGEST_EXCHANGE:
-            raise InternalError(f"a window exchanges {max(sizes.sum(), incoming.sum())} bytes, too many for MPI")
-        data = np.empty(int(incoming.sum()), dtype=np.uint8)
-        sent = np.frombuffer(b"".join(outbound), dtype=np.uint8)
-        arguments = [
-            [buffer, (counts.astype(np.int32), _starts(counts)), self._mpi.BYTE]
-            for buffer, counts in ((sent, sizes), (data, incoming))
-        ]
-        self._finish(self._comm.Ialltoallv(*arguments))
-        view = data.data
-        starts = _starts(incoming).tolist()
-        return [view[start : start + int(size)] for start, size in zip(starts, incoming, strict=True)]
+    def _receive(self, tag: int) -> tuple[int, bytearray]:
+        """Wait for a message from anybody; return the sender and what it sent."""
+        status = self._mpi.Status()
+        message: Any = None
 
-    def _finish(self, request: Any) -> None:
-        """Wait for a collective: eagerly at first, then without taking the core from those who still work."""
+        def has_come() -> bool:
+            nonlocal message
+            message = self._comm.Improbe(self._mpi.ANY_SOURCE, tag, status)
+            return message is not None
+
+        self._wait(has_come)
+        data = bytearray(status.Get_count(self._mpi.BYTE))
+        request = message.Irecv([data, self._mpi.BYTE])
+        self._wait(request.Test)
+        return status.Get_source(), data
+
+    def _wait(self, is_over: Callable[[], bool]) -> None:
+        """Wait until something is over: eagerly at first, then without taking the core from those who still work."""
+        if is_over():
+            return
         started = time.perf_counter_ns()
         pause = 0.0
-        while not request.Test():
+        while not is_over():
             waited = time.perf_counter_ns() - started
             if waited < _SPIN_NS:
                 os.sched_yield()
@@ -205,8 +218,3 @@ class MpiBus:
             else:
                 time.sleep(0.01)
         return [shard for shard in others if shard not in present]
-
-
-def _starts(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """Return where each part begins in a buffer that holds all of them one after the other."""
-    return (np.cumsum(counts) - counts).astype(np.int32)

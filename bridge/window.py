@@ -1,21 +1,27 @@
 """The window protocol: how participants advance together without ever hearing of an event too late.
 
-Per window: release, ``run_until``, exchange, ``deliver``, reduce. The next window is
-``[t, min(t + runahead, stop))`` where t is the earliest event of any participant of any shard, so an idle
-stretch costs one window. No event caused inside a window can arrive inside it, because no path is shorter
-than the runahead; the loop checks that instead of trusting it.
+Per window: release, ``run_until``, meet, ``deliver``. The next window is ``[t, min(t + runahead, stop))`` where t is
+the earliest event of any participant of any shard, or under way between them, so an idle stretch costs one window. No
+event caused inside a window can arrive inside it, because no path is shorter than the runahead; the loop checks that
+instead of trusting it.
+
+Shards meet once a window: they exchange events and agree on t before those are delivered, because senders know when
+they arrive. Whoever receives an event must therefore await it until then, even if nothing will come of it: when windows
+start must not depend on who is on which shard. What `bridge.batch.EventBatch.first_awaited` leaves out only tells
+something, which may bring a shard's next event forward; after windows with such events shards agree again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.batch import EventBatch
-from bridge.bus import Bus
+from bridge.batch import Division, EventBatch
+from bridge.batch_kernels import count_between, group
+from bridge.bus import Bus, Data
 from bridge.errors import InternalError
 from bridge.participant import CountsEvents, FingerprintsEvents, Participant, ReportsUsedLatency
 from bridge.simtime import NEVER
@@ -62,13 +68,13 @@ class WindowRecord(NamedTuple):
     execute_wall_ns
         Wall-clock time in ``run_until``, per participant.
     exchange_wall_ns
-        Wall-clock time to route, digest and exchange batches.
-    encode_wall_ns, transport_wall_ns, decode_wall_ns
-        Parts of it that the bus took; see `bridge.bus.ExchangeCost`.
+        Wall-clock time to route and digest events, and to bring them into their wire format and out of it.
+    encode_wall_ns, decode_wall_ns
+        Parts of it: to divide events among shards and encode them; to decode what came, and put it in order.
+    meeting_wall_ns
+        Wall-clock time in meetings with other shards: to send and receive, and the wait at the barrier.
     deliver_wall_ns
         Wall-clock time in ``deliver``.
-    reduce_wall_ns
-        Wall-clock time until all shards agreed on the next window: the wait at the barrier.
     next_event
         Time of this shard's own next event after the window; ``NEVER`` without one.
     first_arrival
@@ -95,10 +101,9 @@ class WindowRecord(NamedTuple):
     execute_wall_ns: tuple[int, ...]
     exchange_wall_ns: int
     encode_wall_ns: int
-    transport_wall_ns: int
     decode_wall_ns: int
+    meeting_wall_ns: int
     deliver_wall_ns: int
-    reduce_wall_ns: int
     next_event: int = NEVER
     first_arrival: int = NEVER
 
@@ -106,13 +111,13 @@ class WindowRecord(NamedTuple):
 class _Work:
     """What the participants of this shard have done in a window so far; see `WindowRecord`."""
 
-    __slots__ = ("crossed", "crossed_bytes", "deliver_wall", "digest", "exchange_wall", "execute_wall", "inner", "sent")
+    __slots__ = ("crossed", "crossed_bytes", "deliver_wall", "digest", "execute_wall", "inner", "route_wall", "sent")
 
     def __init__(self, participants: int) -> None:
         self.sent = [0] * participants
         self.execute_wall = [0] * participants
         self.inner = self.crossed = self.crossed_bytes = self.digest = 0
-        self.exchange_wall = self.deliver_wall = 0
+        self.route_wall = self.deliver_wall = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +220,6 @@ class WindowLoop:
         self._on_progress = on_progress
         self._inner_runahead = inner_runahead_ns
         self._stop_requested = False
-        self._own_next_event = NEVER
         self._event_counters = tuple(
             participant.events_executed if isinstance(participant, CountsEvents) else _count_nothing
             for participant in self._participants
@@ -249,7 +253,7 @@ class WindowLoop:
         next_progress = started + _PROGRESS_INTERVAL_NS
         number = 0
         reached = 0
-        start, interrupted = self._agree()
+        start, interrupted, _ = self._agree({}, NEVER, 0)[1]
         while start < self._stop_time and not interrupted:
             runahead = self._runahead.current_ns
             end = min(start + runahead, self._stop_time)
@@ -284,24 +288,40 @@ class WindowLoop:
         work = _Work(len(self._participants))
         everything = self._advance(end, work)
         before = clock()
-        parts = self._per_shard(everything)
-        cost = self._bus.cost
-        inbound = self._bus.exchange(parts)
-        encode, transport, decode = (now - then for now, then in zip(self._bus.cost, cost, strict=True))
-        sent_digest, received_digest = self._digest_crossing(parts, inbound)
-        exchanged = clock()
-        if len(inbound):
-            self._deliver(inbound, end)
-        delivered = clock()
-        next_start, interrupted = self._agree()
+        division = self._divide(everything)
+        encoded = clock()
+        awaited, told = NEVER, 0
+        if len(everything):
+            _check_arrival(everything, end)
+            awaited, told = everything.first_awaited()
+        received, (next_start, interrupted, told) = self._agree(division.encoded, awaited, told)
         if next_start < end:
             raise CausalityError(
                 f"an event at {next_start} ns is still to come, after every one before {end} ns was executed",
                 where=f"window {number}",
             )
+        met = clock()
+        parts = [EventBatch.decode(data) for data in received.values()]
+        inbound = EventBatch.concatenate([division.kept, *parts]) if parts else division.kept
+        decoded = clock()
+        sent_digest = everything.fingerprint() - division.kept.fingerprint() if division.encoded else 0
+        received_digest = sum(part.fingerprint() for part in parts)
+        exchanged = clock()
+        if len(inbound):
+            self._deliver(inbound, end)
+        delivered = clock()
+        next_event = self._next_event()
+        if told:
+            # Once more, now that it has been heard.
+            (next_start,) = self._bus.meet({}, (min(next_start, next_event),))[1]
+        if next_event < next_start or next_start < end:
+            raise CausalityError(
+                f"an event at {next_event} ns is still to come, and the next window begins at {next_start} ns",
+                where=f"window {number}",
+            )
         reduced = clock()
 
-        kept = parts[self._bus.shard]
+        kept = division.kept
         record = WindowRecord(
             number,
             start,
@@ -316,35 +336,20 @@ class WindowLoop:
             everything.payload.shape[0] - kept.payload.shape[0],
             len(inbound) - len(kept),
             inbound.payload.shape[0] - kept.payload.shape[0],
-            sent_digest,
-            received_digest,
-            tuple(
-                (shard, len(part), part.payload.shape[0])
-                for shard, part in enumerate(parts)
-                if len(part) and shard != self._bus.shard
-            ),
+            sent_digest & _MASK,
+            received_digest & _MASK,
+            division.links,
             work.inner,
             tuple(work.execute_wall),
-            work.exchange_wall + exchanged - before,
-            encode,
-            transport,
-            decode,
+            work.route_wall + encoded - before + exchanged - met,
+            encoded - before,
+            decoded - met,
+            met - encoded + reduced - delivered,
             work.deliver_wall + delivered - exchanged,
-            reduced - delivered,
-            self._own_next_event,
+            next_event,
             int(inbound.deliver_time[0]) if len(inbound) else NEVER,
         )
         return record, next_start, interrupted
-
-    def _digest_crossing(self, parts: Sequence[EventBatch], inbound: EventBatch) -> tuple[int, int]:
-        """Return the fingerprints of what was sent to other shards, and of what came from them."""
-        if self._bus.shard_count == 1:
-            return 0, 0
-        own = parts[self._bus.shard]
-        kept = own.fingerprint() if len(own) and len(inbound) > len(own) else 0
-        sent = sum(part.fingerprint() for part in parts if len(part) and part is not own)
-        received = inbound.fingerprint() - kept if len(inbound) > len(own) else 0
-        return sent & _MASK, received & _MASK
 
     def _advance(self, end: int, work: _Work) -> EventBatch:
         """Let the participants execute their events before `end`; return what they caused that is not delivered yet."""
@@ -352,7 +357,7 @@ class WindowLoop:
             return self._step(end, work)
         later: list[EventBatch] = []
         while True:
-            start = min((participant.next_event_time() for participant in self._participants), default=NEVER)
+            start = self._next_event()
             step_end = min(start + self._inner_runahead, end)
             caused = self._step(step_end, work)
             if step_end == end:
@@ -387,7 +392,7 @@ class WindowLoop:
         crossed, crossed_bytes = self._count_crossed(everything)
         work.crossed += crossed
         work.crossed_bytes += crossed_bytes
-        work.exchange_wall += clock() - before
+        work.route_wall += clock() - before
         return everything
 
     def _fingerprint_since_last(self, position: int, batch: EventBatch) -> int:
@@ -404,8 +409,10 @@ class WindowLoop:
         if self._bus.shard_count == 1 or not len(batch):
             # What a participant of the only shard returns is for others by definition.
             return len(batch), batch.payload.shape[0]
-        between = self._owner(batch.source) != self._owner(batch.destination)
-        return int(np.count_nonzero(between)), int(np.diff(batch.payload_offset)[between].sum())
+        source, destination = self._owner(batch.source), self._owner(batch.destination)
+        return count_between(
+            source.astype(np.int64, copy=False), destination.astype(np.int64, copy=False), batch.payload_offset
+        )
 
     def _executed_since_last(self) -> tuple[int, ...]:
         executed: list[int] = []
@@ -415,49 +422,61 @@ class WindowLoop:
             self._executed_totals[position] = total
         return tuple(executed)
 
-    def _agree(self) -> tuple[int, bool]:
-        """Agree with all shards on the next event's time, on whether to stop, and on the runahead."""
-        next_event = used_latency = NEVER
-        for participant in self._participants:
-            next_event = min(next_event, participant.next_event_time())
+    def _next_event(self) -> int:
+        """Time of the earliest event of this shard [ns], or ``NEVER``."""
+        return min([participant.next_event_time() for participant in self._participants], default=NEVER)
+
+    def _agree(
+        self, outbound: Mapping[int, Data], awaited: int, told: int
+    ) -> tuple[Mapping[int, Data], tuple[int, bool, bool]]:
+        """Meet all shards.
+
+        Parameters
+        ----------
+        outbound
+            Encoded batches for other shards.
+        awaited
+            When the first event that this shard caused arrives [ns].
+        told
+            How many of its events only tell something.
+
+        Returns
+        -------
+        mapping
+            Encoded batches of other shards.
+        tuple
+            The next event's time, whether to stop, and whether any shard's events tell something.
+        """
+        used_latency = NEVER
         for min_used_latency_ns in self._used_latencies:
             used_latency = min(used_latency, min_used_latency_ns())
-        self._own_next_event = next_event
         go_on = 0 if self._stop_requested else 1
-        next_event, used_latency, go_on = self._bus.allreduce_min((next_event, used_latency, go_on))
+        own = (min(self._next_event(), awaited), used_latency, go_on, -told)
+        received, (next_event, used_latency, go_on, telling) = self._bus.meet(outbound, own)
         self._runahead.observe(used_latency)
-        return next_event, not go_on
+        return received, (next_event, not go_on, telling < 0)
 
-    def _per_shard(self, batch: EventBatch) -> list[EventBatch]:
-        if self._shard_of is None or self._bus.shard_count == 1:
-            return [batch]
-        if len(batch) == 0:
-            return [batch] * self._bus.shard_count
-        shards = self._shard_of(batch.destination)
-        parts = [EventBatch.empty()] * self._bus.shard_count
-        # Most of very many shards get nothing in a window.
-        for shard in np.unique(shards).tolist():
-            part = parts[shard] = batch.select(shards == shard)
-            self._cut_events[shard] += len(part)
-            self._cut_bytes[shard] += part.payload.shape[0]
-        return parts
+    def _divide(self, batch: EventBatch) -> Division:
+        if self._shard_of is None or self._bus.shard_count == 1 or not len(batch):
+            return Division(batch, {}, ())
+        division = batch.divide(self._shard_of(batch.destination), self._bus.shard_count, self._bus.shard)
+        for shard, events, size in (
+            (self._bus.shard, len(division.kept), division.kept.payload.shape[0]),
+            *division.links,
+        ):
+            self._cut_events[shard] += events
+            self._cut_bytes[shard] += size
+        return division
 
     def _deliver(self, inbound: EventBatch, end: int) -> None:
-        if inbound.deliver_time[0] < end:
-            raise CausalityError(
-                f"event {inbound.source_event[0]} of host {inbound.source[0]} is for "
-                f"{inbound.deliver_time[0]} ns, but its destination, host {inbound.destination[0]}, "
-                f"has already reached {end} ns"
-            )
-        owners = self._owner(inbound.destination)
-        delivered = 0
-        for position, participant in enumerate(self._participants):
-            positions = np.flatnonzero(owners == position)
-            if len(positions):
-                participant.deliver(inbound if len(positions) == len(inbound) else inbound.select(positions))
-                delivered += len(positions)
-        if delivered != len(inbound):
-            raise InternalError(f"{len(inbound) - delivered} events are for hosts that no participant here owns")
+        _check_arrival(inbound, end)
+        owners = self._owner(inbound.destination).astype(np.int64, copy=False)
+        positions, groups = group(owners, len(self._participants), inbound.payload_offset)
+        for place, first, last, _ in groups.tolist():
+            own = inbound if last - first == len(inbound) else inbound.select(positions[first:last])
+            self._participants[place].deliver(own)
+        if len(positions) < len(inbound):
+            raise InternalError(f"{len(inbound) - len(positions)} events are for hosts that no participant here owns")
 
 
 def _check_outbound(participant: Participant, batch: EventBatch, end: int) -> None:
@@ -466,6 +485,14 @@ def _check_outbound(participant: Participant, batch: EventBatch, end: int) -> No
         raise CausalityError(
             f"{type(participant).__name__} returned event {batch.source_event[0]} of host {batch.source[0]} "
             f"for {batch.deliver_time[0]} ns, inside the window that ends at {end} ns"
+        )
+
+
+def _check_arrival(batch: EventBatch, end: int) -> None:
+    if batch.deliver_time[0] < end:
+        raise CausalityError(
+            f"event {batch.source_event[0]} of host {batch.source[0]} is for {batch.deliver_time[0]} ns, but its "
+            f"destination, host {batch.destination[0]}, has already reached {end} ns"
         )
 
 

@@ -64,9 +64,9 @@ struct event_queue {
     size_t ring_first, ring_count, ring_capacity; /* a power of two */
 };
 __attribute__((warn_unused_result)) int queue_push(struct event_queue *queue, const struct event *event);
-const struct event *queue_first(const struct event_queue *queue); /* NULL: empty */
-struct event queue_pop(struct event_queue *queue);                /* not of an empty queue */
-void queue_clear(struct event_queue *queue, struct packet_pool *pool);
+const struct event *queue_first(const struct event_queue *queue);                  /* NULL: empty */
+struct event queue_pop(struct event_queue *queue);                                 /* not of an empty queue */
+void queue_skip(struct event_queue *queue, struct packet_pool *pool, int64_t end); /* drops what is before `end` */
 void queue_free(struct event_queue *queue, struct packet_pool *pool);
 static inline int64_t queue_next(const struct event_queue *queue) {
     const struct event *first = queue_first(queue);
@@ -240,9 +240,12 @@ void engine_close(struct engine *engine); /* again: harmless. Capture files that
 __attribute__((warn_unused_result)) int turn_give(struct engine *engine, struct engine_host *host, struct task *task);
 __attribute__((warn_unused_result)) int turn_wait_back(struct engine *engine, struct engine_host *host);
 __attribute__((warn_unused_result)) int reap_dead(struct engine *engine); /* of all hosts; the shard has the turn */
-/* Gives a host up: ends its processes, forgets its events, says why. The run goes on without it: 0. */
+/* Gives a host up: ends its processes, says why. The run goes on without it: 0. Its events stay until their
+ * time: whoever sends it something awaits that, and cannot know on another shard; windows start where it would happen.
+ */
 int host_break(struct engine *engine, struct engine_host *host, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void host_skip(struct engine *engine, struct engine_host *host); /* one given up: to the window's end */
 /* A line for the log, from a host that may be broken. */
 void engine_warn(struct engine *engine, const struct engine_host *host, const char *text);
 int64_t wall_clock(void);

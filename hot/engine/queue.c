@@ -134,17 +134,20 @@ struct event queue_pop(struct event_queue *queue) {
     return first;
 }
 
-void queue_clear(struct event_queue *queue, struct packet_pool *pool) {
+void queue_skip(struct event_queue *queue, struct packet_pool *pool, int64_t end) {
+    for (const struct event *first; (first = queue_first(queue)) && first->time < end;) {
+        struct event event = queue_pop(queue);
+        if (event.kind == EVENT_PACKET)
+            pool_give(pool, event.u.packet);
+    }
+}
+
+void queue_free(struct event_queue *queue, struct packet_pool *pool) {
     for (size_t i = 0; i < queue->heap_count; i++)
         if (queue->heap[i].kind == EVENT_PACKET)
             pool_give(pool, queue->heap[i].u.packet);
     for (size_t i = 0; i < queue->ring_count; i++)
         pool_give(pool, ring_at(queue, i)->u.packet);
-    queue->heap_count = queue->ring_count = 0;
-}
-
-void queue_free(struct event_queue *queue, struct packet_pool *pool) {
-    queue_clear(queue, pool);
     free(queue->heap);
     free(queue->ring);
     *queue = (struct event_queue){0};

@@ -134,8 +134,6 @@ int route_arrival(struct engine *engine, struct engine_host *destination, int64_
         return engine_fail(engine, ENGINE_BROKEN, 0, destination->name,
                            "event %llu of host %u is for %lld ns, and this host has already reached %lld ns",
                            (unsigned long long)source_event, source, (long long)time, (long long)engine->window_end);
-    if (destination->broken)
-        return 0;
     struct event event = {.time = time, .id = source_event, .source = source, .kind = EVENT_PACKET};
     event.u.packet = pool_take(&engine->pool, bytes, length);
     if (!event.u.packet)

@@ -209,9 +209,14 @@ int engine_run_until(struct engine *engine, int64_t window_end) {
     engine->window_end = window_end;
     if (reap_now_and_then(engine))
         return -1;
-    for (uint32_t i = 0; i < engine->host_count; i++)
-        if (engine->next_time[i] < window_end && run_host(engine, &engine->hosts[i], window_end))
+    for (uint32_t i = 0; i < engine->host_count; i++) {
+        if (engine->next_time[i] >= window_end)
+            continue;
+        if (engine->hosts[i].broken)
+            host_skip(engine, &engine->hosts[i]);
+        else if (run_host(engine, &engine->hosts[i], window_end))
             return -1;
+    }
     return 0;
 }
 

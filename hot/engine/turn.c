@@ -129,6 +129,11 @@ void engine_warn(struct engine *engine, const struct engine_host *host, const ch
     engine->warnings = true;
 }
 
+void host_skip(struct engine *engine, struct engine_host *host) {
+    queue_skip(&host->queue, &engine->pool, engine->window_end);
+    engine->next_time[host - engine->hosts] = queue_next(&host->queue);
+}
+
 int host_break(struct engine *engine, struct engine_host *host, const char *format, ...) {
     char problem[1200], text[1400];
     va_list arguments;
@@ -139,8 +144,7 @@ int host_break(struct engine *engine, struct engine_host *host, const char *form
     if (!host->broken)
         return engine_fail(engine, ENGINE_OS_ERROR, ENOMEM, host->name, "no memory");
     host_end_processes(host);
-    queue_clear(&host->queue, &engine->pool);
-    engine->next_time[host - engine->hosts] = NEVER;
+    host_skip(engine, host);
     host->death_count = 0;
     snprintf(text, sizeof text, "the host is given up, and its processes are ended: %s", problem);
     engine_warn(engine, host, text);

@@ -47,8 +47,9 @@ def batch_for(shard: int, source: int, size: int) -> EventBatch:
 def test_shards_agree_on_the_smallest_and_share_what_they_have(count: int) -> None:
     def work(bus: LocalBus) -> None:
         for step in range(50):
-            low = bus.allreduce_min((step + bus.shard, -bus.shard, 2**63 - 1))
+            received, low = bus.meet({}, (step + bus.shard, -bus.shard, 2**63 - 1))
             assert low == (step, 1 - count, 2**63 - 1)
+            assert not received
         assert bus.share(f"{bus.shard}".encode()) == [f"{shard}".encode() for shard in range(count)]
         assert bus.share(b"") == [b""] * count
 
@@ -56,29 +57,47 @@ def test_shards_agree_on_the_smallest_and_share_what_they_have(count: int) -> No
 
 
 @pytest.mark.parametrize("size", [1, 5_000_000])
-def test_batches_arrive_in_order_however_large_they_are(size: int) -> None:
+def test_what_is_given_arrives_however_large_it_is(size: int) -> None:
     """Everybody sends before anybody receives: sockets that are full on both sides must not hold each other up."""
 
     def work(bus: LocalBus) -> None:
         count = bus.shard_count
-        received = bus.exchange([batch_for(shard, bus.shard, size) for shard in range(count)])
-        assert received.source.tolist() == list(range(count))[::-1]
-        assert received.destination.tolist() == [bus.shard] * count
-        for position, source in enumerate(received.source.tolist()):
-            assert received.payload_of(position) == bytes([source]) * size
-        assert len(bus.exchange([EventBatch.empty()] * count)) == 0
+        outbound = {shard: batch_for(shard, bus.shard, size).encode() for shard in range(count)}
+        received, _ = bus.meet(outbound, ())
+        assert list(received) == [shard for shard in range(count) if shard != bus.shard]
+        for source, data in received.items():
+            batch = EventBatch.decode(data)
+            assert (batch.source.tolist(), batch.destination.tolist()) == ([source], [bus.shard])
+            assert batch.payload_of(0) == bytes([source]) * size
 
     assert on_shards(3, work) == [None]
 
 
+def test_only_those_who_are_given_something_get_it() -> None:
+    """Each shard gives to the next one and to nobody else, and every third time nobody does."""
+
+    def work(bus: LocalBus) -> None:
+        count = bus.shard_count
+        for step in range(60):
+            data = {} if step % 3 == 0 else {(bus.shard + 1) % count: f"{step} of {bus.shard}".encode()}
+            received, (low,) = bus.meet(data, (step,))
+            assert low == step
+            giver = (bus.shard - 1) % count
+            assert {shard: bytes(data) for shard, data in received.items()} == (
+                {giver: f"{step} of {giver}".encode()} if data else {}
+            )
+
+    assert on_shards(4, work) == [None]
+
+
 def test_a_failure_reaches_the_others_with_its_reason_and_exit_code() -> None:
     def work(bus: LocalBus) -> None:
-        bus.allreduce_min((1,))
+        bus.meet({}, (1,))
         if bus.shard == 1:
             bus.abort("the disk is full", 2)
             bus.close()
         else:
-            bus.allreduce_min((2,))
+            bus.meet({}, (2,))
 
     (raised,) = on_shards(2, work)
     assert isinstance(raised, ShardLost)
@@ -90,7 +109,7 @@ def test_a_shard_that_is_killed_is_missed() -> None:
     def work(bus: LocalBus) -> None:
         if bus.shard == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        bus.allreduce_min((2,))
+        bus.meet({}, (2,))
 
     (raised,) = on_shards(3, work)
     assert isinstance(raised, ShardLost)
@@ -99,12 +118,12 @@ def test_a_shard_that_is_killed_is_missed() -> None:
 
 def test_a_connection_that_closes_ends_the_run_for_all() -> None:
     def work(bus: LocalBus) -> None:
-        bus.allreduce_min((1,))
+        bus.meet({}, (1,))
         if bus.shard == 1:
             bus._peers[0].socket.shutdown(socket.SHUT_RDWR)  # to shard 0; that to shard 2 stays
         try:
-            bus.allreduce_min((2,))
-            bus.allreduce_min((3,))
+            bus.meet({}, (2,))
+            bus.meet({}, (3,))
         except ShardLost as error:
             bus.abort(str(error), 1)
             lost = str(error)
@@ -121,22 +140,22 @@ def test_a_connection_that_closes_ends_the_run_for_all() -> None:
 def test_shards_that_are_out_of_step_notice_it() -> None:
     def work(bus: LocalBus) -> None:
         if bus.shard == 0:
-            bus.allreduce_min((2,))
+            bus.meet({}, (2,))
         else:
             bus.share(b"12345678")
 
     (raised,) = on_shards(2, work)
     assert isinstance(raised, InternalError)
     assert "(share)" in str(raised)
-    assert "(reduce)" in str(raised)
+    assert "(meet)" in str(raised)
 
 
 def test_a_bus_that_was_left_cannot_be_used() -> None:
     def work(bus: LocalBus) -> None:
-        bus.allreduce_min((2,))
+        bus.meet({}, (2,))
         bus.close()
         bus.close()
-        bus.allreduce_min((2,))
+        bus.meet({}, (2,))
 
     (raised,) = on_shards(2, work)
     assert isinstance(raised, ShardLost)

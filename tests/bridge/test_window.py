@@ -1,15 +1,15 @@
 """The window protocol, run by participants that hold real events."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bridge.batch import EventBatch
-from bridge.bus import ExchangeCost, InProcessBus
+from bridge.batch import EventBatch, EventKind
+from bridge.bus import Data, InProcessBus
 from bridge.errors import InternalError
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from bridge.window import CausalityError, LoopResult, Runahead, WindowLoop, WindowRecord
@@ -27,17 +27,14 @@ class ThreadBus:
     def __init__(self, shard: int, barrier: threading.Barrier, slots: list[list[object]]) -> None:
         self.shard = shard
         self.shard_count = barrier.parties
-        self.cost = ExchangeCost()
         self._barrier = barrier
         self._slots = slots
 
-    def allreduce_min(self, values: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(min(column) for column in zip(*self._all_to_all([values] * self.shard_count), strict=True))
-
-    def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
-        # Over the wire format, and in an order that no shard may rely on.
-        received = self._all_to_all([batch.encode() for batch in outbound])
-        return EventBatch.concatenate([EventBatch.decode(data) for data in reversed(received)])
+    def meet(self, outbound: Mapping[int, Data], values: tuple[int, ...]) -> tuple[Mapping[int, Data], tuple[int, ...]]:
+        given = self._all_to_all([(values, bytes(outbound.get(shard, b""))) for shard in range(self.shard_count)])
+        received = {shard: data for shard, (_, data) in enumerate(given) if data}
+        assert self.shard not in received
+        return received, tuple(min(column) for column in zip(*(values for values, _ in given), strict=True))
 
     def share(self, data: bytes) -> list[bytes]:
         received: list[bytes] = self._all_to_all([data] * self.shard_count)
@@ -367,9 +364,11 @@ def test_a_participant_that_stays_behind_its_window_is_a_causality_error() -> No
 
 def test_a_bus_that_delivers_into_the_past_is_a_causality_error() -> None:
     class LateBus(InProcessBus):
-        def exchange(self, outbound: Sequence[EventBatch]) -> EventBatch:
-            super().exchange(outbound)
-            return EventBatch.build([4], [8], [6], [3])
+        def meet(
+            self, outbound: Mapping[int, Data], values: tuple[int, ...]
+        ) -> tuple[Mapping[int, Data], tuple[int, ...]]:
+            _, agreed = super().meet(outbound, values)
+            return {1: EventBatch.build([4], [8], [6], [3]).encode()}, agreed
 
     loop = WindowLoop([Scripted([0])], everyone_is_first, LateBus(), runahead=Runahead(5), stop_time_ns=50)
     with pytest.raises(CausalityError, match=r"event 6 of host 8 is for 4 ns.*host 3, has already reached 5 ns"):
@@ -399,6 +398,74 @@ def test_a_requested_stop_is_honoured_between_windows() -> None:
     result = loop.run()
     assert (result.windows, result.reached_ns, result.interrupted) == (1, 15, True)
     assert participant.times == [500, 5000]
+
+
+def windows_of(shards: int, run: Callable[[int], Scripted], *, stop_time_ns: int = 200) -> list[tuple[int, int]]:
+    """Starts and ends of the windows, which all shards agree about; host s is on shard s, or all are on one."""
+    records: list[list[WindowRecord]] = [[] for _ in range(shards)]
+
+    def run_shard(shard: int, bus: ThreadBus) -> None:
+        WindowLoop(
+            [run(shard)],
+            everyone_is_first,
+            bus,
+            runahead=Runahead(10),
+            stop_time_ns=stop_time_ns,
+            shard_of=lambda ids: ids.astype(np.int64),
+            on_window=records[shard].append,
+        ).run()
+
+    run_shards(shards, run_shard)
+    windows = [[(record.start, record.end) for record in one] for one in records]
+    assert windows == windows[:1] * shards
+    return windows[0]
+
+
+def test_the_next_window_starts_where_an_event_arrives_whatever_becomes_of_it() -> None:
+    """A receiver that drops it must not let windows depend on whether it is on the sender's shard."""
+
+    class Deaf(Scripted):
+        def deliver(self, batch: EventBatch) -> None:
+            self.delivered.append(batch)
+
+    def event_to(destination: int) -> EventBatch:
+        return EventBatch.build([25], [0], [1], [destination])
+
+    deaf = Deaf([100])
+    together = [Scripted([0], event_to(1)), deaf]
+    alone: list[WindowRecord] = []
+    WindowLoop(
+        together,
+        lambda ids: ids.astype(np.int64),
+        InProcessBus(),
+        runahead=Runahead(10),
+        stop_time_ns=200,
+        on_window=alone.append,
+    ).run()
+    assert len(deaf.delivered) == 1
+    apart = windows_of(2, lambda shard: Scripted([0], event_to(1)) if shard == 0 else Deaf([100]))
+    assert apart == [(record.start, record.end) for record in alone] == [(0, 10), (25, 35), (100, 110)]
+
+
+def test_what_only_tells_something_may_bring_a_window_forward_and_is_none_itself() -> None:
+    class Told(Scripted):
+        def deliver(self, batch: EventBatch) -> None:
+            assert batch.kind.tolist() == [EventKind.ENTRY]
+            self.times.append(30)
+
+    entry = EventBatch.build([50], [0], [1], [1], EventKind.ENTRY)
+    windows = windows_of(3, lambda shard: [Scripted([0, 90], entry), Told([]), Scripted([])][shard])
+    assert windows == [(0, 10), (30, 40), (90, 100)]
+
+
+def test_a_participant_that_makes_an_event_of_the_past_of_a_delivery_is_noticed() -> None:
+    class Hasty(Scripted):
+        def deliver(self, batch: EventBatch) -> None:
+            self.times.append(int(batch.deliver_time[0]) - 1)
+
+    sender = Scripted([0], EventBatch.build([25], [0], [1], [0]))
+    with pytest.raises(CausalityError, match=r"24 ns is still to come.*begins at 25 ns"):
+        WindowLoop([Hasty([]), sender], everyone_is_first, InProcessBus(), runahead=Runahead(10), stop_time_ns=99).run()
 
 
 def test_a_stop_requested_before_the_start_runs_nothing() -> None:

@@ -41,10 +41,9 @@ def record(number: int, *, work: bool = True) -> WindowRecord:
         execute_wall_ns=(100, 200),
         exchange_wall_ns=30,
         encode_wall_ns=5,
-        transport_wall_ns=15,
         decode_wall_ns=7,
+        meeting_wall_ns=10,
         deliver_wall_ns=20,
-        reduce_wall_ns=10,
     )
 
 

@@ -231,10 +231,37 @@ static void a_queue_of_packets_is_believed_as_far_as_it_is_possible(void) {
     }
 }
 
+/* Whoever sent them cannot know, on another shard. */
+static void events_of_a_host_that_is_given_up_are_awaited_until_their_time(void) {
+    static const uint8_t bytes[20] = {0x45};
+    static const int64_t times[] = {NS_PER_MS / 2, 3 * NS_PER_MS, 7 * NS_PER_MS};
+    struct engine engine;
+    three_hosts(&engine, 1);
+    for (size_t i = 0; i < 2; i++)
+        CHECK_EQUAL(route_arrival(&engine, &engine.hosts[0], times[i], 1, i, bytes, sizeof bytes), 0);
+    engine.hosts[0].kernel->link->outbox.head = (struct packet *)&engine;
+    CHECK_EQUAL(engine_run_until(&engine, NS_PER_MS), 0);
+    CHECK(engine.hosts[0].broken);
+    uint64_t executed = engine.events_executed;
+    CHECK_EQUAL(engine_next_time(&engine), times[1]);
+    CHECK_EQUAL(route_arrival(&engine, &engine.hosts[0], times[2], 1, 2, bytes, sizeof bytes), 0);
+    CHECK_EQUAL(engine_next_time(&engine), times[1]);
+    CHECK_EQUAL(engine_run_until(&engine, times[1]), 0);
+    CHECK_EQUAL(engine_next_time(&engine), times[1]);
+    CHECK_EQUAL(engine_run_until(&engine, times[1] + 1), 0);
+    CHECK_EQUAL(engine_next_time(&engine), times[2]);
+    CHECK_EQUAL(engine_run_until(&engine, times[2] + 1), 0);
+    CHECK_EQUAL(engine_next_time(&engine), NEVER);
+    CHECK_EQUAL(engine.events_executed, executed);
+    engine_close(&engine);
+    route_free(&engine.routes);
+}
+
 int main(void) {
     CHECK_EQUAL(guard_start(), 0);
     RUN(each_kind_of_harm_is_told_apart);
     RUN(a_queue_of_packets_is_believed_as_far_as_it_is_possible);
+    RUN(events_of_a_host_that_is_given_up_are_awaited_until_their_time);
     RUN(a_host_whose_memory_is_damaged_harms_nobody_else);
     return 0;
 }
