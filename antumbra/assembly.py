@@ -60,6 +60,7 @@ from hot.section import ProcessOutcome
 
 _MESSAGES: Final = "messages"
 _REQUESTS: Final = "requests"
+_TRANSACTIONS: Final = "transactions"
 _OUR_FAULT: Final = 3
 
 _log = logging.getLogger("antumbra")
@@ -118,6 +119,8 @@ class RunResult:
         What the cold tail knows of each message; None without a tail.
     requests : structured ndarray or None
         What became of the requests of each protocol of the tail; None where there are none.
+    transactions : structured ndarray or None
+        What became of each transaction; None where there are none.
     """
 
     plan: Plan
@@ -127,6 +130,7 @@ class RunResult:
     outcomes: tuple[ProcessOutcome, ...]
     messages: MessageTable | None
     requests: npt.NDArray[np.void] | None = None
+    transactions: npt.NDArray[np.void] | None = None
 
     @property
     def failures(self) -> tuple[ProcessOutcome, ...]:
@@ -327,7 +331,9 @@ def _result_of(results: Sequence[ShardResult], plan: Plan, where: Path, ended: L
     merged = merge_results(results, plan.directory.hostnames)
     messages = None if merged.messages is None else message_table(merged.messages)
     requests = _request_table(merged.messages, plan)
-    return RunResult(plan, where, ended, merged.statistics, merged.outcomes, messages, requests)
+    transactions, loads = _transaction_table(merged.messages, plan)
+    statistics = merged.statistics | loads
+    return RunResult(plan, where, ended, statistics, merged.outcomes, messages, requests, transactions)
 
 
 def _request_table(results: TailResults | None, plan: Plan) -> npt.NDArray[np.void] | None:
@@ -339,9 +345,22 @@ def _request_table(results: TailResults | None, plan: Plan) -> npt.NDArray[np.vo
     return request_table(results, [request.name for request in plan.sections.cold.requests])
 
 
+def _transaction_table(
+    results: TailResults | None, plan: Plan
+) -> tuple[npt.NDArray[np.void] | None, dict[str, object]]:
+    """What became of each transaction, and what `sim-stats.json` holds of them; nothing where there are none."""
+    if results is None or plan.sections.cold is None or plan.sections.cold.transactions is None:
+        return None, {}
+    # Here, as everything that loads compiled kernels.
+    from cold.transaction_results import load_summary, transaction_table
+
+    return transaction_table(results), {"transaction_bytes": load_summary(results)}
+
+
 def _write_tail(run_directory: RunDirectory, result: RunResult) -> None:
-    """Write what the tail knows of each message, and of each protocol of requests."""
-    for name, rows in ((_MESSAGES, result.messages), (_REQUESTS, result.requests)):
+    """Write what the tail knows of each message, of each protocol of requests, and of each transaction."""
+    tables = ((_MESSAGES, result.messages), (_REQUESTS, result.requests), (_TRANSACTIONS, result.transactions))
+    for name, rows in tables:
         if rows is not None:
             columns = {column: pa.array(rows[column]) for column in rows.dtype.names or ()}
             write_table(run_directory, name, pa.table(columns))

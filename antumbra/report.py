@@ -126,6 +126,8 @@ def print_result(console: Console, result: RunResult) -> None:
         console.print(_tail_table(result.messages, result.plan.directory))
     if result.requests is not None:
         console.print(_request_table(result.requests))
+    if result.transactions is not None:
+        console.print(_transaction_table(result.transactions))
     console.print(_summary(result))
     for outcome in result.failures:
         console.print(
@@ -217,6 +219,32 @@ def _tail_table(messages: MessageTable, directory: HostDirectory) -> Table:
         )
     if len(messages) > _MOST_ROWS:
         table.caption = f"and {len(messages) - _MOST_ROWS:,} more in metrics/messages.parquet"
+    return table
+
+
+def _transaction_table(transactions: npt.NDArray[np.void]) -> Table:
+    """A row for each way in which transactions spread; delays are means of what the rows say of each."""
+    table = Table(title="Transactions of the tail", title_justify="left")
+    headings = ("how", "transactions", "reached by each", "pushed", "announced", "asked", "p50 ms", "p95 ms", "p99 ms")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "how" else "right", no_wrap=True)
+    for name, chosen in (
+        ("pushed", transactions["pushed"] > 0),
+        ("announced only", (transactions["pushed"] == 0) & (transactions["announced"] > 0)),
+    ):
+        rows = transactions[chosen]
+        if not len(rows):
+            continue
+        reached = rows[rows["max_ns"] >= 0]
+        columns = ("p50_ns", "p95_ns", "p99_ns") if len(reached) else ()
+        means = [f"{reached[column].mean() / 1e6:,.1f}" for column in columns] or ["-"] * 3
+        table.add_row(
+            name,
+            f"{len(rows):,}",
+            f"{rows['delivered'].mean():,.1f}",
+            *(f"{int(rows[column].sum()):,}" for column in ("pushed", "announced", "asked")),
+            *means,
+        )
     return table
 
 

@@ -14,16 +14,21 @@ import numpy.typing as npt
 from bridge.errors import InternalError
 from cold.request_kernels import PROTOCOL_MASK
 from cold.state_kernels import (
+    ANNOUNCEMENT,
     GRAFT,
+    GREETING,
     IDONTWANT,
     IHAVE_ID,
     IWANT,
     LEAVE,
     MESSAGE,
+    POOLED,
     PRUNE,
     REQUEST,
     RESPONSE,
     SLOT_MASK,
+    TRANSACTION,
+    TRANSACTION_ASK,
 )
 
 _HEADER: Final = struct.Struct(">4sHHIIII")
@@ -31,11 +36,13 @@ _MAGIC: Final = b"AGTB"
 _VERSION: Final = 2
 #: On the wire: no host of this experiment is known to be the publisher.
 _NOBODY: Final = 0xFFFFFFFF
-#: Kinds of events that may cross, and those of them whose `reference` is a message, or says what is asked for, as
-#: `cold.request_kernels` has it; that of others is a topic.
-KINDS: Final = (LEAVE, GRAFT, PRUNE, IWANT, MESSAGE, IDONTWANT, REQUEST, RESPONSE, IHAVE_ID)
+#: Kinds of events whose `reference` is a message, or says what is asked for, as `cold.request_kernels` has it; that of
+#: GRAFT, PRUNE and LEAVE is a topic. All kinds that may cross are in `KINDS`.
 ABOUT_MESSAGES: Final = (IWANT, MESSAGE, IDONTWANT, IHAVE_ID)
 ABOUT_REQUESTS: Final = (REQUEST, RESPONSE)
+#: Their `auxiliary` is a transaction, and their `reference` as `cold.transaction_kernels` has it.
+ABOUT_TRANSACTIONS: Final = (TRANSACTION, ANNOUNCEMENT, TRANSACTION_ASK, POOLED, GREETING)
+KINDS: Final = (LEAVE, GRAFT, PRUNE, *ABOUT_MESSAGES, *ABOUT_REQUESTS, *ABOUT_TRANSACTIONS)
 #: Columns on the wire, in order: name, type there, type in memory. Those of the dictionary, then the list of complete
 #: messages, then the events.
 _DICTIONARY: Final = (
@@ -78,6 +85,8 @@ class Limits(NamedTuple):
         Number of all hosts, hot and cold.
     protocols
         Number of protocols of requests.
+    transactions
+        Number of transactions.
     sources, destinations
         HostIds of the identities of the sending and of the receiving shard.
     not_before
@@ -87,6 +96,7 @@ class Limits(NamedTuple):
     topics: int
     hosts: int
     protocols: int
+    transactions: int
     sources: range
     destinations: range
     not_before: int
@@ -170,7 +180,8 @@ class Block(NamedTuple):
         about_messages = np.isin(self.kind, ABOUT_MESSAGES)
         about_requests = np.isin(self.kind, ABOUT_REQUESTS)
         bound = np.where(about_messages, len(self.message_id), limits.topics)
-        bound[about_requests] = SLOT_MASK + 1
+        about_transactions = np.isin(self.kind, ABOUT_TRANSACTIONS)
+        bound[about_requests | about_transactions] = SLOT_MASK + 1
         unknown = about_requests & (self.reference & PROTOCOL_MASK >= limits.protocols)
         everywhere = np.sort(self.message_id)
         repeated = np.isin(self.message_id, everywhere[1:][everywhere[1:] == everywhere[:-1]])
@@ -188,6 +199,11 @@ class Block(NamedTuple):
             ("kind", ~np.isin(self.kind, KINDS), f"one of {KINDS}"),
             ("reference", self.reference >= bound, "a message of the dictionary, or a topic"),
             ("reference", unknown, f"of one of {limits.protocols} protocols"),
+            (
+                "auxiliary",
+                about_transactions & (self.kind != GREETING) & (self.auxiliary >= limits.transactions),
+                f"one of {limits.transactions} transactions",
+            ),
         ):
             if wrong.any():
                 index = int(np.flatnonzero(wrong)[0])

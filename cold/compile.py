@@ -35,6 +35,7 @@ def compile_kernels() -> None:
             ],
             "resolution": {"topics": {2: "sampled"}},
             "requests": [{"name": "ping", "interval": "1 s", "chunk_size": 8}],
+            "transactions": {"rate": 1},
         }
     )
     levels = resolutions(section, directory, 1, _END)

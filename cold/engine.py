@@ -92,6 +92,8 @@ from cold.state_kernels import (
     Parameters,
     State,
 )
+from cold.transaction_results import transaction_results
+from cold.transactions import Transactions, no_transactions
 from cold.unwanted_kernels import free_entries
 
 #: Of `State`: what a run never changes, and copies of an engine share.
@@ -195,7 +197,6 @@ class ColdEngine:
             PlanOfSomeTopics(section, directory, seed, stop_time_ns, topics) if plan is None else plan
         )
         self._now = 0
-        self._exchange = Exchange(cuts, shard, len(self._topics), directory.total_count, len(section.requests))
         self._is_divided = len(owned) < len(everybody)
         self._fingerprint = 0
 
@@ -279,6 +280,13 @@ class ColdEngine:
         self._bucket_shift, self._first_member, self._full_topics = bucket_shift, first_member, full_topics
         n = self._identities
         requests = request_arrays(section, directory, kinds, owned)
+        self._transactions: Transactions | None = None
+        if section.transactions is not None:
+            if section.transactions.fetch_timeout < parameters.longest_step_ns:
+                raise UserError(
+                    f"it must be {parameters.longest_step_ns} ns or more here", where="cold.transactions.fetch_timeout"
+                )
+            self._transactions = Transactions(section, directory, seed, stop_time_ns, owned)
         kinds = kinds[owned.start - everybody.start : owned.stop - everybody.start]
         heartbeat_ns = np.array([client.heartbeat for client in clients], dtype=np.int64)
         phase = heartbeat_phases(seed, owned.start, n, heartbeat_ns[kinds])
@@ -348,13 +356,17 @@ class ColdEngine:
             "pending": np.zeros((2 * _DUE_AT_FIRST, 3), dtype=np.int64),
             "digits": np.zeros((2, (1 << parameters.digit_bits) + 1), dtype=np.int32),
             "scratch": np.zeros(
-                int(row_lengths.max()) + directory.hot_count + max(most_lazy, max(client.d for client in clients)),
+                max(
+                    int(row_lengths.max()) + directory.hot_count + max(most_lazy, max(client.d for client in clients)),
+                    0 if self._transactions is None else self._transactions.most_peers,
+                ),
                 dtype=np.uint32,
             ),
             "marks": np.zeros(int(row_lengths.max()) + directory.hot_count + 1, dtype=np.uint8),
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
             **requests,
+            **(no_transactions() if self._transactions is None else self._transactions.arrays()),
             "crossing": np.zeros((_OUT_AT_FIRST, 3), dtype=np.int64),
             "cursor": cursor,
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
@@ -368,6 +380,10 @@ class ColdEngine:
         sender[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state)
+        self._exchange = Exchange(
+            *(cuts, shard, len(self._topics), directory.total_count),
+            *(len(section.requests), len(self._state.transaction)),
+        )
         note_needs(self._reference, self._parameters)
         self._asking: Asking | None = None
         if section.requests:
@@ -390,6 +406,7 @@ class ColdEngine:
             return EventBatch.empty()
         while self._next < window_end:
             limit = self._admit_notices(self._admit_requests(self._admit_changes(window_end)))
+            limit = self._admit_transactions(limit)
             # Up to the next publication, which may have to wait for a slot of a message that is over.
             step_end = (self._next | ((1 << self._bucket_shift) - 1)) + 1
             self._admit_publications(min(limit, step_end))
@@ -469,7 +486,10 @@ class ColdEngine:
 
     def partial_results(self) -> TailResults:
         """What became of each message at the identities of this shard; `cold.results.merge` puts shards together."""
-        return request_results(self._messages.results(self._state), self._state)
+        results = request_results(self._messages.results(self._state), self._state)
+        if self._transactions is None:
+            return results
+        return transaction_results(results, self._state, self._transactions)
 
     def message_table(self) -> npt.NDArray[np.void]:
         """How far each message has spread on this shard: one row per message, see `cold.results.TABLE_TYPE`."""
@@ -547,7 +567,9 @@ class ColdEngine:
         """Time of the next publication, change of an identity or notice that no record stands for yet [ns]."""
         change = NEVER if self._lives is None else self._lives.next_time()
         asked = NEVER if self._asking is None else self._asking.next_time()
-        return min(self._plan.next_time(), change, asked, self._notices[0] if self._notices else NEVER)
+        submitted = NEVER if self._transactions is None else self._transactions.next_time()
+        noticed = self._notices[0] if self._notices else NEVER
+        return min(self._plan.next_time(), change, asked, submitted, noticed)
 
     def _admit_notices(self, end: int) -> int:
         """Let peers notice partitions; returns the next time when they do, at most `end`."""
@@ -594,6 +616,14 @@ class ColdEngine:
         if self._asking is None:
             return end
         records, known_until = self._asking.take(self._reference, self._next)
+        self._insert(records)
+        return min(end, known_until)
+
+    def _admit_transactions(self, end: int) -> int:
+        """Begin the transactions that are submitted soon; returns until when all are begun, at most `end`."""
+        if self._transactions is None:
+            return end
+        records, known_until = self._transactions.take(self._reference, self._next)
         self._insert(records)
         return min(end, known_until)
 

@@ -42,6 +42,8 @@ class Exchange:
         Number of all hosts.
     protocols
         Number of protocols of requests.
+    transactions
+        Number of transactions.
 
     Attributes
     ----------
@@ -49,12 +51,15 @@ class Exchange:
         Events that were dropped: those whose message contradicts what this shard knows under its id.
     """
 
-    def __init__(self, cuts: npt.NDArray[np.int64], shard: int, topics: int, hosts: int, protocols: int) -> None:
+    def __init__(
+        self, cuts: npt.NDArray[np.int64], shard: int, topics: int, hosts: int, protocols: int, transactions: int
+    ) -> None:
         self._ranges = [range(first, last) for first, last in pairwise(cuts.tolist())]
         self._shard = shard
         self._topics = topics
         self._hosts = hosts
         self._protocols = protocols
+        self._transactions = transactions
         self._sent = 0
         self.dropped: Counter[str] = Counter()
 
@@ -105,7 +110,8 @@ class Exchange:
         for position in order.tolist():
             shard = self._shard_that_begins_at(int(batch.source[position]))
             limits = Limits(
-                self._topics, self._hosts, self._protocols, self._ranges[shard], self._ranges[self._shard], now
+                *(self._topics, self._hosts, self._protocols, self._transactions),
+                *(self._ranges[shard], self._ranges[self._shard], now),
             )
             block = Block.decode(batch.payload_of(position), limits)
             state, slots = self._take_messages(block, shard, messages, state, now)

@@ -98,11 +98,13 @@ from cold.state_kernels import (
     EDGE_EVENTS,
     FANOUT_FREE_COUNT,
     FIRST_OF_REQUESTS,
+    FIRST_OF_TRANSACTIONS,
     FIRST_ROW,
     FORWARD,
     FORWARDS,
     FREE_COUNT,
     GRAFT,
+    GREETING,
     HEARTBEAT_NS,
     HEARTBEATS,
     HELLO,
@@ -139,6 +141,7 @@ from cold.state_kernels import (
     PACKETS,
     PACKETS_LOST,
     PHASE,
+    POOLED,
     POSITION,
     PRUNE,
     PUBLISH,
@@ -157,6 +160,7 @@ from cold.state_kernels import (
     STEP_END,
     STEP_START,
     TELL,
+    TRANSACTION,
     TURN,
     UNREACHABLE,
     UPLINK_FREE,
@@ -168,6 +172,7 @@ from cold.state_kernels import (
     State,
     lowest_bit,
 )
+from cold.transaction_kernels import execute_transaction, forget_untold, greet, mempool_place, transaction_records
 from cold.unwanted_kernels import take_unwanted
 
 # Plain integers: numba takes no members of an IntEnum from a global.
@@ -1241,7 +1246,7 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
     """The most records, chunks and ids for hot hosts that `events` of one identity in a window can need."""
     slots = len(state.message_id)
     per_event = 2 * parameters.largest_row + parameters.most_memberships * (128 + slots // 64) + slots + 8
-    per_event += request_records(state, parameters)
+    per_event += request_records(state, parameters) + transaction_records(state)
     records = (events + 1) * per_event
     chunks = min(records, records // CHUNK + len(state.bucket_head))
     return records, chunks, (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
@@ -1321,6 +1326,8 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
     if kind == MESSAGE and state.topic_place[state.message_topic[slot]] < parameters.full_topics:
         prefetch(state.arrival, state.arrival_start[slot] + identity)
+    elif TRANSACTION <= kind <= POOLED:
+        prefetch(state.mempool, mempool_place(state, identity, (what >> AUXILIARY_SHIFT) & WORD))
     elif kind == IHAVE:
         other = (ends & WORD) - parameters.first_id
         prefetch(state.identity, other * state.identity.shape[1])
@@ -1502,9 +1509,13 @@ def execute(state: State, parameters: Parameters) -> int:
                 state.counters[JOINS] += 1
                 note_need(state, parameters, time, identity)
                 ask_everybody(state, parameters, time, identity)
+                greet(state, parameters, time, identity)
             elif kind == DEPART:
                 depart(state, parameters, time, identity, auxiliary)
                 abandon_requests(state, identity)
+                forget_untold(state, identity)
+            elif TRANSACTION <= kind <= GREETING or kind >= FIRST_OF_TRANSACTIONS:
+                pending = execute_transaction(state, parameters, time, ends, what, waiting, pending)
             elif kind in (REQUEST, RESPONSE, HOT_RESPONSE) or kind >= FIRST_OF_REQUESTS:
                 pending = execute_request(state, parameters, time, ends, what, waiting, pending)
             elif kind != BEAT:

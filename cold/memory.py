@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from cold.calendar_section import CalendarSection
@@ -20,6 +21,11 @@ _BYTES_PER_PEER_AT_FIRST: Final = 22
 _BYTES_PER_PARTIAL_MEMBERSHIP: Final = 8
 _ARRIVAL_BYTES: Final = 8
 _COPY_BYTES: Final = 16
+_RECORD_BYTES: Final = 24
+#: Where an identity's connections begin, what it sent and received, when it tells next, and a word of slots.
+_TRANSACTION_BYTES: Final = 40
+#: Slots of transactions are given again so long after the last one has ended [ns].
+_SLOT_SLACK_NS: Final = 10**9
 #: Slots whose bits fill a row of `State.identity`, and what as many more cost, with what was asked for.
 _SLOTS_IN_A_ROW: Final = 192
 _BITS_PER_SLOT: Final = 2
@@ -38,7 +44,8 @@ def estimate_memory(section: ColdSection) -> int:
     """
     subscribed = _subscribed(section)
     if not subscribed:
-        return round(section.identity_count * (_BYTES_WHERE_NOTHING_IS_EXACT + _requests(section)))
+        besides = _requests(section) + _transactions(section)
+        return round(section.identity_count * (_BYTES_WHERE_NOTHING_IS_EXACT + besides))
     gossip = section.gossip
     clients = section.client_gossip
     row = 1 + 2 * gossip.mcache_gossip + max(client.d_high for client in clients)
@@ -54,7 +61,7 @@ def estimate_memory(section: ColdSection) -> int:
     running += sum(subscribed.values()) * row + sum(partial.values()) * _BYTES_PER_PARTIAL_MEMBERSHIP + known
     running += len(partial) / 8 + _BITS_PER_SLOT * max(alive - _SLOTS_IN_A_ROW, 0) / 8
     running += _ARRIVAL_BYTES * here
-    running += _requests(section)
+    running += _requests(section) + _transactions(section)
     running += _COPY_BYTES * at_once * max(client.d for client in clients) * _SHARE_IN_FLIGHT
     first_meshes = 4 * max(client.d_high for client in clients) * (len(subscribed) - len(partial) + 1)
     building = _BYTES_PER_IDENTITY + _BYTES_PER_PEER_AT_FIRST * peers + first_meshes
@@ -101,6 +108,20 @@ def _requests(section: ColdSection) -> float:
     asking = [request for request in section.requests if request.interval is not None]
     due = sum(request.timeout / max(request.interval.expectation(), 1.0) for request in asking if request.interval)
     return 20 + 12 * len(asking) + 128 * due
+
+
+def _transactions(section: ColdSection) -> float:
+    """Bytes of an identity for its transactions: connections, what it knows of those alive, records in flight."""
+    wanted = section.transactions
+    if wanted is None:
+        return 0.0
+    peers = min(wanted.degree, section.identity_count - 1)
+    lasting = wanted.lifetime + _SLOT_SLACK_NS
+    drawn = lasting / wanted.mean_interval
+    alive = drawn + 4 * math.sqrt(drawn) + len(wanted.listed) + 1
+    row = _ARRIVAL_BYTES * (1 + 3 * -(-peers // 64))
+    in_flight = _RECORD_BYTES * peers * _MOMENT_NS / wanted.mean_interval
+    return _BYTES_PER_PEER * peers + _TRANSACTION_BYTES + row * alive + in_flight
 
 
 def _per_slot(calendar: CalendarSection, kind: str, topics: int) -> float:

@@ -60,8 +60,8 @@ class Overlay(NamedTuple):
         return np.packbits(self.dialled, bitorder="little")
 
 
-def _cycle(seed: int, first_id: int, count: int, number: int) -> npt.NDArray[np.uint32]:
-    draws = draw_keys(uint64(seed), first_id, count, int(ColdPurpose.OVERLAY), number)
+def _cycle(seed: int, first_id: int, count: int, purpose: ColdPurpose, number: int) -> npt.NDArray[np.uint32]:
+    draws = draw_keys(uint64(seed), first_id, count, int(purpose), number)
     return np.argsort(draws, kind="stable").astype(np.uint32)
 
 
@@ -74,6 +74,7 @@ def build_overlay(
     mesh_degree: npt.NDArray[np.uint8] | int,
     mesh_room: int,
     sought: Sequence[Edges] = (),
+    purpose: ColdPurpose = ColdPurpose.OVERLAY,
 ) -> Overlay:
     """Build the peer graph of `count` identities, and the first mesh of each topic.
 
@@ -95,6 +96,8 @@ def build_overlay(
         The largest D_high.
     sought
         Connections besides: those that identities seek on topics to which some do not subscribe.
+    purpose
+        Of the draws of a regular graph.
     """
     most = np.full(count, mesh_degree, dtype=np.uint8) if isinstance(mesh_degree, int) else mesh_degree
     mesh = np.zeros((topics, count, mesh_room), dtype=np.uint32)
@@ -107,7 +110,7 @@ def build_overlay(
     cycles = max(degree // 2, 1) if count > 1 else 0
     mesh_cycles = min(max(int(most.max()) // 2, 1), cycles)
     for number in range(cycles):
-        order = _cycle(seed, first_id, count, number)
+        order = _cycle(seed, first_id, count, purpose, number)
         following = np.roll(order, -1)
         lefts.append(order)
         rights.append(following)
@@ -115,7 +118,7 @@ def build_overlay(
             if (number - topic * mesh_cycles) % cycles < mesh_cycles:
                 add_to_mesh(mesh[topic], mesh_count[topic], most, order, following, first_id)
     if degree % 2 and degree > 1 and count > 1:
-        order = _cycle(seed, first_id, count, cycles)
+        order = _cycle(seed, first_id, count, purpose, cycles)
         lefts.append(order[0 : count - 1 : 2])
         rights.append(order[1:count:2])
     if 1 < count <= degree + 1:

@@ -107,3 +107,20 @@ class ColdPurpose(IntEnum):
     """How often a stream must repeat itself; entity the sender, counter as that of a packet."""
     FANOUT_PEERS = 178
     """Peers taken into a fanout; counter (2 * heartbeat, and 1 more at the heartbeat) << 24 | topic << 8 | turn."""
+    TRANSACTION_OVERLAY = 179
+    """As OVERLAY, of the network in which transactions spread."""
+    TRANSACTION_TIME = 180
+    """Time from a transaction to the next; entity 0, counter the number of the interval."""
+    TRANSACTION_ORIGIN = 181
+    """To whom a transaction (the entity: its number among those that are drawn, or 10**7 + its place in the list) is
+    submitted; counter 0, as of the next two."""
+    TRANSACTION_SIZE = 182
+    """Size of a transaction."""
+    TRANSACTION_BLOBS = 183
+    """Whether a transaction carries blobs."""
+    TRANSACTION_VALIDATION = 184
+    """How long an identity takes to validate a transaction; counter the transaction's number."""
+    TRANSACTION_PUSH = 185
+    """To whom an identity pushes a transaction; counter number << 8 | block of four draws."""
+    TRANSACTION_FETCH = 186
+    """Whom an identity asks for a transaction; counter number << 16 | attempt."""

@@ -150,7 +150,7 @@ class Rehearsal:
         members: Callable[[int], npt.NDArray[np.uint32]],
         stop_time_ns: int,
     ) -> None:
-        alone = section.model_copy(update={"requests": []})
+        alone = section.model_copy(update={"requests": [], "transactions": None})
         self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=_Plan(None))
         self._members = members
         self._seed, self._topic, self._group, self._first = seed, topic, group, directory.hot_count

@@ -76,9 +76,9 @@ def request_arrays(
     cursor[PROTOCOLS], cursor[JOIN_PROTOCOLS] = len(requests), sum(request.on_join for request in requests)
     role = np.zeros(len(kinds) if requests else 1, dtype=np.uint64)
     for number, request in enumerate(requests):
-        serving = _in_role(request.servers, section, directory, kinds)
+        serving = in_role(request.servers, section, directory, kinds)
         role[serving] |= np.uint64(1 << number)
-        role[_in_role(request.askers, section, directory, kinds)] |= np.uint64(1 << (number + ASKS_SHIFT))
+        role[in_role(request.askers, section, directory, kinds)] |= np.uint64(1 << (number + ASKS_SHIFT))
         protocol[number, SERVED_BY_ALL] = int(serving.all())
     arrays: dict[str, npt.NDArray[Any]] = {
         "protocol": protocol,
@@ -136,7 +136,7 @@ def _protocols(requests: list[RequestSection]) -> tuple[Int64Array, Int64Array]:
     return protocol, table
 
 
-def _in_role(
+def in_role(
     role: RoleSection, section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.bool_]:
     """Which identities have a role: bool[A]."""

@@ -55,6 +55,16 @@ class TailResults(NamedTuple):
     """int64[P, counts]: what became of the requests of each protocol; no rows where nobody asks."""
     request_latency: npt.NDArray[np.int64] = np.zeros((0, 3), dtype=np.int64)
     """int64[entries, 3]: protocol, bucket and count, ascending."""
+    submitted: npt.NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
+    """int64[K, columns]: all transactions of the run, the same ones on each shard; no rows where there are none."""
+    transactions: npt.NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
+    """int64[K, counts]: what became of each."""
+    transaction_longest: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+    """int64[K]: the largest delay [ns], -1 where nobody got it."""
+    transaction_delay: npt.NDArray[np.int64] = np.zeros((0, 3), dtype=np.int64)
+    """int64[entries, 3]: transaction, bucket and count, ascending."""
+    transaction_load: npt.NDArray[np.int64] = np.zeros((0, 3), dtype=np.int64)
+    """int64[entries, 3]: what of it, bucket of the bytes, and count of identities, ascending."""
 
     def encode(self) -> bytes:
         """Return it as a numpy archive, which `decode` reads."""
@@ -94,8 +104,20 @@ def merge(parts: Sequence[TailResults]) -> TailResults:
     asked = [part.requests for part in parts if len(part.requests)]
     requests = np.sum(asked, axis=0) if asked else np.zeros((0, 0), dtype=np.int64)
     latency = added_up(np.concatenate([part.request_latency for part in parts]))
+    knowing = [part for part in parts if len(part.submitted)] or [parts[0]]
     return TailResults(
-        spread[order], start, (keys & 0xFFFFFFFF).astype(np.int32), count, digest, requests, latency
+        spread[order],
+        start,
+        (keys & 0xFFFFFFFF).astype(np.int32),
+        count,
+        digest,
+        requests,
+        latency,
+        knowing[0].submitted,
+        np.sum([part.transactions for part in knowing], axis=0),
+        np.max([part.transaction_longest for part in knowing], axis=0),
+        added_up(np.concatenate([part.transaction_delay for part in parts])),
+        added_up(np.concatenate([part.transaction_load for part in parts])),
     )
 
 

@@ -21,6 +21,7 @@ from cold.request_section import MOST_PROTOCOLS, RequestSection, check_requests
 from cold.resolution_section import ResolutionName, ResolutionSection
 from cold.score_section import ScoreSection
 from cold.topics import Topic, check_topics, indices_of, topic_numbers
+from cold.transaction_section import TransactionsSection, check_transactions
 
 #: The largest message that fits a datagram, and so the largest that hot hosts can be sent.
 MOST_DATAGRAM_BYTES: Final = 60_000
@@ -229,6 +230,7 @@ class ColdSection(Section):
     resolution: ResolutionSection = ResolutionSection()
     failures: list[Failure] = Field(default_factory=list, max_length=64)
     requests: list[RequestSection] = Field(default_factory=list, max_length=MOST_PROTOCOLS)
+    transactions: TransactionsSection | None = None
 
     @property
     def identity_count(self) -> int:
@@ -403,6 +405,12 @@ class ColdSection(Section):
         churns = any(population.churn is not None for population in self.populations.values())
         crashes = any(failure.kind == "crash" for failure in self.failures)
         check_requests(self.requests, set(self.populations), set(self.clients), has_joins=churns or crashes)
+        return self
+
+    @model_validator(mode="after")
+    def _transactions_fit(self) -> Self:
+        if self.transactions is not None:
+            check_transactions(self.transactions, set(self.populations), set(self.clients), self.identity_count)
         return self
 
     @model_validator(mode="after")

@@ -154,6 +154,15 @@ MESSAGE: Final = 7
 IDONTWANT: Final = 8
 REQUEST: Final = 9
 RESPONSE: Final = 10
+# What transactions are spread by, see `cold.transaction_kernels`: the auxiliary word is the transaction's number.
+#: A whole transaction that nobody asked for.
+TRANSACTION: Final = 11
+ANNOUNCEMENT: Final = 12
+TRANSACTION_ASK: Final = 13
+#: The answer to it.
+POOLED: Final = 14
+#: A connection begins anew.
+GREETING: Final = 15
 # Kinds that arrive from the network as a part of a datagram, or stand for one.
 #: One id of an IHAVE of a hot host.
 IHAVE_ID: Final = 32
@@ -184,6 +193,18 @@ ASK: Final = 80
 ANSWER: Final = 81
 #: Nobody waits any longer for a response.
 DEADLINE: Final = 82
+# Kinds of transactions of one's own.
+FIRST_OF_TRANSACTIONS: Final = 83
+#: A transaction comes from outside.
+SUBMIT: Final = 83
+#: A transaction has been found valid.
+PASS_ON: Final = 84
+#: What is to be announced has waited for more.
+TELL_HASHES: Final = 85
+#: What was announced has been waited for.
+FETCH: Final = 86
+#: Nobody waits any longer for a transaction that was asked for.
+OVERDUE: Final = 87
 
 #: Bytes of a message's packet beside its payload: IPv4 and UDP header, the datagram's header, the message's.
 MESSAGE_BYTES: Final = 62
@@ -500,6 +521,28 @@ class State(NamedTuple):
     """int64[U, len(REQUEST_COUNTS)]."""
     request_latency: Int64Array
     """int64[U, LATENCY_BUCKETS]: time from asking to the last byte of the response, as in `cold.results`."""
+    transaction_rules: Int64Array
+    """int64[TRANSACTION_RULES], and so on: see `cold.transaction_kernels`; arrays of one entry without transactions."""
+    transaction: Int64Array
+    """int64[transactions, TRANSACTION_COLUMNS]: all of the run, by time."""
+    transaction_table: Int64Array
+    """int64[n]: table of the distribution of validation delays."""
+    transaction_row: Int64Array
+    """int64[N + 1]: where in `transaction_peers` those of each identity begin."""
+    transaction_peers: UInt32Array
+    """uint32[edges]: HostIds, ascending in each row."""
+    mempool: Int64Array
+    """int64[N, slots, KNOWN + 3 * words]."""
+    transaction_in: Int64Array
+    """int64[slots]: number of the transaction that has the slot, or -1."""
+    untold: Int64Array
+    """int64[N, UNTOLD_SLOTS + slots / 64]."""
+    listed: Int64Array
+    """int64[slots]: what is announced to one peer."""
+    transaction_counts: Int64Array
+    """int64[transactions, len(TRANSACTION_COUNTS)]."""
+    transaction_load: Int64Array
+    """int64[N, LOADS]: bytes of messages sent, but for repetitions, and received."""
     crossing: Int64Array
     """int64[capacity, 3]: records for identities of other shards, in the order in which each source sent them."""
     cursor: Int64Array

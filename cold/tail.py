@@ -25,7 +25,7 @@ class MixedTail:
     Parameters
     ----------
     exact
-        Of the exact topics and of requests, if there are any.
+        Of the exact topics, of requests and of transactions, if there are any.
     coarse
         Of the others.
     identities
@@ -138,7 +138,7 @@ def build_tail(
     if not coarse:
         return ColdEngine(section, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard)
     exact = None
-    if len(coarse) < len(resolution) or section.requests:
+    if len(coarse) < len(resolution) or section.requests or section.transactions:
         kept = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
         exact = ColdEngine(
             section, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard, topics=kept

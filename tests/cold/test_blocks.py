@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cold.blocks import ABOUT_MESSAGES, ABOUT_REQUESTS, KINDS, Block, BlockError, Limits
-from cold.state_kernels import GRAFT, MESSAGE, REQUEST, RESPONSE
+from cold.blocks import ABOUT_MESSAGES, ABOUT_REQUESTS, ABOUT_TRANSACTIONS, KINDS, Block, BlockError, Limits
+from cold.state_kernels import ANNOUNCEMENT, GRAFT, MESSAGE, REQUEST, RESPONSE
 
 LIMITS = Limits(
-    topics=3, hosts=1000, protocols=2, sources=range(10, 500), destinations=range(500, 1000), not_before=100
+    topics=3,
+    hosts=1000,
+    protocols=2,
+    transactions=7,
+    sources=range(10, 500),
+    destinations=range(500, 1000),
+    not_before=100,
 )
 
 
@@ -27,12 +33,16 @@ def blocks(draw: st.DrawFn) -> Block:
     length = [each if draw(st.booleans()) else 0 for each in size]
     events = draw(st.integers(0, 8))
     kind = column(st.sampled_from(KINDS if count else sorted(set(KINDS) - set(ABOUT_MESSAGES))), events)
-    reference = [
-        draw(st.integers(0, (count if each in ABOUT_MESSAGES else LIMITS.topics) - 1))
-        if each not in ABOUT_REQUESTS
-        else draw(st.integers(0, 2**15 - 1)) << 5 | draw(st.integers(0, LIMITS.protocols - 1))
-        for each in kind
-    ]
+    reference, auxiliary = [], []
+    for each in kind:
+        if each in ABOUT_REQUESTS:
+            reference.append(draw(st.integers(0, 2**15 - 1)) << 5 | draw(st.integers(0, LIMITS.protocols - 1)))
+        elif each in ABOUT_TRANSACTIONS:
+            reference.append(draw(st.integers(0, 2**20 - 1)))
+        else:
+            reference.append(draw(st.integers(0, (count if each in ABOUT_MESSAGES else LIMITS.topics) - 1)))
+        most = LIMITS.transactions if each in ABOUT_TRANSACTIONS else 2**32
+        auxiliary.append(draw(st.integers(0, most - 1)))
     columns: dict[str, Any] = {
         "message_id": ids,
         "publish_time": column(st.integers(0, 2**62), count),
@@ -49,7 +59,7 @@ def blocks(draw: st.DrawFn) -> Block:
         "kind": kind,
         "hops": column(st.integers(0, 255), events),
         "reference": reference,
-        "auxiliary": column(st.integers(0, 2**32 - 1), events),
+        "auxiliary": auxiliary,
     }
     types = {"message_id": np.uint64, "origin_address": np.uint32, "payload": np.uint8}
     return Block(**{name: np.array(values, dtype=types.get(name, np.int64)) for name, values in columns.items()})
@@ -141,12 +151,16 @@ def test_a_block_of_another_length_is_refused(block: Block, cut: int) -> None:
         ({"time": np.array([2000, 99])}, "time of entry 1 is 99, should be 100 or later"),
         ({"destination": np.array([500, 499])}, "destination of entry 1 is 499"),
         ({"source": np.array([9, 11])}, "source of entry 0 is 9"),
-        ({"kind": np.array([MESSAGE, 11])}, "kind of entry 1 is 11"),
+        ({"kind": np.array([MESSAGE, 16])}, "kind of entry 1 is 16"),
         ({"reference": np.array([1, 1])}, "reference of entry 0 is 1"),
         ({"reference": np.array([0, 3])}, "reference of entry 1 is 3"),
         (
             {"kind": np.array([MESSAGE, REQUEST]), "reference": np.array([0, 34])},
             "reference of entry 1 is 34, should be of one of 2 protocols",
+        ),
+        (
+            {"kind": np.array([MESSAGE, ANNOUNCEMENT]), "auxiliary": np.array([0, 7])},
+            "auxiliary of entry 1 is 7, should be one of 7 transactions",
         ),
         ({"kind": np.array([MESSAGE, RESPONSE]), "reference": np.array([0, 2**20])}, "reference of entry 1 is 1048576"),
     ],

@@ -198,6 +198,35 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             ],
         },
     ),
+    "transactions": (
+        80,
+        0.1,
+        {
+            "populations": {
+                "tail": {
+                    "count": 80,
+                    "churn": {"sessions": {"kind": "exponential", "mean": "3 s"}, "absences": ["500 ms", "2 s"]},
+                }
+            },
+            "overlay": {"degree": 20},
+            "failures": [
+                {"kind": "partition", "time": "1500 ms", "until": "2500 ms", "regions": [2]},
+                {"kind": "silence", "time": "1 s", "share": 0.2},
+            ],
+            "publications": PUBLICATIONS,
+            "transactions": {
+                "rate": 40,
+                "size": ["100 B", "500 B", "9 KB"],
+                "blob_share": 0.05,
+                "degree": 14,
+                "announce_interval": "9 ms",
+                "fetch_delay": "90 ms",
+                "fetch_timeout": "250 ms",
+                "validation_delay": ["0 ms", "9 ms"],
+                "lifetime": "700 ms",
+            },
+        },
+    ),
     "short memory, and meshes that must be filled": (
         70,
         0.5,
@@ -237,6 +266,7 @@ def history(tail: ColdEngine | DividedTail, length: int, said: list[EventBatch],
     seen += [tail.counters(), tail.message_table().tolist(), tail.arrival_digest(), tail.mesh_degrees().tolist()]
     results = merge([tail.partial_results()]) if isinstance(tail, ColdEngine) else tail.results()
     seen += [results.requests.tolist(), results.request_latency.tolist()]
+    seen += [getattr(results, name).tolist() for name in results._fields if name.startswith("transaction")]
     return seen
 
 

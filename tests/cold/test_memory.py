@@ -40,3 +40,13 @@ def test_messages_of_topics_that_are_not_exact_take_nothing() -> None:
     exact = estimate_memory(section_of(1000, **keys))
     assert estimate_memory(section_of(1000, **keys, resolution={"topics": {"columns": "sampled"}})) < exact / 2
     assert estimate_memory(section_of(1000, **keys, resolution={"default": "mean-field"})) == 600_000
+
+
+def test_what_is_known_of_transactions_is_expected() -> None:
+    keys: dict[str, Any] = {"transactions": {"rate": 20, "lifetime": "3 s", "degree": 30}}
+    section = section_of(2000, **keys)
+    engine = ColdEngine(section, directory_of(2000), three_nodes(), 1, STOP)
+    used = engine.statistics()["bytes_per_identity"]
+    assert isinstance(used, float)
+    assert used <= estimate_memory(section) / 2000 <= 3 * used
+    assert estimate_memory(section) > estimate_memory(section_of(2000)) + 2000 * 32 * 80

@@ -23,7 +23,8 @@ from cold.sessions import comes_and_goes, detection_ms
 from tests.cold.lives_twin import Interval, LivesTwin
 from tests.cold.quantile_twin import draw
 
-NETWORK, TELL, FORWARD, PUBLISH, LIFE, ASK, ANSWER, DEADLINE, HEARTBEAT = range(9)
+NETWORK, TELL, FORWARD, PUBLISH, LIFE, ASK, ANSWER, DEADLINE = range(8)
+SUBMIT, PASS_ON, TELL_HASHES, FETCH, OVERDUE, HEARTBEAT = range(8, 14)
 
 
 class Message(NamedTuple):

@@ -350,6 +350,33 @@ CASES = [
         ),
         *(3, "cold", "only exact topics take messages of that size, and publications[0] may publish one of 9000"),
     ),
+    (cold("transactions: {}"), 5, "cold.transactions", "there are none: give a rate"),
+    (cold("transactions: {rate: 0}"), 5, "cold.transactions.rate", "must be more than 0"),
+    (cold("transactions: {rate: 1, interval: 1 s}"), 5, "cold.transactions", "a rate or an interval, not both"),
+    (cold("transactions: {interval: 1 ns}"), 5, "cold.transactions", "at least a microsecond"),
+    (cold("transactions: {rate: 1, degree: 1}"), 5, "cold.transactions.degree", "at least 2"),
+    (cold("transactions: {rate: 1, size: 129 KiB}"), 5, "cold.transactions.size", "at most 131072"),
+    (cold("transactions: {rate: 1, blob_size: 200 KB}"), 5, "cold.transactions", "belongs to a blob_share above 0"),
+    (
+        cold("transactions: {rate: 1, announce_interval: 12 s}"),
+        *(5, "cold.transactions", "announce_interval must be shorter than lifetime"),
+    ),
+    (
+        cold("transactions: {rate: 1, origins: {populations: [u]}}"),
+        *(3, "cold", "transactions.origins.populations: there is no u"),
+    ),
+    (
+        cold("transactions: {size: 1 KB, listed: [{time: 1 s, size: 200}]}"),
+        *(5, "cold.transactions", "size is about what is drawn, and there is neither rate nor interval"),
+    ),
+    (
+        cold("transactions: {listed: [{time: 1 s, size: 200 KB}]}"),
+        *(5, "cold.transactions.listed[0]", "without blobs a transaction has at most 131072 bytes"),
+    ),
+    (
+        cold("transactions: {listed: [{time: 1 s, size: 200, origin: 9}]}"),
+        *(3, "cold", "transactions.listed[0].origin: there is no identity 9; the last is 8"),
+    ),
     (cold("topics: [1, 1]"), 5, "cold.topics", "listed twice"),
     (cold("topics: [x]"), 5, "cold.topics[0]", "must be a whole number"),
     (cold("topics: [{name: a, first: 1, cuont: 2}]"), 5, "cold.topics[0].cuont", "unknown key"),

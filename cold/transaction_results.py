@@ -1,0 +1,96 @@
+"""What a tail has to tell of its transactions at the end: a row for each."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cold.message_kernels import delay_bucket
+from cold.results import PERCENTILES, TailResults, bucket_middles, percentile_of
+from cold.state_kernels import State
+from cold.transaction_kernels import (
+    BLOBS,
+    GOT_FETCHED,
+    GOT_PUSHED,
+    HOPS_SUM,
+    LOADS,
+    ORIGIN,
+    RECEIVED,
+    SENT,
+    SIZE,
+    TIME,
+    TRANSACTION_COUNTS,
+)
+from cold.transactions import Transactions
+
+#: What `transaction_table` returns: one row for each, by time. Delays are from submission to the last byte of the first
+#: copy, -1 where nobody got one; `mean_hops` is of first copies, 0 without any.
+TRANSACTION_TABLE_TYPE: Final = np.dtype(
+    [
+        ("number", np.int64),
+        ("time_ns", np.int64),
+        ("origin", np.int64),
+        ("size", np.int64),
+        ("blobs", np.bool_),
+        ("delivered", np.int64),
+        *((name, np.int64) for name in TRANSACTION_COUNTS[:HOPS_SUM]),
+        ("mean_hops", np.float64),
+        *((f"p{percentile}_ns", np.int64) for percentile in PERCENTILES),
+        ("max_ns", np.int64),
+    ]
+)
+
+
+def transaction_results(results: TailResults, state: State, transactions: Transactions) -> TailResults:
+    """A shard's results, with what it knows of transactions."""
+    spreads, digest = transactions.spreads(state)
+    entries = [np.stack([np.full(len(each.bucket), each.number), each.bucket, each.counts], axis=1) for each in spreads]
+    longest = np.full(len(state.transaction), -1, dtype=np.int64)
+    for each in spreads:
+        longest[each.number] = each.longest
+    load: list[npt.NDArray[np.int64]] = []
+    for which in range(LOADS):
+        buckets = np.array([delay_bucket(size) for size in state.transaction_load[:, which].tolist()], dtype=np.int64)
+        bucket, count = np.unique(buckets, return_counts=True)
+        load.append(np.stack([np.full(len(bucket), which), bucket, count], axis=1))
+    return results._replace(
+        digest=results.digest + np.array(digest, dtype=np.uint64),
+        submitted=state.transaction.copy(),
+        transactions=state.transaction_counts.copy(),
+        transaction_longest=longest,
+        transaction_delay=np.concatenate([np.zeros((0, 3), dtype=np.int64), *entries]),
+        transaction_load=np.concatenate(load),
+    )
+
+
+def transaction_table(results: TailResults) -> npt.NDArray[np.void]:
+    """One row of `TRANSACTION_TABLE_TYPE` for each transaction that was planned."""
+    counts = results.transactions
+    table = np.zeros(len(counts), dtype=TRANSACTION_TABLE_TYPE)
+    table["number"] = np.arange(len(counts))
+    for name, column in (("time_ns", TIME), ("origin", ORIGIN), ("size", SIZE), ("blobs", BLOBS)):
+        table[name] = results.submitted[:, column]
+    for column, name in enumerate(TRANSACTION_COUNTS[:HOPS_SUM]):
+        table[name] = counts[:, column]
+    table["delivered"] = counts[:, GOT_PUSHED] + counts[:, GOT_FETCHED]
+    table["mean_hops"] = counts[:, HOPS_SUM] / np.maximum(table["delivered"], 1)
+    table["max_ns"] = results.transaction_longest
+    start = np.searchsorted(results.transaction_delay[:, 0], np.arange(len(counts) + 1))
+    for row in range(len(counts)):
+        entries = results.transaction_delay[start[row] : start[row + 1]]
+        for percentile in PERCENTILES:
+            found = percentile_of(entries[:, 1], entries[:, 2], percentile)
+            table[f"p{percentile}_ns"][row] = min(found, int(table["max_ns"][row]))
+    return table
+
+
+def load_summary(results: TailResults) -> dict[str, dict[str, int]]:
+    """Bytes of transactions' messages that identities sent and received: their mean and percentiles over identities."""
+    summary: dict[str, dict[str, int]] = {}
+    for name, which in (("sent", SENT), ("received", RECEIVED)):
+        mine = results.transaction_load[results.transaction_load[:, 0] == which]
+        total = int((bucket_middles(mine[:, 1]) * mine[:, 2]).sum())
+        summary[name] = {"mean": total // max(int(mine[:, 2].sum()), 1)}
+        for percentile in PERCENTILES:
+            summary[name][f"p{percentile}"] = percentile_of(mine[:, 1], mine[:, 2], percentile)
+    return summary
