@@ -72,11 +72,11 @@ const struct file_operations pidfd_operations = {
 };
 
 int64_t sys_pidfd_open(struct task *task, const uint64_t *a) {
-    if ((int)a[0] <= 0 || (a[1] & ~UINT64_C(04000) /* O_NONBLOCK */))
+    if ((int)a[0] <= 0 || ((uint32_t)a[1] & ~04000u /* O_NONBLOCK */))
         return -EINVAL;
     struct process *process = process_find(task->host, (int)a[0]);
-    if (!process || process_reaped(process))
-        return -ESRCH;
+    if (!process || process_reaped(process)) /* a thread that stands for no process is there, but of no use */
+        return task_find(task->host, (int)a[0]) ? -EINVAL : -ESRCH;
     int fd = pidfd_open(task, process);
     if (fd >= 0)
         fd_file(task, fd)->flags |= (uint32_t)a[1];
@@ -85,15 +85,26 @@ int64_t sys_pidfd_open(struct task *task, const uint64_t *a) {
 
 int64_t sys_pidfd_send_signal(struct task *task, const uint64_t *a) {
     struct process *process = pidfd_process(task, (int)a[0]);
-    if (!process)
-        return pidfd_is(task, (int)a[0]) ? -ESRCH : -EBADF;
-    if ((int)a[1] < 0 || (int)a[1] > SIGNAL_COUNT)
+    int signo = (int)a[1];
+    if ((uint32_t)a[3])
         return -EINVAL;
-    struct signal_info info = {.signo = (int)a[1], .u.queue.pid = task->process->pid};
+    if (!pidfd_is(task, (int)a[0]))
+        return -EBADF;
+    struct signal_info info = {.signo = signo, .u.queue.pid = task->process->pid};
     info.u.queue.uid = (int32_t)task->credentials->user.real;
-    if (a[2] && copy_from_user(&info, a[2], sizeof info))
-        return -EFAULT;
-    if (!credentials_may_signal(task, process, (int)a[1]))
+    if (a[2]) {
+        if (copy_from_user(&info, a[2], sizeof info))
+            return -EFAULT;
+        if (info.signo != signo)
+            return -EINVAL;
+        if (process != task->process && signal_is_forged(&info))
+            return -EPERM;
+    }
+    if (!process)
+        return -ESRCH;
+    if (signo < 0 || signo > SIGNAL_COUNT)
+        return -EINVAL;
+    if (!credentials_may_signal(task, process, signo))
         return -EPERM;
-    return a[1] ? signal_send_process(process, (int)a[1], &info) : 0;
+    return signo ? signal_send_process(process, signo, &info) : 0;
 }

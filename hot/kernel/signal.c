@@ -137,7 +137,6 @@ struct signalfd {
     struct list node; /* in host->signalfds */
     struct host *host;
     struct file *file;
-    int32_t pid; /* whose signals poll looks at */
     uint64_t mask;
 };
 
@@ -184,6 +183,11 @@ static int64_t signalfd_read(struct task *task, struct file *file, struct uio *t
                                          .code = info.code,
                                          .pid = (uint32_t)info.u.queue.pid,
                                          .uid = (uint32_t)info.u.queue.uid};
+        if (info.code == SIGNAL_OF_TIMER) {
+            record.pid = record.uid = 0;
+            record.tid = (uint32_t)info.u.timer.timer_id;
+            record.overrun = (uint32_t)info.u.timer.overrun;
+        }
         if (signo == KSIGCHLD)
             record.status = info.u.child.status;
         else if (info.code >= ASYNC_IN && info.code <= ASYNC_HANG_UP && signo != KSIGSYS)
@@ -192,20 +196,19 @@ static int64_t signalfd_read(struct task *task, struct file *file, struct uio *t
             record.value_pointer = info.u.queue.value, record.value_int = (int32_t)info.u.queue.value;
         int result = uio_copy_out(to, &record, sizeof record);
         if (result)
-            return result;
+            return total ? total : result;
         total += (int64_t)sizeof record;
     }
     return total ? total : -EAGAIN;
 }
 
+/* What who asks could read: its own signals and those of its process, whoever made the descriptor. */
 static uint32_t signalfd_poll(struct file *file) {
     const struct signalfd *signalfd = file->object;
-    const struct process *process = process_find(signalfd->host, signalfd->pid);
-    if (!process)
+    const struct task *task = signalfd->host->current;
+    if (!task)
         return 0;
-    uint64_t pending = process->signals.set;
-    list_for_each(node, &process->tasks) pending |= list_entry(node, struct task, process_node)->signals.set;
-    return pending & signalfd->mask ? POLLIN : 0;
+    return (task->signals.set | task->process->signals.set) & signalfd->mask ? POLLIN : 0;
 }
 
 static void signalfd_release(struct host *host, struct file *file) {
@@ -252,7 +255,6 @@ int64_t sys_signalfd4(struct task *task, const uint64_t *a) {
     }
     signalfd->host = host;
     signalfd->file = file;
-    signalfd->pid = task->process->pid;
     signalfd->mask = mask;
     list_push_back(&host->signalfds, &signalfd->node);
     return fd_install(task, file, 0, flags & SFD_CLOEXEC, -1);
@@ -699,17 +701,12 @@ int64_t sys_tgkill(struct task *task, const uint64_t *a) {
     return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
 }
 
-/* A signal that claims to come from kill, tgkill or the kernel may be sent to oneself only. */
-static bool forged(const struct task *task, const struct signal_info *info, int pid) {
-    return (info->code >= 0 || info->code == -6 /* SI_TKILL */) && pid != task->process->pid;
-}
-
 int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
     struct signal_info info;
     struct process *process = process_find(task->host, (int)a[0]);
     if (copy_from_user(&info, a[2], sizeof info))
         return -EFAULT;
-    if (forged(task, &info, (int)a[0]))
+    if ((int)a[0] != task->tid && signal_is_forged(&info))
         return -EPERM;
     if (!process)
         return -ESRCH;
@@ -722,11 +719,11 @@ int64_t sys_rt_sigqueueinfo(struct task *task, const uint64_t *a) {
 
 int64_t sys_rt_tgsigqueueinfo(struct task *task, const uint64_t *a) {
     struct signal_info info;
-    if ((int)a[0] <= 0 || (int)a[1] <= 0)
-        return -EINVAL;
     if (copy_from_user(&info, a[3], sizeof info))
         return -EFAULT;
-    if (forged(task, &info, (int)a[0]))
+    if ((int)a[0] <= 0 || (int)a[1] <= 0)
+        return -EINVAL;
+    if ((int)a[1] != task->tid && signal_is_forged(&info))
         return -EPERM;
     return send_thread(task, (int)a[0], (int)a[1], (int)a[2], &info);
 }

@@ -78,6 +78,10 @@ bool signal_next(struct task *task, struct signal_delivery *delivery);
 /* A fault of the task's own instruction: delivered even if blocked or ignored (then fatal), as the kernel forces it. */
 void signal_force(struct task *task, int signo, const struct signal_info *info);
 void signal_set_mask(struct task *task, uint64_t mask);
+/* Whether it claims to come from kill, tgkill or the kernel: such a signal may be sent to oneself only. */
+static inline bool signal_is_forged(const struct signal_info *info) {
+    return info->code >= 0 || info->code == -6 /* SI_TKILL */;
+}
 /* RLIMIT_SIGPENDING: nothing more can be queued for the process. */
 bool signal_limit_reached(const struct process *process);
 /* Whether a stack pointer is on the task's alternate stack. */

@@ -203,7 +203,9 @@ static void signals(void) {
     waitpid(child, NULL, 0);
     fflush(stdout);
     if (!(child = fork())) {
+        put_poll("nothing of a child's own", fd);
         kill(getpid(), SIGUSR1);
+        put_poll("a child's own", fd);
         put_info("a child sees its own", fd);
         fflush(stdout);
         _exit(0);
@@ -214,6 +216,17 @@ static void signals(void) {
     put_info("not the child's signal", fd);
     raise(SIGUSR1);
     put_info("raise", fd);
+    timer_t timer;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value.sival_int = 77};
+    struct itimerspec soon = {{0, 0}, {0, 1000000}};
+    MUST(timer_create(CLOCK_MONOTONIC, &event, &timer));
+    MUST(timer_settime(timer, 0, &soon, NULL));
+    await(fd, POLLIN);
+    FACT("of a timer", read(fd, several, sizeof several[0]));
+    printf("  code %d, value %d, overrun %u, pid %u, uid %u, timer's number %d\n", several[0].ssi_code,
+           several[0].ssi_int, several[0].ssi_overrun, several[0].ssi_pid, several[0].ssi_uid,
+           several[0].ssi_tid == (unsigned)(uintptr_t)timer);
+    timer_delete(timer);
     sigemptyset(&mask);
     sigaddset(&mask, SIGUSR2);
     printf("change the mask: %d\n", signalfd(fd, &mask, 0) == fd);

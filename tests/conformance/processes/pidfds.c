@@ -31,6 +31,15 @@ int main(void) {
     FACT(syscall(SYS_pidfd_send_signal, fd, 65, NULL, 0));
     FACT(syscall(SYS_pidfd_send_signal, 1000, 0, NULL, 0));
     FACT(syscall(SYS_pidfd_send_signal, 1, 0, NULL, 0));
+    FACT(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0x100));
+    FACT(syscall(SYS_pidfd_send_signal, 1000, 65, NULL, 0x100));
+    info = (siginfo_t){.si_signo = SIGUSR1, .si_code = SI_QUEUE};
+    FACT(syscall(SYS_pidfd_send_signal, fd, SIGUSR2, &info, 0));
+    info.si_code = SI_USER;
+    FACT(syscall(SYS_pidfd_send_signal, fd, SIGUSR1, &info, 0));
+    info.si_code = SI_TKILL;
+    FACT(syscall(SYS_pidfd_send_signal, fd, SIGUSR1, &info, 0));
+    info = (siginfo_t){0};
     FACT(waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG));
     FACT(waitid(P_PIDFD, 1000, &info, WEXITED | WNOHANG));
     FACT(waitid(P_PIDFD, 1, &info, WEXITED | WNOHANG));
