@@ -208,7 +208,7 @@ static void itimer_read(const struct process *process, int which, struct user_ti
     bool runs = counted ? counted->when != 0 : timer_armed(&process->itimer);
     int64_t left = !runs     ? 0
                    : counted ? KMAX(counted->when - process_cpu_time(process), NS_PER_US)
-                             : process->itimer.when - process->host->now;
+                             : KMAX(process->itimer.when - process->host->now, NS_PER_US);
     out[0] = timeval_of(counted ? counted->interval : process->itimer_interval);
     out[1] = timeval_of(left);
 }
@@ -237,7 +237,7 @@ int64_t sys_setitimer(struct task *task, const uint64_t *a) {
     int64_t value = time_of(given[1].seconds, given[1].microseconds * NS_PER_US);
     if (which == 0) {
         timer_cancel(process->host, &process->itimer);
-        process->itimer_interval = interval;
+        process->itimer_interval = value ? interval : 0; /* else a SIGALRM of any sender would start it */
         if (value)
             timer_arm(process->host, &process->itimer, time_add(process->host->now, value));
     } else {

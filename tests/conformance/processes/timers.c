@@ -82,6 +82,11 @@ static void interval_timers(void) {
     printf("was %ld\n", (long)old.it_interval.tv_usec);
     FACT(getitimer(ITIMER_REAL, &old));
     printf("now %ld %ld\n", (long)old.it_value.tv_usec, (long)old.it_value.tv_sec);
+    value = (struct itimerval){{5, 0}, {0, 0}}; /* off: the signal of another does not start it */
+    FACT(setitimer(ITIMER_REAL, &value, NULL));
+    raise(SIGALRM);
+    FACT(getitimer(ITIMER_REAL, &old));
+    printf("off: %ld %ld\n", (long)old.it_interval.tv_sec, (long)(old.it_value.tv_sec + (old.it_value.tv_usec > 0)));
     value = (struct itimerval){{0, 0}, {0, 1000000}};
     FACT(setitimer(ITIMER_REAL, &value, NULL));
     value = (struct itimerval){{0, 0}, {-1, 0}};
