@@ -8,6 +8,7 @@
 #include "credentials.h"
 #include "fdtable.h"
 #include "fs.h"
+#include "fs_internal.h"
 #include "futex.h"
 #include "inotify.h"
 #include "internal.h"
@@ -250,6 +251,8 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
     if ((thread && !(flags & CLONE_SIGHAND)) || ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM)) ||
         ((flags & CLONE_SIGHAND) && (flags & CLONE_CLEAR_SIGHAND)))
         return -EINVAL;
+    if ((flags & CLONE_PIDFD) && ((flags & CLONE_DETACHED) || thread))
+        return -EINVAL;
     if (thread && !(flags & CLONE_FILES)) {
         platform_warn(host, task, "clone: a thread with its own descriptor table is not supported");
         return -EINVAL;
@@ -338,11 +341,12 @@ int64_t sys_clone3(struct task *task, const uint64_t *a) {
     int result = copy_from_user(&args, a[0], KMIN(a[1], sizeof args));
     if (result)
         return result;
-    if (args.set_tid_size || (args.flags & CLONE_INTO_CGROUP))
-        return -EPERM;
-    if ((args.flags & 0xff) || args.exit_signal > SIGNAL_COUNT ||
-        ((args.flags & (CLONE_THREAD | CLONE_PARENT)) && args.exit_signal))
+    if ((args.flags & ~(uint64_t)(UINT32_MAX | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP)) ||
+        (args.flags & (CLONE_DETACHED | 0x7f)) || args.exit_signal > SIGNAL_COUNT ||
+        ((args.flags & (CLONE_THREAD | CLONE_PARENT)) && args.exit_signal) || !args.stack != !args.stack_size)
         return -EINVAL;
+    if (args.set_tid_size || (args.flags & (CLONE_INTO_CGROUP | CLONE_NEWTIME)))
+        return -EPERM;
     struct clone_request request = {
         .flags = args.flags,
         .exit_signal = (int)args.exit_signal,
@@ -861,6 +865,12 @@ static int64_t resolve_program(struct task *task, struct exec_request **request,
         result = platform_syscall(21 /* access */, (uint64_t)real, 1 /* X_OK */, 0, 0, 0, 0);
         if (result < 0)
             return result;
+        struct stat status;
+        result = native_stat(AT_FDCWD, real, 0, &status);
+        if (!result && (status.st_mode & MODE_TYPE) != MODE_REGULAR) /* opening a FIFO would sleep */
+            result = -EACCES;
+        if (result < 0)
+            return result;
         int64_t fd = platform_syscall(2 /* open */, (uint64_t)real, 02000000 /* O_CLOEXEC */, 0, 0, 0, 0);
         if (fd < 0)
             return fd;
@@ -872,7 +882,7 @@ static int64_t resolve_program(struct task *task, struct exec_request **request,
             inotify_descriptor(task->host, (int)fd, IN_CLOSE_NOWRITE);
         (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
         if (length < 0)
-            return length == -EISDIR ? -EACCES : length;
+            return length;
         head[length] = '\0';
         if (program) {
             memcpy((*request)->path, real, strlen(real) + 1);

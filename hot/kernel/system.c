@@ -12,6 +12,8 @@
 #include <linux/random.h>
 #include <linux/resource.h>
 
+#define DESCRIPTORS_MAX (UINT64_C(1) << 20) /* fs.nr_open: what no limit may exceed */
+
 int64_t sys_uname(struct task *task, const uint64_t *a) {
     char names[6][NODE_NAME_MAX + 1];
     uint32_t personality = task->process->personality;
@@ -72,8 +74,9 @@ int64_t sys_sysinfo(struct task *task, const uint64_t *a) {
 int64_t sys_getrandom(struct task *task, const uint64_t *a) {
     uint8_t bytes[256];
     uint64_t length = KMIN(a[1], 33554431); /* as Linux caps it */
-    const uint64_t contrary = GRND_RANDOM | GRND_INSECURE;
-    if ((a[2] & ~(uint64_t)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE)) || (a[2] & contrary) == contrary)
+    const uint32_t contrary = GRND_RANDOM | GRND_INSECURE;
+    const uint32_t flags = (uint32_t)a[2];
+    if ((flags & ~(uint32_t)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE)) || (flags & contrary) == contrary)
         return -EINVAL;
     for (uint64_t done = 0; done < length;) {
         uint64_t part = KMIN(length - done, sizeof bytes);
@@ -87,7 +90,7 @@ int64_t sys_getrandom(struct task *task, const uint64_t *a) {
 
 /* The real limits stay what the shard set: it is the simulated kernel that keeps to these. */
 int64_t sys_prlimit64(struct task *task, const uint64_t *a) {
-    struct process *process = a[0] ? process_find(task->host, (int)a[0]) : task->process;
+    struct process *process = (int)a[0] ? process_find(task->host, (int)a[0]) : task->process;
     uint32_t resource = (uint32_t)a[1];
     uint64_t given[2], old[2];
     if (!process)
@@ -103,6 +106,8 @@ int64_t sys_prlimit64(struct task *task, const uint64_t *a) {
         if (given[0] > given[1])
             return -EINVAL;
         if (given[1] > old[1] && !credentials_capable(task, CAP_SYS_RESOURCE))
+            return -EPERM;
+        if (resource == RLIMIT_NOFILE && given[1] > DESCRIPTORS_MAX)
             return -EPERM;
         memcpy(process->limits[resource], given, sizeof given);
     }

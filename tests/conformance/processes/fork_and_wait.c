@@ -1,7 +1,10 @@
 /* fork, vfork, exit codes, and every way of waiting for a child. */
 #include "calls.h"
+#include <linux/sched.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 static int shared_by_vfork;
@@ -96,6 +99,39 @@ static void waiting(void) {
     pid = child_that_exits(4);
     HOLDS(waitpid(pid, NULL, 0) == pid);
     FACT(waitpid(pid, &status, 0));
+}
+
+static void *exit_later(void *given) {
+    nap(20);
+    syscall(SYS_exit, 9);
+    return given;
+}
+
+/* The process's exit code is that of the thread that ends last. */
+static void first_thread_ends_first(void) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, exit_later, NULL);
+        syscall(SYS_exit, 4);
+    }
+    wait_and_show("first thread", pid);
+}
+
+static void refused_clones(void) {
+    struct clone_args arguments = {.exit_signal = SIGCHLD};
+    static const uint64_t flags[] = {UINT64_C(1) << 40, CLONE_DETACHED, 1, CLONE_SIGHAND, CLONE_THREAD};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        arguments.flags = flags[i];
+        FACT(syscall(SYS_clone3, &arguments, sizeof arguments));
+    }
+    arguments.flags = 0;
+    arguments.stack = (uintptr_t)&arguments;
+    FACT(syscall(SYS_clone3, &arguments, sizeof arguments));
+    arguments.stack = 0;
+    arguments.stack_size = 4096;
+    FACT(syscall(SYS_clone3, &arguments, sizeof arguments));
+    FACT(syscall(SYS_clone3, &arguments, 8));
 }
 
 static void zombies(void) {
@@ -207,6 +243,8 @@ static void what_children_inherit(void) {
 int main(void) {
     begin();
     exit_codes();
+    first_thread_ends_first();
+    refused_clones();
     waiting();
     zombies();
     orphans();

@@ -83,10 +83,11 @@ static void errors(void) {
     write_file("itself", "#!./itself\n", 0700);
     write_file("elf_header", "\177ELF\2\1\1", 0700);
     mkdir("folder", 0700);
+    mkfifo("fifo", 0700); /* opening it would sleep */
     (void)!symlink("loop", "loop");
     static const char *const paths[] = {"missing",        "missing/x", "data",   "locked", "empty", "bad_interpreter",
                                         "no_interpreter", "itself",    "folder", "data/x", "loop",  "",
-                                        "elf_header"};
+                                        "elf_header",     "fifo"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         execve(paths[i], arguments, none);
         printf("execve %s: %s\n", paths[i], strerrorname_np(errno));
