@@ -130,6 +130,11 @@ int file_wait(struct task *task, struct file *file, uint32_t events, bool nonblo
     return result;
 }
 
+int file_sleep(struct task *task, struct file *file, uint32_t events, int64_t deadline) {
+    int result = sleep_on(task, file, events, deadline);
+    return result == -ERESTARTSYS && (file_poll(file) & events) ? 0 : result;
+}
+
 /* SO_RCVTIMEO and SO_SNDTIMEO hold for read and write too. */
 static int64_t transfer_timeout(const struct file *file, bool writing) {
     if (file->kind != FILE_SOCKET_INET && file->kind != FILE_SOCKET_UNIX && file->kind != FILE_SOCKET_PACKET)
@@ -366,6 +371,13 @@ int fd_install(struct task *task, struct file *file, int minimum, bool close_on_
     return (int)fd;
 }
 
+/* Closes what is in no table any more. A socket may linger: other threads use the table meanwhile. */
+static void close_taken(struct task *task, struct file *file, int native_fd) {
+    if (file->kind == FILE_SOCKET_INET && file->references == 1)
+        inet_linger(task, file);
+    close_entry(task->host, file, native_fd);
+}
+
 int fd_close(struct task *task, int fd) {
     struct fd_entry *entry = fd_entry(task, fd);
     if (!entry)
@@ -374,9 +386,7 @@ int fd_close(struct task *task, int fd) {
     int native_fd = entry->native_fd;
     entry->file = NULL;
     task->process->files->lowest = KMIN(task->process->files->lowest, (uint32_t)fd);
-    if (file->kind == FILE_SOCKET_INET && file->references == 1)
-        inet_linger(task, file);
-    close_entry(task->host, file, native_fd);
+    close_taken(task, file, native_fd);
     return 0;
 }
 
@@ -432,8 +442,10 @@ static int64_t dup_to(struct task *task, int from, int to, bool close_on_exec) {
     if (native_fd < -1)
         return native_fd;
     file_get(file);
-    fd_close(task, to); /* it may well not be open */
+    struct fd_entry replaced = table->entries[to];
     table->entries[to] = (struct fd_entry){.file = file, .native_fd = (int)native_fd, .close_on_exec = close_on_exec};
+    if (replaced.file)
+        close_taken(task, replaced.file, replaced.native_fd);
     return to;
 }
 
@@ -477,10 +489,12 @@ static int64_t transfer(struct task *task, int fd, const struct user_iovec *segm
     if (!entry)
         return -EBADF;
     struct file *file = entry->file;
-    if ((file->flags & O_PATH) || (file->flags & O_ACCMODE) == (writing ? O_RDONLY : O_WRONLY))
+    if (file->flags & O_PATH)
         return -EBADF;
     if (position && !seekable(file))
         return -ESPIPE;
+    if ((file->flags & O_ACCMODE) == (writing ? O_RDONLY : O_WRONLY))
+        return -EBADF;
     if (position && *position < 0)
         return -EINVAL;
     task->native_fd = entry->native_fd;
@@ -638,7 +652,7 @@ int64_t sys_fcntl(struct task *task, const uint64_t *a) {
     switch (command) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
-        if (a[2] >= descriptor_limit(task))
+        if ((uint32_t)a[2] >= descriptor_limit(task))
             return -EINVAL;
         return dup_lowest(task, fd, (int)a[2], command == F_DUPFD_CLOEXEC);
     case F_GETFD:

@@ -534,7 +534,9 @@ static struct statx_timestamp timestamp(unsigned long seconds, unsigned long nan
 
 int64_t sys_statx(struct task *task, const uint64_t *a) {
     struct stat status;
-    if ((uint32_t)a[3] & STATX__RESERVED)
+    uint32_t flags = (uint32_t)a[2];
+    if (((uint32_t)a[3] & STATX__RESERVED) || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE ||
+        (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)))
         return -EINVAL;
     int64_t result = status_at(task, (int)a[0], a[1], (uint32_t)a[2], &status);
     if (result)
@@ -818,10 +820,12 @@ int64_t sys_lseek(struct task *task, const uint64_t *a) {
     struct file *file = entry->file;
     int64_t offset = (int64_t)a[1];
     int whence = (int)a[2];
+    if ((uint32_t)whence > SEEK_MAX)
+        return -EINVAL;
     if (file->kind == FILE_VIRTUAL && !virtual_directory_name(file))
         return lseek_known_size(&file->position, virtual_size(file), offset, whence);
     if (file->kind == FILE_EVENTFD || file->kind == FILE_TIMERFD || file->kind == FILE_SIGNALFD ||
-        file->kind == FILE_EPOLL)
+        file->kind == FILE_EPOLL || file->kind == FILE_INOTIFY)
         return 0; /* Linux: noop_llseek */
     if (file->kind != FILE_NATIVE && file->kind != FILE_VIRTUAL)
         return -ESPIPE;

@@ -671,12 +671,19 @@ void inet_linger(struct task *task, struct file *file) {
         return; /* what was not read ends the connection at once */
     int64_t deadline = task->host->now + socket->linger_seconds * NS_PER_S;
     (void)tcp_shutdown(socket, false, true);
+    struct file **slot = NULL; /* the file is in no table: whoever dies here still lets go of it */
+    for (size_t i = 0; i < ARRAY_LENGTH(task->held) && !slot; i++)
+        slot = task->held[i] ? NULL : &task->held[i];
+    if (slot)
+        *slot = file;
     int result = 0;
     while (!result && tcp_lingers(socket)) {
         wait_add(&file->wait, &task->wait, task, 0);
         result = task_block(task, deadline);
         wait_remove(&task->wait);
     }
+    if (slot)
+        *slot = NULL;
 }
 
 static int64_t ioctl_file(struct task *task, struct file *file, uint32_t command, uint64_t argument) {

@@ -452,6 +452,10 @@ uint32_t file_poll(struct file *file);
  * another thread may close the descriptor meanwhile. */
 __attribute__((warn_unused_result)) int file_wait(struct task *task, struct file *file, uint32_t events,
                                                   bool nonblocking, int64_t deadline);
+/* Sleeps until one of `events` may hold, after an attempt that found nothing, whatever poll() says: an error in a queue
+ * of its own ends no wait for data. 0, -ETIMEDOUT, -ERESTARTSYS; what came together with a signal is taken first. */
+__attribute__((warn_unused_result)) int file_sleep(struct task *task, struct file *file, uint32_t events,
+                                                   int64_t deadline);
 void file_hold(struct task *task, struct file *file);
 /* At the end of every system call, and when a task dies. */
 void file_drop_held(struct task *task);

@@ -677,6 +677,13 @@ int64_t sys_fadvise64(struct task *task, const uint64_t *a) {
     return (uint32_t)a[3] > 5 ? -EINVAL : 0;
 }
 
+int64_t sys_readahead(struct task *task, const uint64_t *a) {
+    const struct file *file = fd_file(task, (int)a[0]);
+    if (!file || (file->flags & O_PATH) || (file->flags & O_ACCMODE) == O_WRONLY)
+        return -EBADF;
+    return file->kind == FILE_NATIVE ? 0 : -EINVAL;
+}
+
 /* All calls on extended attributes: no file system of the simulation has them. */
 int64_t sys_xattr_unsupported(struct task *task, const uint64_t *a) {
     (void)task;

@@ -611,9 +611,8 @@ static int wait_to_send(struct task *task, struct file *file, bool nonblocking, 
     if (nonblocking || (file->flags & O_NONBLOCK))
         return -EAGAIN;
     file_hold(task, file);
-    int result = socket->family == AF_UNIX && socket->type == SOCK_DGRAM
-                     ? unix_wait_room(task, deadline)
-                     : file_wait(task, file, POLLOUT, false, deadline);
+    int result = socket->family == AF_UNIX && socket->type == SOCK_DGRAM ? unix_wait_room(task, deadline)
+                                                                         : file_sleep(task, file, POLLOUT, deadline);
     return wait_result(result, deadline, -EAGAIN);
 }
 
@@ -908,7 +907,7 @@ static int64_t receive(struct task *task, struct file *file, struct uio *to, int
         if (result < 0 && result != -EAGAIN)
             break;
         /* A datagram socket that was shut down is ready, and yet has nothing for those who do not wait. */
-        result = socket_nonblocking(socket, flags) ? -EAGAIN : file_wait(task, file, POLLIN, false, deadline);
+        result = socket_nonblocking(socket, flags) ? -EAGAIN : file_sleep(task, file, POLLIN, deadline);
         if (result) {
             result = wait_result((int)result, deadline, -EAGAIN);
             break;

@@ -90,8 +90,17 @@ static void flags(void) {
     FACT("fcntl of nothing", fcntl(99, F_GETFL));
     FACT("unknown command", fcntl(fd, 7777));
     FACT("F_GETOWN", fcntl(pair[0], F_GETOWN));
+    struct rlimit limit;
     FACT("O_PATH read", read((int)MUST(open("file", O_PATH)), &unread, 1));
-    struct rlimit limit, small;
+    FACT("pread of the end that is written", pread(ends[1], &unread, 1, 0));
+    FACT("pwrite to the end that is read", pwrite(ends[0], &unread, 1, 0));
+    FACT("lseek from nowhere", lseek(ends[0], 0, 99));
+    FACT("F_DUPFD above 32 bits", syscall(SYS_fcntl, ends[0], F_DUPFD, UINT64_C(0x100000028)));
+    FACT("statx with flags that are none", syscall(SYS_statx, AT_FDCWD, "file", 1u << 30, 0, &limit));
+    FACT("statx, forced and not", syscall(SYS_statx, AT_FDCWD, "file", 0x6000, 0, &limit));
+    FACT("readahead of nothing", readahead(99, 0, 1));
+    FACT("readahead of a pipe", readahead(ends[0], 0, 1));
+    struct rlimit small;
     getrlimit(RLIMIT_NOFILE, &limit);
     small = limit;
     small.rlim_cur = 12;

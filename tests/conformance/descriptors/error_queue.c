@@ -103,6 +103,23 @@ static void errors_of_its_own(void) {
     close(fd);
 }
 
+/* An error in the queue is no reason to look again and again for data. */
+static void waiting(void) {
+    section("waiting for data");
+    int fd = udp_socket(), on = 1;
+    char byte;
+    struct timeval time = {0, 50000};
+    FACT("IP_RECVERR", setsockopt(fd, SOL_IP, IP_RECVERR, &on, sizeof on));
+    FACT("SO_RCVTIMEO", setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
+    FACT("sendto", send_nowhere(fd, 25));
+    await(fd, POLLERR);
+    put_pending(fd);
+    FACT("recv", recv(fd, &byte, 1, 0));
+    FACT("read", read(fd, &byte, 1));
+    put_poll("the error is still there", fd);
+    close(fd);
+}
+
 static void streams(void) {
     section("streams");
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -114,6 +131,7 @@ int main(void) {
     begin();
     ports_unreachable();
     errors_of_its_own();
+    waiting();
     streams();
     return 0;
 }

@@ -1,6 +1,7 @@
 /* TCP over loopback: connecting, data, the ends of a connection, and what poll and the calls say at each step. */
 #include "inet.h"
 
+#include <pthread.h>
 #include <sys/ioctl.h>
 
 static int unread(int fd) {
@@ -180,6 +181,38 @@ static void lingering(int seconds, int reader_sleeps_ms) {
     waitpid(reader, NULL, 0);
 }
 
+static int replacing[2];
+
+static void *replace(void *given) {
+    (void)given;
+    dup2(replacing[0], replacing[1]);
+    return NULL;
+}
+
+/* dup2 over a socket that lingers: the number is never free meanwhile. */
+static void lingering_replaced(void) {
+    static char block[65536];
+    int pair[2];
+    pthread_t thread;
+    tcp_pair(pair);
+    struct linger linger = {1, 1};
+    MUST(setsockopt(pair[0], SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    for (int idle = 0; idle < 3;) {
+        idle = send(pair[0], block, sizeof block, 0) > 0 ? 0 : idle + 1;
+        pause_ms(2);
+    }
+    replacing[0] = pair[1];
+    replacing[1] = pair[0];
+    pthread_create(&thread, NULL, replace, NULL);
+    pause_ms(200);
+    int fd = (int)MUST(open("/dev/null", O_RDONLY));
+    printf("the number was free: %d\n", fd == pair[0]);
+    pthread_join(thread, NULL);
+    FACT("what is there now", getpeername(pair[0], (struct sockaddr *)block, &(socklen_t){16}));
+    close(fd), close(pair[0]), close(pair[1]);
+}
+
 static void closing(void) {
     section("close");
     int pair[2];
@@ -252,6 +285,7 @@ static void closing(void) {
     close(pair[1]);
     lingering(1, 60000);
     lingering(60, 300);
+    lingering_replaced();
 }
 
 static void filling(void) {
