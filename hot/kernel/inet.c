@@ -614,6 +614,7 @@ int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, i
     message->interface = from.interface;
     message->has_time = true;
     message->time = socket->stamp = from.time;
+    message->drops = from.drops;
     message->ttl = from.ttl;
     message->tos = from.tos;
     if (from.full_length > space)

@@ -80,9 +80,13 @@ static int set_ip_option(struct socket *socket, int name, const void *value, uin
         if (!ip_is_any(socket->multicast_address) && !inet_is_local(socket->host, socket->multicast_address))
             return -EADDRNOTAVAIL;
         return 0;
-    case IP_MULTICAST_ALL:
+    case IP_MULTICAST_ALL: /* there is no multicast */
+        if (number != 0 && number != 1)
+            return -EINVAL;
+        socket->hints.multicast_all = number;
+        return 0;
     case IP_UNICAST_IF:
-        return 0; /* there is one way out, and no multicast */
+        return 0; /* there is one way out */
     case IP_ADD_MEMBERSHIP:
     case IP_ADD_SOURCE_MEMBERSHIP:
         return -ENODEV; /* as on a machine whose interfaces are not capable of multicast */
@@ -143,7 +147,7 @@ static int get_ip_option(struct socket *socket, int name, int32_t *number) {
         put32((uint8_t *)number, ip_v4(socket->multicast_address));
         return 0;
     case IP_MULTICAST_ALL:
-        *number = 1;
+        *number = socket->hints.multicast_all;
         return 0;
     case IP_UNICAST_IF:
     case IP_TRANSPARENT:

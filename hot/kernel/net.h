@@ -42,6 +42,7 @@ struct packet {
     uint32_t length;      /* of data: the whole IP packet */
     uint32_t transport;   /* length of its IP header */
     uint32_t offset;      /* first unread payload byte (receive queues) */
+    uint32_t drops;       /* datagrams that its socket had lost before (SO_RXQ_OVFL) */
     bool queued;          /* counted in the owner's queued_bytes */
     int64_t time;         /* when it was received (SO_TIMESTAMP), or sent */
     uint8_t data[];
@@ -99,6 +100,16 @@ struct socket_options6 {
     bool packet_info, packet_hops, packet_class, receive_errors, dont_fragment, multicast_loop;
 };
 
+/* Options of level SOL_SOCKET that change little here, or nothing: kept and shown. */
+struct socket_hints {
+    bool debug, no_checksum, prefer_busy_poll;
+    bool tell_drops;      /* SO_RXQ_OVFL: with each datagram */
+    bool errors_urgent;   /* SO_SELECT_ERR_QUEUE: POLLPRI besides POLLERR */
+    bool multicast_all;   /* IP_MULTICAST_ALL */
+    int32_t busy_poll_us; /* SO_BUSY_POLL */
+    int32_t incoming_cpu; /* -1: none yet */
+};
+
 enum socket_state { SOCKET_UNCONNECTED, SOCKET_LISTENING, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_DISCONNECTED };
 
 struct tcp; /* tcp.h */
@@ -118,6 +129,7 @@ struct socket {
     bool only_v6;                    /* IPV6_V6ONLY */
     struct ip_address bound_address; /* what the program bound: what local_address goes back to when not connected */
     uint32_t netlink_port;
+    struct socket_hints hints;
     struct list port_node, connection_node;
     /* options */
     uint32_t send_buffer, receive_buffer;     /* bytes */
@@ -268,6 +280,7 @@ struct udp_message {
     uint32_t interface;              /* received by */
     uint8_t ttl, tos;                /* received with; of IPv6: hop limit, traffic class */
     int64_t time;
+    uint32_t drops;     /* see struct packet */
     size_t full_length; /* of the datagram, for MSG_TRUNC */
 };
 int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int flags, const struct udp_message *to);

@@ -241,6 +241,7 @@ static void give(struct socket *socket, const struct packet *packet) {
         put16(copy->data + 10, checksum_fold(checksum_add(0, copy->data, IP_HEADER)));
     copy->charge = packet_charge(copy->length);
     socket->receive_used += copy->charge;
+    copy->drops = (uint32_t)socket->drops;
     packet_queue_push(&socket->receive, copy);
     socket_wake(socket, POLLIN | POLLRDNORM);
 }

@@ -34,6 +34,7 @@
 #define BUFFER_MAX 212992u
 #define SEND_BUFFER_MIN 4608u
 #define RECEIVE_BUFFER_MIN 2304u
+#define PRIORITY_OF_ALL 6 /* what SO_PRIORITY takes without a capability */
 
 struct user_message_vector { /* struct mmsghdr */
     struct user_message message;
@@ -70,6 +71,7 @@ struct socket *socket_create(struct host *host, int family, int type, int protoc
                                  .kept = {UINT64_C(1) << IPV6_MULTICAST_ALL, UINT64_C(1) << (IPV6_AUTOFLOWLABEL - 64)}};
     socket->local_address = socket->remote_address = socket->bound_address = family == AF_INET6 ? IP6_ANY : IP4_ANY;
     socket->low_water = 1;
+    socket->hints = (struct socket_hints){.multicast_all = true, .incoming_cpu = -1};
     socket->stamp = NEVER;
     socket->cookie = ++host->net->next_cookie;
     return socket;
@@ -1028,6 +1030,8 @@ static int control_to_user(struct task *task, const struct socket *socket, struc
     }
     if (message->has_time && (socket->timestamp || socket->timestamp_ns))
         error = put_time(writer, socket, message->time);
+    if (!error && socket->hints.tell_drops && message->drops)
+        error = control_put(writer, SOL_SOCKET, SO_RXQ_OVFL, &message->drops, sizeof(message->drops));
     if (!error && socket->v6.packet_info && message->has_source)
         error = put_packet_info6(writer, message);
     if (!error && message->has_source)
@@ -1165,6 +1169,87 @@ static int bind_to_device(struct socket *socket, const void *value, uint32_t len
     return 0;
 }
 
+/* Whether the task lacks what setting this option to this value takes (sk_setsockopt of Linux). */
+static int check_privilege(const struct task *task, int name, int32_t number) {
+    bool admin = credentials_capable(task, CAP_NET_ADMIN);
+    switch (name) {
+    case SO_DEBUG:
+        return number && !admin ? -EACCES : 0;
+    case SO_SNDBUFFORCE:
+    case SO_RCVBUFFORCE:
+        return admin ? 0 : -EPERM;
+    case SO_PREFER_BUSY_POLL:
+        return number && !admin ? -EPERM : 0;
+    case SO_PRIORITY:
+        if (number >= 0 && number <= PRIORITY_OF_ALL)
+            return 0;
+        __attribute__((fallthrough));
+    case SO_MARK:
+        return admin || credentials_capable(task, CAP_NET_RAW) ? 0 : -EPERM;
+    default:
+        return 0;
+    }
+}
+
+/* -ENOPROTOOPT: no option of these. */
+static int set_hint(struct socket_hints *hints, int name, int32_t number) {
+    switch (name) {
+    case SO_DEBUG:
+        hints->debug = number != 0;
+        return 0;
+    case SO_NO_CHECK:
+        hints->no_checksum = number != 0;
+        return 0;
+    case SO_RXQ_OVFL:
+        hints->tell_drops = number != 0;
+        return 0;
+    case SO_SELECT_ERR_QUEUE:
+        hints->errors_urgent = number != 0;
+        return 0;
+    case SO_PREFER_BUSY_POLL:
+        hints->prefer_busy_poll = number != 0;
+        return 0;
+    case SO_BUSY_POLL:
+        if (number < 0)
+            return -EINVAL;
+        hints->busy_poll_us = number;
+        return 0;
+    case SO_INCOMING_CPU:
+        hints->incoming_cpu = number;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+static int get_hint(const struct socket_hints *hints, int name, int32_t *number) {
+    switch (name) {
+    case SO_DEBUG:
+        *number = hints->debug;
+        return 0;
+    case SO_NO_CHECK:
+        *number = hints->no_checksum;
+        return 0;
+    case SO_RXQ_OVFL:
+        *number = hints->tell_drops;
+        return 0;
+    case SO_SELECT_ERR_QUEUE:
+        *number = hints->errors_urgent;
+        return 0;
+    case SO_PREFER_BUSY_POLL:
+        *number = hints->prefer_busy_poll;
+        return 0;
+    case SO_BUSY_POLL:
+        *number = hints->busy_poll_us;
+        return 0;
+    case SO_INCOMING_CPU:
+        *number = hints->incoming_cpu;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
 static int set_number(struct socket *socket, int name, int32_t number) {
     switch (name) {
     case SO_REUSEADDR:
@@ -1222,21 +1307,20 @@ static int set_number(struct socket *socket, int name, int32_t number) {
     case SO_DONTROUTE:
         socket->dont_route = number != 0;
         return 0;
-    case SO_NO_CHECK:
-    case SO_BUSY_POLL:
-    case SO_INCOMING_CPU:
-    case SO_RXQ_OVFL:
-    case SO_SELECT_ERR_QUEUE:
-    case SO_PREFER_BUSY_POLL:
-        return 0; /* hints about hardware and routes that are not there */
+    case SO_BINDTOIFINDEX: /* as in Linux, also of an interface that is not there */
+        if (number < 0)
+            return -EINVAL;
+        socket->bound_interface = (uint32_t)number;
+        return 0;
     case SO_TYPE:
     case SO_PROTOCOL:
     case SO_DOMAIN:
     case SO_ERROR:
     case SO_ACCEPTCONN:
     case SO_SNDLOWAT:
-    default:
         return -ENOPROTOOPT;
+    default:
+        return set_hint(&socket->hints, name, number);
     }
 }
 
@@ -1293,7 +1377,7 @@ uint32_t socket_filtered(const struct socket *socket, const struct packet *packe
     return KMIN(filter_run(socket->host, socket->filter, &input), whole);
 }
 
-static int set_socket_option(struct socket *socket, int name, const void *value, uint32_t length) {
+static int set_socket_option(struct task *task, struct socket *socket, int name, const void *value, uint32_t length) {
     if (name == SO_BINDTODEVICE)
         return bind_to_device(socket, value, length);
     if ((name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER || name == SO_LOCK_FILTER) && may_filter(socket))
@@ -1320,8 +1404,10 @@ static int set_socket_option(struct socket *socket, int name, const void *value,
     case SO_SNDTIMEO_NEW:
         return set_timeout(&socket->send_timeout, value, length);
     default:
-        return set_number(socket, name, number);
+        break;
     }
+    int error = check_privilege(task, name, number);
+    return error ? error : set_number(socket, name, number);
 }
 
 int64_t sys_setsockopt(struct task *task, const uint64_t *a) {
@@ -1338,7 +1424,7 @@ int64_t sys_setsockopt(struct task *task, const uint64_t *a) {
         return -EFAULT;
     struct socket *socket = file->object;
     if (level == SOL_SOCKET)
-        error = set_socket_option(socket, name, value, length);
+        error = set_socket_option(task, socket, name, value, length);
     else if (is_inet(socket))
         error = inet_set_option(task, socket, level, name, value, length);
     else if (socket->family == AF_PACKET && level == SOL_PACKET)
@@ -1427,17 +1513,12 @@ static int get_number(struct socket *socket, int name, int32_t *number) {
     case SO_BPF_EXTENSIONS: /* what else programs can load: SKF_AD_* below this */
         *number = SKF_AD_MAX;
         return 0;
-    case SO_NO_CHECK:
-    case SO_BUSY_POLL:
-    case SO_INCOMING_CPU:
     case SO_INCOMING_NAPI_ID:
-    case SO_RXQ_OVFL:
-    case SO_SELECT_ERR_QUEUE:
     case SO_TIMESTAMPING_OLD:
         *number = 0;
         return 0;
     default:
-        return -ENOPROTOOPT;
+        return get_hint(&socket->hints, name, number);
     }
 }
 
@@ -1492,6 +1573,8 @@ static int get_socket_option(struct socket *socket, int name, uint8_t *value, ui
         return -ENOPROTOOPT;
     case SO_BINDTODEVICE: {
         const char *device = socket->bound_interface ? interface_name(socket->bound_interface) : "";
+        if (!device)
+            return -ENODEV;
         size_t size = socket->bound_interface ? strlen(device) + 1 : 0;
         if (room < size)
             return -EINVAL;

@@ -90,6 +90,7 @@ struct socket_message {
     uint32_t interface;
     bool has_time;
     int64_t time;
+    uint32_t drops;    /* of datagrams by the socket, before this one */
     int32_t ttl, tos;  /* of a received datagram (IPv6: hop limit, traffic class); -1: none */
     int32_t out_flags; /* MSG_TRUNC, MSG_EOR, MSG_OOB of recvmsg */
     bool goes_on;      /* of a stream, in: this receive has taken something before it slept */

@@ -349,6 +349,7 @@ struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t lo
     socket->tos = parent->tos;
     socket->ttl = parent->ttl;
     socket->low_water = parent->low_water;
+    socket->hints = parent->hints;
     socket->only_v6 = parent->only_v6;
     socket->v6 = parent->v6;
     socket->local_address = local;

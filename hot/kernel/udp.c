@@ -217,6 +217,7 @@ int64_t udp_receive(struct task *task, struct socket *socket, struct uio *to, in
     from->ttl = packet->data[v6 ? 7 : 8];
     from->tos = v6 ? (uint8_t)(get16(packet->data) >> 4) : packet->data[1];
     from->time = packet->time;
+    from->drops = packet->drops;
     from->full_length = length;
     int error = uio_copy_out(to, packet->data + begin, copied);
     if (!(flags & MSG_PEEK)) {
@@ -267,6 +268,7 @@ void udp_input(struct host *host, struct packet *packet) {
         return;
     }
     packet->charge = packet_charge(packet->length);
+    packet->drops = (uint32_t)socket->drops;
     socket->receive_used += packet->charge;
     packet_queue_push(&socket->receive, packet);
     socket_wake(socket, POLLIN | POLLRDNORM);
@@ -275,7 +277,7 @@ void udp_input(struct host *host, struct packet *packet) {
 uint32_t udp_poll(const struct socket *socket) {
     uint32_t events = 0;
     if (socket->error || socket->errors)
-        events |= POLLERR;
+        events |= POLLERR | (socket->hints.errors_urgent ? POLLPRI : 0);
     if (socket->read_shutdown)
         events |= POLLRDHUP | POLLIN | POLLRDNORM;
     if (socket->read_shutdown && socket->write_shutdown)

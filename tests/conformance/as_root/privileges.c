@@ -197,6 +197,21 @@ static void ports(void) {
     HOLDS((result == -1 && errno == EACCES) == (187 < first));
 }
 
+static void socket_privileges(void) {
+    static const int options[] = {SO_MARK, SO_PRIORITY, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_DEBUG};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0), number = 7;
+    for (int user = 0; user < 2; user++) {
+        for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+            FACT(setsockopt(fd, SOL_SOCKET, options[i], &number, sizeof number));
+        if (!user)
+            FACT(setuid(1000));
+    }
+    number = 6;
+    FACT(setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &number, sizeof number));
+    number = 0;
+    FACT(setsockopt(fd, SOL_SOCKET, SO_DEBUG, &number, sizeof number));
+}
+
 static void limits_and_priorities(void) {
     struct rlimit limit = {100, 200}, shown;
     pid_t other = sleeper(1001, 1001), same = sleeper(1000, 1000);
@@ -293,6 +308,7 @@ int main(int argc, char **argv) {
     run("interfaces", interfaces);
     run("signalling", signalling);
     run("ports", ports);
+    run("socket_privileges", socket_privileges);
     run("limits_and_priorities", limits_and_priorities);
     run("nobody", sleepers_end);
     run("inspection", inspection);

@@ -117,6 +117,8 @@ static void waiting(void) {
     FACT("recv", recv(fd, &byte, 1, 0));
     FACT("read", read(fd, &byte, 1));
     put_poll("the error is still there", fd);
+    FACT("SO_SELECT_ERR_QUEUE", setsockopt(fd, SOL_SOCKET, SO_SELECT_ERR_QUEUE, &on, sizeof on));
+    put_poll("urgent", fd);
     close(fd);
 }
 

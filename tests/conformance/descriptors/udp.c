@@ -201,6 +201,42 @@ static void ports(void) {
     close(a), close(c);
 }
 
+/* SO_RXQ_OVFL: how many were lost before, with each datagram that was queued since. */
+static void losses(void) {
+    section("losses");
+    int fd = udp_socket(), on = 1, small = 4096, queued = 0;
+    const int sent = 40;
+    struct sockaddr_in name = name_of(fd);
+    char block[1000] = {0};
+    FACT("SO_RXQ_OVFL", setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    for (int i = 0; i < sent; i++)
+        MUST(sendto(fd, block, sizeof block, 0, (struct sockaddr *)&name, sizeof name));
+    for (bool last = false; !last; queued++) {
+        union {
+            char bytes[64];
+            struct cmsghdr aligned;
+        } control;
+        struct iovec part = {block, sizeof block};
+        struct msghdr message = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        if (recvmsg(fd, &message, MSG_DONTWAIT) < 0) {
+            MUST(sendto(fd, block, sizeof block, 0, (struct sockaddr *)&name, sizeof name));
+            MUST(recvmsg(fd, &message, 0));
+            last = true;
+        }
+        const struct cmsghdr *item = CMSG_FIRSTHDR(&message);
+        uint32_t lost = 0;
+        if (item)
+            memcpy(&lost, CMSG_DATA(item), sizeof lost);
+        if (last)
+            printf("lost: %d\n", item && item->cmsg_type == SO_RXQ_OVFL && (int)lost == sent - queued);
+        else if (item)
+            printf("too early\n");
+    }
+    close(fd);
+}
+
 int main(void) {
     begin();
     datagrams();
@@ -208,5 +244,6 @@ int main(void) {
     unreachable();
     halves();
     ports();
+    losses();
     return 0;
 }
