@@ -2,8 +2,8 @@
 
 A hot program cannot tell an identity from a peer that runs the datagram protocol: addresses, ports, headers, ids,
 publish times, hops and payloads are what such a peer would send. An identity knows one gossip socket of a hot host:
-the port of its first datagram. Payload bytes are kept once per message, and only where they are not those that the id
-stands for.
+the port and the version of IP of its first datagram. Payload bytes are kept once per message, and only where they are
+not those that the id stands for.
 """
 
 from collections import Counter
@@ -62,6 +62,7 @@ from cold.state_kernels import (
     WORD,
     State,
 )
+from cold.wire_addresses import WireAddresses
 
 _EPOCH_NS = EPOCH * NS_PER_S
 
@@ -98,7 +99,7 @@ class Boundary:
         protocols: int,
     ) -> None:
         self._directory = directory
-        self._address = directory.address.copy()
+        self._addresses = WireAddresses.of(directory)
         self._port = port
         self._socket: dict[int, int] = {}
         self._topic_number = np.array(topics, dtype=np.int64)
@@ -123,12 +124,12 @@ class Boundary:
             payload,
             batch.source,
             batch.destination,
-            self._address,
+            *self._addresses,
             self._port,
             self._directory.hot_count,
         )
         records: list[tuple[int, int, int]] = []
-        for row, (verdict, port, kind, number, count, body) in enumerate(verdicts.tolist()):
+        for row, (verdict, socket, kind, number, count, body) in enumerate(verdicts.tolist()):
             source = int(batch.source[row])
             is_asked = kind in (REQUEST, RESPONSE)
             topic = self._topic_index.get(number)
@@ -146,7 +147,7 @@ class Boundary:
             if topic is not None and not is_asked and not self._subscribes(state, int(batch.destination[row]), topic):
                 self.dropped["not_subscribed"] += 1
                 continue
-            if self._socket.setdefault(ends, port) != port:
+            if self._socket.setdefault(ends, socket) != socket:
                 self.dropped["second_port"] += 1
                 continue
             if is_asked:
@@ -246,18 +247,18 @@ class Boundary:
             return EventBatch.empty()
         self.sent += count
         out = state.out[:count]
+        ends = out[:, 1] << 32 | out[:, 1] >> 32
+        sockets = np.array([self._socket[pair] for pair in ends.tolist()], dtype=np.int64)
         offset = np.zeros(count + 1, dtype=np.int64)
-        np.cumsum(packet_sizes(out, state.message_size), out=offset[1:])
+        np.cumsum(packet_sizes(out, sockets, state.message_size), out=offset[1:])
         data = np.zeros(int(offset[-1]), dtype=np.uint8)
-        sockets = out[:, 1] << 32 | out[:, 1] >> 32
-        ports = np.array([self._socket[ends] for ends in sockets.tolist()], dtype=np.uint16)
         write_packets(
             out,
             state.out_ids,
             offset,
-            self._address,
+            *self._addresses,
             self._port,
-            ports,
+            sockets,
             self._directory.hot_count,
             self._topic_number,
             state.message_id,

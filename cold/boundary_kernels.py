@@ -1,4 +1,4 @@
-"""Kernels of `cold.boundary`: gossip datagrams in IPv4 packets, as ``docs/gossip-datagram.md`` has them."""
+"""Kernels of `cold.boundary`: gossip datagrams in IPv4 and IPv6 packets, as ``docs/gossip-datagram.md`` has them."""
 
 from typing import Final
 
@@ -45,6 +45,8 @@ LARGEST_PAYLOAD: Final = 60_000
 MOST_IDS: Final = 128
 #: As `cold.request_section` has it.
 MOST_CHUNKS: Final = 1024
+#: A socket of a hot host as an identity knows it: its port, and this where it speaks IPv6.
+OVER_IPV6: Final = 1 << 16
 #: Payload byte i of message m is bits 32 to 39 of m * GOLDEN + i.
 GOLDEN: Final = uint64(0x9E3779B97F4A7C15)
 
@@ -52,13 +54,12 @@ GOLDEN: Final = uint64(0x9E3779B97F4A7C15)
 VERDICTS: Final = (
     "accepted",
     "bad_packet",
-    "ipv6",
     "wrong_address",
     "wrong_port",
     "bad_header",
     "bad_length",
 )
-ACCEPTED, BAD_PACKET, IPV6, WRONG_ADDRESS, WRONG_PORT, BAD_HEADER, BAD_LENGTH = range(len(VERDICTS))
+ACCEPTED, BAD_PACKET, WRONG_ADDRESS, WRONG_PORT, BAD_HEADER, BAD_LENGTH = range(len(VERDICTS))
 
 
 @kernel
@@ -76,12 +77,42 @@ def _put(data: UInt8Array, at: int, size: int, value: int) -> None:
 
 
 @kernel
+def _address6(
+    host: int, address: UInt32Array, hot_address6: UInt64Array, prefix6: UInt64Array
+) -> tuple[np.uint64, np.uint64]:
+    """High and low half of the IPv6 address of a host."""
+    if host < len(hot_address6):
+        return hot_address6[host, 0], hot_address6[host, 1]
+    return prefix6[0], prefix6[1] | uint64(address[host])
+
+
+@kernel
+def _has_address6(
+    data: UInt8Array, at: int, host: int, address: UInt32Array, hot_address6: UInt64Array, prefix6: UInt64Array
+) -> bool:
+    """Whether the 16 bytes from `at` on are the IPv6 address of a host."""
+    high, low = _address6(host, address, hot_address6, prefix6)
+    return uint64(_get(data, at, 8)) == high and uint64(_get(data, at + 8, 8)) == low
+
+
+@kernel
+def _put_address6(
+    data: UInt8Array, at: int, host: int, address: UInt32Array, hot_address6: UInt64Array, prefix6: UInt64Array
+) -> None:
+    high, low = _address6(host, address, hot_address6, prefix6)
+    _put(data, at, 8, int64(high))
+    _put(data, at + 8, 8, int64(low))
+
+
+@kernel
 def parse(
     offset: Int64Array,
     payload: UInt8Array,
     source: UInt32Array,
     destination: UInt32Array,
     address: UInt32Array,
+    hot_address6: UInt64Array,
+    prefix6: UInt64Array,
     port: npt.NDArray[np.uint16],
     hot_count: int,
 ) -> Int64Array:
@@ -93,8 +124,8 @@ def parse(
         int64[n + 1] and uint8: the packets.
     source, destination
         uint32[n]: HostIds.
-    address
-        uint32[hosts].
+    address, hot_address6, prefix6
+        `cold.wire_addresses.WireAddresses`.
     port
         uint16[identities].
     hot_count
@@ -103,33 +134,42 @@ def parse(
     Returns
     -------
     int64[n, 6]
-        Verdict, source port, type, topic, count, and where the body begins in `payload`.
+        Verdict, source port (with `OVER_IPV6`), type, topic, count, and where the body begins in `payload`.
     """
     result = np.zeros((len(source), 6), dtype=np.int64)
     for index in range(len(source)):
         at, size = offset[index], offset[index + 1] - offset[index]
-        if size >= IP6_HEADER and payload[at] >> 4 == 6:
-            result[index, 0] = IPV6
-            continue
-        if size < IP_HEADER + UDP_HEADER or payload[at] != 0x45 or _get(payload, at + 2, 2) != size:
+        sender, receiver = int64(source[index]), int64(destination[index])
+        is_ipv6 = size >= IP6_HEADER and payload[at] >> 4 == 6
+        header = IP6_HEADER if is_ipv6 else IP_HEADER
+        udp = at + header
+        if is_ipv6:
+            is_whole = _get(payload, at + 4, 2) == size - header and payload[at + 6] == PROTOCOL_UDP
+        else:
+            is_whole = (
+                size >= header
+                and payload[at] == 0x45
+                and _get(payload, at + 2, 2) == size
+                and payload[at + 9] == PROTOCOL_UDP
+            )
+        if not is_whole or size < header + UDP_HEADER or _get(payload, udp + 4, 2) != size - header:
             result[index, 0] = BAD_PACKET
             continue
-        udp = at + IP_HEADER
-        if payload[at + 9] != PROTOCOL_UDP or _get(payload, udp + 4, 2) != size - IP_HEADER:
-            result[index, 0] = BAD_PACKET
-            continue
-        if (
-            _get(payload, at + 12, 4) != address[source[index]]
-            or _get(payload, at + 16, 4) != address[destination[index]]
-        ):
+        if is_ipv6:
+            is_theirs = _has_address6(payload, at + 8, sender, address, hot_address6, prefix6) and _has_address6(
+                payload, at + 24, receiver, address, hot_address6, prefix6
+            )
+        else:
+            is_theirs = _get(payload, at + 12, 4) == address[sender] and _get(payload, at + 16, 4) == address[receiver]
+        if not is_theirs:
             result[index, 0] = WRONG_ADDRESS
             continue
-        result[index, 1] = _get(payload, udp, 2)
-        if _get(payload, udp + 2, 2) != port[int64(destination[index]) - hot_count]:
+        result[index, 1] = _get(payload, udp, 2) | (OVER_IPV6 if is_ipv6 else 0)
+        if _get(payload, udp + 2, 2) != port[receiver - hot_count]:
             result[index, 0] = WRONG_PORT
             continue
         head = udp + UDP_HEADER
-        length = size - IP_HEADER - UDP_HEADER
+        length = size - header - UDP_HEADER
         if length < HEADER or _get(payload, head, 2) != MAGIC or payload[head + 2] != VERSION:
             result[index, 0] = BAD_HEADER
             continue
@@ -184,12 +224,12 @@ def follows_formula(message_id: int, payload: UInt8Array) -> bool:
 
 
 @kernel
-def packet_sizes(out: Int64Array, message_size: Int64Array) -> Int64Array:
-    """Bytes of the packet that each record for a hot host becomes, int64[n]."""
+def packet_sizes(out: Int64Array, socket: Int64Array, message_size: Int64Array) -> Int64Array:
+    """Bytes of the packet that each record for a hot host becomes, int64[n]; `socket` as `write_packets` has it."""
     sizes = np.empty(len(out), dtype=np.int64)
     for index in range(len(out)):
         kind, slot = out[index, 3] & KIND_MASK, (out[index, 3] >> SLOT_SHIFT) & SLOT_MASK
-        size = IP_HEADER + UDP_HEADER + HEADER
+        size = (IP6_HEADER if socket[index] & OVER_IPV6 else IP_HEADER) + UDP_HEADER + HEADER
         if kind == PRUNE:
             size += 4
         elif kind in (IHAVE, IWANT, IDONTWANT):
@@ -205,13 +245,34 @@ def packet_sizes(out: Int64Array, message_size: Int64Array) -> Int64Array:
 
 
 @kernel
+def _put_header(data: UInt8Array, at: int, size: int, identification: int, source: int, destination: int) -> None:
+    """Write an IPv4 header with its checksum (RFC 791)."""
+    _put(data, at, 2, 0x4500)
+    _put(data, at + 2, 2, size)
+    _put(data, at + 4, 2, identification)
+    _put(data, at + 6, 2, DO_NOT_FRAGMENT)
+    _put(data, at + 8, 2, TIME_TO_LIVE << 8 | PROTOCOL_UDP)
+    _put(data, at + 10, 2, 0)
+    _put(data, at + 12, 4, source)
+    _put(data, at + 16, 4, destination)
+    total = int64(0)
+    for word in range(IP_HEADER // 2):
+        total += _get(data, at + 2 * word, 2)
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    _put(data, at + 10, 2, ~total & 0xFFFF)
+
+
+@kernel
 def write_packets(
     out: Int64Array,
     out_ids: UInt64Array,
     offset: Int64Array,
     address: UInt32Array,
+    hot_address6: UInt64Array,
+    prefix6: UInt64Array,
     port: npt.NDArray[np.uint16],
-    hot_port: npt.NDArray[np.uint16],
+    socket: Int64Array,
     hot_count: int,
     topic_number: Int64Array,
     message_id: UInt64Array,
@@ -221,10 +282,11 @@ def write_packets(
     message_size: Int64Array,
     data: UInt8Array,
 ) -> None:
-    """Write the packets of the records `out` into `data`, packet i from ``offset[i]`` on, to the port ``hot_port[i]``.
+    """Write the packets of the records `out` into `data`, packet i from ``offset[i]`` on, to the socket ``socket[i]``.
 
-    `message_publish_time` is in Unix nanoseconds. Payloads are those that the ids stand for; the caller puts others in
-    their place. The UDP checksum is 0: not computed (RFC 768).
+    That is a port, with `OVER_IPV6` where the packet is one of IPv6. `message_publish_time` is in Unix nanoseconds.
+    Payloads are those that the ids stand for; the caller puts others in their place. The UDP checksum is 0, as
+    everywhere on the simulated wire.
     """
     for index in range(len(out)):
         at, size = offset[index], offset[index + 1] - offset[index]
@@ -232,30 +294,25 @@ def write_packets(
         auxiliary, what = out[index, 2] & WORD, out[index, 3]
         kind, slot, hops = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK, what >> HOPS_SHIFT
 
-        _put(data, at, 2, 0x4500)
-        _put(data, at + 2, 2, size)
-        _put(data, at + 4, 2, out[index, 2] >> 32 & 0xFFFF)
-        _put(data, at + 6, 2, DO_NOT_FRAGMENT)
-        _put(data, at + 8, 2, TIME_TO_LIVE << 8 | PROTOCOL_UDP)
-        _put(data, at + 10, 2, 0)
-        _put(data, at + 12, 4, int64(address[source]))
-        _put(data, at + 16, 4, int64(address[peer]))
-        total = int64(0)
-        for word in range(IP_HEADER // 2):
-            total += _get(data, at + 2 * word, 2)
-        total = (total & 0xFFFF) + (total >> 16)
-        total = (total & 0xFFFF) + (total >> 16)
-        _put(data, at + 10, 2, ~total & 0xFFFF)
+        header = IP6_HEADER if socket[index] & OVER_IPV6 else IP_HEADER
+        if socket[index] & OVER_IPV6:
+            _put(data, at, 4, 6 << 28)
+            _put(data, at + 4, 2, size - IP6_HEADER)
+            _put(data, at + 6, 2, PROTOCOL_UDP << 8 | TIME_TO_LIVE)
+            _put_address6(data, at + 8, source, address, hot_address6, prefix6)
+            _put_address6(data, at + 24, peer, address, hot_address6, prefix6)
+        else:
+            _put_header(data, at, size, out[index, 2] >> 32 & 0xFFFF, int64(address[source]), int64(address[peer]))
 
-        udp = at + IP_HEADER
+        udp = at + header
         _put(data, udp, 2, int64(port[source - hot_count]))
-        _put(data, udp + 2, 2, int64(hot_port[index]))
-        _put(data, udp + 4, 2, size - IP_HEADER)
+        _put(data, udp + 2, 2, socket[index] & 0xFFFF)
+        _put(data, udp + 4, 2, size - header)
         _put(data, udp + 6, 2, 0)
 
         head = udp + UDP_HEADER
         if kind in (REQUEST, RESPONSE):
-            write_request(out[index], address, head, size - IP_HEADER - UDP_HEADER, data)
+            write_request(out[index], address, head, size - header - UDP_HEADER, data)
             continue
         topic = int64(message_topic[slot]) if kind == MESSAGE else slot
         count = 1 if kind == MESSAGE else out[index, 5]

@@ -39,6 +39,7 @@ from cold.state_kernels import (
     RESPONSE,
     SLOT_SHIFT,
 )
+from cold.wire_addresses import WireAddresses
 
 _EPOCH_NS: Final = EPOCH * NS_PER_S
 _MESSAGE_HEAD: Final = struct.Struct(">QIQHI")
@@ -142,7 +143,7 @@ class CoarsePackets:
         coarse: Sequence[int],
     ) -> None:
         self._directory = directory
-        self._address = directory.address.copy()
+        self._addresses = WireAddresses.of(directory)
         self._port = port
         self._number = np.array(topic_numbers, dtype=np.int64)
         self._coarse = {topic_numbers[index]: index for index in coarse}
@@ -158,7 +159,7 @@ class CoarsePackets:
             payload,
             batch.source,
             batch.destination,
-            self._address,
+            *self._addresses,
             self._port,
             self._directory.hot_count,
         )
@@ -173,7 +174,7 @@ class CoarsePackets:
         """Take packets apart; those that are not good are dropped and counted."""
         self.received += len(batch)
         datagrams = []
-        for row, (verdict, port, kind, number, _, body) in enumerate(self._parse(batch).tolist()):
+        for row, (verdict, socket, kind, number, _, body) in enumerate(self._parse(batch).tolist()):
             if verdict != ACCEPTED:
                 self.dropped[VERDICTS[verdict]] += 1
                 continue
@@ -184,7 +185,7 @@ class CoarsePackets:
                 self.dropped["unknown_topic"] += 1
                 continue
             source, destination = int(batch.source[row]), int(batch.destination[row])
-            if self._socket.setdefault(destination << 32 | source, port) != port:
+            if self._socket.setdefault(destination << 32 | source, socket) != socket:
                 self.dropped["second_port"] += 1
                 continue
             data = batch.payload[body : int(batch.payload_offset[row + 1])].tobytes()
@@ -237,15 +238,16 @@ class CoarsePackets:
             ids.extend(packet.ids)
         size = np.array([message.size for message in messages] or [0], dtype=np.int64)
         offset = np.zeros(len(packets) + 1, dtype=np.int64)
-        np.cumsum(packet_sizes(out, size), out=offset[1:])
+        sockets = np.array([self._socket[p.source << 32 | p.destination] for p in packets], dtype=np.int64)
+        np.cumsum(packet_sizes(out, sockets, size), out=offset[1:])
         data = np.zeros(int(offset[-1]), dtype=np.uint8)
         write_packets(
             out,
             np.array(ids, dtype=np.uint64),
             offset,
-            self._address,
+            *self._addresses,
             self._port,
-            np.array([self._socket[p.source << 32 | p.destination] for p in packets], dtype=np.uint16),
+            sockets,
             self._directory.hot_count,
             self._number,
             np.array([message.message_id for message in messages] or [0], dtype=np.uint64),

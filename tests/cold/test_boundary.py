@@ -19,7 +19,9 @@ HELLO, LEAVE, GRAFT, PRUNE, IHAVE, IWANT, MESSAGE, IDONTWANT = range(1, 9)
 HOT = 2
 COUNT = 40
 EPOCH_NS = EPOCH * NS_PER_S
-ADDRESS = directory_of(COUNT, HOT).address.tolist()
+DIRECTORY = directory_of(COUNT, HOT)
+ADDRESS = DIRECTORY.address.tolist()
+ADDRESS6 = [DIRECTORY.address6_of(host).to_bytes(16, "big") for host in range(HOT + COUNT)]
 
 
 def payload_of(message_id: int, size: int) -> bytes:
@@ -31,6 +33,11 @@ def packet(source: int, destination: int, data: bytes, source_port: int = 9000, 
     header = struct.pack(">BBHHHBBH", 0x45, 0, total, 0, 0, 64, 17, 0)
     addresses = struct.pack(">II", ADDRESS[source], ADDRESS[destination])
     return header + addresses + struct.pack(">HHHH", source_port, destination_port, 8 + len(data), 0) + data
+
+
+def packet6(source: int, destination: int, data: bytes, source_port: int = 9000, destination_port: int = 9000) -> bytes:
+    header = struct.pack(">IHBB", 6 << 28, 8 + len(data), 17, 64) + ADDRESS6[source] + ADDRESS6[destination]
+    return header + struct.pack(">HHHH", source_port, destination_port, 8 + len(data), 0) + data
 
 
 def datagram(kind: int, body: bytes = b"", count: int = 0, topic: int = 1) -> bytes:
@@ -61,26 +68,29 @@ class Received:
     topic: int
     count: int
     body: bytes
+    version: int = 4
 
 
 def read(batch: EventBatch) -> list[Received]:
     result = []
     for row in range(len(batch)):
         data = batch.payload_of(row)
-        version, total, protocol = data[0], int.from_bytes(data[2:4]), data[9]
-        assert (version, total, protocol) == (0x45, len(data), 17)
-        words = sum(struct.unpack(">10H", data[:20]))
-        assert (words & 0xFFFF) + (words >> 16) in (0xFFFF, 0x1FFFE)
-        assert struct.unpack(">II", data[12:20]) == (
-            ADDRESS[batch.source[row]],
-            ADDRESS[batch.destination[row]],
-        )
-        assert struct.unpack(">HHHH", data[20:28]) == (9000, 9000, len(data) - 20, 0)
-        magic, version, kind, topic, count = struct.unpack(">HBBHH", data[28:36])
+        source, destination = int(batch.source[row]), int(batch.destination[row])
+        ip_version, header = data[0] >> 4, 40 if data[0] >> 4 == 6 else 20
+        if ip_version == 6:
+            assert data[:8] == struct.pack(">IHBB", 6 << 28, len(data) - header, 17, 64)
+            assert (data[8:24], data[24:40]) == (ADDRESS6[source], ADDRESS6[destination])
+        else:
+            assert (data[0], int.from_bytes(data[2:4]), data[9]) == (0x45, len(data), 17)
+            words = sum(struct.unpack(">10H", data[:20]))
+            assert (words & 0xFFFF) + (words >> 16) in (0xFFFF, 0x1FFFE)
+            assert struct.unpack(">II", data[12:20]) == (ADDRESS[source], ADDRESS[destination])
+        assert struct.unpack(">HHHH", data[header : header + 8]) == (9000, 9000, len(data) - header, 0)
+        data = data[header + 8 :]
+        magic, version, kind, topic, count = struct.unpack(">HBBHH", data[:8])
         assert (magic, version) == (0x4147, 1)
-        columns = (batch.deliver_time, batch.source, batch.source_event, batch.destination)
-        time, source, event, destination = (int(column[row]) for column in columns)
-        result.append(Received(time, source, event, destination, kind, topic, count, data[36:]))
+        time, event = int(batch.deliver_time[row]), int(batch.source_event[row])
+        result.append(Received(time, source, event, destination, kind, topic, count, data[8:], ip_version))
     return result
 
 
@@ -285,8 +295,15 @@ FUTURE_MESSAGE = message_datagram(7, 0, 2 * NS_PER_S)
     ("raw", "reason"),
     [
         (b"", "bad_packet"),
-        (b"\x60" + bytes(47), "ipv6"),
+        (b"\x60" + bytes(47), "bad_packet"),
         (b"\x60" + bytes(38), "bad_packet"),
+        (packet6(0, 2, datagram(HELLO))[:-1], "bad_packet"),
+        (packet6(0, 2, datagram(HELLO))[:6] + b"\x06" + packet6(0, 2, datagram(HELLO))[7:], "bad_packet"),
+        (packet6(1, 2, datagram(HELLO)), "wrong_address"),
+        (packet6(0, 3, datagram(HELLO)), "wrong_address"),
+        (packet6(0, 2, datagram(HELLO), destination_port=53), "wrong_port"),
+        (packet6(0, 2, b"AG\x01\x01"), "bad_header"),
+        (packet6(0, 2, datagram(HELLO, b"x")), "bad_length"),
         (packet(0, 2, datagram(HELLO))[:27], "bad_packet"),
         (broken(lambda data: data.__setitem__(0, 0x46)), "bad_packet"),
         (broken(lambda data: data.__setitem__(9, 6)), "bad_packet"),
@@ -326,8 +343,23 @@ def test_a_second_port_of_a_hot_host_and_conflicting_copies_are_dropped() -> Non
     harness = Harness()
     harness.send(NS_PER_S, 2, message_datagram(7, 0, NS_PER_S))
     harness.send(NS_PER_S, 2, datagram(HELLO), source_port=9001)
+    harness.deliver(NS_PER_S, 2, packet6(0, 2, datagram(HELLO)))
     harness.send(NS_PER_S + 1, 2, message_datagram(7, 0, NS_PER_S, payload=b"other"))
-    assert harness.dropped() == {"conflicting_message": 1, "second_port": 1}
+    assert harness.dropped() == {"conflicting_message": 1, "second_port": 2}
+
+
+def test_a_hot_peer_of_ipv6_is_answered_over_ipv6_and_hears_what_others_publish() -> None:
+    harness = Harness(gossip={"validation_delay": "3 ms"})
+    harness.deliver(NS_PER_S, 2, packet6(0, 2, datagram(HELLO)))
+    harness.deliver(NS_PER_S + 1, 2, packet6(0, 2, datagram(GRAFT)))
+    harness.send(2 * NS_PER_S, 2, message_datagram(ADDRESS[1] << 32 | 9, 1, 2 * NS_PER_S), source=1)
+    harness.deliver(3 * NS_PER_S, 2, packet6(0, 2, message_datagram(ADDRESS[0] << 32 | 1, 0, 3 * NS_PER_S)))
+    hello, copy = harness.run(4 * NS_PER_S)[:2]
+    assert (hello.kind, hello.destination, hello.version) == (HELLO, 0, 6)
+    assert (copy.kind, copy.destination, copy.version) == (MESSAGE, 0, 6)
+    assert copy.body[26:] == payload_of(ADDRESS[1] << 32 | 9, 100)
+    assert [row["delivered"] for row in harness.engine.message_table()] == [COUNT, COUNT]
+    assert harness.dropped() == {}
 
 
 @settings(deadline=None, max_examples=150)

@@ -3,8 +3,8 @@
  * socket, the clock and the signals and turns them into calls of node.c. Exit codes: 0 done, 2 wrong
  * arguments, 3 the system refused something.
  */
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,13 +44,17 @@ static int64_t monotonic_ns(void) {
 }
 
 static int open_socket(struct endpoint listen_at) {
-    int fd = checked(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
+    int family = endpoint_is_ipv4(listen_at) ? AF_INET : AF_INET6;
+    int fd = checked(socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
     int buffer_bytes = RECEIVE_BUFFER_BYTES; /* the kernel gives what it allows */
     checked(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes), "setsockopt(SO_RCVBUF)");
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    address.sin_port = htons(listen_at.port);
-    address.sin_addr.s_addr = htonl(listen_at.address);
-    checked(bind(fd, (const struct sockaddr *)&address, sizeof address), "bind");
+    if (family == AF_INET6) { /* both families, whatever the machine's default is */
+        int no = 0;
+        checked(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no), "setsockopt(IPV6_V6ONLY)");
+    }
+    struct sockaddr_storage name;
+    socklen_t length = endpoint_name(listen_at, family, &name);
+    checked(bind(fd, (const struct sockaddr *)&name, length), "bind");
     return fd;
 }
 
@@ -77,17 +81,16 @@ static void receive_datagrams(struct node *node) {
     /* One byte more than the largest datagram, so that a larger one has a wrong length even when cut off. */
     static uint8_t bytes[WIRE_MAX_DATAGRAM + 1];
     for (int i = 0; i < DATAGRAMS_PER_TURN; i++) {
-        struct sockaddr_in address;
-        socklen_t address_length = sizeof address;
-        ssize_t length = recvfrom(node->socket, bytes, sizeof bytes, 0, (struct sockaddr *)&address, &address_length);
+        struct sockaddr_storage name;
+        socklen_t name_length = sizeof name;
+        ssize_t length = recvfrom(node->socket, bytes, sizeof bytes, 0, (struct sockaddr *)&name, &name_length);
         if (length < 0) {
             if (errno != EAGAIN && errno != EINTR) {
                 fail("recvfrom");
             }
             return;
         }
-        struct endpoint from = {.address = ntohl(address.sin_addr.s_addr), .port = ntohs(address.sin_port)};
-        node_receive(node, bytes, (size_t)length, from, monotonic_ns());
+        node_receive(node, bytes, (size_t)length, endpoint_of(&name), monotonic_ns());
     }
 }
 

@@ -1,7 +1,6 @@
 /* See node.h. Comments name the rules of docs/gossip-datagram.md. */
 #include "node.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,10 +21,10 @@ static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 /* Sending */
 
 static void send_bytes(struct node *node, const uint8_t *bytes, size_t length, struct endpoint to) {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    address.sin_port = htons(to.port);
-    address.sin_addr.s_addr = htonl(to.address);
-    ssize_t sent = sendto(node->socket, bytes, length, 0, (const struct sockaddr *)&address, sizeof address);
+    struct sockaddr_storage name;
+    int family = endpoint_is_ipv4(node->options->listen) ? AF_INET : AF_INET6; /* as main.c opened it */
+    socklen_t name_length = endpoint_name(to, family, &name);
+    ssize_t sent = sendto(node->socket, bytes, length, 0, (const struct sockaddr *)&name, name_length);
     if (sent < 0) {
         node->counters.send_failures++; /* a full queue or no route: to the protocol it is loss */
         return;

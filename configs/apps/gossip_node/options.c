@@ -24,7 +24,8 @@ static const char USAGE[] =
     "A gossipsub peer over UDP datagrams. Writes one JSON object a line to stdout.\n"
     "\n"
     "  --name NAME                 name in the output (default: the host's name)\n"
-    "  --listen ADDR:PORT          own socket (default 0.0.0.0:9000)\n"
+    "  --listen ADDR:PORT          own socket (default 0.0.0.0:9000); [::]:9000 speaks IPv6 and IPv4, and prefers\n"
+    "                              the IPv6 addresses of peers\n"
     "  --advertise ADDR            IPv4 address in the ids of own messages (default: the listening address,\n"
     "                              or what the host's name resolves to)\n"
     "  --peer HOST[:PORT][,...]    peers to begin with; may be repeated\n"
@@ -87,9 +88,20 @@ static uint32_t parse_address(const char *text, const char *option) {
     return ntohl(address.s_addr);
 }
 
-/* Cuts the port off `text`; without one it is the default port. */
-static uint16_t cut_port(char *text, const char *option) {
-    char *colon = strrchr(text, ':');
+/* Cuts the port off `text`, and the brackets; without a port it is the default one. An IPv6 address without brackets
+ * has none: HOST, HOST:PORT, ADDR6, [ADDR6], [ADDR6]:PORT. */
+static uint16_t cut_port(char **text, const char *option) {
+    char *colon = strrchr(*text, ':'), *bracket = strchr(*text, ']');
+    if (**text == '[' && bracket != NULL) {
+        *bracket = '\0';
+        ++*text;
+        colon = bracket[1] != '\0' ? bracket + 1 : NULL;
+        if (colon != NULL && *colon != ':') {
+            refuse("%s: '%s' is no port after an address in brackets", option, colon);
+        }
+    } else if (colon != NULL && colon != strchr(*text, ':')) {
+        colon = NULL;
+    }
     if (colon == NULL) {
         return WIRE_DEFAULT_PORT;
     }
@@ -97,24 +109,40 @@ static uint16_t cut_port(char *text, const char *option) {
     return (uint16_t)parse_integer(colon + 1, option, 1, UINT16_MAX);
 }
 
-/* 0, or a getaddrinfo error. */
-static int resolve(const char *host, uint32_t *address) {
-    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM};
+/* Keeps the port. 0, or a getaddrinfo error. */
+static int resolve(const char *host, int family, struct endpoint *endpoint) {
+    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_DGRAM};
     struct addrinfo *found = NULL;
     int error = getaddrinfo(host, NULL, &hints, &found);
     if (error != 0) {
         return error;
     }
-    struct sockaddr_in socket_address;
-    memcpy(&socket_address, found->ai_addr, sizeof socket_address);
-    *address = ntohl(socket_address.sin_addr.s_addr);
+    struct sockaddr_storage name;
+    memcpy(&name, found->ai_addr, found->ai_addrlen);
+    uint16_t port = endpoint->port;
+    *endpoint = endpoint_of(&name);
+    endpoint->port = port;
     freeaddrinfo(found);
     return 0;
 }
 
+/* By the families that the own socket speaks. */
+static int resolve_peer(const struct options *options, const char *host, struct endpoint *peer) {
+    if (*host == '\0') {
+        return EAI_NONAME;
+    }
+    bool both = !endpoint_is_ipv4(options->listen);
+    return both && resolve(host, AF_INET6, peer) == 0 ? 0 : resolve(host, AF_INET, peer);
+}
+
 static void add_peer(struct options *options, char *text, const char *option) {
-    struct endpoint peer = {.port = cut_port(text, option)};
-    int error = *text == '\0' ? EAI_NONAME : resolve(text, &peer.address);
+    struct endpoint peer = {.port = cut_port(&text, option)};
+    int error = resolve_peer(options, text, &peer);
+    struct in6_addr ipv6;
+    if (error != 0 && inet_pton(AF_INET6, text, &ipv6) == 1) {
+        refuse("%s: the peer '%s' speaks IPv6 and this socket does not: use --listen '[::]:%u'", option, text,
+               options->listen.port);
+    }
     if (error != 0) {
         refuse("%s: cannot resolve the peer '%s': %s", option, text, gai_strerror(error));
     }
@@ -248,8 +276,17 @@ static int64_t parse_milliseconds(const char *text, const char *option, uint64_t
 
 static void parse_listen(struct options *options, const char *text) {
     char *copy = strdup(text);
-    options->listen.port = cut_port(copy, "--listen");
-    options->listen.address = parse_address(copy, "--listen");
+    char *address = copy;
+    uint16_t port = cut_port(&address, "--listen");
+    struct in6_addr ipv6;
+    if (inet_pton(AF_INET6, address, &ipv6) == 1) {
+        struct sockaddr_storage name;
+        memcpy(&name, &(struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = ipv6}, sizeof(struct sockaddr_in6));
+        options->listen = endpoint_of(&name);
+    } else {
+        options->listen = (struct endpoint){.middle = ENDPOINT_IPV4, .address = parse_address(address, "--listen")};
+    }
+    options->listen.port = port;
     free(copy);
 }
 
@@ -303,8 +340,7 @@ static void take_option(struct options *options, int option, const char *value) 
     case OPTION_NAME:
         options->name = value;
         return;
-    case OPTION_LISTEN:
-        parse_listen(options, value);
+    case OPTION_LISTEN: /* listen_first has taken it */
         return;
     case OPTION_ADVERTISE:
         options->advertise = parse_address(value, "--advertise");
@@ -374,11 +410,15 @@ static void resolve_own_names(struct options *options) {
     if (options->name == NULL) {
         options->name = host_name;
     }
-    if (options->advertise == 0) {
+    if (options->advertise == 0 && endpoint_is_ipv4(options->listen)) {
         options->advertise = options->listen.address;
     }
-    if (options->advertise == 0 && resolve(host_name, &options->advertise) != 0) {
+    struct endpoint own = {.port = 0};
+    if (options->advertise == 0 && resolve(host_name, AF_INET, &own) != 0) {
         refuse("the host's name '%s' does not resolve to an IPv4 address: use --advertise", host_name);
+    }
+    if (options->advertise == 0) {
+        options->advertise = own.address;
     }
 }
 
@@ -396,9 +436,22 @@ static void check(const struct options *options) {
     }
 }
 
+/* Names of peers mean other addresses to a socket of both families. */
+static void listen_first(struct options *options, int argument_count, char **arguments) {
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argument_count, arguments, "", OPTIONS, NULL)) != -1) {
+        if (option == OPTION_LISTEN) {
+            parse_listen(options, optarg);
+        }
+    }
+    opterr = 1;
+    optind = 1;
+}
+
 void options_parse(struct options *options, int argument_count, char **arguments) {
     *options = (struct options){
-        .listen = {.address = 0, .port = WIRE_DEFAULT_PORT},
+        .listen = {.middle = ENDPOINT_IPV4, .port = WIRE_DEFAULT_PORT},
         .heartbeat_ns = NS_PER_S,
         .idontwant_size = UINT32_MAX,
         .mesh = {.degree = 8, .degree_low = 6, .degree_high = 12, .degree_lazy = 6},
@@ -406,6 +459,7 @@ void options_parse(struct options *options, int argument_count, char **arguments
     if (getrandom(&options->seed, sizeof options->seed, 0) != (ssize_t)sizeof options->seed) {
         refuse("getrandom: %s", strerror(errno));
     }
+    listen_first(options, argument_count, arguments);
     int option;
     while ((option = getopt_long(argument_count, arguments, "", OPTIONS, NULL)) != -1) {
         take_option(options, option, optarg);

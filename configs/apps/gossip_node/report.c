@@ -44,7 +44,8 @@ void report_start(const struct options *options) {
     begin_line("start");
     fputs(",\"name\":", stdout);
     put_string(options->name);
-    printf(",\"listen\":\"" ADDRESS_FORMAT ":%u\"", ADDRESS_PARTS(options->listen.address), options->listen.port);
+    char listen_at[ENDPOINT_TEXT_MAX];
+    printf(",\"listen\":\"%s\"", endpoint_text(options->listen, listen_at));
     printf(",\"advertise\":\"" ADDRESS_FORMAT "\",\"topics\":[", ADDRESS_PARTS(options->advertise));
     for (size_t i = 0; i < options->topic_count; i++) {
         printf("%s%u", i > 0 ? "," : "", options->topics[i]);
@@ -67,7 +68,8 @@ void report_deliver(const struct stored_message *message, struct endpoint from, 
     uint64_t now_ns = report_time_ns();
     printf("{\"event\":\"deliver\",\"time_ns\":%" PRIu64 ",\"topic\":%u,\"id\":\"0x%016" PRIx64 "\"", now_ns,
            message->topic, message->id);
-    printf(",\"from\":\"" ADDRESS_FORMAT ":%u\",\"hops\":%u", ADDRESS_PARTS(from.address), from.port, message->hops);
+    char sender[ENDPOINT_TEXT_MAX];
+    printf(",\"from\":\"%s\",\"hops\":%u", endpoint_text(from, sender), message->hops);
     /* Signed: the publisher's clock may be ahead of ours. */
     printf(",\"delay_ns\":%" PRId64 ",\"size\":%u,\"ok\":%s", (int64_t)(now_ns - message->publish_time_ns),
            message->size, ok ? "true" : "false");
@@ -76,8 +78,9 @@ void report_deliver(const struct stored_message *message, struct endpoint from, 
 
 void report_response(const struct open_request *request, const char *outcome, uint16_t chunks, int64_t now_ns) {
     begin_line("response");
-    printf(",\"protocol\":%u,\"number\":%" PRIu32 ",\"from\":\"" ADDRESS_FORMAT ":%u\"", request->ask->protocol,
-           request->number, ADDRESS_PARTS(request->to.address), request->to.port);
+    char asked[ENDPOINT_TEXT_MAX];
+    printf(",\"protocol\":%u,\"number\":%" PRIu32 ",\"from\":\"%s\"", request->ask->protocol, request->number,
+           endpoint_text(request->to, asked));
     printf(",\"outcome\":\"%s\",\"latency_ns\":%" PRId64 ",\"chunks\":%u,\"size\":%" PRIu32 ",\"ok\":%s", outcome,
            now_ns - request->asked_ns, chunks, request->bytes, request->intact ? "true" : "false");
     end_line();
