@@ -16,6 +16,7 @@ from bridge.simtime import EPOCH
 from hot.users import User, group_file, passwd_file
 
 _NAME_BYTES: Final = 64
+_IPV4_MAPPED: Final = 0xFFFF << 32
 
 _SAME_EVERYWHERE: Final[Mapping[str, str | bytes]] = {
     # The simulated kernel answers there (hot/kernel/dns.c), at once.
@@ -62,6 +63,29 @@ def name_table(hosts: Sequence[tuple[str, int, int]]) -> bytes:
     return b"".join(name + rows[name] for name in sorted(rows))
 
 
+def address_table(hosts: Sequence[tuple[str, int, int]]) -> bytes:
+    """Return what the simulated kernel searches for the addresses that programs ask DNS for.
+
+    Parameters
+    ----------
+    hosts
+        Names, IPv4 and IPv6 addresses.
+
+    Returns
+    -------
+    bytes
+        Rows of 80 bytes in order of the addresses: an address as 16 bytes, that of IPv4 mapped to IPv6, and the name in
+        lower case, filled up to 64 bytes with NULs (``struct reverse_row`` of ``hot/kernel/dns.c``).
+    """
+    rows = {
+        address.to_bytes(16, "big"): name.lower().encode("ascii").ljust(_NAME_BYTES, b"\0")
+        for name, ipv4, ipv6 in reversed(hosts)
+        if len(name) < _NAME_BYTES
+        for address in (_IPV4_MAPPED | ipv4, ipv6)
+    }
+    return b"".join(address + rows[address] for address in sorted(rows))
+
+
 def write_etc(
     root: Path, hosts: Sequence[tuple[str, int, int]], *, own: Mapping[str, Sequence[User]], seed: int
 ) -> list[Path]:
@@ -79,7 +103,8 @@ def write_etc(
         Of the run: machine ids depend on it and on the name.
     """
     root.mkdir(exist_ok=True)
-    shared = {"hosts": hosts_file(hosts), "names": name_table(hosts), **_SAME_EVERYWHERE}
+    tables = {"names": name_table(hosts), "addresses": address_table(hosts)}
+    shared = {"hosts": hosts_file(hosts), **tables, **_SAME_EVERYWHERE}
     latest = {name: root / name for name in shared}
     for name, text in shared.items():
         _write(latest[name], text)

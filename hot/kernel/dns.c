@@ -1,10 +1,12 @@
 /* DNS (RFC 1035, with AAAA of RFC 3596 and the OPT record of RFC 6891) for programs that ask a name server themselves:
  * Go's resolver, c-ares in Node.js, musl, dig. It knows the names of the experiment's hosts, which /etc/hosts has too,
- * and localhost with what is below it (RFC 6761, 6.3); all others do not exist.
+ * and localhost with what is below it (RFC 6761, 6.3); all others do not exist. And it knows whose their addresses are
+ * (in-addr.arpa, RFC 1035, 3.5; ip6.arpa, RFC 3596, 2.5). No answer needs more than a datagram of 512 bytes.
  *
  * udp.c calls it; it calls ip.c. It answers in the instant of the question, as a resolver on the host itself that has
- * everything in its cache. The names are in a file of the run (hot/etc.py): a table in order of the names, searched
- * anew for each question, for an experiment may have a hundred thousand hosts, and each of them a kernel of its own.
+ * everything in its cache. The names are in two files of the run (hot/etc.py): tables in order of the names and of the
+ * addresses, searched anew for each question, for an experiment may have a hundred thousand hosts, and each of them a
+ * kernel of its own.
  */
 #include "dns.h"
 #include "internal.h"
@@ -26,7 +28,7 @@
 #define FLAG_RECURSION_AVAILABLE 0x0080u
 
 enum code { NO_ERROR, FORMAT_ERROR, SERVER_FAILURE, NAME_ERROR, NOT_IMPLEMENTED, REFUSED };
-enum type { TYPE_A = 1, TYPE_AAAA = 28, TYPE_OPT = 41, TYPE_ANY = 255 };
+enum type { TYPE_A = 1, TYPE_PTR = 12, TYPE_AAAA = 28, TYPE_OPT = 41, TYPE_ANY = 255 };
 enum { CLASS_IN = 1, CLASS_ANY = 255 };
 
 /* A row of the table: the name in lower case, filled up with NULs; addresses as on the wire. */
@@ -35,6 +37,13 @@ struct row {
     uint8_t v4[4], v6[16];
 };
 _Static_assert(sizeof(struct row) == HOST_NAME_MAX + 20, "as hot/etc.py writes it");
+
+/* A row of the other table: 16 bytes of an address, that of IPv4 mapped to IPv6. */
+struct reverse_row {
+    uint8_t address[16];
+    char name[HOST_NAME_MAX];
+};
+_Static_assert(sizeof(struct reverse_row) == 16 + HOST_NAME_MAX, "as hot/etc.py writes it");
 
 struct question {
     char name[NAME_MAX_WIRE + 1]; /* in lower case, with dots */
@@ -78,24 +87,25 @@ static bool has_opt(const uint8_t *message, uint32_t length, const struct questi
            get16(message + at + 1) == TYPE_OPT;
 }
 
-static int64_t open_table(const struct host *host) {
-    char path[HOST_PATH_MAX + 8];
-    kprintf(path, sizeof path, "%s/names", host->hosts_file);
+static int64_t open_table(const struct host *host, const char *table) {
+    char path[HOST_PATH_MAX + 16];
+    kprintf(path, sizeof path, "%s/%s", host->hosts_file, table);
     return host->hosts_file[0] ? platform_syscall(__NR_open, (uint64_t)path, O_RDONLY | O_CLOEXEC, 0, 0, 0, 0)
                                : -ENOENT;
 }
 
-static enum code search(int64_t fd, const char *name, struct row *row) {
+/* The row of a table in order that starts with a key. */
+static enum code search_table(int64_t fd, const void *key, size_t key_size, void *row, size_t row_size) {
     int64_t size = platform_syscall(__NR_lseek, (uint64_t)fd, 0, SEEK_END, 0, 0, 0), low = 0,
-            high = size / (int64_t)sizeof *row;
+            high = size / (int64_t)row_size;
     if (size < 0)
         return SERVER_FAILURE;
     while (low < high) {
-        int64_t middle = low + (high - low) / 2, place = middle * (int64_t)sizeof *row;
-        int64_t got = platform_syscall(__NR_pread64, (uint64_t)fd, (uint64_t)row, sizeof *row, (uint64_t)place, 0, 0);
-        if (got != (int64_t)sizeof *row)
+        int64_t middle = low + (high - low) / 2, place = middle * (int64_t)row_size;
+        int64_t got = platform_syscall(__NR_pread64, (uint64_t)fd, (uint64_t)row, row_size, (uint64_t)place, 0, 0);
+        if (got != (int64_t)row_size)
             return SERVER_FAILURE;
-        int order = strncmp(row->name, name, sizeof row->name);
+        int order = memcmp(row, key, key_size);
         if (order == 0)
             return NO_ERROR;
         if (order < 0)
@@ -106,6 +116,16 @@ static enum code search(int64_t fd, const char *name, struct row *row) {
     return NAME_ERROR;
 }
 
+static enum code search(const struct host *host, const char *table, const void *key, size_t key_size, void *row,
+                        size_t row_size) {
+    int64_t fd = open_table(host, table);
+    if (fd < 0)
+        return SERVER_FAILURE;
+    enum code code = search_table(fd, key, key_size, row, row_size);
+    (void)platform_syscall(__NR_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+    return code;
+}
+
 static bool is_localhost(const char *name) {
     static const char suffix[] = "localhost";
     size_t length = strlen(name), size = sizeof suffix - 1;
@@ -113,23 +133,82 @@ static bool is_localhost(const char *name) {
            (length == size || name[length - size - 1] == '.');
 }
 
-static enum code look_up(int64_t fd, const char *name, struct row *row) {
+static enum code look_up(const struct host *host, const char *name, struct row *row) {
     if (is_localhost(name)) {
         put32(row->v4, 0x7f000001u);
         ip_put(row->v6, IP6_LOOPBACK);
         return NO_ERROR;
     }
-    return strlen(name) < sizeof row->name ? search(fd, name, row) : NAME_ERROR;
+    char key[HOST_NAME_MAX] = {0};
+    if (strlen(name) >= sizeof key)
+        return NAME_ERROR;
+    memcpy(key, name, strlen(name));
+    return search(host, "names", key, sizeof key, row, sizeof *row);
 }
 
+/* ---- Addresses that are names ---- */
+
+/* A part of such a name: a number without leading zeros, below `limit`, and the dot behind it. NULL: it is none. */
+static const char *take_part(const char *at, uint32_t base, uint32_t limit, uint32_t *value) {
+    const char *begin = at;
+    *value = 0;
+    for (; *at && *at != '.'; at++) {
+        uint32_t digit = *at >= '0' && *at <= '9' ? (uint32_t)(*at - '0')
+                         : *at >= 'a'             ? (uint32_t)(*at - 'a') + 10
+                                                  : base;
+        *value = *value * base + digit;
+        if (digit >= base || *value >= limit)
+            return NULL;
+    }
+    return *at == '.' && at > begin && (at - begin == 1 || *begin != '0') ? at + 1 : NULL;
+}
+
+/* The address that a name of in-addr.arpa or ip6.arpa means, last part first. False: it is no such name. */
+static bool parse_reverse(const char *name, struct ip_address *address) {
+    uint8_t bytes[16] = {[10] = 0xff, [11] = 0xff};
+    const char *at = name;
+    uint32_t part, parts = 0;
+    while (parts < 4 && at && (at = take_part(at, 10, 256, &part)))
+        bytes[15 - parts++] = (uint8_t)part;
+    if (parts == 4 && !strcmp(at, "in-addr.arpa")) {
+        *address = ip_get(bytes);
+        return true;
+    }
+    memset(bytes, 0, sizeof bytes);
+    at = name;
+    parts = 0;
+    while (parts < 32 && at && (at = take_part(at, 16, 16, &part)) && at - name == 2 * (int64_t)(parts + 1)) {
+        bytes[15 - parts / 2] |= (uint8_t)(parts % 2 ? part << 4 : part);
+        parts++;
+    }
+    *address = ip_get(bytes);
+    return parts == 32 && !strcmp(at, "ip6.arpa");
+}
+
+static enum code look_up_address(const struct host *host, struct ip_address address, char name[HOST_NAME_MAX]) {
+    struct reverse_row row;
+    uint8_t key[sizeof row.address];
+    if (ip_equal(address, IP4_LOOPBACK) || ip_equal(address, IP6_LOOPBACK)) {
+        memcpy(name, "localhost", sizeof "localhost");
+        return NO_ERROR;
+    }
+    ip_put(key, address);
+    enum code code = search(host, "addresses", key, sizeof key, &row, sizeof row);
+    memcpy(name, row.name, sizeof row.name);
+    name[sizeof row.name - 1] = 0;
+    return code;
+}
+
+/* ---- Answers ---- */
+
 /* A record whose name is the question's; the bytes behind it. */
-static uint8_t *put_answer(uint8_t *p, enum type type, const uint8_t *address, uint16_t length) {
+static uint8_t *put_answer(uint8_t *p, enum type type, const uint8_t *data, uint16_t length) {
     put16(p, 0xc000 | HEADER); /* RFC 1035, 4.1.4 */
     put16(p + 2, (uint16_t)type);
     put16(p + 4, CLASS_IN);
     put32(p + 6, TTL);
     put16(p + 10, length);
-    memcpy(p + 12, address, length);
+    memcpy(p + 12, data, length);
     return p + 12 + length;
 }
 
@@ -145,10 +224,44 @@ static uint8_t *put_answers(uint8_t *p, const struct question *question, const s
     return p;
 }
 
+/* The labels of a name; their length with the end. */
+static uint16_t put_name(uint8_t *p, const char *name) {
+    uint8_t *label = p;
+    uint32_t length = (uint32_t)strlen(name);
+    for (uint32_t i = 0; i <= length; i++) {
+        p[1 + i] = (uint8_t)name[i];
+        if (name[i] && name[i] != '.')
+            continue;
+        *label = (uint8_t)(p + 1 + i - (label + 1));
+        label = p + 1 + i;
+    }
+    *label = 0;
+    return (uint16_t)(length + 2);
+}
+
+/* What is asked for of a name: records behind p. */
+static enum code put_records(const struct host *host, const struct question *question, uint8_t **p, uint16_t *count) {
+    struct ip_address address;
+    if (!parse_reverse(question->name, &address)) {
+        struct row row;
+        enum code code = look_up(host, question->name, &row);
+        if (code == NO_ERROR)
+            *p = put_answers(*p, question, &row, count);
+        return code;
+    }
+    char name[HOST_NAME_MAX];
+    uint8_t labels[HOST_NAME_MAX + 2];
+    enum code code = look_up_address(host, address, name);
+    if (code == NO_ERROR && (question->type == TYPE_PTR || question->type == TYPE_ANY)) {
+        *p = put_answer(*p, TYPE_PTR, labels, put_name(labels, name));
+        ++*count;
+    }
+    return code;
+}
+
 /* Writes the answer to a query; its length. */
-static uint32_t answer(int64_t fd, const uint8_t *query, uint32_t length, uint8_t out[512]) {
+static uint32_t answer(const struct host *host, const uint8_t *query, uint32_t length, uint8_t out[512]) {
     struct question question = {.length = 0};
-    struct row row;
     uint16_t flags = get16(query + 2), count = 0;
     enum code code = NO_ERROR;
     bool parsed = get16(query + 4) == 1 && parse(query, length, &question);
@@ -158,15 +271,13 @@ static uint32_t answer(int64_t fd, const uint8_t *query, uint32_t length, uint8_
         code = FORMAT_ERROR;
     else if (question.class != CLASS_IN && question.class != CLASS_ANY)
         code = REFUSED;
-    else
-        code = look_up(fd, question.name, &row);
     uint8_t *p = out + HEADER;
     if (parsed) {
         memcpy(p, query + HEADER, question.length);
         p += question.length;
     }
     if (code == NO_ERROR)
-        p = put_answers(p, &question, &row, &count);
+        code = put_records(host, &question, &p, &count);
     bool opt = parsed && has_opt(query, length, &question);
     if (opt) {
         memset(p, 0, 11);
@@ -191,12 +302,12 @@ bool dns_input(struct host *host, const struct packet *packet) {
     uint8_t message[512];
     if (!ip_is_loopback(server) || get16(udp + 2) != DNS_PORT)
         return false;
-    int64_t fd = open_table(host);
+    int64_t fd = open_table(host, "names");
     if (fd < 0)
         return false;
-    /* Less than a header, or an answer itself: nobody asks. */
-    uint32_t size = length < HEADER || get16(query + 2) & FLAG_RESPONSE ? 0 : answer(fd, query, length, message);
     (void)platform_syscall(__NR_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+    /* Less than a header, or an answer itself: nobody asks. */
+    uint32_t size = length < HEADER || get16(query + 2) & FLAG_RESPONSE ? 0 : answer(host, query, length, message);
     uint32_t headers = ip_header_length(client) + UDP_HEADER;
     struct packet *reply = size ? packet_create(host, headers + size) : NULL;
     if (!reply)

@@ -15,7 +15,7 @@ import pytest
 from bridge.digests import tree_digest
 from bridge.errors import InternalError, UserError
 from bridge.simtime import NS_PER_S
-from hot.etc import name_table, write_etc
+from hot.etc import address_table, name_table, write_etc
 from hot.scripts import resolve_program
 from tests.hot.experiment import Experiment, process
 
@@ -183,3 +183,13 @@ def test_the_table_of_names_is_sorted_and_knows_no_case() -> None:
     rows = [table[at : at + 84] for at in range(0, len(table), 84)]
     assert [row[:64].rstrip(b"\0") for row in rows] == [b"alpha", b"zulu"]
     assert rows[0][64:] == b"\x0b\0\0\x01" + b"\xfd" + b"\0" * 14 + b"\x07"
+    table = address_table(hosts)
+    reverse = [table[at : at + 80] for at in range(0, len(table), 80)]
+    assert [(int.from_bytes(row[:16]), row[16:].rstrip(b"\0")) for row in reverse] == [
+        (2, b"zulu"),
+        (4, b"alpha"),
+        (0xFFFF << 32 | 1, b"zulu"),
+        (0xFFFF << 32 | 3, b"alpha"),
+        (0xFFFF << 32 | 0x0B000001, b"alpha"),
+        (0xFD << 120 | 7, b"alpha"),
+    ]

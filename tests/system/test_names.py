@@ -15,6 +15,7 @@ const ask = (what, name) => dns[what](name).then(found => found.join(" "), error
 (async () => {
     console.log(await ask("resolve4", "server"), await ask("resolve6", "server"));
     console.log(await ask("resolve4", "nobody"), await ask("resolveMx", "server"));
+    console.log(await ask("resolvePtr", "7.7.7.11.in-addr.arpa"), await ask("reverse", "11.7.7.8"));
 })();
 """
 
@@ -37,6 +38,10 @@ func main() {
 		} else {
 			fmt.Println(name, addresses, err)
 		}
+	}
+	for _, address := range []string{"11.7.7.7", "fd41:6e74:756d::b07:707", "11.7.7.8"} {
+		names, err := resolver.LookupAddr(context.Background(), address)
+		fmt.Println(names, err != nil)
 	}
 }
 """
@@ -78,6 +83,27 @@ getent hosts nobody; echo $?
     ]
 
 
+def test_addresses_have_names(laboratory: Laboratory, program: Programs) -> None:
+    dig, busybox = program("dig"), program("busybox")
+    script = f"""
+{dig} +short -x 11.7.7.7; {dig} +short -x {SERVER6}; {dig} +short -x 127.0.0.1; {dig} +short -x ::1
+{dig} +short +notcp 7.7.7.11.IN-ADDR.arpa any; {dig} +noall +comments 7.7.7.11.in-addr.arpa a | grep -o 'status: [A-Z]*'
+for name in 8.7.7.11 07.7.7.11 256.7.7.11 7.7.11 7.7.7.7.11; do
+    {dig} +noall +comments $name.in-addr.arpa ptr | grep -o 'status: [A-Z]*'
+done
+{dig} +noall +comments -x 2001:db8::1 | grep -o 'status: [A-Z]*'
+{busybox} nslookup 11.7.7.7 | grep -o 'name = .*'
+getent hosts 11.7.7.7
+"""
+    run = laboratory.run(experiment({"asker": host(shell(script)), "server": _server(), "x.y-z": host()}))
+    assert run.stdout("asker").splitlines() == [
+        *("server.", "server.", "localhost.", "localhost.", "server.", "status: NOERROR"),
+        *["status: NXDOMAIN"] * 6,
+        "name = server",
+        "11.7.7.7        server",
+    ]
+
+
 def test_the_resolvers_of_node_and_go_are_answered(laboratory: Laboratory, program: Programs, tmp_path: Path) -> None:
     (tmp_path / "main.go").write_text(GO)
     subprocess.run(
@@ -93,11 +119,12 @@ def test_the_resolvers_of_node_and_go_are_answered(laboratory: Laboratory, progr
         "server": _server(),
     }
     run = laboratory.run(experiment(hosts))
-    assert run.stdout("node").splitlines() == [f"11.7.7.7 {SERVER6}", "ENOTFOUND ENODATA"]
+    assert run.stdout("node").splitlines() == [f"11.7.7.7 {SERVER6}", "ENOTFOUND ENODATA", "server ENOTFOUND"]
     assert run.stdout("go").splitlines() == [
         f"server [11.7.7.7 {SERVER6}] <nil>",
         "app.localhost [::1 127.0.0.1] <nil>",
         "nobody true false",
+        *("[server] false", "[server] false", "[] true"),
     ]
 
 
