@@ -1,8 +1,9 @@
 """Blocks of events between identities of two shards: what `bridge.batch.EventKind.TAIL` events carry.
 
-A block has a dictionary of messages, the messages of it that every identity of the sending shard has, and events as
-columns; messages are named by their place in the dictionary. Numbers are big-endian; ``docs/formats.md`` has the format
-and an example. This module knows bytes and columns; what they mean to an engine is the matter of `cold.exchange`.
+A block has copies of messages and other events, as rows, and a dictionary of the messages that they name by their
+places in it, with what the receiver has not been told of these. Numbers are big-endian; ``docs/formats.md`` has the
+format and an example. This module knows bytes and columns; what they mean to an engine is the matter of
+`cold.exchange`, and rows that of `cold.block_kernels`.
 """
 
 import struct
@@ -12,41 +13,33 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import InternalError
-from cold.request_kernels import PROTOCOL_MASK
-from cold.state_kernels import (
-    ANNOUNCEMENT,
-    GRAFT,
-    GREETING,
-    IDONTWANT,
-    IHAVE_ID,
-    IWANT,
-    LEAVE,
-    MESSAGE,
-    POOLED,
-    PRUNE,
-    REQUEST,
-    RESPONSE,
-    SLOT_MASK,
-    TRANSACTION,
-    TRANSACTION_ASK,
+from cold.block_kernels import (
+    BAD_DESTINATION,
+    BAD_HOPS,
+    BAD_KIND,
+    BAD_MESSAGE,
+    BAD_PROTOCOL,
+    BAD_REFERENCE,
+    BAD_SOURCE,
+    BAD_TIME,
+    BAD_TRANSACTION,
+    COPY_BYTES,
+    EVENT_BYTES,
+    REASONS,
+    first_bad_copy,
+    first_bad_event,
 )
 
-_HEADER: Final = struct.Struct(">4sHHIIII")
+_HEADER: Final = struct.Struct(">4sHHqIIIIIII")
 _MAGIC: Final = b"AGTB"
-_VERSION: Final = 2
+_VERSION: Final = 3
 #: On the wire: no host of this experiment is known to be the publisher.
 _NOBODY: Final = 0xFFFFFFFF
-#: Kinds of events whose `reference` is a message, or says what is asked for, as `cold.request_kernels` has it; that of
-#: GRAFT, PRUNE and LEAVE is a topic. All kinds that may cross are in `KINDS`.
-ABOUT_MESSAGES: Final = (IWANT, MESSAGE, IDONTWANT, IHAVE_ID)
-ABOUT_REQUESTS: Final = (REQUEST, RESPONSE)
-#: Their `auxiliary` is a transaction, and their `reference` as `cold.transaction_kernels` has it.
-ABOUT_TRANSACTIONS: Final = (TRANSACTION, ANNOUNCEMENT, TRANSACTION_ASK, POOLED, GREETING)
-KINDS: Final = (LEAVE, GRAFT, PRUNE, *ABOUT_MESSAGES, *ABOUT_REQUESTS, *ABOUT_TRANSACTIONS)
-#: Columns on the wire, in order: name, type there, type in memory. Those of the dictionary, then the list of complete
-#: messages, then the events.
-_DICTIONARY: Final = (
-    ("message_id", ">u8", np.uint64),
+#: Columns on the wire behind the rows, in order: name, type there, type in memory. The ids of the dictionary, then what
+#: is said of some of its messages, then the list of complete ones.
+_IDS: Final = (("message_id", ">u8", np.uint64),)
+_NEWS: Final = (
+    ("place", ">u4", np.int64),
     ("publish_time", ">i8", np.int64),
     ("origin", ">u4", np.int64),
     ("origin_address", ">u4", np.uint32),
@@ -55,15 +48,7 @@ _DICTIONARY: Final = (
     ("payload_length", ">u4", np.int64),
 )
 _COMPLETE: Final = (("complete", ">u4", np.int64),)
-_EVENTS: Final = (
-    ("time", ">i8", np.int64),
-    ("destination", ">u4", np.int64),
-    ("source", ">u4", np.int64),
-    ("kind", ">u1", np.int64),
-    ("hops", ">u1", np.int64),
-    ("reference", ">u4", np.int64),
-    ("auxiliary", ">u4", np.int64),
-)
+_COLUMNS: Final = (*_IDS, *_NEWS, *_COMPLETE)
 
 
 class BlockError(InternalError):
@@ -88,7 +73,7 @@ class Limits(NamedTuple):
     transactions
         Number of transactions.
     sources, destinations
-        HostIds of the identities of the sending and of the receiving shard.
+        How many identities the sending and the receiving shard have.
     not_before
         No event is earlier [ns].
     """
@@ -97,117 +82,109 @@ class Limits(NamedTuple):
     hosts: int
     protocols: int
     transactions: int
-    sources: range
-    destinations: range
+    sources: int
+    destinations: int
     not_before: int
 
 
 class Block(NamedTuple):
-    """m messages, p bytes of payloads, c complete messages and n events, as columns."""
+    """n copies and k other events, m messages of which d are described and c complete, and p bytes of payloads."""
 
+    start: int
+    """No copy is earlier [ns]."""
+    rows: npt.NDArray[np.uint8]
+    """uint8[COPY_BYTES * n + EVENT_BYTES * k]: the copies, then the events; those of one source as it sent them."""
+    copies: int
+    events: int
+    referenced: int
+    """The first messages of the dictionary, which rows name."""
     message_id: npt.NDArray[np.uint64]
     """uint64[m]: no id twice."""
+    place: npt.NDArray[np.int64]
+    """int64[d]: places in the dictionary of the messages described by the following columns, ascending."""
     publish_time: npt.NDArray[np.int64]
-    """int64[m], ns."""
+    """int64[d], ns."""
     origin: npt.NDArray[np.int64]
-    """int64[m]: HostId of the publisher, -1 if unknown."""
+    """int64[d]: HostId of the publisher, -1 if unknown."""
     origin_address: npt.NDArray[np.uint32]
-    """uint32[m]."""
+    """uint32[d]."""
     size: npt.NDArray[np.int64]
-    """int64[m], bytes."""
+    """int64[d], bytes."""
     topic: npt.NDArray[np.int64]
-    """int64[m]: index of the topic."""
+    """int64[d]: index of the topic."""
     payload_length: npt.NDArray[np.int64]
-    """int64[m]: `size`, or 0: that it is what the id stands for, or has been sent before."""
+    """int64[d]: `size`, or 0: it is what the id stands for."""
+    complete: npt.NDArray[np.int64]
+    """int64[c]: places in the dictionary of messages that all identities of the sending shard have, ascending."""
     payload: npt.NDArray[np.uint8]
     """uint8[p]: one after the other."""
-    complete: npt.NDArray[np.int64]
-    """int64[c]: places in the dictionary of messages that all identities of the sending shard have."""
-    time: npt.NDArray[np.int64]
-    """int64[n]: of arrival [ns]."""
-    destination: npt.NDArray[np.int64]
-    """int64[n]: HostIds."""
-    source: npt.NDArray[np.int64]
-    """int64[n]: HostIds; events of one source are in the order in which it sent them."""
-    kind: npt.NDArray[np.int64]
-    """int64[n]: one of `KINDS`."""
-    hops: npt.NDArray[np.int64]
-    """int64[n]."""
-    reference: npt.NDArray[np.int64]
-    """int64[n]: a place in the dictionary, what is asked for, or the index of a topic, as the kind has it."""
-    auxiliary: npt.NDArray[np.int64]
-    """int64[n]: backoff of a PRUNE [ms], datagram of an IHAVE's id, number of a request, 0 for others."""
+
+    def parts(self) -> list[Any]:
+        """Return the wire format in pieces, as buffers."""
+        counts = (self.copies, self.events, len(self.message_id), self.referenced, len(self.place), len(self.complete))
+        columns = [getattr(self, name).astype(wire) for name, wire, _ in _COLUMNS]
+        header = _HEADER.pack(_MAGIC, _VERSION, 0, self.start, *counts, len(self.payload))
+        return [header, self.rows, *(column.view(np.uint8) for column in columns), self.payload]
 
     def encode(self) -> bytes:
-        """Return it in the wire format."""
-        counts = (len(self.message_id), len(self.payload), len(self.complete), len(self.time))
-        parts = [_HEADER.pack(_MAGIC, _VERSION, 0, *counts)]
-        for columns in (_DICTIONARY, None, _COMPLETE, _EVENTS):
-            if columns is None:
-                parts.append(self.payload.tobytes())
-                continue
-            parts += [np.asarray(getattr(self, name)).astype(wire).tobytes() for name, wire, _ in columns]
-        return b"".join(parts)
+        """Return the wire format."""
+        return b"".join(self.parts())
 
     @classmethod
-    def decode(cls, data: bytes, limits: Limits) -> Self:
-        """Read a block, which must fill `data` exactly.
+    def decode(cls, data: npt.NDArray[np.uint8], limits: Limits) -> Self:
+        """Read a block, which must fill `data`, writeable, exactly; its rows remain there.
 
         Raises
         ------
         BlockError
             It is anything but the encoding of a block that keeps within `limits`.
         """
-        messages, payload_size, complete, events = _counts(data)
-        columns: dict[str, npt.NDArray[Any]] = {}
-        place: dict[str, int] = {}
-        at = _HEADER.size
-        for count, group in ((messages, _DICTIONARY), (payload_size, None), (complete, _COMPLETE), (events, _EVENTS)):
-            if group is None:
-                columns["payload"] = np.frombuffer(data, np.uint8, count, at).copy()
-                at += count
-                continue
+        start, copies, events, messages, referenced, news, complete, payload_size = _counts(data)
+        place = {"start": 8, "referenced": 28, "rows": _HEADER.size}
+        at = _HEADER.size + COPY_BYTES * copies + EVENT_BYTES * events
+        columns: dict[str, npt.NDArray[Any]] = {"rows": data[_HEADER.size : at]}
+        for count, group in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE)):
             for name, wire, kind in group:
                 columns[name] = np.frombuffer(data, wire, count, at).astype(kind)
                 place[name] = at
                 at += count * np.dtype(wire).itemsize
         columns["origin"][columns["origin"] == _NOBODY] = -1
-        block = cls(**columns)
+        block = cls(
+            start=start,
+            copies=copies,
+            events=events,
+            referenced=referenced,
+            payload=data[at : at + payload_size],
+            **columns,
+        )
         block._check(limits, place)
+        block._check_rows(limits)
         return block
 
     def _check(self, limits: Limits, place: dict[str, int]) -> None:
-        about_messages = np.isin(self.kind, ABOUT_MESSAGES)
-        about_requests = np.isin(self.kind, ABOUT_REQUESTS)
-        bound = np.where(about_messages, len(self.message_id), limits.topics)
-        about_transactions = np.isin(self.kind, ABOUT_TRANSACTIONS)
-        bound[about_requests | about_transactions] = SLOT_MASK + 1
-        unknown = about_requests & (self.reference & PROTOCOL_MASK >= limits.protocols)
+        """Check everything but the rows; `place` is where each of it begins on the wire."""
+        messages = len(self.message_id)
+        for name, value, wrong, expected in (
+            ("start", self.start, self.start < limits.not_before, f"{limits.not_before} or later"),
+            ("referenced", self.referenced, self.referenced > messages, f"{messages} messages at most"),
+        ):
+            if wrong:
+                raise BlockError(f"{name} is {value}, should be {expected}", place[name])
         everywhere = np.sort(self.message_id)
         repeated = np.isin(self.message_id, everywhere[1:][everywhere[1:] == everywhere[:-1]])
         carried = self.payload_length
-        for name, wrong, expected in (
+        for name, wrongs, expected in (
             ("message_id", repeated, "one that is not repeated"),
+            ("place", _out_of_order(self.place, messages), f"one of {messages} messages, ascending"),
             ("publish_time", self.publish_time < 0, "0 or later"),
             ("origin", self.origin >= limits.hosts, f"one of {limits.hosts} hosts, or {_NOBODY:#x}"),
             ("topic", self.topic >= limits.topics, f"one of {limits.topics} topics"),
             ("payload_length", (carried != 0) & (carried != self.size), "0 or the size"),
-            ("complete", self.complete >= len(self.message_id), f"one of {len(self.message_id)} messages"),
-            ("time", self.time < limits.not_before, f"{limits.not_before} or later"),
-            ("destination", _outside(self.destination, limits.destinations), f"in {limits.destinations}"),
-            ("source", _outside(self.source, limits.sources), f"in {limits.sources}"),
-            ("kind", ~np.isin(self.kind, KINDS), f"one of {KINDS}"),
-            ("reference", self.reference >= bound, "a message of the dictionary, or a topic"),
-            ("reference", unknown, f"of one of {limits.protocols} protocols"),
-            (
-                "auxiliary",
-                about_transactions & (self.kind != GREETING) & (self.auxiliary >= limits.transactions),
-                f"one of {limits.transactions} transactions",
-            ),
+            ("complete", _out_of_order(self.complete, messages), f"one of {messages} messages, ascending"),
         ):
-            if wrong.any():
-                index = int(np.flatnonzero(wrong)[0])
-                width = next(np.dtype(w).itemsize for n, w, _ in (*_DICTIONARY, *_COMPLETE, *_EVENTS) if n == name)
+            if wrongs.any():
+                index = int(np.flatnonzero(wrongs)[0])
+                width = next(np.dtype(wire).itemsize for column, wire, _ in _COLUMNS if column == name)
                 raise BlockError(
                     f"{name} of entry {index} is {getattr(self, name)[index]}, should be {expected}",
                     place[name] + index * width,
@@ -218,27 +195,62 @@ class Block(NamedTuple):
                 place["payload_length"],
             )
 
+    def _check_rows(self, limits: Limits) -> None:
+        first_event = COPY_BYTES * self.copies
+        within = (limits.destinations, limits.sources, self.referenced)
+        for what, found, at, width in (
+            ("copy", first_bad_copy(self.rows, 0, self.copies, *within), 0, COPY_BYTES),
+            (
+                "event",
+                first_bad_event(
+                    *(self.rows, first_event, self.events),
+                    *(*within, limits.topics, limits.protocols, limits.transactions, limits.not_before),
+                ),
+                first_event,
+                EVENT_BYTES,
+            ),
+        ):
+            if found >= 0:
+                index, reason = divmod(found, REASONS)
+                expected = {
+                    BAD_DESTINATION: f"the destination should be one of {limits.destinations} identities",
+                    BAD_SOURCE: f"the source should be one of {limits.sources} identities",
+                    BAD_HOPS: "an IDONTWANT has no hops",
+                    BAD_MESSAGE: f"the message should be one of {self.referenced}",
+                    BAD_TIME: f"the time should be {limits.not_before} or later",
+                    BAD_KIND: "the kind is unknown",
+                    BAD_REFERENCE: f"the reference should be one of {limits.topics} topics, or of 20 bits",
+                    BAD_PROTOCOL: f"the protocol should be one of {limits.protocols}",
+                    BAD_TRANSACTION: f"the transaction should be one of {limits.transactions}",
+                }[reason]
+                row = self.rows[at + index * width :][:width].tobytes().hex()
+                raise BlockError(f"{what} {index}, {row}: {expected}", _HEADER.size + at + index * width)
 
-def _outside(ids: npt.NDArray[np.int64], allowed: range) -> npt.NDArray[np.bool_]:
-    return (ids < allowed.start) | (ids >= allowed.stop)
+
+def _out_of_order(places: npt.NDArray[np.int64], bound: int) -> npt.NDArray[np.bool_]:
+    """Which places are not below a bound, or not above the one before."""
+    wrong = places >= bound
+    wrong[1:] |= places[1:] <= places[:-1]
+    return wrong
 
 
-def _counts(data: bytes) -> tuple[int, int, int, int]:
-    """The counts in the header, which `data` has been found to be long enough for."""
+def _counts(data: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """What the header says, whose counts `data` has been found to be long enough for."""
     if len(data) < _HEADER.size:
         raise BlockError(f"truncated header: {len(data)} of {_HEADER.size} bytes", len(data))
-    magic, version, reserved, *counts = _HEADER.unpack_from(data)
+    magic, version, reserved, start, *counts = _HEADER.unpack(data[: _HEADER.size].tobytes())
     if magic != _MAGIC:
         raise BlockError(f"magic is {magic!r}, should be {_MAGIC!r}", 0)
     if version != _VERSION:
         raise BlockError(f"version is {version}, only {_VERSION} is known", 4)
     if reserved != 0:
         raise BlockError(f"reserved field is {reserved}, should be 0", 6)
-    messages, payload, complete, events = counts
-    expected = _HEADER.size + payload
-    for count, columns in ((messages, _DICTIONARY), (complete, _COMPLETE), (events, _EVENTS)):
+    copies, events, messages, _, news, complete, payload = counts
+    expected = _HEADER.size + COPY_BYTES * copies + EVENT_BYTES * events + payload
+    for count, columns in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE)):
         expected += count * sum(np.dtype(wire).itemsize for _, wire, _ in columns)
     if len(data) != expected:
-        what = f"{len(data)} bytes, but {messages} messages, {payload} bytes of payloads, {complete} complete messages"
-        raise BlockError(f"{what} and {events} events take {expected}", min(len(data), expected))
-    return messages, payload, complete, events
+        what = f"{len(data)} bytes, but {copies} copies, {events} events, {messages} messages, {news} of them described"
+        what += f" and {complete} complete, and {payload} bytes of payloads take {expected}"
+        raise BlockError(what, min(len(data), expected))
+    return start, *counts

@@ -16,12 +16,13 @@ from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
+from cold.block_kernels import take_rows
 from cold.boundary import Boundary
 from cold.dialing import redial_phases
 from cold.distributions import join_tables
 from cold.disturbances import disturbances_of
 from cold.event_kernels import insert, next_time
-from cold.exchange import Exchange
+from cold.exchange import Arrival, Exchange
 from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFailure
 from cold.fanout_kernels import FIRST_PEER
 from cold.gossip_kernels import advance, backoffs_for, note_cuts, note_needs, room_for
@@ -48,7 +49,6 @@ from cold.state_kernels import (
     CLIENT_COLUMNS,
     CLIENT_SHIFT,
     COUNTER_NAMES,
-    CROSSING_COUNT,
     CURSORS,
     D_HIGH,
     D_LAZY,
@@ -127,7 +127,6 @@ _EVENT_ARRAYS = (
     "pending",
     "out",
     "out_ids",
-    "crossing",
     "unwanted",
     *ROW_LISTS,
 )
@@ -201,6 +200,7 @@ class ColdEngine:
         self._fingerprint = 0
 
         bucket_shift, buckets = _calendar_shape(paths)
+        shards = len(cuts) - 1
         disturbances = disturbances_of(section, paths.node_ids)
         silences = silences_of(section, directory, paths.node_ids, seed)
         self._notices = disturbances.notices()
@@ -339,17 +339,17 @@ class ColdEngine:
             "fanout": first_rows("fanout", FIRST_PEER + max(client.d for client in clients), cursor),
             "unwanted_head": np.full(n, -1, dtype=np.int32),
             "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
-            **self._messages.arrays(n, len(self._topics), len(cuts) - 1),
+            **self._messages.arrays(n, len(self._topics), shards),
             "sender": aligned_zeros(n, SENDER_COLUMNS),
             "pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 3),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
-            "bucket_head": np.full(buckets, -1, dtype=np.int32),
-            "bucket_tail": np.zeros(buckets, dtype=np.int64),
+            "bucket_head": np.full(buckets + shards, -1, dtype=np.int32),
+            "bucket_tail": np.zeros(buckets + shards, dtype=np.int64),
             "message_pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 2),
             "message_chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
-            "message_head": np.full(buckets, -1, dtype=np.int32),
-            "message_tail": np.zeros(buckets, dtype=np.int64),
-            "bucket_first": np.full(buckets, NEVER, dtype=np.int64),
+            "message_head": np.full(buckets + shards, -1, dtype=np.int32),
+            "message_tail": np.zeros(buckets + shards, dtype=np.int64),
+            "bucket_first": np.full(buckets + shards, NEVER, dtype=np.int64),
             "bucket_unwanted": np.zeros(buckets, dtype=np.int64),
             "due": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
             "spare": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
@@ -367,7 +367,6 @@ class ColdEngine:
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
             **requests,
             **(no_transactions() if self._transactions is None else self._transactions.arrays()),
-            "crossing": np.zeros((_OUT_AT_FIRST, 3), dtype=np.int64),
             "cursor": cursor,
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
         }
@@ -419,21 +418,35 @@ class ColdEngine:
             self._fingerprint += batch.fingerprint()
         if not self._is_divided:
             return batch
-        blocks = self._exchange.encode(self._messages, self._state, window_end)
-        self._state.cursor[CROSSING_COUNT] = 0
+        blocks = self._exchange.encode(self._messages, self._state, self._reference, self._parameters, window_end)
         return EventBatch.concatenate([batch, blocks])
 
     def deliver(self, batch: EventBatch) -> None:
         """Take packets that hot hosts sent to identities, and blocks of other shards."""
         is_block = batch.kind == EventKind.TAIL
-        for part, decode in (
-            (batch.select(~is_block), self._boundary.decode),
-            (batch.select(is_block), self._exchange.decode),
-        ):
-            if len(part):
-                state, records = decode(part, self._messages, self._state, self._now)
-                self._replace_state(state)
-                self._insert(records)
+        packets = blocks = batch
+        if is_block.any() and not is_block.all():
+            packets, blocks = batch.select(~is_block), batch.select(is_block)
+        if not is_block.all():
+            state, records = self._boundary.decode(packets, self._messages, self._state, self._now)
+            self._replace_state(state)
+            self._insert(records)
+        if is_block.any():
+            state, arrivals = self._exchange.decode(blocks, self._messages, self._state, self._now)
+            self._replace_state(state)
+            for arrival in arrivals:
+                self._take(arrival)
+
+    def _take(self, arrival: Arrival) -> None:
+        """Put the rows of a block of another shard into the calendar."""
+        block = arrival.block
+        self._ensure_chunks_for(max(block.copies, block.events))
+        first, dropped = take_rows(
+            *(self._reference, self._parameters, block.rows, block.copies, block.events),
+            *(block.start, arrival.first_source, arrival.slots),
+        )
+        self._exchange.note_dropped(dropped)
+        self._next = min(self._next, first)
 
     def close(self) -> None:
         """Nothing to release but memory."""
@@ -630,9 +643,7 @@ class ColdEngine:
     def _insert(self, records: npt.NDArray[np.int64]) -> None:
         if not len(records):
             return
-        # At worst every bucket has one new record more than fills its chunks.
-        buckets = len(self._state.bucket_head)
-        self._ensure_chunks(min(len(records), len(records) // CHUNK + buckets))
+        self._ensure_chunks_for(len(records))
         insert(self._reference, self._parameters, records)
         self._next = min(self._next, int(records[:, 0].min()))
 
@@ -649,6 +660,10 @@ class ColdEngine:
                 self._ensure_unwanted(int(self._state.cursor[NEEDED_UNWANTED]))
         self._now = stop
         self._next = min(self._next_outside(), int(self._state.cursor[NEXT]))
+
+    def _ensure_chunks_for(self, records: int) -> None:
+        """Have room for so many records in each pool: at worst every bucket has one more than fills its chunks."""
+        self._ensure_chunks(min(records, records // CHUNK + len(self._state.bucket_head)))
 
     def _ensure_chunks(self, count: int) -> None:
         """Have `count` free chunks in each pool."""
@@ -708,7 +723,6 @@ class ColdEngine:
             state._replace(
                 out=_with_room(state.out, int(state.cursor[OUT_COUNT]), records),
                 out_ids=_with_room(state.out_ids, int(state.cursor[OUT_IDS_COUNT]), ids),
-                crossing=_with_room(state.crossing, int(state.cursor[CROSSING_COUNT]), records + ids),
                 link=_with_room(state.link, int(state.cursor[LINK_COUNT]), events),
                 backoff=_with_room(
                     state.backoff, int(state.cursor[BACKOFF_COUNT]), backoffs_for(parameters, events)

@@ -15,12 +15,12 @@ from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_up
 from cold.membership_kernels import arrival_place, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
+from cold.receipt_kernels import has_copy
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
     BEAT,
     CHUNK,
     CHUNK_SHIFT,
-    CROSSING_COUNT,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -38,6 +38,7 @@ from cold.state_kernels import (
     IDONTWANT,
     IDONTWANT_RECEIVED,
     IHAVE,
+    IHAVE_ID,
     IHAVE_RECEIVED,
     KIND_MASK,
     LATE_BUCKET,
@@ -98,7 +99,14 @@ _ALL: Final = uint64(0xFFFFFFFFFFFFFFFF)
 @kernel
 def push(state: State, parameters: Parameters, time: int, ends: int, what: int) -> None:
     """Put one record into the calendar. There must be a free chunk."""
-    bucket = uint64((time >> parameters.bucket_shift) & parameters.bucket_mask)
+    put(state, (time >> parameters.bucket_shift) & parameters.bucket_mask, time, ends, what)
+
+
+@kernel
+def put(state: State, number: int, time: int, ends: int, what: int) -> None:
+    """Put one record into the bucket of a number. There must be a free chunk."""
+    # An index that may be negative costs numba's code three instructions more.
+    bucket = uint64(number)
     position = state.bucket_tail[bucket]
     if position & (CHUNK - 1) == 0:
         fresh = state.cursor[FREE_HEAD]
@@ -110,7 +118,6 @@ def push(state: State, parameters: Parameters, time: int, ends: int, what: int) 
         else:
             state.chunk_next[(position - 1) >> CHUNK_SHIFT] = fresh
         position = fresh << CHUNK_SHIFT
-    # An index that may be negative costs numba's code three instructions more.
     place = uint64(position)
     state.pool[place, 0] = time
     state.pool[place, 1] = ends
@@ -136,7 +143,13 @@ def push_unwanted(state: State, parameters: Parameters, time: int, row: int, sou
 @kernel
 def push_note(state: State, parameters: Parameters, time: int, slot: int, note: int) -> None:
     """Put a record, whose second word is `note` and a part of the slot, into the calendar of messages."""
-    bucket = uint64((time >> parameters.bucket_shift) & parameters.bucket_mask)
+    put_note(state, (time >> parameters.bucket_shift) & parameters.bucket_mask, time, slot, note)
+
+
+@kernel
+def put_note(state: State, number: int, time: int, slot: int, note: int) -> None:
+    """Put a record, as `push_note` does, into the bucket of a number."""
+    bucket = uint64(number)
     position = state.message_tail[bucket]
     if position & (CHUNK - 1) == 0:
         fresh = state.cursor[MESSAGE_FREE_HEAD]
@@ -157,13 +170,22 @@ def push_note(state: State, parameters: Parameters, time: int, slot: int, note: 
 
 
 @kernel
-def cross(state: State, time: int, ends: int, what: int) -> None:
-    """Note one record for an identity of another shard. There must be room."""
-    index = state.cursor[CROSSING_COUNT]
-    state.cursor[CROSSING_COUNT] = index + 1
-    state.crossing[index, 0] = time
-    state.crossing[index, 1] = ends
-    state.crossing[index, 2] = what
+def shard_of(state: State, peer: int) -> int:
+    """The shard of an identity."""
+    low, high = 0, len(state.cuts) - 2
+    while low < high:
+        middle = (low + high) >> 1
+        if peer < state.cuts[middle + 1]:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@kernel
+def bucket_of_shard(parameters: Parameters, shard: int) -> int:
+    """Where records for identities of another shard wait for the end of the window."""
+    return parameters.bucket_mask + 1 + shard
 
 
 @kernel
@@ -174,15 +196,31 @@ def is_own(parameters: Parameters, peer: int) -> bool:
 
 @kernel
 def travel(state: State, parameters: Parameters, arrival: int, ends: int, what: int) -> None:
-    """Make a packet an event of its cold destination."""
-    if is_own(parameters, ends >> 32):
-        if what & KIND_MASK == MESSAGE:
-            slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
-            push_message(state, parameters, arrival, (ends >> 32) - parameters.first_id, ends & WORD, slot, hops)
-        else:
+    """Make a packet an event of its cold destination, here or on another shard."""
+    peer, source = ends >> 32, ends & WORD
+    if what & KIND_MASK != MESSAGE:
+        if is_own(parameters, peer):
             push(state, parameters, arrival, ends, what)
+        else:
+            put(state, bucket_of_shard(parameters, shard_of(state, peer)), arrival, ends, what)
+        return
+    slot, hops = (what >> SLOT_SHIFT) & SLOT_MASK, (what >> HOPS_SHIFT) & MOST_HOPS
+    if is_own(parameters, peer):
+        push_message(state, parameters, arrival, peer - parameters.first_id, source, slot, hops)
     else:
-        cross(state, arrival, ends, what)
+        cross(state, parameters, arrival, peer, slot, source << SOURCE_SHIFT | hops << MESSAGE_HOPS_SHIFT)
+
+
+@kernel
+def cross(state: State, parameters: Parameters, arrival: int, peer: int, slot: int, note: int) -> None:
+    """Note a copy of a message, or an IDONTWANT, for an identity of another shard. There must be a free chunk.
+
+    `note` is the second word of its record, without the row, which is one of that shard, and the slot.
+    """
+    shard = shard_of(state, peer)
+    put_note(
+        state, bucket_of_shard(parameters, shard), arrival, slot, (peer - state.cuts[shard]) << ROW_SHIFT | note
+    )
 
 
 @kernel
@@ -196,15 +234,6 @@ def send_out(state: State, arrival: int, ends: int, marks: int, what: int, ids: 
     state.out[index, 3] = what
     state.out[index, 4] = state.cursor[OUT_IDS_COUNT]
     state.out[index, 5] = ids
-
-
-@kernel
-def shard_of(state: State, peer: int) -> int:
-    """The shard of an identity."""
-    shard = 0
-    while peer >= state.cuts[shard + 1]:
-        shard += 1
-    return shard
 
 
 @kernel
@@ -272,7 +301,7 @@ def next_time(state: State, parameters: Parameters, now: int) -> int:
     """Time of the earliest event or of the earliest heartbeat with something to do, not before `now`; NEVER if none."""
     first = NEVER
     turn = now >> parameters.bucket_shift
-    for ahead in range(len(state.bucket_first)):
+    for ahead in range(parameters.bucket_mask + 1):
         # What is in later buckets is later than all that this one's turn can have.
         if first <= (turn + ahead) << parameters.bucket_shift:
             break
@@ -573,11 +602,29 @@ def can_ask(state: State, parameters: Parameters, ends: int, topic: int) -> bool
 
 
 @kernel
+def is_idle_id(state: State, parameters: Parameters, ends: int, slot: int) -> bool:
+    """Whether an id of a cold identity's IHAVE is of a message that the receiver has: the sender has counted it."""
+    if ends & WORD < parameters.hot_count:
+        return False
+    return state.saturated[slot] != 0 or has_copy(state, (ends >> 32) - parameters.first_id, slot)
+
+
+@kernel
+def may_ask(state: State, what: int) -> bool:
+    """Whether a record has to do with what its receiver lacks."""
+    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
+    if kind == IHAVE:
+        return is_open(state, slot)
+    return kind == IHAVE_ID and state.saturated[slot] == 0
+
+
+@kernel
 def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     """Take the events in [start, end), a part of one bucket, out of the calendar into `due`, in order.
 
     There is a BEAT for each heartbeat, and a MESSAGE for each first copy of a message. An IHAVE that can make its
-    receiver ask for nothing is counted, and goes no further: what it could tell of was received before this step.
+    receiver ask for nothing is counted, and goes no further: what it could tell of was received before this step. So
+    does an id of one from another shard, where it has been counted.
 
     Returns False, with what is needed in ``cursor[NEEDED]`` and ``cursor[NEEDED_UNWANTED]`` and nothing changed, where
     `due` is too small, or too few entries of `unwanted` are free. There must be a free chunk in each pool.
@@ -621,11 +668,7 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
             chunk_end = tail if following < 0 else begin + CHUNK
             for position in range(begin, chunk_end):
                 far = position + FAR_AHEAD
-                if (
-                    far < chunk_end
-                    and state.pool[far, 2] & KIND_MASK == IHAVE
-                    and is_open(state, (state.pool[far, 2] >> SLOT_SHIFT) & SLOT_MASK)
-                ):
+                if far < chunk_end and may_ask(state, state.pool[far, 2]):
                     prefetch(
                         state.identity,
                         ((state.pool[far, 1] >> 32) - parameters.first_id) * state.identity.shape[1],
@@ -634,11 +677,11 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                 if time >= end:
                     push(state, parameters, time, ends, what)
                     continue
-                kind = what & KIND_MASK
-                if kind == SPARED or (
-                    kind == IHAVE and not can_ask(state, parameters, ends, (what >> SLOT_SHIFT) & SLOT_MASK)
-                ):
+                kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
+                if kind == SPARED or (kind == IHAVE and not can_ask(state, parameters, ends, slot)):
                     ihaves += 1
+                    continue
+                if kind == IHAVE_ID and is_idle_id(state, parameters, ends, slot):
                     continue
                 state.due[due_count, 0] = time
                 state.due[due_count, 1] = ends

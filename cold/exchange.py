@@ -1,30 +1,32 @@
 """What the shards of one tail tell each other: events of identities, and which messages all of theirs have.
 
-At the end of a window, a shard sends each other shard one block at most. A block names messages by their ids and says
-what is known of them, because slots differ from shard to shard.
+At the end of a window, a shard sends each other shard one block at most. A block names messages by their ids, because
+slots differ from shard to shard, and says what is known of those of which it has not told that shard yet.
 """
 
 from collections import Counter
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.batch import EventBatch, EventKind, pack_payloads
+from bridge.batch import EventBatch, EventKind
 from bridge.errors import InternalError
-from cold.blocks import ABOUT_MESSAGES, Block, Limits
-from cold.messages import MessageTable
-from cold.state_kernels import (
-    AUXILIARY_SHIFT,
-    CROSSING_COUNT,
-    HOPS_SHIFT,
-    KIND_MASK,
-    MESSAGE,
-    SLOT_MASK,
-    SLOT_SHIFT,
-    WORD,
-    State,
-)
+from cold.block_kernels import COPY_BYTES, EVENT_BYTES, count_waiting, write_rows
+from cold.blocks import Block, Limits
+from cold.messages import Description, MessageTable
+from cold.state_kernels import NEVER, Parameters, State
+
+
+class Arrival(NamedTuple):
+    """A block that has come, for `cold.block_kernels.take_rows`."""
+
+    block: Block
+    first_source: int
+    """HostId of the first identity of the sending shard."""
+    slots: npt.NDArray[np.int64]
+    """int64[m]: slots of the messages of the dictionary, -1 for those whose events are to be dropped."""
 
 
 class Exchange:
@@ -61,62 +63,70 @@ class Exchange:
         self._protocols = protocols
         self._transactions = transactions
         self._sent = 0
+        self._conflicting: set[tuple[int, int]] = set()
         self.dropped: Counter[str] = Counter()
 
-    def encode(self, messages: MessageTable, state: State, window_end: int) -> EventBatch:
-        """Turn the crossing records into a block for each shard, which also says what is new about messages.
+    def encode(
+        self, messages: MessageTable, state: State, reference: State, parameters: Parameters, window_end: int
+    ) -> EventBatch:
+        """Turn the records for other shards into a block for each, which also says what is new about messages.
 
-        Where no events cross, nothing is said: it can wait for some that do.
+        Where no events cross, nothing is said: it can wait for some that do. `reference` is the kernels' `state`.
         """
-        count = int(state.cursor[CROSSING_COUNT])
         messages.note_complete(state)
-        if not count:
+        buckets = len(state.bucket_first) - len(self._ranges)
+        first = state.bucket_first[buckets:]
+        shards = np.flatnonzero(first < NEVER)
+        if not len(shards):
             return EventBatch.empty()
-        records = state.crossing[:count]
-        if int(records[:, 0].min()) < window_end:
+        # In the order of their times, in which the batch will have them.
+        shards = shards[np.argsort(first[shards], kind="stable")]
+        times = first[shards]
+        if int(times[0]) < window_end:
             raise InternalError(
-                f"an event among identities is for {records[:, 0].min()} ns, before the window's end, {window_end} ns",
+                f"an event among identities is for {times[0]} ns, before the window's end, {window_end} ns",
                 where="cold engine",
             )
-        destinations = records[:, 1] >> 32
-        times, shards, blocks = [], [], []
-        for shard, owned in enumerate(self._ranges):
-            if shard == self._shard or not owned:
-                continue
-            mine = records[(destinations >= owned.start) & (destinations < owned.stop)]
-            if len(mine):
-                blocks.append(_block(mine, shard, messages, state).encode())
-                shards.append(shard)
-                times.append(int(mine[:, 0].min()))
+        parts: list[Any] = []
+        offset = [0]
+        for shard in shards.tolist():
+            copies, events = count_waiting(reference, parameters, shard)
+            rows = np.empty(COPY_BYTES * copies + EVENT_BYTES * events, dtype=np.uint8)
+            referenced = write_rows(reference, parameters, shard, window_end, copies, rows)
+            block = _block((window_end, rows, copies, events, referenced), shard, messages, state)
+            mine = block.parts()
+            parts += mine
+            offset.append(offset[-1] + sum(len(part) for part in mine))
         self._sent += 1
-        offset, payload = pack_payloads(blocks)
         return EventBatch.build(
             times,
-            np.full(len(blocks), self._ranges[self._shard].start),
-            np.full(len(blocks), self._sent),
-            [self._ranges[shard].start for shard in shards],
+            np.full(len(shards), self._ranges[self._shard].start),
+            np.full(len(shards), self._sent),
+            [self._ranges[shard].start for shard in shards.tolist()],
             EventKind.TAIL,
             offset,
-            payload,
+            # Of a bytearray, which can be written to: to numba an array that is read-only has another type.
+            np.frombuffer(bytearray().join(parts), dtype=np.uint8),
         )
 
-    def decode(
-        self, batch: EventBatch, messages: MessageTable, state: State, now: int
-    ) -> tuple[State, npt.NDArray[np.int64]]:
-        """Turn blocks of other shards into records for the calendar, int64[n, 3]; messages get their slots."""
-        # Those of one shard in the order in which it sent them: that is the order of the packets of each source.
-        order = np.lexsort((batch.source_event, batch.source))
-        records = [np.empty((0, 3), dtype=np.int64)]
-        for position in order.tolist():
+    def decode(self, batch: EventBatch, messages: MessageTable, state: State, now: int) -> tuple[State, list[Arrival]]:
+        """Read the blocks of other shards, in the order in which their rows are to be taken; messages get their slots.
+
+        That of one shard is the order in which it sent them, which is the order of the packets of each source.
+        """
+        payload = batch.payload if batch.payload.flags.writeable else batch.payload.copy()
+        arrivals = []
+        for position in np.lexsort((batch.source_event, batch.source)).tolist():
             shard = self._shard_that_begins_at(int(batch.source[position]))
+            owned = self._ranges[shard]
             limits = Limits(
                 *(self._topics, self._hosts, self._protocols, self._transactions),
-                *(self._ranges[shard], self._ranges[self._shard], now),
+                *(len(owned), len(self._ranges[self._shard]), now),
             )
-            block = Block.decode(batch.payload_of(position), limits)
+            block = Block.decode(payload[batch.payload_offset[position] : batch.payload_offset[position + 1]], limits)
             state, slots = self._take_messages(block, shard, messages, state, now)
-            records.append(self._records(block, slots, state))
-        return state, np.concatenate(records)
+            arrivals.append(Arrival(block, owned.start, slots))
+        return state, arrivals
 
     def _shard_that_begins_at(self, first_id: int) -> int:
         for shard, owned in enumerate(self._ranges):
@@ -128,84 +138,88 @@ class Exchange:
         self, block: Block, shard: int, messages: MessageTable, state: State, now: int
     ) -> tuple[State, npt.NDArray[np.int64]]:
         """Slot of each message of the dictionary, -1 for those that contradict what is known here, or nobody needs."""
-        slots = np.full(len(block.message_id), -1, dtype=np.int64)
-        needed = set(block.reference[np.isin(block.kind, ABOUT_MESSAGES)].tolist())
-        ends = np.cumsum(block.payload_length)
-        columns = (block.message_id, block.topic, block.publish_time, block.origin, block.origin_address, block.size)
-        for place, (message_id, *description) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-            if place not in needed and messages.is_past(message_id):
+        ids = block.message_id.tolist()
+        slots = np.array([messages.slot_of.get(message_id, -1) for message_id in ids], dtype=np.int64)
+        here = slots[slots >= 0]
+        # While they are in use, other messages may get slots.
+        state.last_reference[here] = np.maximum(state.last_reference[here], now)
+        carried = np.cumsum(block.payload_length) - block.payload_length
+        news = {place: row for row, place in enumerate(block.place.tolist())}
+        for place in sorted({*news, *np.flatnonzero(slots[: block.referenced] < 0).tolist()}):
+            message_id, row = ids[place], news.get(place)
+            known = messages.known(state, message_id)
+            said = known if row is None else _description(block, row)
+            if said is None:
+                raise InternalError(f"shard {shard} has events of message {message_id:#x}, of which it has not told")
+            if known is not None and said._replace(origin=known.origin) != known:
+                self._conflicting.add((shard, message_id))
                 continue
-            topic, publish_time, _, origin_address, size = description
-            state, slot = messages.reserve(state, message_id, topic, now, now)
-            if not messages.is_published(slot):
-                state = messages.describe(state, slot, *description)
-            elif not messages.agrees(state, slot, publish_time, origin_address, topic, size):
+            if place >= block.referenced and messages.is_past(message_id):
                 continue
-            length = int(block.payload_length[place])
-            if length and not messages.is_returned(slot):
-                messages.payload[slot] = block.payload[int(ends[place]) - length : int(ends[place])].tobytes()
+            state, slot = messages.reserve(state, message_id, said.topic, now, now)
             slots[place] = slot
+            if known is None:
+                state = messages.describe(state, slot, *said)
+                if row is not None and block.payload_length[row]:
+                    begin = int(carried[row])
+                    messages.payload[slot] = block.payload[begin : begin + said.size].tobytes()
+        if self._conflicting:
+            for place, message_id in enumerate(ids):
+                if (shard, message_id) in self._conflicting:
+                    slots[place] = -1
         for message_id in block.message_id[block.complete].tolist():
             messages.take_complete(state, shard, message_id)
         return state, slots
 
-    def _records(self, block: Block, slots: npt.NDArray[np.int64], state: State) -> npt.NDArray[np.int64]:
-        about_messages = np.isin(block.kind, ABOUT_MESSAGES)
-        slot = block.reference.copy()
-        slot[about_messages] = slots[block.reference[about_messages]]
-        good = slot >= 0
-        if not good.all():
-            self.dropped["conflicting_message"] += int(np.count_nonzero(~good))
-        about_messages &= good
-        np.maximum.at(state.last_reference, slot[about_messages], block.time[about_messages])
-        records = np.empty((len(block.time), 3), dtype=np.int64)
-        records[:, 0] = block.time
-        records[:, 1] = block.destination << 32 | block.source
-        auxiliary = np.where(block.kind == MESSAGE, block.hops, block.auxiliary)
-        records[:, 2] = auxiliary << AUXILIARY_SHIFT | slot << SLOT_SHIFT | block.kind
-        return records if good.all() else records[good]
+    def note_dropped(self, count: int) -> None:
+        """Count events that were dropped when their rows were taken."""
+        if count:
+            self.dropped["conflicting_message"] += count
+
+
+def _description(block: Block, row: int) -> Description:
+    return Description(
+        int(block.topic[row]),
+        int(block.publish_time[row]),
+        int(block.origin[row]),
+        int(block.origin_address[row]),
+        int(block.size[row]),
+    )
 
 
 def _block(
-    records: npt.NDArray[np.int64],
+    rows: tuple[int, npt.NDArray[np.uint8], int, int, int],
     shard: int,
     messages: MessageTable,
     state: State,
 ) -> Block:
-    """The block for one shard: its records, and what it has not been told of messages."""
-    fresh, complete = (
-        np.array(sorted(slots), dtype=np.int64) for slots in (messages.untold[shard], messages.incomplete[shard])
-    )
+    """The block for one shard: its rows, the first fields of `Block`, and what it has not been told of messages."""
+    places, slots = state.place, state.wanted
+    known = rows[-1]
+    for slot in sorted(messages.untold[shard] | messages.incomplete[shard]):
+        if places[slot] < 0:
+            places[slot] = known
+            slots[known] = slot
+            known += 1
+    complete = np.sort(places[list(messages.incomplete[shard])]).astype(np.int64)
     messages.untold[shard].clear()
     messages.incomplete[shard].clear()
-    what = records[:, 2]
-    kind = what & KIND_MASK
-    about_messages = np.isin(kind, ABOUT_MESSAGES)
-    reference = (what >> SLOT_SHIFT) & SLOT_MASK
-    slots = np.unique(np.concatenate([reference[about_messages], complete, fresh]))
-    place = np.zeros(len(state.message_id), dtype=np.int64)
-    place[slots] = np.arange(len(slots))
-    reference[about_messages] = place[reference[about_messages]]
-    payloads = []
-    for slot in slots.tolist():
-        told = messages.payload_told.setdefault(slot, set()) if slot in messages.payload else {shard}
-        payloads.append(b"" if shard in told else messages.payload[slot])
-        told.add(shard)
+    slots = slots[:known]
+    places[slots] = -1
+    place = np.flatnonzero(messages.told[slots, shard] == 0)
+    fresh = slots[place]
+    messages.told[fresh, shard] = 1
+    payloads = [messages.payload.get(slot, b"") for slot in fresh.tolist()] if messages.payload else [b""] * len(fresh)
     return Block(
+        *rows,
         message_id=state.message_id[slots],
-        publish_time=messages.publish_time[slots],
-        origin=state.message_origin[slots],
-        origin_address=messages.origin_address[slots],
-        size=state.message_size[slots],
-        topic=state.message_topic[slots].astype(np.int64),
+        place=place,
+        publish_time=messages.publish_time[fresh],
+        origin=state.message_origin[fresh],
+        origin_address=messages.origin_address[fresh],
+        size=state.message_size[fresh],
+        topic=state.message_topic[fresh].astype(np.int64),
         payload_length=np.array([len(payload) for payload in payloads], dtype=np.int64),
+        complete=complete,
         payload=np.frombuffer(b"".join(payloads), dtype=np.uint8),
-        complete=place[complete],
-        time=records[:, 0],
-        destination=records[:, 1] >> 32,
-        source=records[:, 1] & WORD,
-        kind=kind,
-        hops=np.where(kind == MESSAGE, what >> HOPS_SHIFT, 0),
-        reference=reference,
-        auxiliary=np.where(kind == MESSAGE, 0, (what >> AUXILIARY_SHIFT) & WORD),
     )

@@ -16,6 +16,7 @@ from cold.event_kernels import (
     AHEAD,
     FAR_AHEAD,
     NEAR_AHEAD,
+    bucket_of_shard,
     collect,
     cross,
     is_needed,
@@ -26,6 +27,7 @@ from cold.event_kernels import (
     push,
     push_message,
     push_unwanted,
+    put,
     schedule,
     send_out,
     set_needed,
@@ -84,7 +86,6 @@ from cold.state_kernels import (
     CONTROL_RECEIVED,
     CONTROL_SENT,
     COPIES_SPARED,
-    CROSSING_COUNT,
     D_HIGH,
     D_LAZY,
     D_LOW,
@@ -130,6 +131,7 @@ from cold.state_kernels import (
     MESSAGE,
     MESSAGE_BYTES,
     MESSAGE_FREE_COUNT,
+    MESSAGE_HOPS_SHIFT,
     MESSAGES_SENT,
     MOST_HOPS,
     NEEDED,
@@ -156,6 +158,7 @@ from cold.state_kernels import (
     SENDER_COLUMNS,
     SLOT_MASK,
     SLOT_SHIFT,
+    SOURCE_SHIFT,
     SPARED,
     STEP_END,
     STEP_START,
@@ -163,6 +166,7 @@ from cold.state_kernels import (
     TRANSACTION,
     TURN,
     UNREACHABLE,
+    UNWANTED,
     UPLINK_FREE,
     UPLINK_RATE,
     VALIDATION_DELAY,
@@ -266,7 +270,7 @@ def send(
             state.last_reference[wanted] = max(state.last_reference[wanted], arrival)
             travel(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
     elif kind == IHAVE and not is_own(parameters, peer):
-        send_list(state, parameters, time, arrival, identity, peer, slot, auxiliary, counter)
+        send_list(state, parameters, time, arrival, identity, peer, slot, auxiliary, counter, -1)
     else:
         if kind == MESSAGE:
             state.last_reference[slot] = max(state.last_reference[slot], arrival)
@@ -284,26 +288,34 @@ def send_list(
     topic: int,
     number: int,
     counter: int,
-) -> None:
+    listed: int,
+) -> int:
     """Send an IHAVE, the packet `counter` of its source, to an identity of another shard.
 
     That shard cannot look up what the sender has: it gets one record for each id, and only for messages that some of
-    its identities lack. Where there is none, the IHAVE has nothing to do but to be counted at its arrival.
+    its identities lack. The IHAVE itself is counted here, at its arrival.
+
+    Of an IHAVE to several peers, the first `listed` slots in ``state.wanted`` are what it lists, once that has been
+    needed; -1 before. Returns how many they are then.
     """
     ends = peer << 32 | (identity + parameters.first_id)
+    push(state, parameters, arrival, ends, SPARED)
     shard = shard_of(state, peer)
-    listed = 0
+    lacks = False
     for word in range(state.missing.shape[2]):
-        left = state.missing[shard, topic, word] & uint64(state.identity[identity, SEEN + word])
-        while left != _ZERO:
-            slot = word * 64 + lowest_bit(left)
-            left &= left - _ONE
-            if is_recent(state, parameters, time, identity, slot, number):
-                state.last_reference[slot] = max(state.last_reference[slot], arrival)
-                cross(state, arrival, ends, (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID)
-                listed += 1
-    if listed == 0:
-        push(state, parameters, arrival, ends, SPARED)
+        if state.missing[shard, topic, word] & uint64(state.identity[identity, SEEN + word]) != _ZERO:
+            lacks = True
+    if not lacks:
+        return listed
+    if listed < 0:
+        listed = list_recent(state, parameters, time, identity, topic, number)
+    for position in range(listed):
+        slot = int64(state.wanted[position])
+        if state.missing[shard, topic, slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO:
+            state.last_reference[slot] = max(state.last_reference[slot], arrival)
+            what = (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID
+            put(state, bucket_of_shard(parameters, shard), arrival, ends, what)
+    return listed
 
 
 @kernel
@@ -600,6 +612,7 @@ def send_to_mesh(
     end = parameters.first_member + members
     is_message = what & KIND_MASK == MESSAGE
     hops = (what >> HOPS_SHIFT) & MOST_HOPS
+    note = source << SOURCE_SHIFT | (hops << MESSAGE_HOPS_SHIFT if is_message else UNWANTED)
     sent = 0
     for _ in range(members):
         place = int64(state.mesh[row, position])
@@ -638,7 +651,7 @@ def send_to_mesh(
                 latest = max(latest, arrival)
                 receiver = peer - parameters.first_id
                 if uint64(receiver) >= uint64(parameters.rows):
-                    cross(state, arrival, peer << 32 | source, what)
+                    cross(state, parameters, arrival, peer, slot, note)
                 elif is_message:
                     push_message(state, parameters, arrival, receiver, source, slot, hops)
                 else:
@@ -1032,6 +1045,7 @@ def tell_cold_peers(
     what = (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE
     if not is_open(state, topic):
         what = SPARED
+    listed = -1
     for position in range(count):
         member = int64(state.neighbours[first + int64(state.scratch[position])])
         peer = member & parameters.host_mask
@@ -1045,7 +1059,9 @@ def tell_cold_peers(
         if is_own(parameters, peer):
             push(state, parameters, arrival, peer << 32 | source, what)
         else:
-            send_list(state, parameters, time, arrival, identity, peer, topic, number & WORD, counter + position)
+            listed = send_list(
+                state, parameters, time, arrival, identity, peer, topic, number & WORD, counter + position, listed
+            )
     if count > 0:
         state.sender[identity, UPLINK_FREE] = free
         state.sender[identity, PACKETS] = counter + count
@@ -1249,7 +1265,11 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
     per_event += request_records(state, parameters) + transaction_records(state)
     records = (events + 1) * per_event
     chunks = min(records, records // CHUNK + len(state.bucket_head))
-    return records, chunks, (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
+    ids = (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
+    if len(state.cuts) > 2:
+        # What an IHAVE lists goes to other shards id by id.
+        chunks += ids // CHUNK + 1
+    return records, chunks, ids
 
 
 @kernel
@@ -1267,7 +1287,6 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
         and state.cursor[MESSAGE_FREE_COUNT] >= chunks
         and state.cursor[OUT_COUNT] + records <= len(state.out)
         and state.cursor[OUT_IDS_COUNT] + ids <= len(state.out_ids)
-        and state.cursor[CROSSING_COUNT] + records + ids <= len(state.crossing)
         and state.cursor[LINK_COUNT] + events <= len(state.link)
         and state.cursor[BACKOFF_COUNT] + backoffs_for(parameters, events) <= len(state.backoff)
         and state.cursor[FANOUT_FREE_COUNT] >= events
@@ -1496,8 +1515,9 @@ def execute(state: State, parameters: Parameters) -> int:
                     state.wanted[asking] = slot
                     asking += 1
                 if index == last or not same_datagram(state, index - 1):
-                    state.counters[EDGE_EVENTS] += 1
-                    state.counters[IHAVE_RECEIVED] += 1
+                    if source < parameters.hot_count:
+                        state.counters[EDGE_EVENTS] += 1
+                        state.counters[IHAVE_RECEIVED] += 1
                     if asking > 0:
                         topic = int64(state.message_topic[slot])
                         send_ids(state, parameters, time, identity, source, IWANT, topic, asking)
@@ -1527,7 +1547,7 @@ def execute(state: State, parameters: Parameters) -> int:
 
 @kernel
 def same_datagram(state: State, position: int) -> bool:
-    """Whether the record after `position` in `due` is an id of the same IHAVE of a hot host."""
+    """Whether the record after `position` in `due` is an id of the same IHAVE."""
     what, following = state.due[position, 2], state.due[position + 1, 2]
     return (
         state.due[position, 0] == state.due[position + 1, 0]

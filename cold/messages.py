@@ -65,8 +65,8 @@ class MessageTable:
     origin_address : uint32[S]
     payload : dict of int to bytes
         By slot: payloads that are not those that the ids stand for.
-    payload_told : dict of int to set of int
-        By slot: the shards that have been sent its payload.
+    told : uint8[S, R]
+        Whether a shard has been told what is known of the message, its payload included.
     untold : list of set of int
         By shard: slots of messages from hot hosts that it has not been told of.
     incomplete : list of set of int
@@ -109,7 +109,7 @@ class MessageTable:
         self.publish_time = np.zeros(_SLOTS_AT_FIRST, dtype=np.int64)
         self.origin_address = np.zeros(_SLOTS_AT_FIRST, dtype=np.uint32)
         self.payload: dict[int, bytes] = {}
-        self.payload_told: dict[int, set[int]] = {}
+        self.told = np.zeros((_SLOTS_AT_FIRST, len(present)), dtype=np.uint8)
         self._others = [other for other in np.flatnonzero(present).tolist() if other != shard]
         self.untold: list[set[int]] = [set() for _ in present]
         self.incomplete: list[set[int]] = [set() for _ in present]
@@ -143,6 +143,7 @@ class MessageTable:
             "message_expiry": np.full(slots, NEVER, dtype=np.int64),
             "last_reference": np.zeros(slots, dtype=np.int64),
             "wanted": np.zeros(slots, dtype=np.int32),
+            "place": np.full(slots, -1, dtype=np.int32),
             "reached": np.zeros(slots, dtype=np.int64),
             "saturated": np.zeros(slots, dtype=np.uint8),
             "complete": np.zeros((slots, shards), dtype=np.uint8),
@@ -200,6 +201,7 @@ class MessageTable:
         state.reached[slot] = 0
         state.saturated[slot] = 0
         self._is_complete[slot] = 0
+        self.told[slot] = 0
         state.complete[slot] = self._absent[topic]
         self._set_topic(state, slot, topic)
         past = self._past.get(message_id)
@@ -272,6 +274,13 @@ class MessageTable:
     def is_past(self, message_id: int) -> bool:
         """Whether the message's spread on this shard is over, and its slot was freed."""
         return message_id in self._past
+
+    def known(self, state: State, message_id: int) -> Description | None:
+        """What a message's publisher has said about it, as far as the tail has heard."""
+        slot = self.slot_of.get(message_id)
+        if slot is not None and self._published[slot]:
+            return self.description(state, slot)
+        return self._past.get(message_id)
 
     def take_complete(self, state: State, shard: int, message_id: int) -> None:
         """Note that every identity of another shard has a message."""
@@ -369,7 +378,6 @@ class MessageTable:
             gone[slot >> 6] |= np.uint64(1 << (slot & 63))
             state.message_topic[slot] = -1
             self.payload.pop(slot, None)
-            self.payload_told.pop(slot, None)
             for other in self._others:
                 self.untold[other].discard(slot)
                 self.incomplete[other].discard(slot)
@@ -389,7 +397,7 @@ class MessageTable:
         more = words + SEEN
         if slots + 64 * more > SLOT_MASK + 1:
             raise UserError(f"more than {slots:,} messages are alive at once", hint="lower cold.gossip.seen_ttl")
-        for name in ("publish_time", "origin_address", "_published", "_release", "_is_complete"):
+        for name in ("publish_time", "origin_address", "told", "_published", "_release", "_is_complete"):
             setattr(self, name, _lengthened(getattr(self, name), 0, 64 * more))
         self._free = list(range(slots + 64 * more - 1, slots - 1, -1))
         rows = (
@@ -399,6 +407,7 @@ class MessageTable:
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, 64 * more) for name in rows}
         grown |= {name: _lengthened(getattr(state, name), 1, more) for name in ("topic_slots", "open_slots", "asked")}
         grown["missing"] = _lengthened(state.missing, 2, more)
+        grown["place"] = np.full(slots + 64 * more, -1, dtype=np.int32)
         grown["identity"] = aligned_zeros(len(state.identity), SEEN + words + more)
         grown["identity"][:, : SEEN + words] = state.identity
         return state._replace(**grown)

@@ -17,7 +17,8 @@ backoff [ms] of a PRUNE, the number of the datagram that an IHAVE_ID came in. Th
 message arrays; of GRAFT, PRUNE, HELLO, LEAVE and IHAVE it is the topic's index. Packets of one source with one time of
 arrival keep the order in which they were sent, because every step from `push` to `execute` is stable.
 
-A shard has rows for its own identities only. Records for identities of other shards leave by `State.crossing`.
+A shard has rows for its own identities only. Behind the ring, the calendar has a bucket for each shard: records for its
+identities wait there for the end of the window. Rows of their copies of messages are those of that shard.
 
 What an event touches lies together, against the rule that state is structure-of-arrays: that rule is for streaming,
 and events come to identities at random, so that each array costs a cache miss. A row of `identity` is what any copy of
@@ -219,19 +220,18 @@ OUT_IDS_COUNT: Final = 5
 LINK_COUNT: Final = 6
 BACKOFF_COUNT: Final = 7
 NEEDED: Final = 8
-CROSSING_COUNT: Final = 9
-MESSAGE_FREE_HEAD: Final = 10
-MESSAGE_FREE_COUNT: Final = 11
-STEP_START: Final = 12
-STEP_END: Final = 13
-NEXT: Final = 14
+MESSAGE_FREE_HEAD: Final = 9
+MESSAGE_FREE_COUNT: Final = 10
+STEP_START: Final = 11
+STEP_END: Final = 12
+NEXT: Final = 13
 """Time of the next event, once there is none before the time that was asked for."""
-UNWANTED_FREE_HEAD: Final = 15
-UNWANTED_FREE_COUNT: Final = 16
-NEEDED_UNWANTED: Final = 17
-FANOUT_FREE_HEAD: Final = 18
-FANOUT_FREE_COUNT: Final = 19
-CURSORS: Final = 20
+UNWANTED_FREE_HEAD: Final = 14
+UNWANTED_FREE_COUNT: Final = 15
+NEEDED_UNWANTED: Final = 16
+FANOUT_FREE_HEAD: Final = 17
+FANOUT_FREE_COUNT: Final = 18
+CURSORS: Final = 19
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
@@ -465,18 +465,18 @@ class State(NamedTuple):
     chunk_next: Int32Array
     """int32[chunks]: -1 in the last of a bucket."""
     bucket_head: Int32Array
-    """int32[buckets]: first chunk, or -1."""
+    """int32[buckets + R]: first chunk, or -1."""
     bucket_tail: Int64Array
-    """int64[buckets]: where in the pool the next record goes; a multiple of CHUNK where that takes a new chunk."""
+    """int64[buckets + R]: where in the pool the next record goes; a multiple of CHUNK where that takes a new chunk."""
     message_pool: Int64Array
     """int64[chunks * CHUNK, 2]: copies of messages."""
     message_chunk_next: Int32Array
     message_head: Int32Array
-    """int32[buckets]."""
+    """int32[buckets + R]."""
     message_tail: Int64Array
-    """int64[buckets]."""
+    """int64[buckets + R]."""
     bucket_first: Int64Array
-    """int64[buckets]: earliest time in the bucket, of both pools."""
+    """int64[buckets + R]: earliest time in the bucket, of both pools."""
     bucket_unwanted: Int64Array
     """int64[buckets]: how many of the copies are none, but an IDONTWANT."""
     due: Int64Array
@@ -493,6 +493,8 @@ class State(NamedTuple):
     """uint8[places]: 0 between uses; 1 for the places of peers that are not to be chosen."""
     wanted: Int32Array
     """int32[S]."""
+    place: Int32Array
+    """int32[S]: -1 between uses; the place of a message in the dictionary of a block, see `cold.block_kernels`."""
     out: Int64Array
     """int64[capacity, 6]: records for hot hosts: time, peer << 32 | source, counter << 32 | auxiliary, hops and slot
     and kind, then offset and count of their ids. The counter is the source's count of packets."""
@@ -543,8 +545,6 @@ class State(NamedTuple):
     """int64[transactions, len(TRANSACTION_COUNTS)]."""
     transaction_load: Int64Array
     """int64[N, LOADS]: bytes of messages sent, but for repetitions, and received."""
-    crossing: Int64Array
-    """int64[capacity, 3]: records for identities of other shards, in the order in which each source sent them."""
     cursor: Int64Array
     counters: Int64Array
 

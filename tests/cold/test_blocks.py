@@ -1,5 +1,6 @@
-"""The wire format of events between identities of two shards."""
+"""The wire format of events between identities of two shards, beside one in plain Python."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -7,177 +8,252 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cold.blocks import ABOUT_MESSAGES, ABOUT_REQUESTS, ABOUT_TRANSACTIONS, KINDS, Block, BlockError, Limits
-from cold.state_kernels import ANNOUNCEMENT, GRAFT, MESSAGE, REQUEST, RESPONSE
-
-LIMITS = Limits(
-    topics=3,
-    hosts=1000,
-    protocols=2,
-    transactions=7,
-    sources=range(10, 500),
-    destinations=range(500, 1000),
-    not_before=100,
+from bridge.batch import EventBatch, EventKind
+from cold.block_kernels import COPY_BYTES
+from cold.blocks import Block, BlockError, Limits
+from tests.cold.blocks_twin import (
+    ABOUT_MESSAGES,
+    ABOUT_REQUESTS,
+    ABOUT_TRANSACTIONS,
+    ANNOUNCEMENT,
+    GRAFT,
+    KINDS,
+    NOBODY,
+    NOT_WANTED,
+    PRUNE,
+    REQUEST,
+    Copy,
+    Event,
+    News,
+    Twin,
+    decode,
+    encode,
 )
+from tests.cold.divided import DividedTail
+from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
+
+LIMITS = Limits(topics=3, hosts=1000, protocols=2, transactions=7, sources=490, destinations=500, not_before=100)
+
+
+def read(data: bytes) -> Block:
+    """Decode a block that came on a bus."""
+    return Block.decode(np.frombuffer(bytearray(data), dtype=np.uint8), LIMITS)
 
 
 @st.composite
-def blocks(draw: st.DrawFn) -> Block:
+def blocks(draw: st.DrawFn) -> Twin:
+    def number(bound: int) -> int:
+        return draw(st.integers(0, bound - 1))
+
     ids = draw(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=6))
-    count = len(ids)
-
-    def column(strategy: st.SearchStrategy[int], length: int) -> list[int]:
-        return draw(st.lists(strategy, min_size=length, max_size=length))
-
-    size = column(st.integers(0, 50), count)
-    length = [each if draw(st.booleans()) else 0 for each in size]
-    events = draw(st.integers(0, 8))
-    kind = column(st.sampled_from(KINDS if count else sorted(set(KINDS) - set(ABOUT_MESSAGES))), events)
-    reference, auxiliary = [], []
-    for each in kind:
-        if each in ABOUT_REQUESTS:
-            reference.append(draw(st.integers(0, 2**15 - 1)) << 5 | draw(st.integers(0, LIMITS.protocols - 1)))
-        elif each in ABOUT_TRANSACTIONS:
-            reference.append(draw(st.integers(0, 2**20 - 1)))
-        else:
-            reference.append(draw(st.integers(0, (count if each in ABOUT_MESSAGES else LIMITS.topics) - 1)))
-        most = LIMITS.transactions if each in ABOUT_TRANSACTIONS else 2**32
-        auxiliary.append(draw(st.integers(0, most - 1)))
-    columns: dict[str, Any] = {
-        "message_id": ids,
-        "publish_time": column(st.integers(0, 2**62), count),
-        "origin": column(st.integers(-1, LIMITS.hosts - 1), count),
-        "origin_address": column(st.integers(0, 2**32 - 1), count),
-        "size": size,
-        "topic": column(st.integers(0, LIMITS.topics - 1), count),
-        "payload_length": length,
-        "payload": column(st.integers(0, 255), sum(length)),
-        "complete": column(st.integers(0, max(count - 1, 0)), draw(st.integers(0, 3)) if count else 0),
-        "time": column(st.integers(LIMITS.not_before, 2**62), events),
-        "destination": column(st.integers(500, 999), events),
-        "source": column(st.integers(10, 499), events),
-        "kind": kind,
-        "hops": column(st.integers(0, 255), events),
-        "reference": reference,
-        "auxiliary": auxiliary,
-    }
-    types = {"message_id": np.uint64, "origin_address": np.uint32, "payload": np.uint8}
-    return Block(**{name: np.array(values, dtype=types.get(name, np.int64)) for name, values in columns.items()})
+    places = st.lists(st.integers(0, len(ids) - 1), unique=True).map(sorted) if ids else st.just([])
+    referenced = number(len(ids) + 1)
+    copies, events, news = [], [], []
+    for _ in range(number(5) if referenced else 0):
+        mark = draw(st.sampled_from([0, NOT_WANTED]))
+        row = (number(2**48), number(LIMITS.destinations), number(LIMITS.sources))
+        copies.append(Copy(*row, 0 if mark else number(256), number(referenced) | mark))
+    for _ in range(number(5)):
+        kind = draw(st.sampled_from(KINDS if referenced else sorted(set(KINDS) - set(ABOUT_MESSAGES))))
+        reference = number(referenced if kind in ABOUT_MESSAGES else LIMITS.topics)
+        if kind in ABOUT_REQUESTS:
+            reference = number(2**15) << 5 | number(LIMITS.protocols)
+        if kind in ABOUT_TRANSACTIONS:
+            reference = number(2**20)
+        auxiliary = number(LIMITS.transactions if kind in ABOUT_TRANSACTIONS else 2**32)
+        ends = (number(LIMITS.destinations), number(LIMITS.sources))
+        events.append(Event(draw(st.integers(LIMITS.not_before, 2**62)), *ends, kind, reference, auxiliary))
+    for place in draw(places):
+        size = number(50)
+        payload = draw(st.binary(min_size=size, max_size=size)) if draw(st.booleans()) else b""
+        origin = draw(st.sampled_from([NOBODY, 0, 999]))
+        news.append(News(place, number(2**62), origin, number(2**32), size, number(LIMITS.topics), payload))
+    return Twin(draw(st.integers(100, 2**62)), copies, events, referenced, ids, news, draw(places))
 
 
-EXAMPLE = Block(
-    message_id=np.array([0x0A0000010000002A], dtype=np.uint64),
-    publish_time=np.array([1000]),
-    origin=np.array([-1]),
-    origin_address=np.array([0x0A000001], dtype=np.uint32),
-    size=np.array([2]),
-    topic=np.array([1]),
-    payload_length=np.array([2]),
-    payload=np.array([0xBE, 0xEF], dtype=np.uint8),
-    complete=np.array([0]),
-    time=np.array([2000, 3000]),
-    destination=np.array([500, 501]),
-    source=np.array([10, 11]),
-    kind=np.array([MESSAGE, GRAFT]),
-    hops=np.array([3, 0]),
-    reference=np.array([0, 1]),
-    auxiliary=np.array([0, 0]),
+EXAMPLE = Twin(
+    start=1500,
+    copies=[Copy(500, 2, 1, 3, 0)],
+    events=[Event(3000, 3, 0, GRAFT, 1, 0)],
+    referenced=1,
+    message_id=[0x0A0000010000002A],
+    news=[News(0, 1000, NOBODY, 0x0A000001, 2, 1, b"\xbe\xef")],
+    complete=[0],
 )
 #: As in docs/formats.md.
 EXAMPLE_BYTES = bytes.fromhex(
     """
-    41475442 0002 0000 00000001 00000002 00000001 00000002
-    0a0000010000002a 00000000000003e8 ffffffff 0a000001 00000002 0001 00000002
-    beef
+    41475442 0003 0000 00000000000005dc
+    00000001 00000001 00000001 00000001 00000001 00000001 00000002
+    0000000001f4 000002 000001 03 000000
+    0000000000000bb8 000003 000000 03 000001 00000000
+    0a0000010000002a
+    00000000 00000000000003e8 ffffffff 0a000001 00000002 0001 00000002
     00000000
-    00000000000007d0 0000000000000bb8
-    000001f4 000001f5
-    0000000a 0000000b
-    07 03
-    03 00
-    00000000 00000001
-    00000000 00000000
+    beef
     """
 )
 
 
 def test_the_example_of_the_documentation_is_encoded_as_it_says() -> None:
-    assert EXAMPLE.encode() == EXAMPLE_BYTES
-    assert_equal(Block.decode(EXAMPLE_BYTES, LIMITS), EXAMPLE)
+    assert encode(EXAMPLE) == EXAMPLE_BYTES
+    assert_same(read(EXAMPLE_BYTES), EXAMPLE)
 
 
-def assert_equal(left: Block, right: Block) -> None:
-    for name in Block._fields:
-        assert getattr(left, name).tolist() == getattr(right, name).tolist(), name
+def assert_same(block: Block, twin: Twin) -> None:
+    """Whether a block says what another does; rows are as on the wire."""
+    first_event = COPY_BYTES * block.copies
+    data = encode(twin)
+    assert block.rows.tobytes() == data[44 : 44 + len(block.rows)]
+    assert (block.start, block.copies, block.events) == (twin.start, len(twin.copies), len(twin.events))
+    assert (len(block.rows) - first_event) % max(block.events, 1) == 0
+    assert block.referenced == twin.referenced
+    assert block.message_id.tolist() == twin.message_id
+    assert block.complete.tolist() == twin.complete
+    columns = ("place", "publish_time", "origin", "origin_address", "size", "topic")
+    for name in columns:
+        expected = [getattr(each, name) for each in twin.news]
+        if name == "origin":
+            expected = [-1 if each == NOBODY else each for each in expected]
+        assert getattr(block, name).tolist() == expected
+    assert block.payload_length.tolist() == [len(each.payload) for each in twin.news]
+    assert block.payload.tobytes() == b"".join(each.payload for each in twin.news)
 
 
 @settings(deadline=None)
-@given(block=blocks())
-def test_what_is_encoded_is_decoded(block: Block) -> None:
-    assert_equal(Block.decode(block.encode(), LIMITS), block)
+@given(twin=blocks())
+def test_what_is_encoded_is_decoded(twin: Twin) -> None:
+    data = encode(twin)
+    block = read(data)
+    assert_same(block, twin)
+    assert block.encode() == data
+    assert decode(data) == twin
 
 
 @settings(deadline=None, max_examples=300)
-@given(block=blocks(), position=st.integers(0, 10**6), value=st.integers(0, 255))
-def test_a_block_with_a_changed_byte_is_refused_or_another_block(block: Block, position: int, value: int) -> None:
-    data = bytearray(block.encode())
+@given(twin=blocks(), position=st.integers(0, 10**6), value=st.integers(0, 255))
+def test_a_block_with_a_changed_byte_is_refused_or_another_block(twin: Twin, position: int, value: int) -> None:
+    data = bytearray(encode(twin))
     data[position % len(data)] = value
     try:
-        changed = Block.decode(bytes(data), LIMITS)
+        changed = read(bytes(data))
     except BlockError:
         return
     assert changed.encode() == bytes(data)
 
 
 @settings(deadline=None)
-@given(block=blocks(), cut=st.integers(0, 10**6))
-def test_a_block_of_another_length_is_refused(block: Block, cut: int) -> None:
-    data = block.encode()
+@given(twin=blocks(), cut=st.integers(0, 10**6))
+def test_a_block_of_another_length_is_refused(twin: Twin, cut: int) -> None:
+    data = encode(twin)
     for wrong in (data[: cut % len(data)], data + b"\0"):
         with pytest.raises(BlockError, match=r"truncated header|take \d+"):
-            Block.decode(wrong, LIMITS)
+            read(wrong)
+
+
+def copy(**changes: int) -> dict[str, Any]:
+    return {"copies": [EXAMPLE.copies[0]._replace(**changes)]}
+
+
+def event(**changes: int) -> dict[str, Any]:
+    return {"events": [EXAMPLE.events[0], EXAMPLE.events[0]._replace(**changes)]}
+
+
+def news(**changes: Any) -> dict[str, Any]:
+    return {"news": [EXAMPLE.news[0]._replace(**changes)]}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"message_id": np.array([5, 5], dtype=np.uint64)}, "message_id of entry 0 is 5, should be one that is not"),
-        ({"publish_time": np.array([-1])}, "publish_time of entry 0 is -1"),
-        ({"origin": np.array([1000])}, "origin of entry 0 is 1000, should be one of 1000 hosts"),
-        ({"topic": np.array([3])}, "topic of entry 0 is 3, should be one of 3 topics"),
-        ({"payload_length": np.array([1])}, "payload_length of entry 0 is 1, should be 0 or the size"),
-        ({"payload": np.zeros(3, np.uint8)}, "payload lengths add up to 2, the header says 3"),
-        ({"complete": np.array([1])}, "complete of entry 0 is 1, should be one of 1 messages"),
-        ({"time": np.array([2000, 99])}, "time of entry 1 is 99, should be 100 or later"),
-        ({"destination": np.array([500, 499])}, "destination of entry 1 is 499"),
-        ({"source": np.array([9, 11])}, "source of entry 0 is 9"),
-        ({"kind": np.array([MESSAGE, 16])}, "kind of entry 1 is 16"),
-        ({"reference": np.array([1, 1])}, "reference of entry 0 is 1"),
-        ({"reference": np.array([0, 3])}, "reference of entry 1 is 3"),
+        ({"start": 99}, "byte 8: start is 99, should be 100 or later"),
+        ({"referenced": 2}, "byte 28: referenced is 2, should be 1 messages at most"),
+        ({"message_id": [5, 5]}, "byte 82: message_id of entry 0 is 5, should be one that is not"),
+        (news(place=1), "place of entry 0 is 1, should be one of 1 messages, ascending"),
+        ({"news": EXAMPLE.news * 2}, "place of entry 1 is 0, should be one of 1 messages, ascending"),
+        (news(publish_time=2**63), "publish_time of entry 0 is -"),
+        (news(origin=1000), "origin of entry 0 is 1000, should be one of 1000 hosts"),
+        (news(topic=3), "topic of entry 0 is 3, should be one of 3 topics"),
+        (news(payload=b"a"), "payload_length of entry 0 is 1, should be 0 or the size"),
+        ({"complete": [1]}, "complete of entry 0 is 1, should be one of 1 messages"),
+        ({"complete": [0, 0]}, "complete of entry 1 is 0, should be one of 1 messages, ascending"),
         (
-            {"kind": np.array([MESSAGE, REQUEST]), "reference": np.array([0, 34])},
-            "reference of entry 1 is 34, should be of one of 2 protocols",
+            copy(destination=500),
+            "byte 44: copy 0, 0000000001f40001f400000103000000: the destination should be one of 500",
         ),
-        (
-            {"kind": np.array([MESSAGE, ANNOUNCEMENT]), "auxiliary": np.array([0, 7])},
-            "auxiliary of entry 1 is 7, should be one of 7 transactions",
-        ),
-        ({"kind": np.array([MESSAGE, RESPONSE]), "reference": np.array([0, 2**20])}, "reference of entry 1 is 1048576"),
+        (copy(source=490), "copy 0, .*: the source should be one of 490 identities"),
+        (copy(message=1), "copy 0, .*: the message should be one of 1"),
+        (copy(message=NOT_WANTED), "copy 0, .*: an IDONTWANT has no hops"),
+        (event(time=99), "byte 82: event 1, 0000000000000063.*: the time should be 100 or later"),
+        (event(time=2**63), "event 1, .*: the time should be 100 or later"),
+        (event(destination=500), "event 1, .*: the destination"),
+        (event(source=490), "event 1, .*: the source"),
+        (event(kind=16), "event 1, .*: the kind is unknown"),
+        (event(kind=7), "event 1, .*: the kind is unknown"),
+        (event(kind=PRUNE, reference=3), "event 1, .*: the reference should be one of 3 topics, or of 20 bits"),
+        (event(kind=6, reference=1), "event 1, .*: the message should be one of 1"),
+        (event(kind=REQUEST, reference=34), "event 1, .*: the protocol should be one of 2"),
+        (event(kind=REQUEST, reference=2**20), "event 1, .*: the reference"),
+        (event(kind=ANNOUNCEMENT, reference=2**20), "event 1, .*: the reference"),
+        (event(kind=ANNOUNCEMENT, auxiliary=7), "event 1, .*: the transaction should be one of 7"),
     ],
 )
 def test_a_block_that_does_not_fit_the_experiment_is_refused(changes: dict[str, Any], message: str) -> None:
-    columns = EXAMPLE._asdict()
-    if len(changes.get("message_id", [])) == 2:
-        for name in ("publish_time", "origin", "origin_address", "size", "topic", "payload_length"):
-            columns[name] = np.concatenate([columns[name]] * 2)
     with pytest.raises(BlockError, match=message):
-        Block.decode(Block(**columns | changes).encode(), LIMITS)
+        read(encode(EXAMPLE._replace(**changes)))
+
+
+def test_payloads_that_the_header_does_not_announce_are_refused() -> None:
+    wrong = bytearray(EXAMPLE_BYTES)
+    wrong[43] = 3
+    with pytest.raises(BlockError, match="payload lengths add up to 2, the header says 3"):
+        read(bytes(wrong) + b"\0")
 
 
 @pytest.mark.parametrize(
     ("place", "value", "message"),
-    [(0, b"x", "magic is"), (5, b"\x01", "version is 1, only 2 is known"), (7, b"\x01", "reserved field is 1")],
+    [(0, b"x", "magic is"), (5, b"\x02", "version is 2, only 3 is known"), (7, b"\x01", "reserved field is 1")],
 )
 def test_a_block_of_another_format_is_refused(place: int, value: bytes, message: str) -> None:
     with pytest.raises(BlockError, match=message):
-        Block.decode(EXAMPLE_BYTES[:place] + value + EXAMPLE_BYTES[place + 1 :], LIMITS)
+        read(EXAMPLE_BYTES[:place] + value + EXAMPLE_BYTES[place + 1 :])
+
+
+def test_what_engines_send_is_what_the_format_says() -> None:
+    """Blocks of a run, read in plain Python: who, when, and messages told of once, before anything else of them."""
+    directory = directory_of(300)
+    section = section_of(
+        300,
+        publications=[publication(count=6, interval="300 ms", size=3000)],
+        gossip={"idontwant_size": "1 KiB", "validation_delay": ["0 ms", "40 ms"], "heartbeat": "500 ms"},
+    )
+    tail = DividedTail(section, directory, three_nodes(), 1, STOP, np.array([0, 100, 300]))
+    kinds: Counter[int] = Counter()
+    told: set[tuple[int, int]] = set()
+    while (start := tail.next_event_time()) < STOP:
+        end = start + 2_000_000
+        sent = EventBatch.concatenate([engine.run_until(end) for engine in tail.engines.values()])
+        for position in np.flatnonzero(sent.kind == EventKind.TAIL).tolist():
+            block = decode(sent.payload_of(position))
+            source = int(sent.source[position])
+            bounds = (200, 100) if source == 0 else (100, 200)
+            assert block.start == end
+            times = [block.start + copy.offset for copy in block.copies] + [event.time for event in block.events]
+            assert sent.deliver_time[position] == min(times) >= end
+            ends = [(row.destination, row.source) for row in block.copies]
+            ends += [(row.destination, row.source) for row in block.events]
+            assert all(destination < bounds[0] and origin < bounds[1] for destination, origin in ends)
+            named = [copy.message & ~NOT_WANTED for copy in block.copies]
+            named += [event.reference for event in block.events if event.kind in ABOUT_MESSAGES]
+            assert set(named) == set(range(block.referenced))
+            kinds.update(event.kind for event in block.events)
+            kinds.update(7 if copy.message < NOT_WANTED else 8 for copy in block.copies)
+            for each in block.news:
+                assert (source, block.message_id[each.place]) not in told
+                assert each.size == 3000
+                told.add((source, block.message_id[each.place]))
+            assert {(source, message_id) for message_id in block.message_id} <= told
+        tail.deliver(sent)
+    assert {6, 7, 8, 32} <= set(kinds)
+    assert kinds[7] + kinds[8] > 1000
+    assert len(told) == 12

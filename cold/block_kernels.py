@@ -1,0 +1,368 @@
+"""Rows of blocks: what a shard's calendar has for identities of another, byte for byte, and back.
+
+`write_rows` empties the bucket of a shard into the rows of a block, `take_rows` puts them into the calendar of the
+shard that gets it, and `first_bad_copy` and `first_bad_event` are what makes them safe to take. The format is in
+``docs/formats.md``; numbers are big-endian, and put together byte by byte, which compilers turn into one instruction.
+"""
+
+# To the type checker an element of an array is Any.
+# mypy: disable-error-code="no-any-return"
+
+from typing import Final
+
+from cold.event_kernels import bucket_of_shard, push, push_message, push_unwanted
+from cold.jit import int64, kernel, uint64
+from cold.request_kernels import PROTOCOL_MASK
+from cold.state_kernels import (
+    AUXILIARY_SHIFT,
+    CHUNK,
+    CHUNK_SHIFT,
+    FREE_COUNT,
+    FREE_HEAD,
+    GRAFT,
+    GREETING,
+    IHAVE_ID,
+    IWANT,
+    KIND_MASK,
+    LEAVE,
+    MESSAGE_FREE_COUNT,
+    MESSAGE_FREE_HEAD,
+    MESSAGE_HOPS_SHIFT,
+    MESSAGE_SLOT_BITS,
+    MESSAGE_TIME_MASK,
+    MOST_HOPS,
+    MOST_ROWS,
+    NEVER,
+    PRUNE,
+    REQUEST,
+    RESPONSE,
+    ROW_SHIFT,
+    SLOT_MASK,
+    SLOT_SHIFT,
+    SOURCE_MASK,
+    SOURCE_SHIFT,
+    TRANSACTION,
+    UNWANTED,
+    WORD,
+    Int64Array,
+    Parameters,
+    State,
+    UInt8Array,
+)
+
+COPY_BYTES: Final = 16
+EVENT_BYTES: Final = 22
+#: Added to the place of a message in the row of a copy: it is none, but an IDONTWANT.
+NOT_WANTED: Final = 1 << 23
+
+# What is wrong with a row.
+BAD_DESTINATION: Final = 0
+BAD_SOURCE: Final = 1
+BAD_HOPS: Final = 2
+BAD_MESSAGE: Final = 3
+BAD_TIME: Final = 4
+BAD_KIND: Final = 5
+BAD_REFERENCE: Final = 6
+BAD_PROTOCOL: Final = 7
+BAD_TRANSACTION: Final = 8
+REASONS: Final = 9
+
+_NUMBER: Final = MOST_ROWS - 1
+
+
+@kernel
+def put_bytes(data: UInt8Array, at: int, value: int, size: int) -> None:
+    """Write a number of `size` bytes."""
+    for place in range(size):
+        data[uint64(at + place)] = (value >> (8 * (size - 1 - place))) & 255
+
+
+@kernel
+def put_word(data: UInt8Array, at: int, word: int) -> None:
+    """Write a number of eight bytes."""
+    for place in range(8):
+        data[uint64(at + place)] = (word >> (56 - 8 * place)) & 255
+
+
+@kernel
+def get_word(data: UInt8Array, at: int) -> int:
+    """Read a number of eight bytes, a signed one."""
+    word = int64(0)
+    for place in range(8):
+        word = word << 8 | int64(data[uint64(at + place)])
+    return word
+
+
+@kernel
+def get_bytes(data: UInt8Array, at: int, size: int) -> int:
+    """Read a number of `size` bytes."""
+    value = int64(0)
+    for place in range(size):
+        value = value << 8 | int64(data[uint64(at + place)])
+    return value
+
+
+@kernel
+def count_waiting(state: State, parameters: Parameters, shard: int) -> tuple[int, int]:
+    """How many copies of messages, and other records, wait for identities of a shard."""
+    bucket = bucket_of_shard(parameters, shard)
+    copies = events = int64(0)
+    chunk = state.message_head[bucket]
+    while chunk >= 0:
+        following = state.message_chunk_next[chunk]
+        copies += state.message_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
+        chunk = following
+    chunk = state.bucket_head[bucket]
+    while chunk >= 0:
+        following = state.chunk_next[chunk]
+        events += state.bucket_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
+        chunk = following
+    return copies, events
+
+
+@kernel
+def place_of(state: State, slot: int, known: int) -> int:
+    """The place of a slot in a dictionary, the first `known` of ``state.wanted``; the next one if it has none."""
+    place = int64(state.place[slot])
+    if place < 0:
+        place = known
+        state.place[slot] = place
+        state.wanted[place] = slot
+    return place
+
+
+@kernel
+def write_rows(
+    state: State,
+    parameters: Parameters,
+    shard: int,
+    start: int,
+    copies: int,
+    data: UInt8Array,
+) -> int:
+    """Write all records for identities of a shard as rows, those of `copies` before the others, and forget them.
+
+    None is before `start`. The messages that they name get places in a dictionary: ``state.place`` has the place of
+    each slot, -1 before, and ``state.wanted`` the slot of each place. Returns how many they are.
+    """
+    bucket = bucket_of_shard(parameters, shard)
+    known = write_copies(state, parameters, bucket, start, data)
+    known = write_events(state, parameters, bucket, state.cuts[shard], copies * COPY_BYTES, data, known)
+    state.bucket_first[bucket] = NEVER
+    return known
+
+
+@kernel
+def write_copies(
+    state: State,
+    parameters: Parameters,
+    bucket: int,
+    start: int,
+    data: UInt8Array,
+) -> int:
+    """Write the copies of messages in a bucket as rows; returns how many messages have places in the dictionary."""
+    known = at = int64(0)
+    chunk = state.message_head[bucket]
+    tail = state.message_tail[bucket]
+    state.message_head[bucket] = -1
+    state.message_tail[bucket] = 0
+    while chunk >= 0:
+        following = state.message_chunk_next[chunk]
+        begin = int64(chunk) << CHUNK_SHIFT
+        for position in range(begin, tail if following < 0 else begin + CHUNK):
+            head, note = state.message_pool[uint64(position), 0], state.message_pool[uint64(position), 1]
+            place = place_of(state, (note & 15) << MESSAGE_SLOT_BITS | head & 0xFFFF, known)
+            known = max(known, place + 1)
+            row = note >> ROW_SHIFT & _NUMBER
+            source = (note >> SOURCE_SHIFT & SOURCE_MASK) - parameters.first_id
+            if note & UNWANTED != 0:
+                place |= NOT_WANTED
+            put_word(data, at, ((head >> MESSAGE_SLOT_BITS) - start) << 16 | row >> 8)
+            rest = (row & 255) << 56 | source << 32 | (note >> MESSAGE_HOPS_SHIFT & MOST_HOPS) << 24 | place
+            put_word(data, at + 8, rest)
+            at += COPY_BYTES
+        state.message_chunk_next[chunk] = state.cursor[MESSAGE_FREE_HEAD]
+        state.cursor[MESSAGE_FREE_HEAD] = chunk
+        state.cursor[MESSAGE_FREE_COUNT] += 1
+        chunk = following
+    return known
+
+
+@kernel
+def write_events(
+    state: State,
+    parameters: Parameters,
+    bucket: int,
+    first_destination: int,
+    at: int,
+    data: UInt8Array,
+    known: int,
+) -> int:
+    """Write the other records of a bucket as rows, from `at` on; returns what `write_copies` does."""
+    chunk = state.bucket_head[bucket]
+    tail = state.bucket_tail[bucket]
+    state.bucket_head[bucket] = -1
+    state.bucket_tail[bucket] = 0
+    while chunk >= 0:
+        following = state.chunk_next[chunk]
+        begin = int64(chunk) << CHUNK_SHIFT
+        for position in range(begin, tail if following < 0 else begin + CHUNK):
+            ends, what = state.pool[position, 1], state.pool[position, 2]
+            kind, reference = what & KIND_MASK, what >> SLOT_SHIFT & SLOT_MASK
+            if is_about_message(kind):
+                reference = place_of(state, reference, known)
+                known = max(known, reference + 1)
+            put_word(data, at, state.pool[position, 0])
+            put_bytes(data, at + 8, (ends >> 32) - first_destination, 3)
+            put_bytes(data, at + 11, (ends & WORD) - parameters.first_id, 3)
+            put_bytes(data, at + 14, kind, 1)
+            put_bytes(data, at + 15, reference, 3)
+            put_bytes(data, at + 18, what >> AUXILIARY_SHIFT & WORD, 4)
+            at += EVENT_BYTES
+        state.chunk_next[chunk] = state.cursor[FREE_HEAD]
+        state.cursor[FREE_HEAD] = chunk
+        state.cursor[FREE_COUNT] += 1
+        chunk = following
+    return known
+
+
+@kernel
+def is_about_message(kind: int) -> bool:
+    """Whether the reference of an event is a message."""
+    return kind in (IWANT, IHAVE_ID)
+
+
+@kernel
+def is_about_request(kind: int) -> bool:
+    """Whether the reference of an event says what is asked for, as `cold.request_kernels` has it."""
+    return kind in (REQUEST, RESPONSE)
+
+
+@kernel
+def is_about_transaction(kind: int) -> bool:
+    """Whether an event's auxiliary is a transaction, and its reference as `cold.transaction_kernels` has it."""
+    return TRANSACTION <= kind <= GREETING
+
+
+@kernel
+def is_about_topic(kind: int) -> bool:
+    """Whether the reference of an event is the index of a topic."""
+    return kind in (LEAVE, GRAFT, PRUNE)
+
+
+@kernel
+def first_bad_copy(data: UInt8Array, at: int, count: int, destinations: int, sources: int, messages: int) -> int:
+    """Look for a row among `count`, from `at` on, that is no copy for one of so many identities from one of so many.
+
+    Returns REASONS times its number, and what is wrong with it; -1 if there is none.
+    """
+    for index in range(count):
+        head, rest = get_word(data, at + index * COPY_BYTES), get_word(data, at + index * COPY_BYTES + 8)
+        place = rest & 0xFFFFFF
+        if (head & 0xFFFF) << 8 | rest >> 56 & 255 >= destinations:
+            return index * REASONS + BAD_DESTINATION
+        if rest >> 32 & _NUMBER >= sources:
+            return index * REASONS + BAD_SOURCE
+        if place >= NOT_WANTED:
+            place -= NOT_WANTED
+            if rest >> 24 & MOST_HOPS != 0:
+                return index * REASONS + BAD_HOPS
+        if place >= messages:
+            return index * REASONS + BAD_MESSAGE
+    return -1
+
+
+@kernel
+def first_bad_event(
+    data: UInt8Array,
+    at: int,
+    count: int,
+    destinations: int,
+    sources: int,
+    messages: int,
+    topics: int,
+    protocols: int,
+    transactions: int,
+    not_before: int,
+) -> int:
+    """Look for a row among `count`, from `at` on, that is no event between such identities; as `first_bad_copy`."""
+    for index in range(count):
+        row = at + index * EVENT_BYTES
+        kind, reference = get_bytes(data, row + 14, 1), get_bytes(data, row + 15, 3)
+        reason = -1
+        if get_word(data, row) < not_before:
+            reason = BAD_TIME
+        elif get_bytes(data, row + 8, 3) >= destinations:
+            reason = BAD_DESTINATION
+        elif get_bytes(data, row + 11, 3) >= sources:
+            reason = BAD_SOURCE
+        elif is_about_message(kind):
+            if reference >= messages:
+                reason = BAD_MESSAGE
+        elif is_about_topic(kind):
+            if reference >= topics:
+                reason = BAD_REFERENCE
+        elif not is_about_request(kind) and not is_about_transaction(kind):
+            reason = BAD_KIND
+        elif reference > SLOT_MASK:
+            reason = BAD_REFERENCE
+        elif is_about_request(kind):
+            if reference & PROTOCOL_MASK >= protocols:
+                reason = BAD_PROTOCOL
+        elif kind != GREETING and get_bytes(data, row + 18, 4) >= transactions:
+            reason = BAD_TRANSACTION
+        if reason >= 0:
+            return index * REASONS + reason
+    return -1
+
+
+@kernel
+def take_rows(
+    state: State,
+    parameters: Parameters,
+    data: UInt8Array,
+    copies: int,
+    events: int,
+    start: int,
+    first_source: int,
+    slots: Int64Array,
+) -> tuple[int, int]:
+    """Put the rows of a block into the calendar, in which there must be free chunks for them all.
+
+    `slots` has the slot of each place in the dictionary, or -1: what is about such a message is dropped. `first_source`
+    is the first of the sender's identities. Returns the time of the first event, NEVER without any, and how many have
+    been dropped.
+    """
+    first = NEVER
+    dropped = int64(0)
+    for index in range(copies):
+        at = index * COPY_BYTES
+        head, rest = get_word(data, at), get_word(data, at + 8)
+        time = start + (head >> 16 & MESSAGE_TIME_MASK)
+        row = (head & 0xFFFF) << 8 | rest >> 56 & 255
+        source = first_source + (rest >> 32 & _NUMBER)
+        place = rest & 0xFFFFFF
+        slot = slots[place & (NOT_WANTED - 1)]
+        if slot < 0:
+            dropped += 1
+            continue
+        first = min(first, time)
+        state.last_reference[slot] = max(state.last_reference[slot], time)
+        if place < NOT_WANTED:
+            push_message(state, parameters, time, row, source, slot, rest >> 24 & MOST_HOPS)
+        else:
+            push_unwanted(state, parameters, time, row, source, slot)
+    for index in range(events):
+        at = copies * COPY_BYTES + index * EVENT_BYTES
+        time, kind, reference = get_word(data, at), get_bytes(data, at + 14, 1), get_bytes(data, at + 15, 3)
+        if is_about_message(kind):
+            reference = slots[reference]
+            if reference < 0:
+                dropped += 1
+                continue
+            state.last_reference[reference] = max(state.last_reference[reference], time)
+        first = min(first, time)
+        ends = (get_bytes(data, at + 8, 3) + parameters.first_id) << 32 | (get_bytes(data, at + 11, 3) + first_source)
+        what = get_bytes(data, at + 18, 4) << AUXILIARY_SHIFT | reference << SLOT_SHIFT | kind
+        push(state, parameters, time, ends, what)
+    return first, dropped
