@@ -19,6 +19,7 @@
 #define NATIVE_MPROTECT 10
 #define NATIVE_MUNMAP 11
 #define NATIVE_MREMAP 25
+#define NATIVE_MINCORE 27
 #define NATIVE_MADVISE 28
 /* What belongs to the simulator in every process (shim/layout.h): arenas, the shim, its stacks. */
 #define ARENAS_END UINT64_C(0x300000000000)
@@ -328,11 +329,27 @@ int64_t sys_mprotect(struct task *task, const uint64_t *a) {
     return platform_syscall(NATIVE_MPROTECT, a[0], a[1], a[2], 0, 0, 0);
 }
 
+/* What MADV_FREE gives up goes at once: when the real kernel takes it depends on how short of memory the machine is. */
 int64_t sys_madvise(struct task *task, const uint64_t *a) {
     (void)task;
     if (mm_reserved(a[0], page_up(a[1])))
         return -ENOMEM;
-    return platform_syscall(NATIVE_MADVISE, a[0], a[1], a[2], 0, 0, 0);
+    int64_t result = platform_syscall(NATIVE_MADVISE, a[0], a[1], a[2], 0, 0, 0);
+    if (!result && (int)a[2] == MADV_FREE)
+        result = platform_syscall(NATIVE_MADVISE, a[0], a[1], MADV_DONTNEED, 0, 0, 0);
+    return result;
+}
+
+/* All that is mapped is in memory: what the machine has there is its own affair. */
+int64_t sys_mincore(struct task *task, const uint64_t *a) {
+    (void)task;
+    uint8_t resident[64];
+    memset(resident, 1, sizeof resident);
+    int64_t result = platform_syscall(NATIVE_MINCORE, a[0], a[1], a[2], 0, 0, 0);
+    uint64_t pages = page_up(a[1]) / PAGE;
+    for (uint64_t page = 0; !result && page < pages; page += sizeof resident)
+        result = copy_to_user(a[2] + page, resident, KMIN(pages - page, sizeof resident));
+    return result;
 }
 
 /* The heap grows behind the program, not behind the shim, whose break the real kernel keeps. */

@@ -144,3 +144,20 @@ def test_another_seed_loses_other_packets(laboratory: Laboratory, apps: Path) ->
     configuration = experiment(hosts, network=network(loss=0.1))
     runs = [laboratory.run(configuration, "--seed", str(seed), name=f"seed-{seed}") for seed in (1, 2)]
     assert runs[0].stdout("client") != runs[1].stdout("client")
+
+
+MEMORY = """
+import ctypes, mmap
+pages = mmap.mmap(-1, 16 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+pages[0] = 1
+vector = ctypes.create_string_buffer(16)
+address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+print(ctypes.CDLL(None).mincore(ctypes.c_void_p(address), ctypes.c_size_t(len(pages)), vector), set(vector.raw))
+pages.madvise(mmap.MADV_FREE)
+print(pages[0])
+"""
+
+
+def test_what_the_machine_keeps_in_memory_is_not_seen(laboratory: Laboratory) -> None:
+    run = laboratory.run(experiment({"asker": host(python(MEMORY))}))
+    assert run.stdout("asker").splitlines() == ["0 {1}", "0"]
