@@ -290,6 +290,8 @@ struct process {
     char *environment; /* as it was at the program's start, for /proc/self/environ */
     uint32_t environment_length;
     int64_t start_time;
+    int64_t ended_cpu_ns;    /* modelled CPU time of its threads that have ended */
+    int64_t children_cpu_ns; /* of the children that were waited for, and of theirs */
 };
 
 enum strace_mode { STRACE_OFF, STRACE_STANDARD, STRACE_DETERMINISTIC };

@@ -52,6 +52,7 @@ static void task_free(struct task *task) {
     struct host *host = task->host;
     struct process *process = task->process;
     list_remove(&task->process_node);
+    process->ended_cpu_ns += task->cpu_total_ns;
     signal_queue_clear(host, &task->signals);
     file_drop_held(task);
     kfree(host, task->exec);
@@ -625,13 +626,24 @@ static int wait_for(struct task *task, int64_t which, int options, struct wait_e
     }
 }
 
-static void consume(const struct wait_event *event) {
-    if (event->child->zombie)
+/* The CPU time of a child and of those that it has waited for. */
+static int64_t whole_cpu_time(const struct process *child) { return process_cpu_time(child) + child->children_cpu_ns; }
+
+static void consume(struct process *self, const struct wait_event *event) {
+    if (event->child->zombie) {
+        self->children_cpu_ns += whole_cpu_time(event->child);
         reap(event->child);
-    else if (event->code == CHILD_STOPPED)
+    } else if (event->code == CHILD_STOPPED) {
         event->child->stop_report = 0;
-    else
+    } else {
         event->child->continue_report = false;
+    }
+}
+
+/* struct rusage of a child: of what is in it only CPU time exists here. */
+static int usage_to_user(uint64_t user, int64_t cpu) {
+    int64_t usage[18] = {cpu / NS_PER_S, cpu % NS_PER_S / NS_PER_US};
+    return user ? copy_to_user(user, usage, sizeof usage) : 0;
 }
 
 int64_t sys_wait4(struct task *task, const uint64_t *a) {
@@ -648,13 +660,12 @@ int64_t sys_wait4(struct task *task, const uint64_t *a) {
     int32_t status = event.code == CHILD_STOPPED     ? event.status << 8 | 0x7f
                      : event.code == CHILD_CONTINUED ? 0xffff
                                                      : event.child->exit_status;
-    consume(&event);
+    int64_t cpu = whole_cpu_time(event.child);
+    consume(task->process, &event);
     if (a[1] && (result = copy_to_user(a[1], &status, sizeof status)))
         return result;
-    uint8_t usage[144] = {0};
-    if (a[3] && (result = copy_to_user(a[3], usage, sizeof usage)))
-        return result;
-    return pid;
+    result = usage_to_user(a[3], cpu);
+    return result ? result : pid;
 }
 
 int64_t sys_waitid(struct task *task, const uint64_t *a) {
@@ -698,16 +709,16 @@ int64_t sys_waitid(struct task *task, const uint64_t *a) {
         return -EAGAIN;
     struct signal_info info = {0};
     if (event.child) {
+        result = usage_to_user(a[4], whole_cpu_time(event.child));
         info.signo = KSIGCHLD;
         info.code = event.code;
         info.u.child.pid = event.child->pid;
         info.u.child.uid = (int32_t)credentials_of(event.child)->user.real;
         info.u.child.status = event.status;
         if (!(options & WNOWAIT))
-            consume(&event);
+            consume(task->process, &event);
     }
-    uint8_t usage[144] = {0};
-    if (a[4] && event.child && (result = copy_to_user(a[4], usage, sizeof usage)))
+    if (result)
         return result;
     return a[2] ? copy_to_user(a[2], &info, sizeof info) : 0;
 }

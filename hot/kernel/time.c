@@ -13,12 +13,31 @@ struct user_timespec {
 };
 
 int64_t process_cpu_time(const struct process *process) {
-    int64_t total = 0;
+    int64_t total = process->ended_cpu_ns;
     list_for_each(node, &process->tasks) total += list_entry(node, struct task, process_node)->cpu_total_ns;
     return total;
 }
 
-/* Clocks of other processes and threads are negative numbers (include/linux/posix-timers.h): read as one's own. */
+/* Clocks of CPU time of other processes, and of other threads of the task's own, are negative numbers
+ * (include/linux/posix-timers.h). */
+static int64_t read_foreign_clock(const struct task *task, int clock, int64_t *value) {
+    int32_t id = ~(clock >> 3);
+    if ((clock & 3) == 3) /* of a device */
+        return -EINVAL;
+    if (clock & 4) {
+        const struct task *thread = id ? task_find(task->host, id) : task;
+        if (!thread || thread->process != task->process)
+            return -EINVAL;
+        *value = thread->cpu_total_ns;
+        return 0;
+    }
+    const struct process *process = id ? process_find(task->host, id) : task->process;
+    if (!process || process_reaped(process))
+        return -EINVAL;
+    *value = process_cpu_time(process);
+    return 0;
+}
+
 static int64_t read_clock(const struct task *task, int clock, int64_t *value) {
     switch (clock) {
     case CLOCK_REALTIME:
@@ -39,14 +58,7 @@ static int64_t read_clock(const struct task *task, int clock, int64_t *value) {
         *value = task->cpu_total_ns;
         return 0;
     default:
-        if (clock < 0) {
-            int32_t id = ~(clock >> 3);
-            if (id && !(clock & 4 ? task_find(task->host, id) != NULL : process_find(task->host, id) != NULL))
-                return -EINVAL;
-            *value = clock & 4 ? task->cpu_total_ns : process_cpu_time(task->process);
-            return 0;
-        }
-        return -EINVAL;
+        return clock < 0 ? read_foreign_clock(task, clock, value) : -EINVAL;
     }
 }
 
@@ -148,10 +160,11 @@ int64_t sys_clock_nanosleep(struct task *task, const uint64_t *a) {
 }
 
 int64_t sys_times(struct task *task, const uint64_t *a) {
-    int64_t ticks[4] = {process_cpu_time(task->process) / (NS_PER_S / 100), 0, 0, 0};
+    const int64_t tick = NS_PER_S / 100;
+    int64_t ticks[4] = {process_cpu_time(task->process) / tick, 0, task->process->children_cpu_ns / tick, 0};
     if (a[0] && copy_to_user(a[0], ticks, sizeof ticks))
         return -EFAULT;
-    return clock_monotonic(task->host) / (NS_PER_S / 100);
+    return clock_monotonic(task->host) / tick;
 }
 
 int64_t sys_getrusage(struct task *task, const uint64_t *a) {
@@ -159,7 +172,9 @@ int64_t sys_getrusage(struct task *task, const uint64_t *a) {
     int who = (int)a[0];
     if (who != 0 && who != -1 && who != 1)
         return -EINVAL;
-    int64_t cpu = who == 1 ? task->cpu_total_ns : who == 0 ? process_cpu_time(task->process) : 0;
+    int64_t cpu = who == 1   ? task->cpu_total_ns
+                  : who == 0 ? process_cpu_time(task->process)
+                             : task->process->children_cpu_ns;
     usage[0] = cpu / NS_PER_S;
     usage[1] = cpu % NS_PER_S / NS_PER_US;
     usage[4] = 16384; /* ru_maxrss in KiB: real memory is not the simulated host's */

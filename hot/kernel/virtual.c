@@ -249,10 +249,11 @@ static void process_stat(struct text *text, struct task *task, const struct virt
     const struct process *process = found->process;
     const struct task *shown = named_task(found);
     const struct scheduling scheduling = shown ? shown->scheduling : (struct scheduling){0};
-    text_printf(text, "%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 %ld 0 0 0 %d %d %u 0 %ld 268435456 16384 ", found->tid,
-                comm_of(found), state_of(found, task), parent_pid(process), process->process_group, process->session,
-                ticks(process_cpu_time(process)), scheduling_shown_priority(&scheduling), scheduling.nice,
-                thread_count(process), ticks(BOOT_UPTIME + process->start_time));
+    text_printf(text, "%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 %ld 0 %ld 0 %d %d %u 0 %ld 268435456 16384 ",
+                found->tid, comm_of(found), state_of(found, task), parent_pid(process), process->process_group,
+                process->session, ticks(process_cpu_time(process)), ticks(process->children_cpu_ns),
+                scheduling_shown_priority(&scheduling), scheduling.nice, thread_count(process),
+                ticks(BOOT_UPTIME + process->start_time));
     text_printf(text, "18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 %d %d 0 0 0 0 0 0 0 0 0 0 %d\n",
                 scheduling.priority, scheduling.policy, process->zombie ? process->exit_status : 0);
 }

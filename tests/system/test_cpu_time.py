@@ -27,6 +27,26 @@ while True:
     os.getppid()
 """
 
+KEPT = """
+import os, resource, threading, time
+spent = []
+def work():
+    for _ in range(300):
+        os.getppid()
+    spent.append(time.process_time_ns())
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(time.process_time_ns() >= spent[0], flush=True)
+child = os.fork()
+if not child:
+    work()
+    print(time.clock_gettime_ns(~os.getppid() << 3 | 2) >= spent[0], flush=True)
+    os._exit(0)
+used = os.wait4(child, 0)[2].ru_utime
+print(used >= 0.03, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime == used, os.times().children_user >= 0.03)
+"""
+
 
 def test_timers_and_limits_of_cpu_time_expire_where_it_is_modelled(laboratory: Laboratory) -> None:
     hosts = {
@@ -41,3 +61,13 @@ def test_timers_and_limits_of_cpu_time_expire_where_it_is_modelled(laboratory: L
     run = laboratory.run(configuration)
     assert run.stdout("profiled").splitlines() == ["10 True", "True"]
     assert run.stdout("limited").splitlines() == ["told", "told"]
+
+
+def test_cpu_time_of_threads_that_ended_and_of_children_is_kept_where_it_is_modelled(laboratory: Laboratory) -> None:
+    configuration = experiment(
+        {"worker": host(python(KEPT))},
+        model_unblocked_syscall_latency=True,
+        experimental={"unblocked_syscall_latency": "100 us", "max_unapplied_cpu_latency": "100 us"},
+    )
+    run = laboratory.run(configuration)
+    assert run.stdout("worker").splitlines() == ["True", "True", "True True True"]
