@@ -17,6 +17,7 @@ need busybox busybox-static
 need curl curl
 need dig bind9-dnsutils
 need go golang-go # builds the static program that is not C
+need nmap nmap
 need node nodejs
 need openssl openssl
 need perl perl-base

@@ -383,13 +383,21 @@ static void describe_route(struct answer *answer, const struct nlmsghdr *request
     message->rtm_scope = route->scope;
     message->rtm_type = route->type;
     put_number(answer, RTA_TABLE, route->table);
+    bool listed = flags & NLM_F_MULTI; /* of a table, else the one to a place: Linux has another order there */
     if (route->prefix)
         put_ip(answer, RTA_DST, route->destination);
+    if (!listed && !v6)
+        put_number(answer, RTA_OIF, route->interface);
     if (!ip_is_any(route->source)) /* IPv6 routes leave the choice to the addresses */
         put_ip(answer, RTA_PREFSRC, route->source);
     if (v6)
         put_number(answer, RTA_PRIORITY, route->table == RT_TABLE_LOCAL ? 0 : kernels ? METRIC_LINK : METRIC_USER);
-    put_number(answer, RTA_OIF, route->interface);
+    if (listed || v6)
+        put_number(answer, RTA_OIF, route->interface);
+    if (!listed) {
+        const struct rta_cacheinfo never_used = {.rta_used = 0};
+        put_attribute(answer, RTA_CACHEINFO, &never_used, sizeof(never_used));
+    }
 }
 
 static void describe_routes(const struct host *host, struct answer *answer, const struct nlmsghdr *request,

@@ -17,6 +17,7 @@
 #define HARDWARE_LENGTH 6u
 #define HARDWARE_ETHER 1u /* ARPHRD_* */
 #define HARDWARE_LOOPBACK 772u
+#define ARP_LENGTH 28u
 #define NAME_HEADER ((uint32_t)offsetof(struct sockaddr_ll, sll_addr))
 #define MEMBERSHIP_MIN ((uint32_t)sizeof(struct packet_mreq))
 
@@ -178,34 +179,72 @@ static void put_link_header(const struct host *host, uint8_t *header, const stru
     put16(header + 2 * HARDWARE_LENGTH, frame->protocol);
 }
 
+static bool anybody_hears(const struct host *host, const struct frame *frame, const struct socket *sender) {
+    list_for_each(node, &host->net->packet_sockets) {
+        if (hears(list_entry(node, struct packet_socket, node), frame, sender))
+            return true;
+    }
+    return false;
+}
+
+static void show(struct host *host, const struct frame *frame, const struct socket *sender) {
+    list_for_each(node, &host->net->packet_sockets) {
+        struct packet_socket *own = list_entry(node, struct packet_socket, node);
+        if (hears(own, frame, sender))
+            give(own, frame);
+    }
+}
+
 void packet_socket_tap(struct host *host, const struct packet *packet, uint32_t interface, uint8_t kind) {
-    struct list *sockets = &host->net->packet_sockets;
-    if (list_empty(sockets))
+    if (list_empty(&host->net->packet_sockets))
         return;
     struct frame frame = {.length = ETHERNET_HEADER + packet->length,
                           .protocol = packet_is_v6(packet) ? ETHERTYPE_IP6 : ETHERTYPE_IP,
                           .interface = interface,
                           .kind = kind};
-    uint8_t *bytes = NULL;
-    list_for_each(node, sockets) {
-        struct packet_socket *own = list_entry(node, struct packet_socket, node);
-        if (!hears(own, &frame, packet->owner))
-            continue;
-        if (!bytes) {
-            bytes = kalloc_raw(host, frame.length);
-            if (!bytes) {
-                platform_warn(host, NULL, "a packet socket misses a packet of %u bytes: the host has no memory",
-                              packet->length);
-                return;
-            }
-            put_link_header(host, bytes, &frame);
-            memcpy(bytes + ETHERNET_HEADER, packet->data, packet->length);
-            checksum_fill(bytes + ETHERNET_HEADER, packet->length);
-            frame.bytes = bytes;
-        }
-        give(own, &frame);
+    if (!anybody_hears(host, &frame, packet->owner))
+        return;
+    uint8_t *bytes = kalloc_raw(host, frame.length);
+    if (!bytes) {
+        platform_warn(host, NULL, "packet sockets miss a packet of %u bytes: the host has no memory", packet->length);
+        return;
     }
+    put_link_header(host, bytes, &frame);
+    memcpy(bytes + ETHERNET_HEADER, packet->data, packet->length);
+    checksum_fill(bytes + ETHERNET_HEADER, packet->length);
+    frame.bytes = bytes;
+    show(host, &frame, packet->owner);
     kfree(host, bytes);
+}
+
+/* ARP (RFC 826) of Ethernet and IPv4. The router answers for everybody but the host itself (RFC 1027), at once: it is
+ * how a program learns where its frames go. Natively the kernel asks for itself; here it need not. */
+static void ask_router(const struct socket *socket, const uint8_t *request, uint32_t length) {
+    static const uint8_t fixed[] = {0, 1, 0x08, 0, 6, 4, 0, 1}; /* Ethernet, IPv4, their lengths, a request */
+    struct host *host = socket->host;
+    uint8_t bytes[ETHERNET_HEADER + ARP_LENGTH];
+    struct frame frame = {.bytes = bytes,
+                          .length = sizeof bytes,
+                          .protocol = ETHERTYPE_ARP,
+                          .interface = INTERFACE_ETH,
+                          .kind = PACKET_OUTGOING};
+    if (length < ARP_LENGTH)
+        return;
+    uint8_t *answer = bytes + ETHERNET_HEADER;
+    memcpy(answer, request, ARP_LENGTH);
+    put_link_header(host, bytes, &frame);
+    memset(bytes, 0xff, HARDWARE_LENGTH);
+    show(host, &frame, socket);
+    uint32_t wanted = get32(request + 24);
+    if (memcmp(request, fixed, sizeof fixed) || wanted == host->address)
+        return;
+    answer[7] = 2; /* a reply: from the router, for the address that was asked for */
+    interface_router_address(INTERFACE_ETH, answer + 8);
+    put32(answer + 14, wanted);
+    memcpy(answer + 18, request + 8, HARDWARE_LENGTH + 4);
+    frame.kind = PACKET_HOST;
+    put_link_header(host, bytes, &frame);
+    show(host, &frame, NULL);
 }
 
 int64_t packet_socket_receive(struct socket *socket, struct uio *to, int flags, struct socket_message *message) {
@@ -315,7 +354,10 @@ int64_t packet_socket_send(struct socket *socket, struct uio *from, int flags, c
     if (header)
         protocol = get16(link + 2 * HARDWARE_LENGTH);
     if (!is_carried(packet, protocol)) { /* nobody at the other end of the link understands it */
-        host->counters.packets_malformed++;
+        if (protocol == ETHERTYPE_ARP && interface == INTERFACE_ETH)
+            ask_router(socket, packet->data, length);
+        else
+            host->counters.packets_malformed++;
         packet_free(host, packet);
         return length + header;
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -80,4 +81,20 @@ def test_tcpdump_writes_what_the_simulator_captures(laboratory: Laboratory, prog
     assert lines[0].endswith("UDP, length 5")
     assert "udp port 9 unreachable" in lines[1]
     assert "0 packets dropped by kernel" in run.path("client", "tcpdump.1000.stderr").read_text()
+    assert run.files == again.files
+
+
+def test_nmap_scans_another_host_by_frames_of_its_own(laboratory: Laboratory, program: Programs) -> None:
+    nmap = program("nmap")
+    listening = python("import socket, time\nlistener = socket.create_server(('', 5000))\ntime.sleep(20)")
+    hosts = {
+        "server": host(listening),
+        "client": host(process(nmap, "-p", "22,5000", "server", start_time="2 s"), node=1),
+    }
+    configuration = experiment(hosts, network=network(), pcap=True, stop_time="40 s")
+    run, again = (laboratory.run(configuration, name=name) for name in ("first", "second"))
+    said = run.stdout("client")
+    assert "Nmap scan report for server (11.0.0.2)" in said
+    assert re.findall(r"^(\d+)/tcp +(\w+)", said, re.MULTILINE) == [("22", "closed"), ("5000", "open")]
+    assert "MAC Address: 02:41:00:00:00:00" in said
     assert run.files == again.files
