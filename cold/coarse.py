@@ -89,7 +89,9 @@ class CoarseEngine:
         self._fields = CoarseFields(section, directory, paths, seed, resolution)
         everybody = np.arange(directory.hot_count, directory.total_count)
         fields, group = self._fields, self._fields.group_of(everybody)
-        rehearsals = rehearsals_of(section, directory, paths, seed, fields.leaders, group, fields.members, stop_time_ns)
+        rehearsals = rehearsals_of(
+            section, directory, paths, seed, fields.leaders, resolution, group, fields.members, stop_time_ns
+        )
         self._results = CoarseResults(self._fields, paths, gossip, seed, self._numbers, rehearsals)
         self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
         self._planned: list[PlannedMessages] = []

@@ -23,7 +23,7 @@ from cold.mean_field import mesh_degree
 from cold.propagation import PropagationField, summarise
 from cold.propagation_kernels import LEVELS, choose_representatives
 from cold.publications import PlannedMessages
-from cold.rehearsal import Part, Rehearsal
+from cold.representatives import Part, Representation
 from cold.results import EXACT, SPREAD_TYPE, SUB_BITS, TailResults
 from cold.sampled_kernels import (
     DELIVERED,
@@ -91,7 +91,7 @@ class CoarseResults:
         gossip: GossipSection,
         seed: int,
         topic_numbers: Sequence[int],
-        rehearsals: Mapping[int, Rehearsal],
+        rehearsals: Mapping[int, Representation],
     ) -> None:
         self._rehearsals = rehearsals
         self._fields, self._paths, self._gossip, self._seed = fields, paths, gossip, seed

@@ -219,9 +219,7 @@ class ColdEngine:
         overlay = connections.overlay.rows(owned.start - everybody.start, owned.stop - everybody.start)
         row_lengths = np.diff(overlay.row_start)
         first_member = RECENT + 2 * gossip.mcache_gossip
-        members = memberships(
-            connections, overlay, len(self._topics), cuts, owned, directory.hot_count, first_member
-        )
+        members = memberships(connections, overlay, len(self._topics), cuts, owned, directory.hot_count, first_member)
         del connections
         full_topics = members.full_topics
         self._messages = MessageTable(
@@ -522,14 +520,21 @@ class ColdEngine:
 
     def meshes(self, topic: int = 0) -> list[list[int]]:
         """HostIds in each identity's mesh of a topic's index, in the order in which they joined it."""
-        meshes: list[list[int]] = [[] for _ in range(self._identities)]
-        peers = self._state.sender[:, PEERS]
-        for identity, row in np.stack(self._rows(topic), axis=1).tolist():
-            first, neighbours = int(peers[identity]) >> PEERS_SHIFT, int(peers[identity]) & PEERS_MASK
-            places = self._state.mesh[row, self._first_member :][: self._state.mesh[row, MESH_COUNT]].tolist()
-            row_of_peers = (self._state.neighbours[first : first + neighbours] & np.uint32(self._host_mask)).tolist()
-            meshes[identity] = [row_of_peers[n] if n < neighbours else n - neighbours for n in places]
-        return meshes
+        identity, peer = self.mesh_members(topic)
+        ends = np.cumsum(np.bincount(identity, minlength=self._identities))
+        return [members.tolist() for members in np.split(peer, ends[:-1])]
+
+    def mesh_members(self, topic: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Members of all meshes of a topic's index, mesh by mesh: index of whose it is, and HostId: int64[n] both."""
+        identity, row = self._rows(topic)
+        count = self._state.mesh[row, MESH_COUNT].astype(np.int64)
+        places = self._state.mesh[row, self._first_member :].astype(np.int64)
+        place = places[np.arange(places.shape[1]) < count[:, None]]
+        whose = np.repeat(identity, count)
+        peers = self._state.sender[whose, PEERS]
+        first, neighbours = peers >> PEERS_SHIFT, peers & PEERS_MASK
+        known = self._state.neighbours[np.where(place < neighbours, first + place, 0)] & np.uint32(self._host_mask)
+        return whose, np.where(place < neighbours, known.astype(np.int64), place - neighbours)
 
     def _rows(self, topic: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Identities of this shard that subscribe to a topic, and the rows of their memberships: int64[n] both."""
@@ -600,9 +605,7 @@ class ColdEngine:
         ):
             state, slot = self._messages.reserve(self._state, message_id, topic, self._now, time)
             self._replace_state(state)
-            self._replace_state(
-                self._messages.describe(self._state, slot, topic, time, origin, message_id >> 32, size)
-            )
+            self._replace_state(self._messages.describe(self._state, slot, topic, time, origin, message_id >> 32, size))
             if origin in self._owned:
                 records.append((time, origin << 32 | origin, slot << SLOT_SHIFT | PUBLISH))
         self._insert(np.array(records, dtype=np.int64).reshape(-1, 3))
@@ -724,9 +727,7 @@ class ColdEngine:
                 out=_with_room(state.out, int(state.cursor[OUT_COUNT]), records),
                 out_ids=_with_room(state.out_ids, int(state.cursor[OUT_IDS_COUNT]), ids),
                 link=_with_room(state.link, int(state.cursor[LINK_COUNT]), events),
-                backoff=_with_room(
-                    state.backoff, int(state.cursor[BACKOFF_COUNT]), backoffs_for(parameters, events)
-                ),
+                backoff=_with_room(state.backoff, int(state.cursor[BACKOFF_COUNT]), backoffs_for(parameters, events)),
             )
         )
 

@@ -155,7 +155,7 @@ def measure_hops(
     loss = np.asarray(paths.loss[np.ix_(groups.node, groups.node)], dtype=np.float64)
     up = (MESSAGE_BYTES + payload_size) * 8 / groups.uplink_bps
     down = (MESSAGE_BYTES + payload_size) * 8 / groups.downlink_bps
-    validation = _validation_delays(gossip)
+    validation = validation_delays(gossip)
     path = latency + down
     turns = np.arange(1, max(degree - 1, 1) + 1)
     own = (validation[:, None] + up[:, None, None] * turns).reshape(len(up), -1)
@@ -166,7 +166,7 @@ def measure_hops(
     longest = float((own.max(axis=1)[:, None] + path).max())
     step = max(shortest / STEPS, longest / MOST_STEPS)
     steps = int(longest / step) + 2
-    kernel = np.stack([[_by_step(own[a] + p, step, steps) for p in path[a]] for a in range(len(up))])
+    kernel = np.stack([[by_step(own[a] + p, step, steps) for p in path[a]] for a in range(len(up))])
     first_steps = int((first.max() + path[source_group].max()) / step) + 2
     reach = pushed_to / max(members - 1, 1) * (1 - loss[source_group])
     told = gossip.d_lazy * NS_PER_S / gossip.heartbeat
@@ -179,7 +179,7 @@ def measure_hops(
         weight=weight,
         step=step,
         kernel=kernel * (1 - loss)[:, :, None],
-        first=reach[:, None] * np.stack([_by_step(first + p, step, first_steps) for p in path[source_group]]),
+        first=reach[:, None] * np.stack([by_step(first + p, step, first_steps) for p in path[source_group]]),
         mended=validation.mean() + 2 * latency + latency.T + up[:, None] + down,
         asking=validation.mean() + latency,
         told=told * min(1.0, max(known_peers - degree, 0) / max(gossip.d_lazy, 1)),
@@ -191,7 +191,7 @@ def measure_hops(
     )
 
 
-def _validation_delays(gossip: GossipSection) -> Float64Array:
+def validation_delays(gossip: GossipSection) -> Float64Array:
     """Validation delays at equal probabilities [s]."""
     table = gossip.validation_delay.table()
     if table[0] < 0:
@@ -200,7 +200,7 @@ def _validation_delays(gossip: GossipSection) -> Float64Array:
     return np.asarray(draw_values(table, middles) / NS_PER_S, dtype=np.float64)
 
 
-def _by_step(delays: Float64Array, step: float, steps: int) -> Float64Array:
+def by_step(delays: Float64Array, step: float, steps: int) -> Float64Array:
     """Distribution of delays over the grid, with their mean: float64[steps], of sum 1, none at step 0."""
     places = np.maximum(delays / step, 1.0)
     lower = np.minimum(places.astype(np.int64), steps - 2)

@@ -86,6 +86,9 @@ class ColdPurpose(IntEnum):
     """An identity's place in the field of a message; counter the message id."""
     REHEARSAL_TIME = 154
     """When a representative of a network that changes is published; entity the topic's index, counter its number."""
+    LATE_RECEIPTS = 155
+    """How many get a message in a step of the gossip that follows its pushing; entity the number of the step, counter
+    number of the representative << 32 | group << 24 | publisher's standing << 22 | missed heartbeats << 16 | topic."""
     LASTING_PLACE = 153
     """The part of an identity's place that all messages of a topic share; counter the topic's index."""
     ASK_START = 170

@@ -9,7 +9,7 @@ until nobody tells of it any more. What the copy counts beyond another copy that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +18,17 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from bridge.simtime import NEVER
-from cold.churn_section import DEFAULT_DETECTION
+from cold.changing_field import ChangingField
 from cold.engine import ColdEngine
-from cold.failure_section import CrashFailure, PartitionFailure, WithholdingFailure
-from cold.jit import uint64
-from cold.propagation_kernels import LEVELS, choose_representatives
+from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
+from cold.representatives import NoMessages, Outcome, Part, Representation, Schedule, is_unsteady
+from cold.resolution_section import Resolution
 from cold.results import bucket_middles
 from cold.section import ColdSection
-from cold.sessions import Lives, comes_and_goes, habits_of
 from cold.state_kernels import COUNTER_NAMES
-from cold.topic_fields import typical_size
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -42,78 +40,21 @@ _COLUMN: Final = {name: place for place, name in enumerate(COUNTER_NAMES)}
 _PERCENTILES: Final = (50, 95, 99, 100)
 
 
-class Part(NamedTuple):
-    """One representative, in the order in which they are made."""
+class _OneMessage:
+    """A plan of one message."""
 
-    time: int
-    """When it is published [ns]."""
-    number: int
-    """Epoch times representatives, and which of these."""
-    group: int
-    standing: int
-    """Of its publisher: 1 if that is up, and 2 more if it subscribes to the topic."""
-    size: int
-
-
-class Outcome(NamedTuple):
-    """What became of a representative."""
-
-    summary: Int64Array
-    """int64[4]: median, 95th and 99th percentile and maximum of the delay [ns]; -1 where nobody got it."""
-    overall: Int64Array
-    """int64[LEVELS]: quantiles of the delay, at equal distances [ns]."""
-    counters: Int64Array
-    """int64[COUNTER_NAMES]: what it cost, but for its IHAVEs and the heartbeats that sent them."""
-    delivered: int
-    told: int
-    """IHAVE packets that tell of it."""
-    heard: int
-    """IHAVE packets that were received."""
-
-
-class _Plan:
-    """At most one message to publish."""
-
-    def __init__(self, message: PlannedMessages | None) -> None:
+    def __init__(self, message: PlannedMessages) -> None:
         self._message = message
+        self._is_taken = False
 
     def next_time(self) -> int:
-        return NEVER if self._message is None else int(self._message.published.time[0])
+        return NEVER if self._is_taken else int(self._message.published.time[0])
 
     def take(self, end: int) -> PlannedMessages:
-        if self._message is None or self.next_time() >= end:
-            return PlannedMessages(np.empty(0, dtype=np.uint64), Publications.none())
-        message, self._message = self._message, None
-        return message
-
-
-def is_unsteady(section: ColdSection) -> bool:
-    """Whether messages of one group, size and topic fare differently by their time or by kinds of identities."""
-    return (
-        comes_and_goes(section)
-        or any(not isinstance(failure, WithholdingFailure) for failure in section.failures)
-        or any(client.gossip.model_fields_set for client in section.clients.values())
-    )
-
-
-def epochs_of(section: ColdSection, stop_time_ns: int) -> Int64Array:
-    """When the epochs begin in which messages share representatives, and the end of the last one: int64[n + 1], ns.
-
-    An epoch ends where a failure begins, is noticed or ends, and after `cold.resolution.epoch` at the latest.
-    """
-    ends = {stop_time_ns}
-    silences = [population.churn.detection for population in section.populations.values() if population.churn]
-    for failure in section.failures:
-        ends |= {failure.time, stop_time_ns if failure.until is None else failure.until}
-        if isinstance(failure, PartitionFailure):
-            ends.add(failure.time + failure.detection)
-        elif isinstance(failure, CrashFailure):
-            ends |= {failure.time + detection for detection in (DEFAULT_DETECTION, *silences)}
-    epochs = [0]
-    for end in sorted(ends):
-        while epochs[-1] < min(end, stop_time_ns):
-            epochs.append(min(epochs[-1] + section.resolution.epoch, end, stop_time_ns))
-    return np.array(epochs, dtype=np.int64)
+        if self.next_time() >= end:
+            return NoMessages().take(end)
+        self._is_taken = True
+        return self._message
 
 
 class Rehearsal:
@@ -151,29 +92,17 @@ class Rehearsal:
         stop_time_ns: int,
     ) -> None:
         alone = section.model_copy(update={"requests": [], "transactions": None})
-        self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=_Plan(None))
+        self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
         self._members = members
         self._seed, self._topic, self._group, self._first = seed, topic, group, directory.hot_count
-        self._representatives = section.resolution.representatives
-        self._epochs = epochs_of(section, stop_time_ns)
+        self._schedule = Schedule(section, directory, paths, seed, topic, group, members, stop_time_ns)
         self._beat = max(client.heartbeat for client in section.client_gossip)
         self._seen_ttl = section.gossip.seen_ttl
-        self._habits = habits_of(section, directory, paths.node_ids) if comes_and_goes(section) else None
         self._outcome: dict[Part, Outcome] = {}
 
     def parts_of(self, planned: PlannedMessages) -> list[Part]:
         """The representatives that messages follow, message by message."""
-        published = planned.published
-        chosen = choose_representatives(uint64(self._seed), published.origin, planned.message_id, self._representatives)
-        epoch = np.searchsorted(self._epochs, published.time, side="right") - 1
-        number = epoch * self._representatives + chosen
-        group = self._group[published.origin - self._first]
-        sizes = [typical_size(size) for size in published.size.tolist()]
-        standing = self._were_up(published).astype(np.int64)
-        for topic in np.unique(published.topic).tolist():
-            standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
-        columns = (number.tolist(), group.tolist(), standing.tolist(), sizes)
-        return [Part(self._time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
+        return self._schedule.parts_of(planned)
 
     def play(self, parts: Iterable[Part]) -> None:
         """Execute representatives that were not. Later ones must come later: time does not go back."""
@@ -182,7 +111,7 @@ class Rehearsal:
         for part in sorted(set(parts) - self._outcome.keys()):
             if part.number != number:
                 self._engine.run_until(part.time)
-                quiet, number = self._engine.fork(_Plan(None)), part.number
+                quiet, number = self._engine.fork(NoMessages()), part.number
             self._outcome[part] = self._play(part, quiet)
 
     def outcome(self, part: Part) -> Outcome:
@@ -193,26 +122,6 @@ class Rehearsal:
         """What the network counts that has no messages, up to a time after all representatives [ns]."""
         self._engine.run_until(end)
         return self._engine.counters()
-
-    def _time_of(self, number: int) -> int:
-        """A moment of the representative's own part of its epoch [ns]."""
-        epoch, which = divmod(number, self._representatives)
-        begin, end = int(self._epochs[epoch]), int(self._epochs[epoch + 1])
-        draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REHEARSAL_TIME), number)) >> 32
-        return begin + ((which << 32 | draw) * (end - begin) // self._representatives >> 32)
-
-    def _were_up(self, published: Publications) -> npt.NDArray[np.bool_]:
-        """Whether the publisher of each message was up: bool[n]. Messages are in the order of time."""
-        result = np.ones(len(published.time), dtype=np.bool_)
-        if self._habits is None:
-            return result
-        lives = Lives(self._habits, self._seed, self._first)
-        for row, (time, origin) in enumerate(zip(published.time.tolist(), published.origin.tolist(), strict=True)):
-            lives.take(time + 1)
-            lives.advance(time)
-            identity = origin - self._first
-            result[row] = (int(lives.number[identity]) & 1 == 0) == (time < int(lives.until[identity]))
-        return result
 
     def _play(self, part: Part, quiet: ColdEngine) -> Outcome:
         """Execute a representative; `quiet` is the same network without it, at its time."""
@@ -229,7 +138,7 @@ class Rehearsal:
             np.array([_FIRST_ID | index & 0xFFFFFFFF], dtype=np.uint64),
             Publications(*(np.array([value], dtype=np.int64) for value in (part.time, self._topic, origin, part.size))),
         )
-        engine = self._engine.fork(_Plan(message))
+        engine = self._engine.fork(_OneMessage(message))
         end = part.time
         while end < part.time + self._seen_ttl:
             end += self._beat
@@ -238,7 +147,7 @@ class Rehearsal:
                 # What was told of last is asked for and comes.
                 break
         engine.run_until(end + self._beat)
-        quiet = quiet.fork(_Plan(None))
+        quiet = quiet.fork(NoMessages())
         quiet.run_until(end + self._beat)
         results = engine.partial_results()
         middles, reached = bucket_middles(results.bucket), np.cumsum(results.counts)
@@ -275,11 +184,14 @@ def rehearsals_of(
     paths: PathTable,
     seed: int,
     leaders: Mapping[int, int],
+    resolution: Mapping[int, Resolution],
     group: npt.NDArray[np.int32],
     members: Callable[[int], npt.NDArray[np.uint32]],
     stop_time_ns: int,
-) -> dict[int, Rehearsal]:
-    """Rehearsals by the index of a topic; topics that share a leader share one. None in a network that does not change.
+) -> dict[int, Representation]:
+    """What executes representatives, by the index of a topic; topics that share a leader share one.
+
+    None in a network that does not change.
 
     Parameters
     ----------
@@ -287,11 +199,13 @@ def rehearsals_of(
         As for `Rehearsal`.
     leaders
         The topic whose representatives a topic has, of each coarse topic.
+    resolution
+        Of each coarse topic, by its index.
     """
     if not is_unsteady(section):
         return {}
-    made = {
-        leader: Rehearsal(section, directory, paths, seed, leader, group, members, stop_time_ns)
-        for leader in sorted(set(leaders.values()))
-    }
+    made: dict[int, Representation] = {}
+    for leader in sorted(set(leaders.values())):
+        kind = Rehearsal if resolution[leader] is Resolution.SAMPLED else ChangingField
+        made[leader] = kind(section, directory, paths, seed, leader, group, members, stop_time_ns)
     return {topic: made[leader] for topic, leader in leaders.items()}

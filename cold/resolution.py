@@ -16,7 +16,7 @@ from cold.mean_field import mesh_degree
 from cold.memberships import mean_known_peers
 from cold.propagation import group_members
 from cold.publications import PublicationPlan
-from cold.rehearsal import epochs_of, is_unsteady
+from cold.representatives import epochs_of, is_unsteady
 from cold.resolution_section import Resolution
 from cold.section import ColdSection, GossipSection
 from cold.subscriptions import subscriptions
@@ -46,6 +46,8 @@ class TopicLoad(NamedTuple):
     """Published before the end of the run."""
     fields: float
     """Groups of publishers times sizes that the plan tells apart, over the topics that share them."""
+    changes: bool = False
+    """Whether the network changes, so that each representative of a field has equations of its own."""
 
 
 def edge_events(
@@ -57,7 +59,8 @@ def edge_events(
     `mcache_gossip` for each message, and all of the run) each member sends D_lazy IHAVEs.
 
     Sampled: the representatives of each field, alone on the mesh, with the IHAVEs of one heartbeat; a constant for
-    each message. Mean field: a constant for each field and each message.
+    each message. Mean field: a constant for each field, or in a network that changes for each of its representatives,
+    and for each message.
 
     Parameters
     ----------
@@ -84,7 +87,8 @@ def edge_events(
     drawn = load.messages * EVENTS_PER_MESSAGE
     if resolution is Resolution.SAMPLED:
         return float(load.fields * representatives * load.members * (degree - 1 + told) + drawn)
-    return float(load.fields * MEAN_FIELD_EVENTS + drawn)
+    solutions = load.fields * (representatives if load.changes else 1)
+    return float(solutions * MEAN_FIELD_EVENTS + drawn)
 
 
 def choose(
@@ -93,7 +97,6 @@ def choose(
     representatives: int,
     budget: float,
     run_ns: int,
-    levels: Sequence[Resolution] = tuple(Resolution),
 ) -> list[Resolution]:
     """Resolutions of topics, so that together they cost no more than a budget, if that is possible.
 
@@ -108,8 +111,6 @@ def choose(
         As for `edge_events`.
     budget
         Edge events per simulated second.
-    levels
-        Those to choose from, from fine to coarse.
     """
     allowed = budget * run_ns / NS_PER_S
     costs = [[edge_events(load, level, gossip, representatives, run_ns) for level in Resolution] for load in loads]
@@ -119,7 +120,7 @@ def choose(
         savings = [
             (costs[place][chosen[place]] - costs[place][level], -place, -level)
             for place in range(len(loads))
-            for level in levels
+            for level in Resolution
             if level > chosen[place]
         ]
         saving, place, level = max(savings, default=(0.0, 0, 0))
@@ -168,6 +169,7 @@ def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_
             mean_known_peers(section, topic, int(members[topic])),
             float(messages[topic]),
             float(fields[topic]),
+            is_unsteady(section),
         )
         for topic in range(topics)
     ]
@@ -211,7 +213,6 @@ def resolutions(section: ColdSection, directory: HostDirectory, seed: int, stop_
             wanted.representatives,
             wanted.budget,
             stop_time_ns,
-            (Resolution.EXACT, Resolution.SAMPLED) if is_unsteady(section) else tuple(Resolution),
         )
         for index, level in zip(automatic, levels, strict=True):
             chosen[index] = level

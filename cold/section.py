@@ -355,29 +355,13 @@ class ColdSection(Section):
                     {"name": name},
                 )
         if self.resolution.is_coarse:
-            for name, client in self.clients.items():
-                if client.gossip.model_fields_set:
-                    self._check_changing(f"clients.{name}.gossip", "clients with parameters of their own")
-            for name, population in self.populations.items():
-                if population.churn is not None:
-                    self._check_changing(f"populations.{name}.churn", "churn")
             self._check_untold()
             for key in ("score", "d_out"):
                 if getattr(self.gossip, key):
                     raise PydanticCustomError(
                         "resolution", "gossip.{key}: only exact topics have meshes that it could change", {"key": key}
                     )
-            for place, failure in enumerate(self.failures):
-                if failure.kind != "withholding":
-                    self._check_changing(f"failures[{place}]", f"a {failure.kind}")
         return self
-
-    def _check_changing(self, key: str, what: str) -> None:
-        """Raise if a topic may have a resolution that does not take networks that change."""
-        if "mean-field" in self.resolution_names:
-            raise PydanticCustomError(
-                "resolution", "{key}: only exact and sampled topics take {what}", {"key": key, "what": what}
-            )
 
     def _check_untold(self) -> None:
         """Raise if a message of a topic that may be coarse is so large that identities would tell of it."""

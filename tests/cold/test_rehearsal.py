@@ -10,7 +10,7 @@ from bridge.errors import InternalError, UserError
 from bridge.simtime import NS_PER_S
 from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
-from cold.rehearsal import epochs_of, is_unsteady
+from cold.representatives import epochs_of, is_unsteady
 from cold.resolution import resolutions
 from cold.resolution_section import Resolution
 from cold.results import merge, message_table
@@ -101,8 +101,9 @@ def test_an_engine_with_messages_is_not_copied() -> None:
         engine.fork(engine._plan)
 
 
-def test_a_divided_tail_tells_of_the_same_messages_as_the_whole() -> None:
-    section, levels = section_with(), dict.fromkeys(range(5), Resolution.SAMPLED)
+@pytest.mark.parametrize("level", [Resolution.SAMPLED, Resolution.MEAN_FIELD])
+def test_a_divided_tail_tells_of_the_same_messages_as_the_whole(level: Resolution) -> None:
+    section, levels = section_with(), dict.fromkeys(range(5), level)
     tables, counters = [], []
     for shards in (1, 2, 3):
         several = engines(section, shards, levels)
@@ -149,11 +150,3 @@ def test_hot_hosts_need_exact_topics_in_a_network_that_changes() -> None:
         resolutions(section_with(), directory_of(COUNT, 1), 1, END)
     exact = section_with(resolution={"default": "exact"})
     assert set(resolutions(exact, directory_of(COUNT, 1), 1, END)) == {Resolution.EXACT}
-
-
-def test_auto_chooses_no_mean_field_in_a_network_that_changes() -> None:
-    section = section_with(
-        publications=[publication(count=5000, interval="1 ms")],
-        resolution={"default": "auto", "budget": 1, "representatives": 1},
-    )
-    assert set(resolutions(section, directory_of(COUNT), 1, END)) == {Resolution.EXACT, Resolution.SAMPLED}

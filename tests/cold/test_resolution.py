@@ -50,6 +50,15 @@ def test_mean_field_is_for_what_representatives_cannot_afford() -> None:
     assert choose([load], GOSSIP, 8, 1e6, RUN) == [MEAN_FIELD]
 
 
+def test_in_a_network_that_changes_each_representative_of_the_mean_field_costs() -> None:
+    still = TopicLoad(1, 1_000_000, 50, 10_000, 16)
+    assert edge_events(still, MEAN_FIELD, GOSSIP, 8, RUN) < edge_events(
+        still._replace(changes=True), MEAN_FIELD, GOSSIP, 8, RUN
+    )
+    assert choose([still._replace(changes=True)], GOSSIP, 8, 1e6, RUN) == [MEAN_FIELD]
+    assert choose([still._replace(changes=True, members=10_000)], GOSSIP, 8, 1e6, RUN) == [SAMPLED]
+
+
 def test_equal_topics_are_chosen_in_their_order() -> None:
     loads = [TopicLoad(number, 10_000, 50, 500, 16) for number in range(4)]
     some = 3.2 * edge_events(loads[0], EXACT, GOSSIP, 8, RUN) / 12
@@ -72,10 +81,6 @@ def test_a_budget_too_small_for_anything_gets_the_cheapest() -> None:
         ({"resolution": {"topics": {"blobs": "sampled"}}}, r"resolution\.topics\.blobs is none of topics"),
         ({"resolution": {"default": "coarse"}}, "'exact', 'sampled', 'mean-field' or 'auto'"),
         ({"resolution": {"representatives": 0}}, "greater than or equal to 1"),
-        (
-            {"clients": {"own": {"share": 1, "gossip": {"d": 8}}}, "resolution": {"default": "mean-field"}},
-            r"clients\.own\.gossip: only exact and sampled topics",
-        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_key(keys: dict[str, Any], message: str) -> None:

@@ -438,16 +438,6 @@ CASES = [
         *(5, "cold.failures[0].regions[1]", "there is no node 7"),
     ),
     (
-        cold("failures: [{kind: silence, time: 2 s, share: 0.1}]\n  resolution: {default: mean-field}"),
-        *(3, "cold", "failures[0]: only exact and sampled topics take a silence"),
-    ),
-    (
-        GENERAL
-        + SWITCH
-        + "cold: {populations: {t: {count: 3, churn: mainnet}}, resolution: {topics: {1: mean-field}}}\n",
-        *(3, "cold", "populations.t.churn: only exact and sampled topics take churn"),
-    ),
-    (
         cold("requests: [{name: ping, interval: 1 s, chunk_size: 8, limit: {tokens: 0, period: 1 s}}]"),
         *(5, "cold.requests[0].limit.tokens", "must be at least 1"),
     ),

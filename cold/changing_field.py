@@ -1,0 +1,528 @@
+"""Mean-field resolution in a network that changes: delay equations for those that are up, and for those that come.
+
+A message spreads in two stages. While it is pushed, some hundreds of milliseconds, the network stands still: the
+equations of `cold.mean_field` are solved, with a distribution of the number of peers that push to an identity in place
+of D, for types a, b of identities (a group and a kind of client each)::
+
+    S_b(t) = sigma_b(t) phi_b(t) sum over k of p_bk theta_b(t)^k
+    C_b(t) = sigma_b(t) phi_b(t) sum over k of p_bk k theta_b(t)^(k - 1) / mean of k
+    theta_b(t) = 1 - sum over a of e_ba (1 - loss_ab) E_a(t - path_ab),  E_a(t) = integral of (1 - C_a(t - d)) K_a(d) dd
+
+p_bk is the share of b that is in the meshes of k others that are up, not silent and not cut off; e_ba the share of
+those that are of type a; K_a the distribution of how long a member takes from its receipt to its copy's leaving.
+
+What follows is gossip, for as long as any message cache tells of the message: each identity of a sample lacks it with a
+probability, which falls only while it is up, by the hazard of its type: holders of the last `mcache_gossip` heartbeats
+that are up tell D_lazy others in each heartbeat, and who gets it so pushes it on. Who joins has the probability that it
+left with, or lacks it for certain. So whoever has the message has got it from somebody: mass is conserved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from bridge.directory import HostDirectory
+from bridge.paths import PathTable
+from bridge.rng import draw_uniform_array
+from bridge.simtime import NS_PER_MS, NS_PER_S
+from cold.mean_field import by_step, validation_delays
+from cold.memberships import mean_known_peers
+from cold.miniature import Miniature, Snapshot
+from cold.propagation_kernels import LEVELS
+from cold.publications import PlannedMessages
+from cold.purposes import ColdPurpose
+from cold.representatives import Outcome, Part, Schedule
+from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
+from cold.section import ColdSection
+from cold.sessions import Lives, comes_and_goes, habits_of
+from cold.state_kernels import COUNTER_NAMES
+
+Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+
+#: Steps of the first stage in the shortest hop, as long as the longest does not take more than MOST_STEPS.
+_STEPS: Final = 4
+_MOST_STEPS: Final = 1500
+#: Steps of the second stage [ns].
+_STEP_NS: Final = 50 * NS_PER_MS
+#: The first stage ends where less than this share of all pushes so far has come in the time of the longest hop.
+_QUIET: Final = 1e-5
+#: Where less than this lacks the message, or gets it while caches tell of it, nobody does.
+_HALF: Final = 0.5
+#: Of more than these a Poisson number is drawn as a normal one.
+_MANY: Final = 50.0
+#: Smaller shares are none.
+_ROUNDING: Final = 1e-13
+#: Tables are rounded to this [ns], far below the error of the model, so that libraries' last bits do not matter.
+_GRAIN_NS: Final = 1000
+_PERCENTILES: Final = (0.5, 0.95, 0.99, 1.0)
+
+
+class Terms(NamedTuple):
+    """What the equations need of a network that stands still. T types.
+
+    Attributes
+    ----------
+    step
+        Of the grid [s].
+    weight : float64[T]
+        Shares of those that are up.
+    pushed : float64[T, K + 1]
+        p: shares of the type that k others push to.
+    mixing : float64[T, T]
+        e: ``mixing[b, a]``.
+    arrives : float64[T, T]
+        ``arrives[b, a]``: probability that a packet from a comes to b.
+    own : float64[T, N]
+        K: ``own[a, n]``, of n steps.
+    path : float64[T, T]
+        ``path[b, a]``: how long from a to b [steps].
+    first : float64[T, F]
+        Probability that the publisher's copy comes to a member, by steps.
+    telling : float64[T, T]
+        ``telling[b, a]``: how many IHAVEs of all members of a, once they have the message, come to one of b [1/s].
+    asking, mended : float64[T, T]
+        How long from the receipt of a to that of its IHAVE at b, and to that of the copy that b asks for [steps].
+    copies
+        That the publisher sends.
+    chosen : float64[T]
+        Probability that a member of the type tells a given one that it knows in one heartbeat.
+    """
+
+    step: float
+    weight: Float64Array
+    pushed: Float64Array
+    mixing: Float64Array
+    arrives: Float64Array
+    own: Float64Array
+    path: Float64Array
+    first: Float64Array
+    telling: Float64Array
+    asking: Float64Array
+    mended: Float64Array
+    copies: float
+    chosen: Float64Array
+
+
+class Pushed(NamedTuple):
+    """The first stage. N steps, T types."""
+
+    lacking: Float64Array
+    """float64[N, T]: S."""
+    theta: Float64Array
+    """float64[T]: at its end."""
+    sigma_phi: Float64Array
+    """float64[T]: at its end, the part of S that does not depend on how many push."""
+    asked: Float64Array
+    """float64[T]: IWANTs of a member."""
+
+
+def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
+    """Step the equations until all but nobody has the message, or nothing is under way.
+
+    Parameters
+    ----------
+    terms
+        The network.
+    members
+        How many are up.
+    horizon
+        The message's time to live [s].
+    """
+    types, lags = terms.own.shape
+    own = np.ascontiguousarray(terms.own[:, :0:-1].T)
+    past = lags - 1
+    whole = np.floor(terms.path).astype(np.int64)
+    part = terms.path - whole
+    asking = np.maximum(np.rint(terms.asking).astype(np.int64), 1)
+    mended = np.maximum(np.rint(terms.mended).astype(np.int64), 1)
+    before = int(max(past, whole.max() + 1, asking.max(), mended.max()))
+    first = np.cumsum(terms.first, axis=1)
+    powers = np.arange(terms.pushed.shape[1])
+    mean = np.maximum(terms.pushed @ powers, 1e-300)[:, None]
+    cavity_share = np.where(terms.pushed @ powers[:, None] > 0, terms.pushed * powers / mean, terms.pushed)
+    # Of nobody whom somebody pushes to the cavity is that of all.
+    lower = np.where(terms.pushed @ powers[:, None] > 0, np.maximum(powers - 1, 0), powers)
+    coming = terms.mixing * terms.arrives
+    source = np.arange(types)[None, :]
+    most = int(horizon / terms.step) + 1
+    room = 1024
+    told_by, has, sent = (np.zeros((before + room, types)) for _ in range(3))
+    thetas: list[Float64Array] = []
+    phi, heard, asked = np.ones(types), np.zeros(types), np.zeros(types)
+    hop = past + int(terms.path.max()) + 1
+    number = 0
+    while number < most:
+        at = before + number
+        if at == len(has):
+            told_by, has, sent = (np.concatenate([array, np.zeros_like(array)]) for array in (told_by, has, sent))
+        sent[at] = (told_by[at - past : at] * own).sum(axis=0)
+        there = (1 - part) * sent[at - whole, source] + part * sent[at - whole - 1, source]
+        theta = np.clip(1 - (coming * there).sum(axis=1), 0.0, 1.0)
+        thetas.append(theta)
+        sigma_phi = (1 - first[:, min(number, first.shape[1] - 1)]) * phi
+        lacking = sigma_phi * (terms.pushed * theta[:, None] ** powers).sum(axis=1)
+        told_by[at] = _some(1 - sigma_phi * (cavity_share * theta[:, None] ** lower).sum(axis=1))
+        has[at] = _some(1 - lacking)
+        number += 1
+        if float(lacking @ terms.weight) * members < _HALF:
+            break
+        if number > first.shape[1] + hop and (thetas[-1 - hop] - theta).max() <= _QUIET * (1 - theta).max():
+            break
+        old_enough = (terms.telling * terms.arrives**3 * has[at - mended, source]).sum(axis=1)
+        phi = phi * np.exp(-terms.step * old_enough)
+        telling = terms.step * (terms.telling * terms.arrives * has[at - asking, source]).sum(axis=1)
+        asked += lacking * np.exp(-heard) * telling
+        heard += telling
+    return Pushed(1 - has[before : before + number], theta, sigma_phi, asked)
+
+
+class Gossiped(NamedTuple):
+    """The second stage. N steps; n subscribers of the small network."""
+
+    time: Float64Array
+    """float64[N], since publication [s]."""
+    flow: Float64Array
+    """float64[N]: receipts in each step but for those of the first stage."""
+    pushed: Float64Array
+    """float64[n]: probability that each has got the message in the first stage."""
+    asked: float
+    """IWANTs."""
+    told: float
+    """IHAVEs."""
+
+
+class ChangingField:
+    """A mean-field topic's representatives in a network that changes. Parameters as for `cold.rehearsal.Rehearsal`."""
+
+    def __init__(
+        self,
+        section: ColdSection,
+        directory: HostDirectory,
+        paths: PathTable,
+        seed: int,
+        topic: int,
+        group: npt.NDArray[np.int32],
+        members: Callable[[int], npt.NDArray[np.uint32]],
+        stop_time_ns: int,
+    ) -> None:
+        self._section, self._gossip, self._clients = section, section.gossip, section.client_gossip
+        self._schedule = Schedule(section, directory, paths, seed, topic, group, members, stop_time_ns)
+        self._small = Miniature(section, directory, paths, seed, topic, group, members, stop_time_ns)
+        self._known = mean_known_peers(section, topic, len(members(topic)))
+        cold = slice(directory.hot_count, None)
+        where = np.zeros((int(group.max()) + 1, 3), dtype=np.int64)
+        links = directory.uplink_bps[cold], directory.downlink_bps[cold]
+        where[group] = np.stack([directory.node[cold], *links], axis=1)
+        self._node, self._up_bps, self._down_bps = where.T
+        self._validation = [validation_delays(client) for client in self._clients]
+        self._lives: Lives | None = None
+        if comes_and_goes(section):
+            self._lives = Lives(habits_of(section, directory, paths.node_ids), seed, directory.hot_count)
+        self._seed, self._topic = seed, topic
+        self._growth = len(group) / self._small.identities
+        self._outcome: dict[Part, Outcome] = {}
+        kinds, of_type = np.unique(np.stack([self._small.group, self._small.kind]), axis=1, return_inverse=True)
+        self._type_group, self._type_kind = kinds
+        self._type = of_type.ravel().astype(np.int64)
+        self._type_class = np.zeros(kinds.shape[1], dtype=np.int64)
+        self._type_class[self._type] = self._small.klass
+
+    def parts_of(self, planned: PlannedMessages) -> list[Part]:
+        """Return the representatives that messages follow, message by message."""
+        return self._schedule.parts_of(planned, with_returns=True)
+
+    def play(self, parts: Iterable[Part]) -> None:
+        """Solve for representatives that were not. Later ones must come later: time does not go back."""
+        snapshot: Snapshot | None = None
+        for part in sorted(set(parts) - self._outcome.keys()):
+            if snapshot is None or snapshot.time != part.time:
+                snapshot = self._small.at(part.time)
+            self._outcome[part] = self._solve(part, snapshot)
+
+    def outcome(self, part: Part) -> Outcome:
+        """Return what became of a representative that was solved for."""
+        return self._outcome[part]
+
+    def own_counters(self, end: int) -> dict[str, int]:
+        """Return what the network counts without messages before a time after all representatives [ns].
+
+        Who comes and goes is counted for every identity; all else is the small network's, enlarged.
+        """
+        counted = self._small.counters(end)
+        if self._growth != 1.0:
+            counted = {name: round(value * self._growth) for name, value in counted.items()}
+            counted["joins"] = counted["departures"] = 0
+            if self._lives is not None:
+                comes = self._lives.copied().take(end).is_up
+                counted["joins"], counted["departures"] = int(comes.sum()), int((~comes).sum())
+        return counted
+
+    def _draws_of(self, part: Part) -> int:
+        """Counter of a representative's draws."""
+        publisher = part.group << 24 | part.standing << 22 | min(part.missed, 63) << 16
+        return part.number << 32 | publisher | self._topic
+
+    def _terms(self, part: Part, now: Snapshot) -> Terms:
+        types = len(self._type_group)
+        up = now.is_up
+        count = np.bincount(self._type[up], minlength=types).astype(np.float64)
+        weight = count / max(count.sum(), 1.0)
+        node = self._node[self._type_group]
+        latency = now.latency_ns[np.ix_(node, node)].T / NS_PER_S
+        arrives = 1 - now.loss[np.ix_(node, node)].T
+        size = (MESSAGE_BYTES + part.size) * 8
+        uplink, downlink = size / self._up_bps[self._type_group], size / self._down_bps[self._type_group]
+        path = latency + downlink[:, None]
+        talks = up & ~now.is_silent
+        talking = np.bincount(self._type[talks], minlength=types).astype(np.float64)
+        meshes = np.bincount(self._type[talks], weights=now.members[talks], minlength=types) / np.maximum(talking, 1)
+        own = [
+            (self._validation[kind][:, None] + up_time * np.arange(1, max(round(mesh) - 1, 1) + 1)).ravel()
+            for kind, up_time, mesh in zip(self._type_kind.tolist(), uplink, meshes, strict=True)
+        ]
+        # So much of each path is counted with its beginning, so that nothing takes no time.
+        common = float(path.min())
+        shortest = common + min(float(delays.min()) for delays in own)
+        longest = common + max(float(delays.max()) for delays in own)
+        step = max(shortest / _STEPS, longest / _MOST_STEPS)
+        steps = int(longest / step) + 2
+
+        pushed = np.zeros((types, int(now.pushers[up].max(initial=0)) + 1))
+        np.add.at(pushed, (self._type[up], now.pushers[up]), 1.0)
+        pushed /= np.maximum(count, 1.0)[:, None]
+        mixing = now.mixing[np.ix_(self._type_class, self._type_class)] * talking
+        mixing = np.where(arrives > 0, mixing / np.maximum(_class_sums(talking, self._type_class), 1.0), 0.0)
+        mixing /= np.maximum(mixing.sum(axis=1), 1e-300)[:, None]
+
+        reachable = count @ (arrives > 0)
+        known = self._known * reachable / max(len(up) - 1, 1)
+        lazy = np.array([self._clients[kind].d_lazy for kind in self._type_kind])
+        beat = np.array([self._clients[kind].heartbeat for kind in self._type_kind]) / NS_PER_S
+        told = np.minimum(lazy, np.maximum(known - meshes, 0.0)) * talking / np.maximum(reachable, 1.0) / beat
+        checking = np.array([self._validation[kind].mean() for kind in self._type_kind])
+        delays, reach, copies = self._first(part, now, count)
+        home = self._node[part.group]
+        way = now.latency_ns[home, node] / NS_PER_S + downlink
+        round_trip = (now.latency_ns[home, node] + now.latency_ns[node, home]) / NS_PER_S if part.standing == 2 else 0
+        way = way + round_trip
+        first_steps = int((delays.max() + way.max()) / step) + 2
+        reach = reach * (1 - now.loss[home, node]) ** (3 if part.standing == 2 else 1)
+        return Terms(
+            step=step,
+            weight=weight,
+            pushed=pushed,
+            mixing=mixing,
+            arrives=arrives,
+            own=np.stack([by_step(delays + common, step, steps) for delays in own]),
+            path=(path - common) / step,
+            first=reach[:, None] * np.stack([by_step(delays + one, step, first_steps) for one in way]),
+            telling=np.where(arrives > 0, told, 0.0),
+            asking=(checking + latency) / step,
+            mended=(checking + 2 * latency + latency.T + uplink + downlink[:, None]) / step,
+            copies=copies,
+            chosen=np.minimum(lazy / np.maximum(known - meshes, 1.0), 1.0),
+        )
+
+    def _first(self, part: Part, now: Snapshot, count: Float64Array) -> tuple[Float64Array, Float64Array, float]:
+        """When the publisher's copies leave [s], the share of each type that they go to, and how many they are.
+
+        A publisher that is away sends none, but tells of its message in the heartbeats that are left when it is back.
+        """
+        there = now.loss[self._node[part.group], self._node[self._type_group]] < 1
+        reachable = max(float(count[there].sum()), 1.0)
+        copy = (MESSAGE_BYTES + part.size) * 8 / self._up_bps[part.group]
+        if part.standing & 1:
+            if self._gossip.flood_publish:
+                wanted = self._known * reachable / max(len(now.is_up) - 1, 1)
+            else:
+                wanted = float(now.members[now.is_up].mean())
+            number = min(max(round(wanted), 1), max(round(reachable * self._small.scale), 1))
+            share = min(wanted / reachable / self._small.scale, 1.0)
+            return copy * np.arange(1, number + 1), np.where(there, share, 0.0), float(number)
+        beats = self._gossip.mcache_gossip - part.missed if part.standing & 2 else 0
+        beat = float(np.mean([client.heartbeat for client in self._clients])) / NS_PER_S
+        lazy = float(np.mean([client.d_lazy for client in self._clients]))
+        moments = (part.missed + 0.5 + np.arange(max(beats, 1))) * beat + copy
+        return moments, np.where(there, min(lazy * beats / reachable / self._small.scale, 1.0), 0.0), 0.0
+
+    def _solve(self, part: Part, now: Snapshot) -> Outcome:
+        terms = self._terms(part, now)
+        if not terms.first.any():
+            nothing = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
+            return Outcome(np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64), nothing, 0, 0, 0)
+        up, scale = now.is_up, self._small.scale
+        pushed = solve_push(terms, float(up.sum()) * scale, self._gossip.seen_ttl / NS_PER_S)
+        lacking = np.ones(len(up))
+        lacking[up] = (pushed.sigma_phi[self._type] * pushed.theta[self._type] ** now.pushers)[up]
+        late = self._gossip_stage(part, now, terms, pushed, lacking)
+
+        count = np.bincount(self._type[up], minlength=len(terms.weight))
+        flow = -np.diff(pushed.lacking, axis=0, prepend=1.0) @ count
+        flow *= late.pushed.sum() / max(float(flow.sum()), 1e-300)
+        time = np.concatenate([np.arange(len(flow)) * terms.step, late.time])
+        order = np.argsort(time, kind="stable")
+        mass = np.cumsum(np.concatenate([flow, late.flow])[order])
+        # The publisher has the message from the beginning; which of the members it is the equations do not know.
+        members = len(up) * scale
+        delivered = round(float(mass[-1]) * scale * max(members - 1, 0.0) / members)
+        summary, overall = _quantiles(time[order], mass, delivered)
+
+        onward = np.where(now.is_silent, 0.0, np.maximum(now.members - 1.0, 0.0))
+        mean_onward = float(onward[up].mean()) if up.any() else 0.0
+        copies = float(late.pushed @ onward + late.flow.sum() * mean_onward) * scale
+        if part.standing & 1:
+            copies += terms.copies
+        # Nobody tells or asks those who are cut off.
+        pairs = np.outer(terms.weight, terms.weight) * (terms.arrives > 0)
+        heard = float((pairs * terms.arrives).sum() / max(float(pairs.sum()), 1e-300))
+        asks = round((float(pushed.asked @ count) + late.asked) * scale)
+        asked = round(asks * heard)
+        pushes = round(copies)
+        lost, away = round(pushes * now.lost), round(pushes * now.away)
+        lost += asked - round(asked * heard)
+        received = max(pushes + asked - lost - away, delivered)
+        counted = {
+            "messages_sent": received + lost + away,
+            "messages_received": received,
+            "forwards": delivered,
+            "duplicates": received - delivered,
+            "iwant_sent": asks,
+            "iwant_received": asked,
+            "packets_lost": lost + asks - asked,
+            "unreachable": away,
+            "edge_events": received + away + asked,
+            "bytes_sent": (received + lost + away) * (MESSAGE_BYTES + part.size) + asks * ID_PACKET_BYTES,
+        }
+        counters = np.array([counted.get(name, 0) for name in COUNTER_NAMES], dtype=np.int64)
+        told = round(late.told * scale)
+        return Outcome(summary, overall, counters, delivered, told, round(told * heard))
+
+    def _gossip_stage(self, part: Part, now: Snapshot, terms: Terms, pushed: Pushed, lacking: Float64Array) -> Gossiped:
+        """Follow what is told, and those who come and go, until no message cache tells of the message.
+
+        `lacking` is the probability that each subscriber of the small network lacks it at the end of the first stage.
+        """
+        width, types = _STEP_NS / NS_PER_S, len(terms.weight)
+        kind, type_of, scale = self._type_kind, self._type, self._small.scale
+        first_end = len(pushed.lacking) * terms.step
+        first_steps = int(np.ceil(first_end / width))
+        ends = np.minimum(np.arange(1, first_steps + 1) * width, first_end)
+        grid = np.arange(len(pushed.lacking)) * terms.step
+        final = np.maximum(1 - pushed.lacking[-1], 1e-300)
+        progress = np.stack(
+            [np.interp(ends, grid, 1 - pushed.lacking[:, number]) / final[number] for number in range(types)], axis=1
+        )
+        checking = np.array([self._validation[each].mean() for each in kind])
+        answer = float(terms.weight @ terms.mended @ terms.weight) * terms.step - float(terms.weight @ checking)
+        lag = np.maximum(np.rint((checking + answer) / width), 1).astype(np.int64)
+        beat = np.array([self._clients[each].heartbeat for each in kind]) / NS_PER_S
+        beats = self._gossip.mcache_gossip
+        # Of a holder's type, after 0, 1, ... heartbeats: how long ago it got the message.
+        ages = np.rint((lag * width + np.arange(beats + 1)[:, None] * beat) / width).astype(np.int64)[:, type_of]
+        ring = np.zeros((int(ages.max()) + 1, len(lacking)))
+        place = np.arange(len(lacking))
+        # Whom a holder has told already lacks the message no more: of those that were there then, fewer are left.
+        left = (1 - terms.chosen) ** np.minimum(np.arange(beats)[:, None], np.arange(beats))[:, :, None]
+        talks = ~now.is_silent
+        talkers = np.maximum(np.bincount(type_of[now.is_up & talks], minlength=types), 1.0)
+        count = np.bincount(type_of[now.is_up], minlength=types)
+        asking, mending = terms.telling * terms.arrives / talkers, terms.telling * terms.arrives**3 / talkers
+        told_by = (terms.telling * count[:, None]).sum(axis=0) / talkers
+        pushers = np.bincount(type_of[now.is_up], weights=now.pushers[now.is_up], minlength=types)
+        passing = (pushers / np.maximum(count, 1))[:, None] * terms.mixing * terms.arrives / talkers
+
+        horizon = part.time + self._gossip.seen_ttl
+        when, who, comes = self._small.changes_after(part.time, horizon)
+        is_up, cohort = now.is_up.copy(), now.is_up
+        lack, by_push = np.ones(len(lacking)), np.zeros(len(lacking))
+        since = np.full(len(lacking), -beats * int(np.ceil(beat.max() / width)))
+        heartbeat = np.maximum(np.rint(beat / width), 1).astype(np.int64)
+        late = np.zeros(types)
+        flows: list[float] = []
+        # Where few are left that tell, it is chance that decides whether a message lives on.
+        steps = np.arange(self._gossip.seen_ttl // _STEP_NS)
+        noise = draw_uniform_array(self._seed, steps, int(ColdPurpose.LATE_RECEIPTS), self._draws_of(part))
+        asked = told = 0.0
+        applied = number = 0
+        while number < len(steps):
+            ring[number % len(ring)] = 1 - lack
+            got = ring[(number - ages) % len(ring), place]
+            telling = (got[:-1] - got[1:]) * (is_up & talks)
+            by_beat = np.stack([np.bincount(type_of, weights=row, minlength=types) for row in telling])
+            holders = by_beat.sum(axis=0)
+            # By the number of heartbeats that who is told has been there for.
+            hazard = width * np.einsum("ba,mja,ja->mb", mending, left, by_beat) + passing @ late
+            there = np.minimum((number - since) // heartbeat[type_of], beats - 1)
+            pressure = hazard[there, type_of] * is_up
+            before = lack
+            gained = before * -np.expm1(-pressure)
+            if number < first_steps:
+                share = np.minimum(1 - (1 - lacking) * progress[number][type_of], before)
+                by_push += np.where(cohort & is_up, before - share, 0.0)
+                gained[cohort] = 0.0
+            gained *= _of_whole_members(float(gained.sum()) * scale, float(noise[number]))
+            gained = np.minimum(gained, before)
+            lack = before - gained
+            if number < first_steps:
+                lack = np.where(cohort & is_up, share, lack)
+            waiting = before * is_up * (~cohort | (number >= first_steps))
+            asked += width * float((asking @ holders)[type_of] @ waiting)
+            told += width * float(told_by @ holders)
+            late = np.bincount(type_of, weights=gained * talks, minlength=types).astype(np.float64)
+            flows.append(float(gained.sum()))
+            number += 1
+            last = int(np.searchsorted(when, part.time + number * _STEP_NS))
+            is_up[who[applied:last]] = comes[applied:last]
+            since[who[applied:last]] = number
+            applied = last
+            if number > first_steps and float((1 - lack - ring[number % len(ring)]).sum()) * scale < _HALF:
+                break
+        time = np.asarray((np.arange(len(flows)) + 0.5) * width, dtype=np.float64)
+        return Gossiped(time, np.array(flows, dtype=np.float64), by_push, asked, told)
+
+
+def _some(shares: Float64Array) -> Float64Array:
+    """Shares without the errors of rounding, which would grow as a message does."""
+    return np.where(shares > _ROUNDING, shares, 0.0)
+
+
+def _of_whole_members(expected: float, draw: float) -> float:
+    """How many get a message of whom so many are expected to, a Poisson number, relative to the expectation.
+
+    `draw` is uniform in [0, 1).
+    """
+    if expected <= 0:
+        return 1.0
+    if expected > _MANY:
+        normal = float(ndtri(max(draw, 2.0**-53)))
+        return max(1.0 + normal / math.sqrt(expected), 0.0)
+    number, probability = 0, math.exp(-expected)
+    below = probability
+    while below <= draw and number < 4 * _MANY:
+        number += 1
+        probability *= expected / number
+        below += probability
+    return number / expected
+
+
+def _class_sums(values: Float64Array, klass: Int64Array) -> Float64Array:
+    """For each type the sum of the values of its class."""
+    return np.asarray(np.bincount(klass, weights=values)[klass], dtype=np.float64)
+
+
+def _quantiles(time: Float64Array, mass: Float64Array, delivered: int) -> tuple[Int64Array, Int64Array]:
+    """Summary and levels of `Outcome`, of so many receipts by a time [s]; the first and last half a receipt inside."""
+    if not delivered:
+        return np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
+    half = 0.5 / delivered
+    levels = np.clip(np.concatenate([_PERCENTILES, np.linspace(0, 1, LEVELS)]), half, 1 - half)
+    seconds = np.interp(levels * mass[-1], mass, time)
+    rounded = np.ceil(seconds * NS_PER_S / _GRAIN_NS).astype(np.int64) * _GRAIN_NS
+    return rounded[:4], rounded[4:]

@@ -1,0 +1,215 @@
+"""A small network like a large one, without messages: what meshes are like, and who is up, as a network changes.
+
+The equations of the mean field need to know how many peers push to an identity, and from where. Where identities come
+and go, fail, or are of several kinds, that follows from grafting, pruning, backoffs, notices and detections: the exact
+engine executes them among as many identities as make a good sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import ColdRange, HostDirectory
+from bridge.paths import PathTable
+from cold.disturbance_kernels import BEGIN, END, EXTRA_LATENCY
+from cold.disturbances import disturbances_of
+from cold.engine import ColdEngine
+from cold.failure_section import DegradationFailure, WithholdingFailure
+from cold.misbehaviour import silences_of
+from cold.population import client_kinds
+from cold.representatives import NoMessages
+from cold.section import ColdSection
+from cold.sessions import Lives, comes_and_goes, habits_of
+from cold.subscriptions import subscriptions
+
+Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Subscribers of the topic that are wanted in the small network, and the most identities that it has for that.
+_MEMBERS: Final = 4096
+_MOST_IDENTITIES: Final = 65536
+
+
+class Snapshot(NamedTuple):
+    """The small network at one time. n subscribers, L nodes in use."""
+
+    time: int
+    is_up: BoolArray
+    """bool[n]."""
+    is_silent: BoolArray
+    """bool[n]: tells nobody of others' messages."""
+    members: Int64Array
+    """int64[n]: of its own mesh, whether they are up or not."""
+    pushers: Int64Array
+    """int64[n]: whose mesh it is in, that are up and not silent, and from which packets come."""
+    mixing: Float64Array
+    """float64[C, C]: by class, how many of the pushers of a member of one are of the other; sums over each row."""
+    away: float
+    """Share of the members of meshes that are away."""
+    lost: float
+    """Share of the packets to members of meshes that are lost on their way."""
+    latency_ns: Int64Array
+    """int64[L, L]: of paths, as they are then."""
+    loss: Float64Array
+    """float64[L, L]: 1 between nodes that are cut off from each other."""
+
+
+class Miniature:
+    """The subscribers of a topic in a network of a bounded number of identities, all of them if they are few.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    paths
+        Latency and loss from the places of identities.
+    seed
+        Seed of the run.
+    topic
+        Index of the topic.
+    group : int32[A]
+        Group of each identity.
+    members
+        HostIds of the subscribers of a topic, by its index.
+    stop_time_ns
+        The end of the run.
+
+    Attributes
+    ----------
+    identities
+        Of the small network.
+    scale
+        Subscribers of the topic for each of the small network's.
+    group, kind, klass : int64[n]
+        Of each subscriber: its group; its kind of client; and its class: kinds, and groups of nodes that no failure
+        tells apart.
+    node : int64[n]
+        Index into the nodes in use.
+    """
+
+    def __init__(
+        self,
+        section: ColdSection,
+        directory: HostDirectory,
+        paths: PathTable,
+        seed: int,
+        topic: int,
+        group: npt.NDArray[np.int32],
+        members: Callable[[int], npt.NDArray[np.uint32]],
+        stop_time_ns: int,
+    ) -> None:
+        everybody = directory.total_count - directory.hot_count
+        subscribers = members(topic)
+        share = min(max(_MEMBERS / max(len(subscribers), 1), _MEMBERS / everybody), _MOST_IDENTITIES / everybody, 1.0)
+        counts = {cold.name: max(int(cold.count * share), 1) for cold in directory.populations}
+        populations = {
+            name: population.model_copy(update={"count": counts[name]})
+            for name, population in section.populations.items()
+        }
+        small = section.model_copy(update={"populations": populations, "requests": [], "transactions": None})
+        picked, ranges, first = [], [], 0
+        for cold in directory.populations:
+            count = counts[cold.name]
+            # Identities are laid out by node and link, so that each so-manieth is a sample of all.
+            picked.append(cold.first_id + (np.arange(count) * 2 + 1) * cold.count // (2 * count))
+            ranges.append(ColdRange(cold.name, first, count, cold.first_address))
+            first += count
+        host = np.concatenate(picked)
+        self._directory = replace(
+            directory,
+            hostnames=(),
+            total_count=len(host),
+            address=directory.address[host],
+            node=directory.node[host],
+            uplink_bps=directory.uplink_bps[host],
+            downlink_bps=directory.downlink_bps[host],
+            populations=tuple(ranges),
+        )
+        self._section, self._paths, self._topic, self._seed = small, paths, topic, seed
+        self._engine = ColdEngine(small, self._directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
+        self.identities = len(host)
+        self._lives: Lives | None = None
+        if comes_and_goes(small):
+            self._lives = Lives(habits_of(small, self._directory, paths.node_ids), seed, 0)
+        drawn = subscriptions(small, seed, self._directory)
+        self._member = drawn.member[drawn.start[topic] : drawn.start[topic + 1]].astype(np.int64)
+        self._place = np.full(len(host), -1, dtype=np.int64)
+        self._place[self._member] = np.arange(len(self._member))
+        self.scale = len(subscribers) / max(len(self._member), 1)
+        self.group = group[host - directory.hot_count].astype(np.int64)[self._member]
+        self.kind = client_kinds(small, seed, 0, len(host)).astype(np.int64)[self._member]
+        self.node = directory.node[host].astype(np.int64)[self._member]
+        region = np.zeros(len(paths.node_ids), dtype=np.int64)
+        for failure in small.failures:
+            if not isinstance(failure, WithholdingFailure | DegradationFailure) and failure.regions is not None:
+                inside = np.array([node in failure.regions for node in paths.node_ids])
+                region = np.unique(region * 2 + inside, return_inverse=True)[1].ravel()
+        self.klass = np.unique(region[self.node] << 8 | self.kind, return_inverse=True)[1].ravel().astype(np.int64)
+        self._silences = silences_of(small, self._directory, paths.node_ids, seed)
+        self._disturbances = disturbances_of(small, paths.node_ids)
+
+    def at(self, time: int) -> Snapshot:
+        """The network at a time, which is not before that of the last call [ns]."""
+        self._engine.run_until(time)
+        is_up = self._engine.is_up(time)
+        silences = self._silences
+        now = (silences.span[:, 0] <= time) & (time < silences.span[:, 1])
+        bits = np.bitwise_or.reduce(np.where(now, np.uint64(1) << np.arange(len(now), dtype=np.uint64), np.uint64(0)))
+        is_silent = (silences.concerned & bits) != 0
+        latency, loss = self._paths.latency_ns.astype(np.int64), self._paths.loss.astype(np.float64)
+        disturbances = self._disturbances
+        for row, extra, concerned in zip(
+            disturbances.row, disturbances.loss.tolist(), disturbances.concerned, strict=True
+        ):
+            if row[BEGIN] <= time < row[END]:
+                latency = latency + row[EXTRA_LATENCY] * concerned
+                loss = loss + (1 - loss) * extra * concerned
+        whose, peer = self._engine.mesh_members(self._topic)
+        node = self._directory.node
+        talks = is_up[whose] & ~is_silent[whose]
+        whose, peer = whose[talks], peer[talks]
+        on_the_way = loss[node[whose], node[peer]]
+        lives = is_up[peer] & (on_the_way < 1)
+        pushers = np.bincount(peer[lives], minlength=self.identities)[self._member]
+        members = np.zeros(self.identities, dtype=np.int64)
+        identity, _ = self._engine.mesh_members(self._topic)
+        members += np.bincount(identity, minlength=self.identities)
+        classes = int(self.klass.max(initial=0)) + 1
+        mixing = np.zeros((classes, classes))
+        receiver, sender = self.klass[self._place[peer[lives]]], self.klass[self._place[whose[lives]]]
+        np.add.at(mixing, (receiver, sender), 1.0)
+        return Snapshot(
+            time,
+            is_up[self._member],
+            is_silent[self._member],
+            members[self._member],
+            pushers,
+            mixing,
+            float((~is_up[peer] * (1 - on_the_way)).mean()) if len(peer) else 0.0,
+            float(on_the_way.mean()) if len(peer) else 0.0,
+            latency,
+            loss,
+        )
+
+    def changes_after(self, time: int, end: int) -> tuple[Int64Array, Int64Array, BoolArray]:
+        """Who comes and goes from a time on [ns]: times, subscribers and whether they come; by time."""
+        if self._lives is None:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
+        self._lives.take(time + 1)
+        self._lives.advance(time)
+        changes = self._lives.copied().take(end)
+        ours = self._place[changes.identity] >= 0
+        return changes.time[ours], self._place[changes.identity[ours]], changes.is_up[ours]
+
+    def counters(self, end: int) -> dict[str, int]:
+        """What the small network has counted up to a time [ns]."""
+        self._engine.run_until(end)
+        return self._engine.counters()

@@ -1,0 +1,216 @@
+"""Representatives of messages in a network that changes: when they are published, and which messages follow them.
+
+How a representative is executed is not said here: by the exact engine (`cold.rehearsal`), or by equations
+(`cold.changing_field`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import HostDirectory
+from bridge.paths import PathTable
+from bridge.rng import draw_u64
+from bridge.simtime import NEVER
+from cold.churn_section import DEFAULT_DETECTION
+from cold.failure_section import CrashFailure, PartitionFailure, WithholdingFailure
+from cold.jit import uint64
+from cold.population import client_kinds, heartbeat_phases
+from cold.propagation_kernels import choose_representatives
+from cold.publication_columns import Publications
+from cold.publications import PlannedMessages
+from cold.purposes import ColdPurpose
+from cold.section import ColdSection
+from cold.sessions import Lives, comes_and_goes, habits_of
+from cold.topic_fields import typical_size
+
+Int64Array = npt.NDArray[np.int64]
+
+
+class Part(NamedTuple):
+    """One representative, in the order in which they are made."""
+
+    time: int
+    """When it is published [ns]."""
+    number: int
+    """Epoch times representatives, and which of these."""
+    group: int
+    standing: int
+    """Of its publisher: 1 if that is up, and 2 more if it subscribes to the topic."""
+    size: int
+    missed: int = 0
+    """Heartbeats that its publisher is away for from then on; as many as tell of a message if it is away for longer."""
+
+
+class Outcome(NamedTuple):
+    """What became of a representative."""
+
+    summary: Int64Array
+    """int64[4]: median, 95th and 99th percentile and maximum of the delay [ns]; -1 where nobody got it."""
+    overall: Int64Array
+    """int64[LEVELS]: quantiles of the delay, at equal distances [ns]."""
+    counters: Int64Array
+    """int64[COUNTER_NAMES]: what it cost, but for its IHAVEs and the heartbeats that sent them."""
+    delivered: int
+    told: int
+    """IHAVE packets that tell of it."""
+    heard: int
+    """IHAVE packets that were received."""
+
+
+def is_unsteady(section: ColdSection) -> bool:
+    """Whether messages of one group, size and topic fare differently by their time or by kinds of identities."""
+    return (
+        comes_and_goes(section)
+        or any(not isinstance(failure, WithholdingFailure) for failure in section.failures)
+        or any(client.gossip.model_fields_set for client in section.clients.values())
+    )
+
+
+def epochs_of(section: ColdSection, stop_time_ns: int) -> Int64Array:
+    """When the epochs begin in which messages share representatives, and the end of the last one: int64[n + 1], ns.
+
+    An epoch ends where a failure begins, is noticed or ends, and after `cold.resolution.epoch` at the latest.
+    """
+    ends = {stop_time_ns}
+    silences = [population.churn.detection for population in section.populations.values() if population.churn]
+    for failure in section.failures:
+        ends |= {failure.time, stop_time_ns if failure.until is None else failure.until}
+        if isinstance(failure, PartitionFailure):
+            ends.add(failure.time + failure.detection)
+        elif isinstance(failure, CrashFailure):
+            ends |= {failure.time + detection for detection in (DEFAULT_DETECTION, *silences)}
+    epochs = [0]
+    for end in sorted(ends):
+        while epochs[-1] < min(end, stop_time_ns):
+            epochs.append(min(epochs[-1] + section.resolution.epoch, end, stop_time_ns))
+    return np.array(epochs, dtype=np.int64)
+
+
+class Representation(Protocol):
+    """What executes the representatives of a topic."""
+
+    def parts_of(self, planned: PlannedMessages) -> list[Part]:
+        """Return the representatives that messages follow, message by message."""
+
+    def play(self, parts: Iterable[Part]) -> None:
+        """Execute representatives that were not. Later ones must come later: time does not go back."""
+
+    def outcome(self, part: Part) -> Outcome:
+        """Return what became of a representative that was played."""
+
+    def own_counters(self, end: int) -> dict[str, int]:
+        """Return what the network counts that has no messages, up to a time after all representatives [ns]."""
+
+
+class NoMessages:
+    """A plan of nothing."""
+
+    def next_time(self) -> int:
+        """Return the time of the next message: NEVER."""
+        return NEVER
+
+    def take(self, _end: int) -> PlannedMessages:
+        """Return the messages before a time: none."""
+        return PlannedMessages(np.empty(0, dtype=np.uint64), Publications.none())
+
+
+class Schedule:
+    """When representatives of a topic are published, and which of them messages follow.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    paths
+        Latency and loss from the places of identities.
+    seed
+        Seed of the run.
+    topic
+        Index of the topic.
+    group : int32[A]
+        Group of each identity.
+    members
+        HostIds of the subscribers of a topic, by its index.
+    stop_time_ns
+        Nothing is published at this time or later.
+    """
+
+    def __init__(
+        self,
+        section: ColdSection,
+        directory: HostDirectory,
+        paths: PathTable,
+        seed: int,
+        topic: int,
+        group: npt.NDArray[np.int32],
+        members: Callable[[int], npt.NDArray[np.uint32]],
+        stop_time_ns: int,
+    ) -> None:
+        self._members, self._seed, self._topic, self._group = members, seed, topic, group
+        self._first = directory.hot_count
+        self._representatives = section.resolution.representatives
+        self._epochs = epochs_of(section, stop_time_ns)
+        self._habits = habits_of(section, directory, paths.node_ids) if comes_and_goes(section) else None
+        kinds = client_kinds(section, seed, self._first, len(group))
+        self._heartbeat = np.array([client.heartbeat for client in section.client_gossip], dtype=np.int64)[kinds]
+        self._most_missed = section.gossip.mcache_gossip
+
+    def parts_of(self, planned: PlannedMessages, *, with_returns: bool = False) -> list[Part]:
+        """The representatives that messages follow, message by message.
+
+        Parameters
+        ----------
+        planned
+            The messages.
+        with_returns
+            Whether messages of publishers that are away are told apart by when these return.
+        """
+        published = planned.published
+        chosen = choose_representatives(uint64(self._seed), published.origin, planned.message_id, self._representatives)
+        epoch = np.searchsorted(self._epochs, published.time, side="right") - 1
+        number = epoch * self._representatives + chosen
+        group = self._group[published.origin - self._first]
+        sizes = [typical_size(size) for size in published.size.tolist()]
+        missed = self._missed(published)
+        standing = (missed == 0).astype(np.int64)
+        for topic in np.unique(published.topic).tolist():
+            standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
+        # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
+        missed = np.where(standing == 2, np.maximum(missed - 1, 0), 0) if with_returns else np.zeros_like(missed)
+        columns = (number.tolist(), group.tolist(), standing.tolist(), sizes, missed.tolist())
+        return [Part(self.time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
+
+    def time_of(self, number: int) -> int:
+        """A moment of the representative's own part of its epoch [ns]."""
+        epoch, which = divmod(number, self._representatives)
+        begin, end = int(self._epochs[epoch]), int(self._epochs[epoch + 1])
+        draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REHEARSAL_TIME), number)) >> 32
+        return begin + ((which << 32 | draw) * (end - begin) // self._representatives >> 32)
+
+    def _missed(self, published: Publications) -> Int64Array:
+        """0 if the publisher of a message was up, else one more than the heartbeats that it missed, of those that tell.
+
+        Messages are in the order of time: int64[n].
+        """
+        result = np.zeros(len(published.time), dtype=np.int64)
+        if self._habits is None:
+            return result
+        lives = Lives(self._habits, self._seed, self._first)
+        for row, (time, origin) in enumerate(zip(published.time.tolist(), published.origin.tolist(), strict=True)):
+            lives.take(time + 1)
+            lives.advance(time)
+            identity = origin - self._first
+            until, is_odd = int(lives.until[identity]), int(lives.number[identity]) & 1
+            if is_odd == int(time < until):
+                beat = int(self._heartbeat[identity])
+                phase = int(heartbeat_phases(self._seed, origin, 1, beat)[0])
+                before = -(-(until - phase) // beat) - -(-(time - phase) // beat)
+                result[row] = 1 + min(max(before, 0), self._most_missed)
+        return result

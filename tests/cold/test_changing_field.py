@@ -1,0 +1,206 @@
+"""The equations of the mean field in networks that change: nobody gets a message from nowhere, and nobody twice."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+import cold.miniature
+from bridge.simtime import NS_PER_S
+from cold.changing_field import ChangingField, Terms, solve_push
+from cold.propagation import group_members
+from cold.publication_columns import Publications
+from cold.publications import PlannedMessages
+from cold.representatives import Outcome, Part
+from cold.section import ColdSection
+from cold.sessions import Lives, habits_of
+from cold.state_kernels import COUNTER_NAMES
+from cold.subscriptions import subscriptions
+from tests.cold.networks import directory_of, section_of, three_nodes
+
+COUNT, END = 600, 40 * NS_PER_S
+#: Two in five are gone from the 20th to the 30th second.
+CRASH = [{"kind": "crash", "time": "20 s", "until": "30 s", "share": 0.4}]
+QUICK = {"sessions": {"kind": "exponential", "mean": "30 s"}, "absences": ["1 s", "20 s"]}
+
+
+def network(count: int = COUNT, **keys: Any) -> tuple[ColdSection, ChangingField]:
+    defaults: dict[str, Any] = {"overlay": {"degree": 30}, "resolution": {"default": "mean-field"}}
+    section = section_of(count, **defaults | keys)
+    directory = directory_of(count)
+    drawn = subscriptions(section, 5, directory)
+    group = group_members(directory.node, directory.uplink_bps, directory.downlink_bps).group
+
+    def members(topic: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+        return drawn.member[drawn.start[topic] : drawn.start[topic + 1]]
+
+    return section, ChangingField(section, directory, three_nodes(), 5, 0, group, members, END)
+
+
+def outcome_at(field: ChangingField, time_s: float, standing: int = 3, missed: int = 0) -> Outcome:
+    """What becomes of a message of 1,000 bytes that somebody at the first node publishes at a time."""
+    part = Part(round(time_s * NS_PER_S), int(time_s * 10), 0, standing, 1026, missed)
+    field.play([part])
+    return field.outcome(part)
+
+
+def counted(outcome: Outcome) -> dict[str, int]:
+    return dict(zip(COUNTER_NAMES, outcome.counters.tolist(), strict=True))
+
+
+def up_at(section: ColdSection, time_s: float) -> int:
+    """How many are up, by their lives alone."""
+    lives = Lives(habits_of(section, directory_of(section.identity_count), three_nodes().node_ids), 5, 0)
+    lives.take(round(time_s * NS_PER_S) + 1)
+    lives.advance(round(time_s * NS_PER_S))
+    return int(lives.is_up(round(time_s * NS_PER_S)).sum())
+
+
+def one_type(pushed: list[float], loss: float = 0.0, first: float = 1e-3) -> Terms:
+    """A network of one type of members, hops of ten steps, and no gossip."""
+    one = np.ones((1, 1))
+    own = np.zeros((1, 12))
+    own[0, 5] = 1.0
+    return Terms(
+        0.01,
+        np.ones(1),
+        np.array([pushed]),
+        one,
+        one - loss,
+        own,
+        5.0 * one,
+        first * one,
+        0 * one,
+        one,
+        one,
+        1.0,
+        one[0],
+    )
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.4])
+def test_who_is_never_pushed_to_follows_from_the_degrees(loss: float) -> None:
+    """In the end theta = loss + (1 - loss) G'(theta) / G'(1), and G(theta) have nothing (Newman 2002, with loss)."""
+    degrees = [0.05, 0.05, 0.2, 0.3, 0.4]
+    mean = sum(k * share for k, share in enumerate(degrees))
+
+    def excess(x: float) -> float:
+        return loss + (1 - loss) * sum(k * p * x ** (k - 1) for k, p in enumerate(degrees) if k) / mean - x
+
+    theta = brentq(excess, 0.0, 0.9)
+    spread = solve_push(one_type(degrees, loss, 1e-6), 10**9, 30.0)
+    assert spread.theta[0] == pytest.approx(theta, abs=1e-4)
+    assert spread.lacking[-1, 0] == pytest.approx(sum(p * theta**k for k, p in enumerate(degrees)), abs=1e-4)
+    assert (np.diff(spread.lacking, axis=0) <= 1e-15).all()
+    assert 0 <= spread.lacking.min() <= spread.lacking.max() <= 1
+
+
+def test_nothing_spreads_before_the_first_copy() -> None:
+    """Errors of rounding would grow as messages do."""
+    terms = one_type([0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3])
+    late = np.zeros((1, 3000))
+    late[0, -1] = 1e-3
+    spread = solve_push(terms._replace(first=late), 10**6, 60.0)
+    assert (spread.lacking[:2999] == 1).all()
+    assert spread.lacking[-1, 0] < 0.2
+
+
+def test_a_message_reaches_those_that_are_up_and_those_that_come_while_it_is_told_of() -> None:
+    section, field = network(failures=CRASH)
+    some = up_at(section, 25)
+    assert 300 < some < 420
+    before, during, late, after = (outcome_at(field, time) for time in (10, 25, 28, 31.5))
+    assert before.delivered == after.delivered == COUNT - 1
+    # Five seconds later no cache tells of it; who comes two seconds later hears of it.
+    assert during.delivered == pytest.approx(some * (COUNT - 1) / COUNT, abs=2)
+    assert late.delivered > COUNT - 20
+
+
+def test_nobody_gets_a_message_twice_and_what_is_sent_arrives_or_is_lost() -> None:
+    section, field = network(populations={"tail": {"count": COUNT, "churn": QUICK}}, gossip={"seen_ttl": "10 s"})
+    for time in (5.0, 9.0, 22.0):
+        outcome = outcome_at(field, time)
+        counters = counted(outcome)
+        # All who are up at once or come in the ten seconds for which a copy is taken, and no more.
+        came = sum(
+            int(up and not silent) for up, silent in zip(*arrivals_between(section, time, time + 10), strict=True)
+        )
+        assert up_at(section, time) * 0.98 < outcome.delivered <= up_at(section, time) + came
+        assert counters["forwards"] == outcome.delivered
+        assert counters["messages_received"] == outcome.delivered + counters["duplicates"]
+        lost = counters["packets_lost"] + counters["unreachable"] - counters["iwant_sent"] + counters["iwant_received"]
+        assert counters["messages_sent"] == counters["messages_received"] + lost
+        assert outcome.summary[0] < outcome.summary[1] <= outcome.summary[2] <= outcome.summary[3] < 10 * NS_PER_S
+        assert (np.diff(outcome.overall) >= 0).all()
+
+
+def arrivals_between(section: ColdSection, begin_s: float, end_s: float) -> tuple[list[bool], list[bool]]:
+    lives = Lives(habits_of(section, directory_of(section.identity_count), three_nodes().node_ids), 5, 0)
+    lives.take(round(begin_s * NS_PER_S) + 1)
+    changes = lives.take(round(end_s * NS_PER_S))
+    return changes.is_up.tolist(), changes.is_silent.tolist()
+
+
+def test_the_other_side_of_a_partition_gets_nothing_and_after_it_everything() -> None:
+    cut = {"kind": "partition", "time": "10 s", "until": "20 s", "regions": [0], "detection": "2 s"}
+    _, field = network(failures=[cut])
+    node = directory_of(COUNT).node
+    inside = int((node == node[0]).sum())
+    before, young, old, healed = (outcome_at(field, time) for time in (5, 10.5, 15, 25))
+    for outcome in (young, old):
+        assert outcome.delivered == pytest.approx(inside * (COUNT - 1) / COUNT, abs=2)
+    # Before the cut is noticed, copies are sent to the other side, and lost.
+    assert counted(young)["packets_lost"] > inside > counted(old)["packets_lost"] == 0
+    assert healed.delivered == before.delivered == COUNT - 1
+
+
+def test_a_publisher_that_is_away_tells_when_it_is_back_or_nobody() -> None:
+    _, field = network(failures=CRASH)
+    gone, back = outcome_at(field, 22, standing=2, missed=3), outcome_at(field, 23, standing=2, missed=1)
+    assert gone.delivered == 0
+    assert (gone.summary == -1).all()
+    assert not gone.counters.any()
+    assert back.delivered > 300
+    assert back.summary[0] > 1.5 * NS_PER_S
+
+
+def test_silent_identities_get_messages_and_push_none() -> None:
+    _, field = network(failures=[{"kind": "silence", "time": "10 s", "share": 0.3}])
+    before, after = outcome_at(field, 5), outcome_at(field, 15)
+    assert after.delivered == before.delivered == COUNT - 1
+    assert counted(after)["messages_sent"] == pytest.approx(0.7 * counted(before)["messages_sent"], rel=0.1)
+    assert after.summary[0] > before.summary[0]
+    assert after.told == pytest.approx(0.7 * before.told, rel=0.1)
+
+
+def test_a_sample_of_the_network_stands_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: dict[str, Any] = {"populations": {"tail": {"count": 2000, "churn": QUICK}}}
+    _, whole = network(2000, **keys)
+    monkeypatch.setattr(cold.miniature, "_MEMBERS", 500)
+    _, sample = network(2000, **keys)
+    for time in (5.0, 20.0):
+        one, other = outcome_at(whole, time), outcome_at(sample, time)
+        assert other.delivered == pytest.approx(one.delivered, rel=0.08)
+        assert other.summary[0] == pytest.approx(one.summary[0], rel=0.08)
+        assert counted(other)["messages_sent"] == pytest.approx(counted(one)["messages_sent"], rel=0.08)
+    every, some = whole.own_counters(END), sample.own_counters(END)
+    assert some["joins"] == every["joins"] > 0
+    assert some["departures"] == every["departures"] > 0
+    assert some["control_sent"] == pytest.approx(every["control_sent"], rel=0.1)
+
+
+def test_messages_of_publishers_that_are_away_are_told_apart_by_their_return() -> None:
+    section, field = network(failures=CRASH)
+    published = Publications(
+        np.full(COUNT, 28 * NS_PER_S - 500_000_000, dtype=np.int64),
+        np.zeros(COUNT, dtype=np.int64),
+        np.arange(COUNT, dtype=np.int64),
+        np.full(COUNT, 1000, dtype=np.int64),
+    )
+    parts = field.parts_of(PlannedMessages(np.arange(COUNT, dtype=np.uint64), published))
+    away = [part for part in parts if part.standing == 2]
+    assert len(away) == COUNT - up_at(section, 27.5)
+    # Half of them have two heartbeats in these two and a half seconds, and the others three.
+    assert {part.missed for part in away} == {2, 3}
+    assert all(part.missed == 0 for part in parts if part.standing == 3)
