@@ -129,6 +129,7 @@ struct socket {
     bool only_v6;                    /* IPV6_V6ONLY */
     struct ip_address bound_address; /* what the program bound: what local_address goes back to when not connected */
     uint32_t netlink_port;
+    uint32_t netlink_options; /* of level SOL_NETLINK: a bit for each number */
     struct socket_hints hints;
     struct list port_node, connection_node;
     /* options */

@@ -656,6 +656,37 @@ int netlink_bind(struct task *task, struct socket *socket, const uint8_t *name, 
     return 0;
 }
 
+/* What is about messages that never come here is kept and shown. Nothing is ever announced to a group. */
+#define KEPT_OPTIONS                                                                                                   \
+    (1u << NETLINK_PKTINFO | 1u << NETLINK_BROADCAST_ERROR | 1u << NETLINK_NO_ENOBUFS | 1u << NETLINK_CAP_ACK |        \
+     1u << NETLINK_EXT_ACK | 1u << NETLINK_GET_STRICT_CHK)
+
+static bool is_kept(int name) { return name >= 0 && name < 32 && (KEPT_OPTIONS >> name & 1); }
+
+int netlink_set_option(struct socket *socket, int name, const void *value, uint32_t length) {
+    int32_t number = 0; /* what a short value means */
+    if (length >= sizeof(number))
+        memcpy(&number, value, sizeof(number));
+    if (name == NETLINK_ADD_MEMBERSHIP || name == NETLINK_DROP_MEMBERSHIP)
+        return number > 0 && number <= RTNLGRP_MAX ? 0 : -EINVAL;
+    if (!is_kept(name))
+        return -ENOPROTOOPT;
+    socket->netlink_options &= ~(1u << name);
+    socket->netlink_options |= (uint32_t)(number != 0) << name;
+    return 0;
+}
+
+int netlink_get_option(const struct socket *socket, int name, void *value, uint32_t *length) {
+    int32_t number = is_kept(name) ? (int32_t)(socket->netlink_options >> name & 1) : 0;
+    if (!is_kept(name))
+        return -ENOPROTOOPT;
+    if (*length < sizeof(number))
+        return -EINVAL;
+    *length = sizeof(number);
+    memcpy(value, &number, sizeof(number));
+    return 0;
+}
+
 uint32_t netlink_name(const struct socket *socket, uint8_t *name, bool peer) {
     return put_netlink_name(name, peer ? 0 : socket->netlink_port);
 }

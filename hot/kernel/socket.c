@@ -1430,7 +1430,7 @@ int64_t sys_setsockopt(struct task *task, const uint64_t *a) {
     else if (socket->family == AF_PACKET && level == SOL_PACKET)
         error = packet_socket_set_option(socket, name, value, length);
     else if (socket->family == AF_NETLINK && level == SOL_NETLINK)
-        error = 0; /* strict checks, extended acknowledgements, groups: nothing is ever announced */
+        error = netlink_set_option(socket, name, value, length);
     else
         error = socket->family == AF_UNIX ? -EOPNOTSUPP : -ENOPROTOOPT;
     /* Linux has no IPv6 options on other sockets either. */
@@ -1628,6 +1628,8 @@ int64_t sys_getsockopt(struct task *task, const uint64_t *a) {
         error = get_socket_option(socket, name, value, &length);
     } else if (is_inet(socket)) {
         error = inet_get_option(socket, level, name, value, &length);
+    } else if (socket->family == AF_NETLINK && level == SOL_NETLINK) {
+        error = netlink_get_option(socket, name, value, &length);
     } else if (socket->family == AF_PACKET && level == SOL_PACKET) {
         if (copy_from_user(value, a[3], KMIN(length, (uint32_t)sizeof(int32_t)))) /* some options are questions */
             return -EFAULT;

@@ -180,6 +180,8 @@ int64_t netlink_send(struct task *task, struct socket *socket, struct uio *from,
 int64_t netlink_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
                         struct socket_message *message);
 int netlink_bind(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
+int netlink_set_option(struct socket *socket, int name, const void *value, uint32_t length);
+int netlink_get_option(const struct socket *socket, int name, void *value, uint32_t *length);
 uint32_t netlink_name(const struct socket *socket, uint8_t *name, bool peer);
 
 /* SIOC* requests about interfaces, which any socket answers; -ENOIOCTLCMD where `command` is none. */

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
@@ -57,6 +58,24 @@ int main(void) {
     FACT("how large", ioctl(fd, SIOCGIFCONF, &configuration));
     printf("at least one: %d\n", configuration.ifc_len >= (int)sizeof list[0]);
     close(fd), close(local);
+
+    section("options of netlink sockets");
+    static const int options[] = {NETLINK_PKTINFO, NETLINK_NO_ENOBUFS,     NETLINK_CAP_ACK,
+                                  NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK, 77};
+    int netlink = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), on = 5, shown, group = 0;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        socklen_t length = sizeof shown;
+        shown = -1;
+        FACT("before", getsockopt(netlink, SOL_NETLINK, options[i], &shown, &length));
+        FACT("set", setsockopt(netlink, SOL_NETLINK, options[i], &on, sizeof on));
+        FACT("get", getsockopt(netlink, SOL_NETLINK, options[i], &shown, &length));
+        printf("%d\n", shown);
+    }
+    FACT("short", setsockopt(netlink, SOL_NETLINK, NETLINK_EXT_ACK, &on, 2));
+    FACT("no group", setsockopt(netlink, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group));
+    group = 1;
+    FACT("a group", setsockopt(netlink, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group));
+    close(netlink);
 
     section("names");
     printf("if_nametoindex %u, of nothing %u\n", if_nametoindex("lo"), if_nametoindex("nope7"));
