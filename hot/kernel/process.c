@@ -275,10 +275,11 @@ static int64_t do_clone(struct task *task, const struct clone_request *request) 
     if (flags & CLONE_CHILD_CLEARTID)
         child->clear_child_tid = request->child_tid;
     int32_t tid = child->tid;
-    int result = 0;
-    if (flags & CLONE_PARENT_SETTID)
-        result = copy_to_user(request->parent_tid, &tid, sizeof tid);
-    int pidfd = -1;
+    int result = 0, pidfd = -1;
+    if (flags & CLONE_PARENT_SETTID) { /* as Linux: a bad address is the program's loss */
+        int ignored = copy_to_user(request->parent_tid, &tid, sizeof tid);
+        (void)ignored;
+    }
     if (result == 0 && (flags & CLONE_PIDFD)) {
         pidfd = pidfd_open(task, child->process);
         result = pidfd < 0 ? pidfd : copy_to_user(request->pidfd, &pidfd, sizeof pidfd);
@@ -964,13 +965,16 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
             task_wake(other);
         }
     }
-    while (process->tasks.next->next != &process->tasks) {
+    uint64_t mask = task->signal_mask;
+    task->signal_mask = UNINTERRUPTIBLE; /* what is pending is the new program's, but for SIGKILL */
+    while (result != -ERESTARTSYS && process->tasks.next->next != &process->tasks) {
         wait_add(&process->exit_wait, &task->wait, task, 0);
         result = task_block(task, NEVER);
         wait_remove(&task->wait);
-        if (result == -ERESTARTSYS && task->dying)
-            goto out;
     }
+    task->signal_mask = mask;
+    if (result == -ERESTARTSYS)
+        goto out;
     kfree(host, named);
     task->tid = process->pid;
     task->native_tid = process->native_pid; /* the real execve gives the caller the leader's id too */

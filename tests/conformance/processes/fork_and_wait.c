@@ -132,6 +132,10 @@ static void refused_clones(void) {
     arguments.stack_size = 4096;
     FACT(syscall(SYS_clone3, &arguments, sizeof arguments));
     FACT(syscall(SYS_clone3, &arguments, 8));
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_PARENT_SETTID | SIGCHLD, NULL, 8, NULL, 0); /* a bad place for its id */
+    if (pid == 0)
+        _exit(5);
+    wait_and_show("unnamed", pid);
 }
 
 static void zombies(void) {
