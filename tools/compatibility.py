@@ -21,7 +21,6 @@ _WIDTH: Final = 118
 #: What the functions that serve more than one call do; all others are the simulated kernel's own.
 _SHARED: Final = {
     "sys_native": "Passed on to Linux",
-    "sys_accept_silently": "Accepted without effect",
     "sys_refuse_permission": "Refused with EPERM",
     "sys_xattr_unsupported": "Refused with EOPNOTSUPP",
     "sys_not_implemented": "Refused with ENOSYS, without a warning",

@@ -28,10 +28,11 @@ struct net;  /* net.h: interfaces, ports, connections */
 struct link; /* link.h: the access link */
 struct fs;   /* fs.h: virtual inodes and files */
 struct futexes;
-struct credentials; /* credentials.h */
-struct ipc;         /* ipc.h: System V objects */
-struct known_code;  /* shim/rewrite.c */
-struct file_owner;  /* async.c */
+struct credentials;  /* credentials.h */
+struct ipc;          /* ipc.h: System V objects */
+struct known_code;   /* shim/rewrite.c */
+struct file_owner;   /* async.c */
+struct locked_range; /* mlock.c */
 
 /* ---- Arena (arena.c): every host has one, a memfd mapped at the same address wherever it is mapped. ---- */
 
@@ -264,8 +265,10 @@ struct process {
     bool cpu_timers; /* something of the process's counts CPU time */
     struct list posix_timers;
     int32_t next_timer_id;
-    struct list shared_maps; /* struct shared_map (mm.c) */
-    struct list undos;       /* struct semaphore_undo (sem.c) */
+    struct list shared_maps;     /* struct shared_map (mm.c) */
+    struct locked_range *locked; /* mlock.c */
+    bool lock_future;            /* MCL_FUTURE */
+    struct list undos;           /* struct semaphore_undo (sem.c) */
     uint64_t limits[16][2];
     bool zombie;
     bool stopped;             /* job control: no task of it returns to user mode */

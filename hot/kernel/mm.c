@@ -105,6 +105,7 @@ void mm_release(struct process *process) {
     list_for_each_safe(node, &process->shared_maps) {
         shared_map_free(process, list_entry(node, struct shared_map, node));
     }
+    mm_unlock_all(process);
 }
 
 static const struct shared_map *shared_map_at(const struct process *process, uint64_t address) {
@@ -136,12 +137,6 @@ void mm_futex_key(const struct process *process, uint64_t address, bool private,
 
 /* ---- RLIMIT_AS and RLIMIT_DATA ---- */
 
-/* A mapping as a line of /proc/self/maps tells of it. */
-struct mapping {
-    uint64_t start, end;
-    bool data; /* private, writable, no stack */
-};
-
 static void parse_mapping(const char *line, size_t length, struct mapping *mapping) {
     static const char stack[] = "[stack]";
     const char *at = maps_number(line, &mapping->start);
@@ -150,9 +145,7 @@ static void parse_mapping(const char *line, size_t length, struct mapping *mappi
                     (length < sizeof stack || memcmp(line + length - (sizeof stack - 1), stack, sizeof stack - 1) != 0);
 }
 
-/* Bytes of the program's own mappings (or of those that hold data) outside of [start, end), which is to be replaced. */
-static uint64_t mapped_bytes(bool data, uint64_t start, uint64_t end) {
-    uint64_t bytes = 0;
+void mm_each_mapping(void (*visit)(void *context, const struct mapping *mapping), void *context) {
     char part[4096];
     size_t held = 0;
     int64_t fd = platform_syscall(2 /* open */, (uint64_t)"/proc/self/maps", 02000000 /* O_CLOEXEC */, 0, 0, 0, 0);
@@ -166,10 +159,8 @@ static uint64_t mapped_bytes(bool data, uint64_t start, uint64_t end) {
             struct mapping mapping;
             parse_mapping(part + line, i - line, &mapping);
             line = i + 1;
-            if (mm_reserved(mapping.start, mapping.end - mapping.start) || (data && !mapping.data))
-                continue;
-            uint64_t low = KMAX(start, mapping.start), high = KMIN(end, mapping.end);
-            bytes += mapping.end - mapping.start - (low < high ? high - low : 0);
+            if (!mm_reserved(mapping.start, mapping.end - mapping.start))
+                visit(context, &mapping);
         }
         if (line == 0 && held == sizeof part)
             held = 0; /* a line longer than any path: not one of a program */
@@ -178,14 +169,28 @@ static uint64_t mapped_bytes(bool data, uint64_t start, uint64_t end) {
     }
     if (fd >= 0)
         (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
-    return bytes;
+}
+
+/* Bytes of mappings, or of those that hold data, outside of [start, end), which is to be replaced. */
+struct mapped {
+    bool data;
+    uint64_t start, end, bytes;
+};
+
+static void add_mapped(void *context, const struct mapping *mapping) {
+    struct mapped *mapped = context;
+    if (mapped->data && !mapping->data)
+        return;
+    uint64_t low = KMAX(mapped->start, mapping->start), high = KMIN(mapped->end, mapping->end);
+    mapped->bytes += mapping->end - mapping->start - (low < high ? high - low : 0);
 }
 
 static bool exceeds(uint64_t limit, bool data, uint64_t start, uint64_t length, bool replaces) {
     if (limit == UINT64_MAX)
         return false;
-    uint64_t bytes = mapped_bytes(data, start, replaces ? start + length : start);
-    return length > limit || bytes > limit - length;
+    struct mapped mapped = {.data = data, .start = start, .end = replaces ? start + length : start};
+    mm_each_mapping(add_mapped, &mapped);
+    return length > limit || mapped.bytes > limit - length;
 }
 
 /* Whether `length` more bytes are too many (may_expand_vm of Linux). At `start`, where what is there goes if
@@ -225,12 +230,19 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
         fd = (uint64_t)entry->native_fd;
         object = FILE_OBJECT | fs_inode_number(task->host, entry->native_fd);
     }
-    int64_t address = platform_syscall(NATIVE_MMAP, hint, a[1], a[2], flags, fd, a[5]);
+    bool locked = flags & MAP_LOCKED || process->lock_future;
+    if ((flags & MAP_LOCKED) && !mm_may_lock(task))
+        return -EPERM;
+    if (locked && !mm_may_lock_more(task, length))
+        return -EAGAIN;
+    int64_t address = platform_syscall(NATIVE_MMAP, hint, a[1], a[2], flags & ~(uint64_t)MAP_LOCKED, fd, a[5]);
     if (address < 0)
         return address;
     uint64_t start = (uint64_t)address;
     if (flags & MAP_FIXED)
         shared_map_cut(process, start, start + length);
+    if (locked || process->locked)
+        mm_mapped(task, start, start + length, locked);
     if (shared) {
         if (anonymous)
             object = task->host->next_mm++;
@@ -247,8 +259,10 @@ int64_t sys_munmap(struct task *task, const uint64_t *a) {
     if (mm_reserved(a[0], length))
         return -EINVAL;
     int64_t result = platform_syscall(NATIVE_MUNMAP, a[0], a[1], 0, 0, 0, 0);
-    if (result == 0)
+    if (result == 0) {
         shared_map_cut(task->process, a[0], a[0] + length);
+        mm_unlock(task->process, a[0], a[0] + length);
+    }
     return result;
 }
 
@@ -262,11 +276,16 @@ int64_t sys_mremap(struct task *task, const uint64_t *a) {
         return -EINVAL; /* behind it lies something else; Linux would let the program map what it cannot use */
     if (new_length > length && too_much(process, a[0], new_length - length, !found, false))
         return -ENOMEM;
+    bool locked = mm_is_locked(process, a[0]);
+    if (locked && new_length > length && !mm_may_lock_more(task, new_length - length))
+        return -EAGAIN;
     struct shared_map old = found ? *found : (struct shared_map){.object = 0};
     int64_t address = platform_syscall(NATIVE_MREMAP, a[0], a[1], a[2], a[3], a[4], 0);
     if (address < 0)
         return address;
     uint64_t start = (uint64_t)address, offset = old.offset + (a[0] - old.start);
+    mm_unlock(process, a[0], a[0] + length);
+    mm_mapped(task, start, start + new_length, locked);
     if (start == a[0] && new_length <= length) {
         shared_map_cut(process, start + new_length, start + length);
         return address;
@@ -360,13 +379,17 @@ int64_t sys_brk(struct task *task, const uint64_t *a) {
         return (int64_t)process->brk;
     uint64_t old_end = page_up(process->brk), new_end = page_up(wanted);
     if (new_end > old_end) {
-        if (too_much(process, old_end, new_end - old_end, true, false))
+        if (too_much(process, old_end, new_end - old_end, true, false) ||
+            (process->lock_future && !mm_may_lock_more(task, new_end - old_end)))
             return (int64_t)process->brk;
         int64_t address = platform_syscall(NATIVE_MMAP, old_end, new_end - old_end, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, UINT64_MAX, 0);
         if (address < 0)
             return (int64_t)process->brk;
+        if (process->lock_future)
+            mm_mapped(task, old_end, new_end, true);
     } else if (new_end < old_end) {
+        mm_unlock(process, new_end, old_end);
         (void)platform_syscall(NATIVE_MUNMAP, new_end, old_end - new_end, 0, 0, 0, 0);
     }
     process->brk = wanted;

@@ -8,6 +8,21 @@ __attribute__((warn_unused_result)) int mm_copy(struct process *process, const s
 void mm_release(struct process *process);
 /* Whether a range touches what belongs to the simulator in every process. */
 bool mm_reserved(uint64_t start, uint64_t length);
+/* A mapping of the program's own, as a line of /proc/self/maps tells of it. */
+struct mapping {
+    uint64_t start, end;
+    bool data; /* private, writable, no stack */
+};
+void mm_each_mapping(void (*visit)(void *context, const struct mapping *mapping), void *context);
+/* mlock.c: locked memory. Ranges are whole pages. */
+bool mm_may_lock(const struct task *task);                      /* anything at all: -EPERM if not */
+bool mm_may_lock_more(const struct task *task, uint64_t bytes); /* by RLIMIT_MEMLOCK */
+bool mm_is_locked(const struct process *process, uint64_t address);
+/* [start, end) is a new mapping. */
+void mm_mapped(struct task *task, uint64_t start, uint64_t end, bool locked);
+void mm_unlock(struct process *process, uint64_t start, uint64_t end);
+void mm_unlock_all(struct process *process); /* and MCL_FUTURE */
+uint64_t mm_locked_bytes(const struct process *process);
 /* Memory that is shared under an identity of its own: a System V segment, or a packet socket's ring. */
 struct segment;
 struct shared_object {

@@ -137,8 +137,9 @@ struct task *process_create(struct host *host, struct process *parent, uint32_t 
     process->limits[6][0] = process->limits[6][1] = 32768; /* RLIMIT_NPROC */
     process->limits[7][0] = 1024;                          /* RLIMIT_NOFILE */
     process->limits[7][1] = 1 << 20;
-    process->limits[13][0] = process->limits[13][1] = 0; /* RLIMIT_NICE */
-    process->limits[14][0] = process->limits[14][1] = 0; /* RLIMIT_RTPRIO */
+    process->limits[8][0] = process->limits[8][1] = 8 << 20; /* RLIMIT_MEMLOCK */
+    process->limits[13][0] = process->limits[13][1] = 0;     /* RLIMIT_NICE */
+    process->limits[14][0] = process->limits[14][1] = 0;     /* RLIMIT_RTPRIO */
     return task;
 }
 

@@ -122,12 +122,6 @@ int64_t sys_setrlimit(struct task *task, const uint64_t *a) {
     return a[1] ? sys_prlimit64(task, (const uint64_t[6]){0, a[0], a[1], 0}) : -EFAULT;
 }
 
-/* Advice and settings that have no meaning in a simulated host: accepted. */
-int64_t sys_accept_silently(struct task *task, const uint64_t *a) {
-    (void)task, (void)a;
-    return 0;
-}
-
 int64_t sys_refuse_permission(struct task *task, const uint64_t *a) {
     (void)task, (void)a;
     return -EPERM;

@@ -284,7 +284,9 @@ static void process_status(struct text *text, struct task *task, const struct vi
     for (uint32_t i = 0; i < credentials->group_count; i++)
         text_printf(text, "%u ", credentials->groups[i]);
     text_append(text, "\n", 1);
-    text_printf(text, "VmPeak:\t  262144 kB\nVmSize:\t  262144 kB\nVmHWM:\t   65536 kB\nVmRSS:\t   65536 kB\n"
+    text_printf(text, "VmPeak:\t  262144 kB\nVmSize:\t  262144 kB\nVmLck:\t%8lu kB\nVmPin:\t       0 kB\n",
+                mm_locked_bytes(process) / 1024);
+    text_printf(text, "VmHWM:\t   65536 kB\nVmRSS:\t   65536 kB\n"
                       "VmData:\t  131072 kB\nVmStk:\t     132 kB\nVmSwap:\t       0 kB\n");
     text_printf(text, "Threads:\t%u\nSigQ:\t0/32768\nSigPnd:\t%016lx\nShdPnd:\t%016lx\nSigBlk:\t%016lx\n",
                 thread_count(process), shown ? shown->signals.set : 0, process->signals.set,
