@@ -5,7 +5,7 @@
 
 from typing import Final
 
-from cold.jit import kernel
+from cold.jit import inlined_kernel, kernel
 from cold.life_kernels import are_dialled, is_up
 from cold.state_kernels import Parameters, State
 
@@ -27,7 +27,7 @@ def is_disturbed(state: State, number: int, time: int, a: int, b: int) -> bool:
     )
 
 
-@kernel
+@inlined_kernel
 def path_loss(state: State, parameters: Parameters, time: int, a: int, b: int) -> float:
     """Probability that a packet from node `a` to node `b` is lost that leaves at a time."""
     loss = state.loss[a, b]
@@ -37,7 +37,7 @@ def path_loss(state: State, parameters: Parameters, time: int, a: int, b: int) -
     return loss
 
 
-@kernel
+@inlined_kernel
 def path_latency(state: State, parameters: Parameters, time: int, a: int, b: int) -> int:
     """How long a packet from node `a` to node `b` travels that leaves at a time [ns]."""
     latency = state.latency[a, b]

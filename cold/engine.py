@@ -72,6 +72,7 @@ from cold.state_kernels import (
     NEEDED,
     NEEDED_UNWANTED,
     NEXT,
+    NODE,
     OUT_COUNT,
     OUT_IDS_COUNT,
     PAST_RANK,
@@ -82,6 +83,7 @@ from cold.state_kernels import (
     PUBLISH,
     RANK,
     RECENT,
+    RECORDS,
     SENDER_COLUMNS,
     SLOT_SHIFT,
     UNWANTED_FREE_COUNT,
@@ -373,10 +375,11 @@ class ColdEngine:
         identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[owned.start : owned.stop])
         sender[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
         sender[:, PHASE] = phase
+        sender[:, NODE] = directory.node[owned.start : owned.stop]
         sender[:, PEERS] = overlay.row_start[:-1] << PEERS_SHIFT | row_lengths
         sender[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
-        self._reference = by_reference(self._state)
+        self._reference = by_reference(self._state, RECORDS)
         self._exchange = Exchange(
             *(cuts, shard, len(self._topics), directory.total_count),
             *(len(section.requests), len(self._state.transaction)),
@@ -734,7 +737,7 @@ class ColdEngine:
     def _replace_state(self, state: State) -> None:
         if state is not self._state:
             self._state = state
-            self._reference = by_reference(state)
+            self._reference = by_reference(state, RECORDS)
 
 
 def _with_room(array: npt.NDArray[Scalar], used: int, more: int) -> npt.NDArray[Scalar]:

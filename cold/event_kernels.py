@@ -11,7 +11,7 @@ depends on their order, and only the first copies, with all that is no copy of a
 
 from typing import Final
 
-from cold.jit import int64, kernel, uint64
+from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_up
 from cold.membership_kernels import arrival_place, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
@@ -86,23 +86,25 @@ FAR_AHEAD: Final = 20
 AHEAD: Final = 10
 NEAR_AHEAD: Final = 4
 #: The same for copies of messages, most of which are done with at once.
-COPIES_FAR_AHEAD: Final = 40
-COPIES_AHEAD: Final = 18
-COPIES_NEAR_AHEAD: Final = 12
-COPIES_NEXT_AHEAD: Final = 6
+COPIES_AHEAD: Final = 32
+#: The same for copies that may be first ones: their receivers' ranks, and then their arrivals.
+RANKS_AHEAD: Final = 16
+ARRIVALS_AHEAD: Final = 8
+#: So many records of a calendar of messages lie in a cache line.
+COPIES_PER_LINE: Final = 4
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
 _ALL: Final = uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@kernel
+@inlined_kernel
 def push(state: State, parameters: Parameters, time: int, ends: int, what: int) -> None:
     """Put one record into the calendar. There must be a free chunk."""
     put(state, (time >> parameters.bucket_shift) & parameters.bucket_mask, time, ends, what)
 
 
-@kernel
+@inlined_kernel
 def put(state: State, number: int, time: int, ends: int, what: int) -> None:
     """Put one record into the bucket of a number. There must be a free chunk."""
     # An index that may be negative costs numba's code three instructions more.
@@ -127,7 +129,7 @@ def put(state: State, number: int, time: int, ends: int, what: int) -> None:
         state.bucket_first[bucket] = time
 
 
-@kernel
+@inlined_kernel
 def push_message(state: State, parameters: Parameters, time: int, row: int, source: int, slot: int, hops: int) -> None:
     """Put one copy of a message for an identity of this shard into the calendar. There must be a free chunk."""
     push_note(state, parameters, time, slot, row << ROW_SHIFT | source << SOURCE_SHIFT | hops << MESSAGE_HOPS_SHIFT)
@@ -140,13 +142,13 @@ def push_unwanted(state: State, parameters: Parameters, time: int, row: int, sou
     push_note(state, parameters, time, slot, UNWANTED | row << ROW_SHIFT | source << SOURCE_SHIFT)
 
 
-@kernel
+@inlined_kernel
 def push_note(state: State, parameters: Parameters, time: int, slot: int, note: int) -> None:
     """Put a record, whose second word is `note` and a part of the slot, into the calendar of messages."""
     put_note(state, (time >> parameters.bucket_shift) & parameters.bucket_mask, time, slot, note)
 
 
-@kernel
+@inlined_kernel
 def put_note(state: State, number: int, time: int, slot: int, note: int) -> None:
     """Put a record, as `push_note` does, into the bucket of a number."""
     bucket = uint64(number)
@@ -438,25 +440,24 @@ def settle(state: State, parameters: Parameters, identity: int, bucket: int) -> 
         state.identity[identity, LATE_BYTES] = 0
 
 
-@kernel
-def look_for_arrival(state: State, parameters: Parameters, position: int, is_ranked: bool) -> None:
-    """Have the processor fetch the rank of a first copy's receiver, or, where it is here, the receiver's arrival.
+@inlined_kernel
+def note_late(state: State, parameters: Parameters, identity: int, slot: int, bucket: int) -> None:
+    """Have a duplicate's bytes queue on the downlink behind the first copies of its bucket."""
+    if state.identity[identity, LATE_BUCKET] != bucket:
+        settle(state, parameters, identity, bucket)
+        state.identity[identity, LATE_BUCKET] = bucket
+    state.identity[identity, LATE_BYTES] += MESSAGE_BYTES + state.message_size[slot]
 
-    The copy is at `position` of the calendar, and of a topic to which some do not subscribe.
-    """
-    head, note = state.message_pool[uint64(position), 0], state.message_pool[uint64(position), 1]
-    slot = (note & 15) << MESSAGE_SLOT_BITS | head & 0xFFFF
-    row = note >> ROW_SHIFT & (MOST_ROWS - 1)
-    topic = state.message_topic[slot]
-    if (
-        topic >= 0
-        and state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0
-        and state.topic_place[topic] >= parameters.full_topics
-    ):
-        if is_ranked:
-            prefetch(state.arrival, arrival_place(state, parameters, row, slot))
-        else:
-            prefetch(state.rank, partial_row(parameters, row, mesh_row(state, parameters, row, topic)))
+
+@inlined_kernel
+def note_duplicate(
+    state: State, parameters: Parameters, index: int, time: int, identity: int, source: int, slot: int
+) -> None:
+    """Make a duplicate the record `index` of `due`."""
+    state.due[index, 0] = time
+    state.due[index, 1] = (identity + parameters.first_id) << 32 | source
+    state.due[index, 2] = slot << SLOT_SHIFT | DUPLICATE
+    count_digits(state, parameters, identity)
 
 
 @kernel
@@ -480,27 +481,16 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
         following = state.message_chunk_next[chunk]
         begin = int64(chunk) << CHUNK_SHIFT
         chunk_end = tail if following < 0 else begin + CHUNK
+        # From a place in this chunk to the same place in the next one, and from the end of this chunk to its beginning.
+        to_next = (int64(following) << CHUNK_SHIFT) - begin if following >= 0 else int64(0)
+        to_beginning = to_next - CHUNK if following >= 0 else int64(0)
         for position in range(begin, chunk_end):
-            far = position + COPIES_FAR_AHEAD
-            if far >= chunk_end and following >= 0:
-                far += (int64(following) << CHUNK_SHIFT) - chunk_end
+            if position & (COPIES_PER_LINE - 1) == 0:
+                prefetch(state.message_pool, 2 * (position + to_next))
+            far = position + COPIES_AHEAD
+            if far >= chunk_end:
+                far += to_beginning
             prefetch(state.identity, (state.message_pool[uint64(far), 1] >> ROW_SHIFT & (MOST_ROWS - 1)) * columns)
-            near = position + COPIES_AHEAD
-            if near < chunk_end:
-                note = state.message_pool[uint64(near), 1]
-                slot = (note & 15) << MESSAGE_SLOT_BITS | state.message_pool[uint64(near), 0] & 0xFFFF
-                row = note >> ROW_SHIFT & (MOST_ROWS - 1)
-                if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0:
-                    if state.topic_place[state.message_topic[slot]] < parameters.full_topics:
-                        prefetch(state.arrival, state.arrival_start[slot] + row)
-                    else:
-                        host = row + parameters.first_id - parameters.hot_count
-                        prefetch(state.subscribed, host * state.subscribed.shape[1])
-            if parameters.most_memberships > parameters.full_topics:
-                if position + COPIES_NEAR_AHEAD < chunk_end:
-                    look_for_arrival(state, parameters, position + COPIES_NEAR_AHEAD, False)
-                if position + COPIES_NEXT_AHEAD < chunk_end:
-                    look_for_arrival(state, parameters, position + COPIES_NEXT_AHEAD, True)
             place = uint64(position)
             head, what = state.message_pool[place, 0], state.message_pool[place, 1]
             time = start + (((head >> MESSAGE_SLOT_BITS) - start) & MESSAGE_TIME_MASK)
@@ -528,41 +518,90 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
                 expired += 1
                 continue
             if state.identity[row, SEEN + (slot >> 6)] >> (slot & 63) & 1 == 0 and state.saturated[slot] == 0:
-                candidate = (time - start) << STEP_TIME_SHIFT | source << ARRIVAL_SHIFT | hops
-                where = arrival_place(state, parameters, row, slot)
-                best = state.arrival[where]
-                state.arrival[where] = min(candidate, best)
-                if best == NEVER:
-                    # Negative, in contrast to the last words of records.
-                    state.due[due_count, 0] = where
-                    state.due[due_count, 1] = row
-                    state.due[due_count, 2] = ~slot
-                    due_count += 1
-                    continue
-                if best > candidate:
-                    time = start + (best >> STEP_TIME_SHIFT)
-                    source = (best >> ARRIVAL_SHIFT) & SOURCE_MASK
+                # Negative, in contrast to the last words of records.
+                state.due[due_count, 0] = (time - start) << STEP_TIME_SHIFT | source << ARRIVAL_SHIFT | hops
+                state.due[due_count, 1] = row
+                state.due[due_count, 2] = ~slot
+                due_count += 1
+                if state.topic_place[state.message_topic[slot]] < parameters.full_topics:
+                    prefetch(state.arrival, state.arrival_start[slot] + row)
+                else:
+                    prefetch(
+                        state.subscribed,
+                        (row + parameters.first_id - parameters.hot_count) * state.subscribed.shape[1],
+                    )
+                continue
             duplicates += 1
             if parameters.scoring:
-                state.due[due_count, 0] = time
-                state.due[due_count, 1] = (row + parameters.first_id) << 32 | source
-                state.due[due_count, 2] = slot << SLOT_SHIFT | DUPLICATE
+                note_duplicate(state, parameters, due_count, time, row, source, slot)
                 due_count += 1
-                count_digits(state, parameters, row)
-            if state.identity[row, LATE_BUCKET] != turn:
-                settle(state, parameters, row, turn)
-                state.identity[row, LATE_BUCKET] = turn
-            state.identity[row, LATE_BYTES] += MESSAGE_BYTES + state.message_size[slot]
+            note_late(state, parameters, row, slot, turn)
         state.message_chunk_next[chunk] = state.cursor[MESSAGE_FREE_HEAD]
         state.cursor[MESSAGE_FREE_HEAD] = chunk
         state.cursor[MESSAGE_FREE_COUNT] += 1
         chunk = following
+    state.counters[EDGE_EVENTS] += taken + told
+    state.counters[IDONTWANT_RECEIVED] += told
+    state.counters[EXPIRED] += expired
+    state.counters[UNREACHABLE] += unreachable
+    state.counters[MESSAGES_RECEIVED] += taken - expired - unreachable
+    state.counters[DUPLICATES] += duplicates
+    return keep_first(state, parameters, start, first_new, due_count)
+
+
+@kernel
+def look_for_rank(state: State, parameters: Parameters, index: int) -> None:
+    """Have the processor fetch the rank of the receiver that the record `index` of `due` names, where it has one."""
+    row, slot = state.due[index, 1], ~state.due[index, 2]
+    if slot >= 0:
+        topic = state.message_topic[slot]
+        if state.topic_place[topic] >= parameters.full_topics:
+            prefetch(state.rank, partial_row(parameters, row, mesh_row(state, parameters, row, topic)))
+
+
+@kernel
+def keep_first(state: State, parameters: Parameters, start: int, first_new: int, due_count: int) -> int:
+    """Make records of the first copies among those from `first_new` on in `due`; returns how many records are in `due`.
+
+    A copy that may be first is there as time - start << STEP_TIME_SHIFT | source << ARRIVAL_SHIFT | hops, the
+    receiver's row and ~slot; what else there is are records, and stays. Of two copies the later one is a duplicate.
+    """
+    turn = start >> parameters.bucket_shift
+    duplicates = int64(0)
+    kept = first_new
     for index in range(first_new, due_count):
+        if parameters.most_memberships > parameters.full_topics and index + RANKS_AHEAD < due_count:
+            look_for_rank(state, parameters, index + RANKS_AHEAD)
+        near = index + ARRIVALS_AHEAD
+        if near < due_count and state.due[near, 2] < 0:
+            prefetch(state.arrival, arrival_place(state, parameters, state.due[near, 1], ~state.due[near, 2]))
+        candidate, row, slot = state.due[index, 0], state.due[index, 1], ~state.due[index, 2]
+        if slot < 0:
+            state.due[kept, 0] = candidate
+            state.due[kept, 1] = row
+            state.due[kept, 2] = ~slot
+            kept += 1
+            continue
+        where = arrival_place(state, parameters, row, slot)
+        best = state.arrival[where]
+        state.arrival[where] = min(candidate, best)
+        if best == NEVER:
+            state.due[kept, 0] = where
+            state.due[kept, 1] = row
+            state.due[kept, 2] = ~slot
+            kept += 1
+            continue
+        duplicates += 1
+        if parameters.scoring:
+            late = max(candidate, best)
+            time, source = start + (late >> STEP_TIME_SHIFT), (late >> ARRIVAL_SHIFT) & SOURCE_MASK
+            note_duplicate(state, parameters, kept, time, row, source, slot)
+            kept += 1
+        note_late(state, parameters, row, slot, turn)
+    state.counters[DUPLICATES] += duplicates
+    for index in range(first_new, kept):
         if state.due[index, 2] >= 0:
             continue
-        near = index + AHEAD
-        if near < due_count:
-            prefetch(state.arrival, state.due[near, 0])
         row, slot = state.due[index, 1], ~state.due[index, 2]
         best = state.arrival[state.due[index, 0]]
         source, hops = (best >> ARRIVAL_SHIFT) & SOURCE_MASK, best & MOST_HOPS
@@ -570,16 +609,10 @@ def look_through(state: State, parameters: Parameters, start: int, end: int, due
         state.due[index, 1] = (row + parameters.first_id) << 32 | source
         state.due[index, 2] = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
         count_digits(state, parameters, row)
-    state.counters[EDGE_EVENTS] += taken + told
-    state.counters[IDONTWANT_RECEIVED] += told
-    state.counters[EXPIRED] += expired
-    state.counters[UNREACHABLE] += unreachable
-    state.counters[MESSAGES_RECEIVED] += taken - expired - unreachable
-    state.counters[DUPLICATES] += duplicates
-    return due_count
+    return kept
 
 
-@kernel
+@inlined_kernel
 def is_open(state: State, topic: int) -> bool:
     """Whether some members of this shard have a message of the topic that some have not."""
     slots = _ZERO
@@ -588,7 +621,7 @@ def is_open(state: State, topic: int) -> bool:
     return slots != _ZERO
 
 
-@kernel
+@inlined_kernel
 def can_ask(state: State, parameters: Parameters, ends: int, topic: int) -> bool:
     """Whether the sender of an IHAVE has an open message, one that not all have, that the receiver lacks."""
     receiver, sender = (ends >> 32) - parameters.first_id, (ends & WORD) - parameters.first_id
@@ -668,11 +701,12 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
             chunk_end = tail if following < 0 else begin + CHUNK
             for position in range(begin, chunk_end):
                 far = position + FAR_AHEAD
+                if following >= 0:
+                    prefetch(state.pool, 3 * (position - begin + (int64(following) << CHUNK_SHIFT)))
                 if far < chunk_end and may_ask(state, state.pool[far, 2]):
-                    prefetch(
-                        state.identity,
-                        ((state.pool[far, 1] >> 32) - parameters.first_id) * state.identity.shape[1],
-                    )
+                    columns = state.identity.shape[1]
+                    prefetch(state.identity, ((state.pool[far, 1] >> 32) - parameters.first_id) * columns)
+                    prefetch(state.identity, ((state.pool[far, 1] & WORD) - parameters.first_id) * columns)
                 time, ends, what = state.pool[position, 0], state.pool[position, 1], state.pool[position, 2]
                 if time >= end:
                     push(state, parameters, time, ends, what)

@@ -53,6 +53,12 @@ def find_fanout(state: State, identity: int, topic: int, number: int) -> int:
 
 
 @kernel
+def has_fanout(state: State, identity: int) -> bool:
+    """Whether an identity has a fanout; where nobody has any, its list is not looked at, which is a random access."""
+    return state.cursor[FANOUT_FREE_COUNT] < len(state.fanout) and state.fanout_head[identity] >= 0
+
+
+@kernel
 def free_fanout(state: State, identity: int, before: int, row: int) -> None:
     """Take a row, which follows the row `before` or is the first, from an identity's list."""
     if before < 0:

@@ -35,8 +35,8 @@ from cold.event_kernels import (
     shard_of,
     travel,
 )
-from cold.fanout_kernels import discover, drop_fanouts, list_fanout, mend_fanouts
-from cold.jit import int64, kernel, uint64
+from cold.fanout_kernels import discover, drop_fanouts, has_fanout, list_fanout, mend_fanouts
+from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_silent, is_up
 from cold.membership_kernels import (
     arrival_place,
@@ -138,6 +138,7 @@ from cold.state_kernels import (
     NEVER,
     NEXT,
     NO_SLOT,
+    NODE,
     OUT_COUNT,
     OUT_IDS_COUNT,
     PACKETS,
@@ -177,7 +178,7 @@ from cold.state_kernels import (
     lowest_bit,
 )
 from cold.transaction_kernels import execute_transaction, forget_untold, greet, mempool_place, transaction_records
-from cold.unwanted_kernels import take_unwanted
+from cold.unwanted_kernels import has_unwanted, take_unwanted
 
 # Plain integers: numba takes no members of an IntEnum from a global.
 _FORWARD: Final = int(ColdPurpose.FORWARD)
@@ -201,7 +202,7 @@ _ZERO: Final = uint64(0)
 _WORD_BITS: Final = uint64(32)
 
 
-@kernel
+@inlined_kernel
 def note_receipt(state: State, parameters: Parameters, identity: int, slot: int, time: int, hops: int) -> None:
     """Record the first copy of a message at a member that has not seen it."""
     state.identity[identity, SEEN + (slot >> 6)] |= int64(1) << (slot & 63)
@@ -216,7 +217,7 @@ def note_receipt(state: State, parameters: Parameters, identity: int, slot: int,
         state.open_slots[topic, word] |= bit
 
 
-@kernel
+@inlined_kernel
 def next_heartbeat(state: State, identity: int, time: int) -> int:
     """Number of an identity's first heartbeat at `time` or later."""
     phase = state.sender[identity, PHASE]
@@ -494,7 +495,7 @@ def note_need(state: State, parameters: Parameters, time: int, identity: int) ->
             needed = True
         row += 1
         place = next_place(state, parameters, identity, place + 1)
-    if (parameters.churn or parameters.disturbances > 0) and state.fanout_head[identity] >= 0:
+    if (parameters.churn or parameters.disturbances > 0) and has_fanout(state, identity):
         needed = True
     if not needed and parameters.disturbances > 0:
         needed = has_cut_off(state, parameters, time, identity)
@@ -549,13 +550,13 @@ def note_needs(state: State, parameters: Parameters) -> None:
         note_need(state, parameters, 0, identity)
 
 
-@kernel
+@inlined_kernel
 def forward(
     state: State, parameters: Parameters, time: int, identity: int, slot: int, came_from: int, hops: int
 ) -> None:
     """Push a message to the mesh, but not to where it came from, nor its origin, nor those that do not want it."""
     unwanted = _ZERO
-    if state.unwanted_head[identity] >= 0:
+    if has_unwanted(state, identity):
         unwanted = take_unwanted(state, parameters, time, identity, slot)
     size = MESSAGE_BYTES + state.message_size[slot]
     what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
@@ -605,7 +606,7 @@ def send_to_mesh(
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = max(state.sender[identity, UPLINK_FREE], time)
     counter = state.sender[identity, PACKETS]
-    node = state.node[source]
+    node = state.sender[identity, NODE]
     latest = state.last_reference[slot]
     words = draw_words(parameters, source, _FORWARD, state.message_id[slot])
     position = parameters.first_member + (int64(words[0]) * members >> 32)
@@ -664,7 +665,7 @@ def send_to_mesh(
     return sent
 
 
-@kernel
+@inlined_kernel
 def pass_on(
     state: State, parameters: Parameters, time: int, identity: int, slot: int, came_from: int, hops: int
 ) -> None:
@@ -677,7 +678,7 @@ def pass_on(
         forward(state, parameters, time, identity, slot, came_from, hops)
 
 
-@kernel
+@inlined_kernel
 def remember(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
     """Put a message into the message cache: the next heartbeats gossip about it.
 
@@ -903,7 +904,7 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
             busy = True
         row += 1
         place = next_place(state, parameters, identity, place + 1)
-    if state.fanout_head[identity] >= 0 and mend_fanouts(state, parameters, time, identity, number):
+    if has_fanout(state, identity) and mend_fanouts(state, parameters, time, identity, number):
         busy = True
     if busy:
         state.counters[HEARTBEATS] += 1
@@ -1041,7 +1042,7 @@ def tell_cold_peers(
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = max(state.sender[identity, UPLINK_FREE], time)
     counter = state.sender[identity, PACKETS]
-    node = state.node[source]
+    node = state.sender[identity, NODE]
     what = (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE
     if not is_open(state, topic):
         what = SPARED
@@ -1294,7 +1295,7 @@ def has_room(state: State, parameters: Parameters, events: int) -> bool:
     )
 
 
-@kernel
+@inlined_kernel
 def receive_message(
     state: State, parameters: Parameters, time: int, identity: int, source: int, slot: int, hops: int
 ) -> tuple[int, int]:
@@ -1313,7 +1314,7 @@ def receive_message(
     return received, ready
 
 
-@kernel
+@inlined_kernel
 def receive_alone(state: State, parameters: Parameters, index: int, identity: int, end: int) -> None:
     """Execute the MESSAGE at `index` of `due` where it is all that the identity has to do in the step."""
     time, ends, what = state.due[index, 0], state.due[index, 1], state.due[index, 2]

@@ -11,7 +11,7 @@ hot one its HostId behind the last of them.
 
 from typing import Final
 
-from cold.jit import int64, kernel, uint64
+from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.state_kernels import (
     FIRST_ROW,
     MOST_RECENT,
@@ -40,7 +40,7 @@ def subscribes(state: State, parameters: Parameters, host: int, topic: int) -> b
     return word >> uint64(number & 63) & _ONE != _ZERO
 
 
-@kernel
+@inlined_kernel
 def mesh_row(state: State, parameters: Parameters, identity: int, topic: int) -> int:
     """The row of `State.mesh` of an identity of this shard on a topic, -1 if it does not subscribe."""
     first = state.identity[identity, FIRST_ROW]
@@ -93,7 +93,7 @@ def partial_row(parameters: Parameters, identity: int, row: int) -> int:
     return row - parameters.full_topics * (identity + 1)
 
 
-@kernel
+@inlined_kernel
 def rank_in(state: State, parameters: Parameters, identity: int, topic: int) -> int:
     """Number of an identity that subscribes to a topic among those of this shard that do."""
     if state.topic_place[topic] < parameters.full_topics:
@@ -102,7 +102,7 @@ def rank_in(state: State, parameters: Parameters, identity: int, topic: int) -> 
     return int64(state.rank[partial_row(parameters, identity, row)])
 
 
-@kernel
+@inlined_kernel
 def arrival_place(state: State, parameters: Parameters, identity: int, slot: int) -> int:
     """Where in `State.arrival` the receipt of a message at a member of its topic is."""
     return state.arrival_start[slot] + rank_in(state, parameters, identity, state.message_topic[slot])

@@ -5,20 +5,24 @@ program of such calls. And numba leaves out the atomic counting of references on
 nothing, or are plain arrays. So kernels get the address of a table with each integer, and the address and shape of each
 array, and see it as a type of its own, whose attributes own nothing. The `Reference` owns them.
 
-Kernels are written, and type-checked, as if they got the tuple itself, which is what they get without a compiler.
+Kernels are written, and type-checked, as if they got the tuple itself, which is what they get without a compiler. But
+no index of theirs may be negative: the arrays are of a type of their own, for which the compiler leaves out what makes
+an index count from the end, three instructions for every access. And where an array's columns are the fields of a
+record, their number is a constant to the compiler, so that the place of an element takes no multiplication.
 """
 
 # Numba's extension interface has no types.
 # mypy: disable-error-code="no-untyped-call, untyped-decorator, misc, override, attr-defined, import-untyped"
 
 import hashlib
+import operator
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.core.imputils import lower_getattr_generic
+from numba.core import cgutils, types, typing
+from numba.core.imputils import lower_builtin, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -28,11 +32,67 @@ from numba.extending import (
     typeof_impl,
     unbox,
 )
-from numba.np.arrayobj import populate_array
+from numba.np.arrayobj import getitem_array_tuple, getitem_arraynd_intp, populate_array, setitem_array
 
 Fields = TypeVar("Fields", bound=tuple[Any, ...])
 
 _WORD = ir.IntType(64)
+
+
+class PlainArray(types.Array):
+    """Numba's type of a C-contiguous array of which no index is negative.
+
+    Parameters
+    ----------
+    array
+        The type of the array.
+    columns
+        The length of its second axis, if that is a constant.
+    """
+
+    def __init__(self, array: Any, columns: int | None = None) -> None:
+        self.columns = columns
+        name = f"Plain{columns or ''}{array.name}"
+        super().__init__(array.dtype, array.ndim, array.layout, readonly=not array.mutable, name=name)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What makes it the same type as another."""
+        return (*super().key, self.columns)
+
+
+@register_model(PlainArray)
+class _PlainArrayModel(models.ArrayModel):
+    pass
+
+
+def _unsigned(context: Any, builder: Any, kind: Any, index: Any) -> tuple[Any, Any]:
+    """Type and value of an index, an integer or a tuple of them, as numbers that cannot be negative."""
+    if isinstance(kind, types.Integer):
+        return types.uintp, context.cast(builder, index, kind, types.intp if kind.signed else types.uintp)
+    if isinstance(kind, types.BaseTuple) and all(isinstance(part, types.Integer) for part in kind.types):
+        parts = cgutils.unpack_tuple(builder, index)
+        words = [_unsigned(context, builder, part, word)[1] for part, word in zip(kind.types, parts, strict=True)]
+        unsigned = types.UniTuple(types.uintp, len(words))
+        return unsigned, context.make_tuple(builder, unsigned, words)
+    return kind, index
+
+
+@lower_builtin(operator.getitem, PlainArray, types.Integer)
+@lower_builtin(operator.getitem, PlainArray, types.BaseTuple)
+def _get_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, kind = signature.args
+    kind, index = _unsigned(context, builder, kind, arguments[1])
+    lower = getitem_array_tuple if isinstance(kind, types.BaseTuple) else getitem_arraynd_intp
+    return lower(context, builder, typing.signature(signature.return_type, array, kind), (arguments[0], index))
+
+
+@lower_builtin(operator.setitem, PlainArray, types.Any, types.Any)
+def _set_item(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, kind, value = signature.args
+    kind, index = _unsigned(context, builder, kind, arguments[1])
+    changed = typing.signature(signature.return_type, array, kind, value)
+    return setitem_array(context, builder, changed, (arguments[0], index, arguments[2]))
 
 
 class ReferenceType(types.Type):
@@ -52,23 +112,35 @@ class ReferenceType(types.Type):
 class Reference:
     """Python's side: the table, and what it points to."""
 
-    def __init__(self, fields: tuple[Any, ...]) -> None:
+    def __init__(self, fields: tuple[Any, ...], records: frozenset[str]) -> None:
         names: tuple[str, ...] = fields._fields
         self._fields = fields
         self._table = np.array([word for field in fields for word in _words_of(field)], dtype=np.int64)
         self.address = self._table.ctypes.data
-        self.type = ReferenceType(tuple((name, numba.typeof(array)) for name, array in zip(names, fields, strict=True)))
+        self.type = ReferenceType(
+            tuple((name, _kind_of(field, name in records)) for name, field in zip(names, fields, strict=True))
+        )
+
+
+def _kind_of(field: Any, is_records: bool) -> Any:
+    kind = numba.typeof(field)
+    if not isinstance(kind, types.Array):
+        return kind
+    return PlainArray(kind, field.shape[1] if is_records else None)
 
 
 def _words_of(field: Any) -> tuple[int, ...]:
     return (field.ctypes.data, *field.shape) if isinstance(field, np.ndarray) else (int(field),)
 
 
-def by_reference(fields: Fields) -> Fields:
-    """A reference to the C-contiguous arrays, or the integers, of a named tuple, for kernels only."""
+def by_reference(fields: Fields, records: frozenset[str] = frozenset()) -> Fields:
+    """A reference to the C-contiguous arrays, or the integers, of a named tuple, for kernels only.
+
+    Kernels are compiled anew for another number of columns of those arrays, of two axes, that are named in `records`.
+    """
     if numba.config.DISABLE_JIT:
         return fields
-    return cast(Fields, Reference(fields))
+    return cast(Fields, Reference(fields, records))
 
 
 @typeof_impl.register(Reference)
@@ -113,6 +185,8 @@ def _load_field(context: Any, builder: Any, reference: ReferenceType, value: Any
     if not isinstance(kind, types.Array):
         return word(first)
     shape = [word(first + 1 + axis) for axis in range(kind.ndim)]
+    if kind.columns is not None:
+        shape[1] = ir.Constant(_WORD, kind.columns)
     item_size = ir.Constant(_WORD, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
     strides = [item_size]
     for length in reversed(shape[1:]):

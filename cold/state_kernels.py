@@ -110,6 +110,8 @@ PEERS: Final = 5
 """Where the identity's row of `neighbours` begins << PEERS_SHIFT, and its length."""
 PEERS_SHIFT: Final = 16
 PEERS_MASK: Final = 0xFFFF
+NODE: Final = 6
+"""The identity's entry of `State.node`, which would be a random access more."""
 SENDER_COLUMNS: Final = 8
 
 # Columns of `mesh`.
@@ -548,6 +550,14 @@ class State(NamedTuple):
     cursor: Int64Array
     counters: Int64Array
 
+
+#: Of `State`: arrays whose columns are the same in every run.
+RECORDS: Final = frozenset(
+    (
+        *("client", "sender", "link", "backoff", "unwanted", "pool", "message_pool", "due", "spare", "pending"),
+        *("out", "crossing"),
+    )
+)
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)

@@ -56,6 +56,12 @@ def entry_slot(unwanted: Int64Array, entry: int) -> int:
 
 
 @kernel
+def has_unwanted(state: State, identity: int) -> bool:
+    """Whether an identity has entries; where nobody has any, its list is not looked at, which is a random access."""
+    return state.cursor[UNWANTED_FREE_COUNT] < len(state.unwanted) and state.unwanted_head[identity] >= 0
+
+
+@kernel
 def note_unwanted(state: State, parameters: Parameters, time: int, identity: int, peer: int, slot: int) -> None:
     """Take an IDONTWANT of a peer at `time`. There must be a free entry.
 
