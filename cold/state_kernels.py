@@ -555,7 +555,7 @@ class State(NamedTuple):
 RECORDS: Final = frozenset(
     (
         *("client", "sender", "link", "backoff", "unwanted", "pool", "message_pool", "due", "spare", "pending"),
-        *("out", "crossing"),
+        "out",
     )
 )
 
