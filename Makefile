@@ -24,6 +24,7 @@ test: lint $(VENV)/programs
 
 lint: $(VENV)/installed
 	ruff check
+	ruff format --check --quiet
 	mypy
 	clang-format --dry-run -Werror $(C_FILES)
 

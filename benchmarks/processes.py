@@ -181,9 +181,7 @@ def native(work: Workload, seconds: int) -> Figures:
     figures = Figures()
     ended, wall, cpu = cpu_ended(), time.perf_counter(), time.process_time()
     commands = [work.command(members, i, seconds) for i in range(count)]
-    running = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) for command in commands
-    ]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) for command in commands]
     figures.start_wall = time.perf_counter() - wall
     # The last ones have hardly begun; the first have sent messages by now, which is little beside.
     time.sleep(0.5)

@@ -268,7 +268,6 @@ class CoarseResults:
             }
         )
 
-
     def _told_of_each(self, topic: int, parts: Iterable[Followed]) -> tuple[int, float]:
         """IHAVE packets in a heartbeat that tell of a message of the topic, and the share of them that is received."""
         told = np.concatenate([part.told[part.topic == topic] for part in parts]).sum(axis=0)

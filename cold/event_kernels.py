@@ -220,9 +220,7 @@ def cross(state: State, parameters: Parameters, arrival: int, peer: int, slot: i
     `note` is the second word of its record, without the row, which is one of that shard, and the slot.
     """
     shard = shard_of(state, peer)
-    put_note(
-        state, bucket_of_shard(parameters, shard), arrival, slot, (peer - state.cuts[shard]) << ROW_SHIFT | note
-    )
+    put_note(state, bucket_of_shard(parameters, shard), arrival, slot, (peer - state.cuts[shard]) << ROW_SHIFT | note)
 
 
 @kernel

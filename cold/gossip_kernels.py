@@ -971,9 +971,7 @@ def lacking_outbound(state: State, parameters: Parameters, identity: int, topic:
 
 
 @kernel
-def prune_low_scores(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int
-) -> None:
+def prune_low_scores(state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int) -> None:
     """Put members of a negative score out of the mesh."""
     position = int64(0)
     while position < state.mesh[row, MESH_COUNT]:

@@ -536,9 +536,7 @@ def ask(state: State, parameters: Parameters, time: int, identity: int, row: int
         wire = DATAGRAM_HEADERS + REQUEST_HEADER + size
         state.request_counts[protocol, REQUEST_BYTES] += wire
         slot = (record >> SLOT_SHIFT) & SLOT_MASK
-        send_datagram(
-            state, parameters, time, identity, server, wire, slot << SLOT_SHIFT | REQUEST, number, 0, size
-        )
+        send_datagram(state, parameters, time, identity, server, wire, slot << SLOT_SHIFT | REQUEST, number, 0, size)
         return
     state.request_counts[protocol, REQUEST_BYTES] += wire_bytes(size)
     arrival = send_stream(state, parameters, time, identity, server, size)
@@ -557,9 +555,7 @@ def ask_somebody(state: State, parameters: Parameters, time: int, identity: int,
         return
     words = draw_words(parameters, identity + parameters.first_id, _SERVER, number << 4 | attempt)
     index = int64(words[0]) * count >> 32
-    ask(
-        state, parameters, time, identity, row, server_at(state, parameters, time, identity, protocol, index)
-    )
+    ask(state, parameters, time, identity, row, server_at(state, parameters, time, identity, protocol, index))
 
 
 @kernel
@@ -584,9 +580,7 @@ def abandon_requests(state: State, identity: int) -> None:
 
 
 @kernel
-def arrange(
-    state: State, parameters: Parameters, time: int, ends: int, what: int, first: int, count: int
-) -> int:
+def arrange(state: State, parameters: Parameters, time: int, ends: int, what: int, first: int, count: int) -> int:
     """Have an event of the identity at work executed at `time`; returns how many there are in `state.pending` then."""
     if time < state.cursor[STEP_END]:
         return schedule(state, first, count, time, ends, what)
@@ -618,9 +612,7 @@ def try_again(
 
 
 @kernel
-def respond(
-    state: State, parameters: Parameters, time: int, identity: int, asker: int, number: int, slot: int
-) -> None:
+def respond(state: State, parameters: Parameters, time: int, identity: int, asker: int, number: int, slot: int) -> None:
     """Send a response, of the chunks that `slot` says."""
     protocol, chunks = slot & PROTOCOL_MASK, slot >> CHUNKS_SHIFT
     listed = 0 if chunks == REFUSED_CHUNKS else chunks
@@ -688,9 +680,7 @@ def receive_request(
         respond(state, parameters, time, identity, asker, number, slot)
         return count
     attempt = (slot >> ATTEMPT_SHIFT) & ATTEMPT_MASK
-    service = drawn(
-        state, parameters, state.protocol[protocol, SERVICE], asker, _SERVICE, number << 4 | attempt
-    )
+    service = drawn(state, parameters, state.protocol[protocol, SERVICE], asker, _SERVICE, number << 4 | attempt)
     if service == 0:
         respond(state, parameters, time, identity, asker, number, slot)
         return count
@@ -850,9 +840,7 @@ def opened_by(state: State, parameters: Parameters, events: int) -> int:
 
 
 @kernel
-def begin_intervals(
-    state: State, key: int, first_host: int, protocol: int, next_ask: Int64Array
-) -> None:
+def begin_intervals(state: State, key: int, first_host: int, protocol: int, next_ask: Int64Array) -> None:
     """Draw when each identity asks first, as if all had asked for ever: int64[N]; NEVER for those that do not ask."""
     for row in range(len(next_ask)):
         if next_ask[row] == NEVER:

@@ -49,9 +49,7 @@ def test_looking_waits_for_its_time_and_then_for_the_interval(experiment: Build,
     run.shard.run_until(NS_PER_S)
     for first, expected in ((10**15, []), (0, [0])):
         with RunDirectory(tmp_path / f"after-{first}") as directory:
-            memory = ProcessMemoryRecorder(
-                directory, 0, run.shard.process_groups, first_ns=first, interval_ns=10**15
-            )
+            memory = ProcessMemoryRecorder(directory, 0, run.shard.process_groups, first_ns=first, interval_ns=10**15)
             for window in range(10):
                 memory.note(window)
             memory.close()

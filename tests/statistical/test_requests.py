@@ -117,9 +117,7 @@ def test_the_mean_wait_is_that_of_an_m_d_1_queue(load: float, curves: dict[str, 
     x = np.linspace(0.01, 12, 400)
     curves[f"measured, load {load}"] = (every[order] / SERVICE, share)
     curves[f"M/D/1, load {load}"] = (x, np.array([waits_at_most(load, each) for each in x]))
-    draw_curves(
-        "requests-md1", "Waiting for a server's uplink", "wait / service time", "share of responses", curves
-    )
+    draw_curves("requests-md1", "Waiting for a server's uplink", "wait / service time", "share of responses", curves)
 
     assert low < theory < high
     assert high - low < 0.1 * theory

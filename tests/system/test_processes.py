@@ -154,10 +154,10 @@ def test_a_program_that_is_overwritten_between_its_starts_runs_as_it_is_then(
     """Where its first version made system calls is known by then, and the second has other code there."""
     source = tmp_path / "program.c"
     for version in (1, 2):
-        filler = "__asm__ volatile(\"nop\");" * (3 * version)
+        filler = '__asm__ volatile("nop");' * (3 * version)
         source.write_text(
             f"#include <unistd.h>\nint main(void) {{ {filler}"
-            f"for (int i = 0; i < 5; i++) if (getppid() < 1 || write(1, \"{version}\", 1) != 1) return 1; }}"
+            f'for (int i = 0; i < 5; i++) if (getppid() < 1 || write(1, "{version}", 1) != 1) return 1; }}'
         )
         program = str(tmp_path / f"version{version}")
         subprocess.run(["gcc", "-O2", "-static", "-o", program, str(source)], check=True)
