@@ -237,6 +237,20 @@ class Laboratory:
         assert expect is None or run.exit_code == expect, run.story()
         return run
 
+    def run_twice(self, configuration: Configuration) -> Run:
+        """Run an experiment twice, and return the first run if all that both left of hosts has the same bytes.
+
+        That is what processes wrote, all of their system calls, and all packets of their hosts.
+        """
+        watched = {**configuration, "host_option_defaults": {"pcap_enabled": True}}
+        first, second = (
+            self.run(watched, "--strace-logging-mode", "deterministic", name=name) for name in ("first", "second")
+        )
+        assert {path.rpartition(".")[2] for path in first.files} >= {"stdout", "strace", "pcap"}
+        differing = {path for path, _ in first.files.items() ^ second.files.items()}
+        assert not differing, f"two runs differ in {sorted(differing)}"
+        return first
+
     def start(self, configuration: Configuration | Path, *, name: str = "run") -> subprocess.Popen[str]:
         """Start an experiment; its output is a pipe."""
         return subprocess.Popen(

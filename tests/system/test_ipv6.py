@@ -306,7 +306,7 @@ def test_a_static_go_program_listens_on_both_families(
         "client": host(process(tmp_path / "main", "dial", start_time="1 s")),
         "server": host(process(tmp_path / "main")),
     }
-    run = laboratory.run(experiment(hosts))
+    run = laboratory.run_twice(experiment(hosts))
     assert run.stdout("client").splitlines() == [
         f"tcp6 {PREFIX}b00:1",
         "tcp4 11.0.0.1",

@@ -76,7 +76,7 @@ def test_dig_and_its_kin_find_addresses_of_both_families(laboratory: Laboratory,
 {dig} +noall +comments server CH txt | grep -o 'status: [A-Z]*'
 getent hosts nobody; echo $?
 """
-    run = laboratory.run(experiment({"asker": host(shell(script)), "server": _server()}))
+    run = laboratory.run_twice(experiment({"asker": host(shell(script)), "server": _server()}))
     assert run.stdout("asker").splitlines() == [
         *("11.7.7.7", SERVER6, "11.7.7.7", SERVER6, "127.0.0.1"),
         *("status: NOERROR", "status: NXDOMAIN", "1", "0", "status: REFUSED", "2"),
@@ -95,7 +95,7 @@ done
 {busybox} nslookup 11.7.7.7 | grep -o 'name = .*'
 getent hosts 11.7.7.7
 """
-    run = laboratory.run(experiment({"asker": host(shell(script)), "server": _server(), "x.y-z": host()}))
+    run = laboratory.run_twice(experiment({"asker": host(shell(script)), "server": _server(), "x.y-z": host()}))
     assert run.stdout("asker").splitlines() == [
         *("server.", "server.", "localhost.", "localhost.", "server.", "status: NOERROR"),
         *["status: NXDOMAIN"] * 6,
@@ -118,7 +118,7 @@ def test_the_resolvers_of_node_and_go_are_answered(laboratory: Laboratory, progr
         "node": host(process(program("node"), "-e", NODE)),
         "server": _server(),
     }
-    run = laboratory.run(experiment(hosts))
+    run = laboratory.run_twice(experiment(hosts))
     assert run.stdout("node").splitlines() == [f"11.7.7.7 {SERVER6}", "ENOTFOUND ENODATA", "server ENOTFOUND"]
     assert run.stdout("go").splitlines() == [
         f"server [11.7.7.7 {SERVER6}] <nil>",
@@ -169,7 +169,7 @@ def test_a_host_may_be_called_otherwise_by_its_programs(laboratory: Laboratory) 
     code = (
         "hostname; hostname other.example; hostname; uname -n; cat /proc/sys/kernel/hostname; getent ahostsv4 $HOSTNAME"
     )
-    run = laboratory.run(experiment({"renamed": host(shell(code), ip_addr="11.7.7.8"), "server": _server()}))
+    run = laboratory.run_twice(experiment({"renamed": host(shell(code), ip_addr="11.7.7.8"), "server": _server()}))
     *names, address, _, _ = run.stdout("renamed").splitlines()
     assert names == ["renamed", "other.example", "other.example", "other.example"]
     assert address.split() == ["11.7.7.8", "STREAM", "renamed"]

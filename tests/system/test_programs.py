@@ -185,7 +185,7 @@ def test_a_script_prints_what_it_prints_natively(
         check=True,
         env=environment(LC_ALL="C"),
     )
-    run = laboratory.run(experiment({"machine": host(process(*command, environment={"LC_ALL": "C"}))}))
+    run = laboratory.run_twice(experiment({"machine": host(process(*command, environment={"LC_ALL": "C"}))}))
     printed = [output.splitlines() for output in (native.stdout, run.stdout("machine"))]
     if text == "timed":
         # The last line holds measured times, which natively are only roughly what they should be.
@@ -250,7 +250,7 @@ def test_a_static_go_program_uses_goroutines_names_and_sockets(
         "server": host(process("python3", "-m", "http.server", "8000", expected_final_state="running")),
         "client": host(process(tmp_path / "main", start_time="2 s")),
     }
-    run = laboratory.run(experiment(hosts))
+    run = laboratory.run_twice(experiment(hosts))
     address = run.manifest["hosts"]["server"]
     assert run.stdout("client").splitlines() == [
         "8 500500 7s",
@@ -344,7 +344,7 @@ worker.on("message", (answer) => {
         "server": host(process(program("node"), "-e", code)),
         "client": host(process("curl", "-sS", "http://server/path", start_time="10 s")),
     }
-    run = laboratory.run(experiment(hosts))
+    run = laboratory.run_twice(experiment(hosts))
     assert run.stdout("client").startswith("GET /path 42 2000-01-01T00:00:10.")
 
 
@@ -374,7 +374,7 @@ curl -sS http://nobody/; echo "status $?"
         "server": host(shell(f"seq 1 5000 > numbers; exec python3 -c '{serve}'", expected_final_state="running")),
         "client": host(shell(script, start_time="2 s")),
     }
-    run = laboratory.run(experiment(hosts, stop_time="300 s"))
+    run = laboratory.run_twice(experiment(hosts, stop_time="300 s"))
     numbers = "".join(f"{number}\n" for number in range(1, 5001)) * 2
     digest = subprocess.run(["md5sum"], input=numbers, capture_output=True, text=True, check=True).stdout
     assert run.stdout("server") == "400000 True\n"
@@ -395,7 +395,7 @@ except socket.gaierror as error:
         "alpha": host(shell("getent hosts beta; getent ahostsv4 alpha | head -1; hostname; cat /etc/hostname")),
         "beta": host(python(code), ip_addr="11.7.7.7"),
     }
-    run = laboratory.run(experiment(hosts))
+    run = laboratory.run_twice(experiment(hosts))
     address = run.manifest["hosts"]["alpha"]
     lines = [" ".join(line.split()) for line in run.stdout("alpha").splitlines()]
     # As everywhere, `getent hosts` asks for IPv6 addresses first.
@@ -410,5 +410,5 @@ def test_a_script_with_an_interpreter_line_runs_as_a_program(laboratory: Laborat
     child.write_text("#!/usr/bin/env -S bash -u\necho child $1\n")
     for file in (script, child):
         file.chmod(0o755)
-    run = laboratory.run(experiment({"machine": host(process(script, "one", "two words"))}))
+    run = laboratory.run_twice(experiment({"machine": host(process(script, "one", "two words"))}))
     assert run.stdout("machine") == f"{script}: one two words\nchild one\n"

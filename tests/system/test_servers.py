@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from tests.system.experiment import Laboratory, Programs, experiment, host, process, shell
@@ -53,7 +52,7 @@ def test_redis_serves_its_benchmark_the_same_twice(laboratory: Laboratory, progr
 
 def test_nginx_with_two_workers_serves_wget(laboratory: Laboratory, program: Programs) -> None:
     start = f"mkdir logs; echo hello > index.html; echo '{NGINX}' > n.conf; exec {program('nginx')} -p . -c $PWD/n.conf"
-    run = laboratory.run(
+    run = laboratory.run_twice(
         experiment(
             {
                 "web": host(shell(start, expected_final_state="running")),
@@ -76,21 +75,17 @@ def test_iperf3_measures_the_configured_bandwidth(laboratory: Laboratory, progra
 
 
 def test_a_java_virtual_machine_serves_another(laboratory: Laboratory, program: Programs, tmp_path: Path) -> None:
-    java = str(Path(program("java")).resolve())
-    program("javac")
-    (tmp_path / "Echo.java").write_text(JAVA)
-    options = ("-Xmx128m", "-XX:-UsePerfData", "-cp", str(tmp_path))
-    compiler = shutil.which("javac")
-    assert compiler
-    run = laboratory.run(
+    java, compiler = (str(Path(program(name)).resolve()) for name in ("java", "javac"))
+    source = tmp_path / "Echo.java"
+    source.write_text(JAVA)
+    options = ("-Xmx128m", "-XX:-UsePerfData", "-cp", ".", "Echo")
+    build = process(compiler, "-d", ".", str(source))
+    run = laboratory.run_twice(
         experiment(
             {
-                "builder": host(
-                    process(str(Path(compiler).resolve()), "-d", str(tmp_path), str(tmp_path / "Echo.java"))
-                ),
-                "server": host(process(java, *options, "Echo", start_time="10 s", expected_final_state="running")),
-                "client": host(process(java, *options, "Echo", "http://server:8080/question", start_time="20 s")),
+                "server": host(build, process(java, *options, start_time="10 s", expected_final_state="running")),
+                "client": host(build, process(java, *options, "http://server:8080/question", start_time="20 s")),
             }
         )
     )
-    assert run.stdout("client") == "java got /question\n"
+    assert run.stdout("client", "java") == "java got /question\n"

@@ -15,7 +15,7 @@ def test_processes_run_as_the_users_of_the_configuration(laboratory: Laboratory)
         "named": host(shell(WHO, user="postgres"), shell("id -un", user="etcd")),
         "numbers": host(shell(WHO, user="1000:50")),
     }
-    run = laboratory.run(experiment(hosts))
+    run = laboratory.run_twice(experiment(hosts))
     said = {name: run.path(name, "bash.1000.stdout").read_text().splitlines() for name in hosts}
     assert said["default"] == [
         "uid=0(root) gid=0(root) groups=0(root)",
