@@ -104,6 +104,7 @@ static void drain(struct host *kernel, void *context) {
         guard_resume();
         packet_free(kernel, packet);
     }
+    bool captured = bytes > 0;
     bytes = 0;
     while ((packet = take(step, kernel, &host->link->outbox, &bytes)) != NULL) {
         guard_suspend();
@@ -112,6 +113,8 @@ static void drain(struct host *kernel, void *context) {
         guard_resume();
         packet_free(kernel, packet);
     }
+    if (step->full && !captured && !bytes)
+        guard_fail("a link that is full of nothing");
     /* Also if they said otherwise of themselves. */
     host->link->captured.bytes = host->link->outbox.bytes = 0;
 }

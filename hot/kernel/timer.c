@@ -67,13 +67,9 @@ void timer_arm(struct host *host, struct timer *timer, int64_t when) {
     sift_up(host, timer, host->timer_count);
 }
 
-void timer_cancel(struct host *host, struct timer *timer) {
-    uint32_t index = timer->heap_index;
-    if (index == 0)
-        return;
-    timer->heap_index = 0;
+static void remove_at(struct host *host, uint32_t index) {
     struct timer *last = host->timer_heap[host->timer_count--];
-    if (last == timer)
+    if (index > host->timer_count)
         return;
     if (index > 1 && earlier(last, host->timer_heap[index / 2]))
         sift_up(host, last, index);
@@ -81,12 +77,21 @@ void timer_cancel(struct host *host, struct timer *timer) {
         sift_down(host, last, index);
 }
 
+void timer_cancel(struct host *host, struct timer *timer) {
+    uint32_t index = timer->heap_index;
+    if (index == 0)
+        return;
+    timer->heap_index = 0;
+    remove_at(host, index);
+}
+
 int64_t timer_next(const struct host *host) { return host->timer_count ? host->timer_heap[1]->when : NEVER; }
 
 void timers_run(struct host *host) {
     while (host->timer_count && host->timer_heap[1]->when <= host->now) {
         struct timer *timer = host->timer_heap[1];
-        timer_cancel(host, timer);
+        remove_at(host, 1); /* wherever the timer says that it is: a process may have written to it */
+        timer->heap_index = 0;
         timer_fire(host, timer);
     }
     net_run_backlog(host);

@@ -257,11 +257,29 @@ static void events_of_a_host_that_is_given_up_are_awaited_until_their_time(void)
     route_free(&engine.routes);
 }
 
+static void a_timer_that_says_it_is_not_armed_fires_once(void) {
+    struct engine engine;
+    three_hosts(&engine, 1);
+    struct host *kernel = engine.hosts[0].kernel;
+    struct timer *inside = kalloc(kernel, sizeof *inside);
+    CHECK(inside);
+    timer_init(inside, TIMER_NONE, 0, NULL);
+    timer_arm(kernel, inside, NS_PER_MS / 2);
+    inside->heap_index = 0;
+    engine.next_time[0] = 0;
+    CHECK_EQUAL(engine_run_until(&engine, NS_PER_MS), 0);
+    CHECK(!engine.hosts[0].broken);
+    CHECK_EQUAL(kernel->timer_count, 0);
+    engine_close(&engine);
+    route_free(&engine.routes);
+}
+
 int main(void) {
     CHECK_EQUAL(guard_start(), 0);
     RUN(each_kind_of_harm_is_told_apart);
     RUN(a_queue_of_packets_is_believed_as_far_as_it_is_possible);
     RUN(events_of_a_host_that_is_given_up_are_awaited_until_their_time);
+    RUN(a_timer_that_says_it_is_not_armed_fires_once);
     RUN(a_host_whose_memory_is_damaged_harms_nobody_else);
     return 0;
 }
