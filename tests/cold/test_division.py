@@ -33,6 +33,17 @@ PUBLICATIONS = [
     publication(count=20, interval="0 ms", origin=3, size=5000, time="2 s"),
 ]
 CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
+    "few": (
+        16,
+        0.1,
+        {
+            "gossip": {"heartbeat": "1 s"},
+            "overlay": {"degree": 6},
+            "publications": [publication(count=2)],
+            "transactions": {"rate": 2, "degree": 4},
+            "requests": [{"name": "ping", "interval": "2 s", "chunk_size": 8}],
+        },
+    ),
     "plain": (120, 0.0, {"overlay": {"degree": 20}, "publications": PUBLICATIONS}),
     "loss, validation, two topics": (
         90,
