@@ -95,15 +95,20 @@ def _read_plain(text: str) -> Gml | None:
         if attributes is None:
             return None
         if block[1] == "edge":
-            if "source" not in attributes or "target" not in attributes or "key" in attributes:
+            # An id that is no integer, as `3.` is none, may be equal to one and be written otherwise.
+            if not _has_integers(attributes, "source", "target") or "key" in attributes:
                 return None
             edges.append((attributes.pop("source"), attributes.pop("target"), attributes))
         else:
-            if "id" not in attributes or attributes["id"] in nodes:
+            if not _has_integers(attributes, "id") or attributes["id"] in nodes:
                 return None
             nodes[attributes.pop("id")] = attributes
     known = all(source in nodes and target in nodes for source, target, _ in edges)
     return Gml(header.get("directed", 0) == 1, nodes, edges) if known and _CLOSING.match(text, position) else None
+
+
+def _has_integers(attributes: Attributes, *keys: str) -> bool:
+    return all(isinstance(attributes.get(key), int) for key in keys)
 
 
 def _attributes(text: str) -> Attributes | None:

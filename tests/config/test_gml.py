@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge import gml
@@ -45,6 +45,7 @@ def test_a_plain_graph_is_read_as_networkx_reads_it() -> None:
 
 
 @settings(max_examples=500, deadline=None)
+@example(changes=[(214, 0, ".")])  # an end that is a real number
 @given(st.lists(st.tuples(st.integers(0, len(PLAIN)), st.integers(0, 6), st.sampled_from(["", *PIECES])), max_size=3))
 def test_whatever_the_fast_reader_accepts_networkx_reads_alike(changes: list[tuple[int, int, str]]) -> None:
     text = PLAIN
