@@ -89,11 +89,11 @@ class Exchange:
             )
         parts: list[Any] = []
         offset = [0]
-        for shard in shards.tolist():
+        for shard, start in zip(shards.tolist(), times.tolist(), strict=True):
             copies, events = count_waiting(reference, parameters, shard)
             rows = np.empty(COPY_BYTES * copies + EVENT_BYTES * events, dtype=np.uint8)
-            referenced = write_rows(reference, parameters, shard, window_end, copies, rows)
-            block = _block((window_end, rows, copies, events, referenced), shard, messages, state)
+            referenced = write_rows(reference, parameters, shard, start, copies, rows)
+            block = _block((start, rows, copies, events, referenced), shard, messages, state)
             mine = block.parts()
             parts += mine
             offset.append(offset[-1] + sum(len(part) for part in mine))

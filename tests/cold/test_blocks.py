@@ -237,7 +237,7 @@ def test_what_engines_send_is_what_the_format_says() -> None:
             block = decode(sent.payload_of(position))
             source = int(sent.source[position])
             bounds = (200, 100) if source == 0 else (100, 200)
-            assert block.start == end
+            assert block.start == sent.deliver_time[position]
             times = [block.start + copy.offset for copy in block.copies] + [event.time for event in block.events]
             assert sent.deliver_time[position] == min(times) >= end
             ends = [(row.destination, row.source) for row in block.copies]
