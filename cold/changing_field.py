@@ -20,15 +20,13 @@ left with, or lacks it for certain. So whoever has the message has got it from s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from bridge.directory import HostDirectory
-from bridge.paths import PathTable
 from bridge.rng import draw_uniform_array
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.mean_field import by_step, validation_delays
@@ -37,9 +35,8 @@ from cold.miniature import Miniature, Snapshot
 from cold.propagation_kernels import LEVELS
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
-from cold.representatives import Outcome, Part, Schedule
+from cold.representatives import Outcome, Part, Represented, Schedule
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
-from cold.section import ColdSection
 from cold.sessions import Lives, comes_and_goes, habits_of
 from cold.state_kernels import COUNTER_NAMES
 
@@ -201,20 +198,11 @@ class Gossiped(NamedTuple):
 class ChangingField:
     """A mean-field topic's representatives in a network that changes. Parameters as for `cold.rehearsal.Rehearsal`."""
 
-    def __init__(
-        self,
-        section: ColdSection,
-        directory: HostDirectory,
-        paths: PathTable,
-        seed: int,
-        topic: int,
-        group: npt.NDArray[np.int32],
-        members: Callable[[int], npt.NDArray[np.uint32]],
-        stop_time_ns: int,
-    ) -> None:
+    def __init__(self, represented: Represented) -> None:
+        section, directory, paths, seed, topic, group, members, _ = represented
         self._section, self._gossip, self._clients = section, section.gossip, section.client_gossip
-        self._schedule = Schedule(section, directory, paths, seed, topic, group, members, stop_time_ns)
-        self._small = Miniature(section, directory, paths, seed, topic, group, members, stop_time_ns)
+        self._schedule = Schedule(represented)
+        self._small = Miniature(represented)
         self._known = mean_known_peers(section, topic, len(members(topic)))
         cold = slice(directory.hot_count, None)
         where = np.zeros((int(group.max()) + 1, 3), dtype=np.int64)

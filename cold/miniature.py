@@ -7,23 +7,20 @@ engine executes them among as many identities as make a good sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import ColdRange, HostDirectory
-from bridge.paths import PathTable
+from bridge.directory import ColdRange
 from cold.disturbance_kernels import BEGIN, END, EXTRA_LATENCY
 from cold.disturbances import disturbances_of
 from cold.engine import ColdEngine
 from cold.failure_section import DegradationFailure, WithholdingFailure
 from cold.misbehaviour import silences_of
 from cold.population import client_kinds
-from cold.representatives import NoMessages
-from cold.section import ColdSection
+from cold.representatives import NoMessages, Represented
 from cold.sessions import Lives, comes_and_goes, habits_of
 from cold.subscriptions import subscriptions
 
@@ -65,22 +62,8 @@ class Miniature:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
-    paths
-        Latency and loss from the places of identities.
-    seed
-        Seed of the run.
-    topic
-        Index of the topic.
-    group : int32[A]
-        Group of each identity.
-    members
-        HostIds of the subscribers of a topic, by its index.
-    stop_time_ns
-        The end of the run.
+    represented
+        The topic, and the network.
 
     Attributes
     ----------
@@ -95,17 +78,8 @@ class Miniature:
         Index into the nodes in use.
     """
 
-    def __init__(
-        self,
-        section: ColdSection,
-        directory: HostDirectory,
-        paths: PathTable,
-        seed: int,
-        topic: int,
-        group: npt.NDArray[np.int32],
-        members: Callable[[int], npt.NDArray[np.uint32]],
-        stop_time_ns: int,
-    ) -> None:
+    def __init__(self, represented: Represented) -> None:
+        section, directory, paths, seed, topic, group, members, stop_time_ns = represented
         everybody = directory.total_count - directory.hot_count
         subscribers = members(topic)
         share = min(max(_MEMBERS / max(len(subscribers), 1), _MEMBERS / everybody), _MOST_IDENTITIES / everybody, 1.0)

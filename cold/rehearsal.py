@@ -24,7 +24,7 @@ from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
-from cold.representatives import NoMessages, Outcome, Part, Representation, Schedule, is_unsteady
+from cold.representatives import NoMessages, Outcome, Part, Representation, Represented, Schedule, is_unsteady
 from cold.resolution_section import Resolution
 from cold.results import bucket_middles
 from cold.section import ColdSection
@@ -62,40 +62,17 @@ class Rehearsal:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
-    paths
-        Latency and loss from the places of identities.
-    seed
-        Seed of the run.
-    topic
-        Index of the topic.
-    group : int32[A]
-        Group of each identity.
-    members
-        HostIds of the subscribers of a topic, by its index.
-    stop_time_ns
-        Nothing is published at this time or later.
+    represented
+        The topic, and the network.
     """
 
-    def __init__(
-        self,
-        section: ColdSection,
-        directory: HostDirectory,
-        paths: PathTable,
-        seed: int,
-        topic: int,
-        group: npt.NDArray[np.int32],
-        members: Callable[[int], npt.NDArray[np.uint32]],
-        stop_time_ns: int,
-    ) -> None:
+    def __init__(self, represented: Represented) -> None:
+        section, directory, paths, seed, topic, group, members, stop_time_ns = represented
         alone = section.model_copy(update={"requests": [], "transactions": None})
         self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
         self._members = members
         self._seed, self._topic, self._group, self._first = seed, topic, group, directory.hot_count
-        self._schedule = Schedule(section, directory, paths, seed, topic, group, members, stop_time_ns)
+        self._schedule = Schedule(represented)
         self._beat = max(client.heartbeat for client in section.client_gossip)
         self._seen_ttl = section.gossip.seen_ttl
         self._outcome: dict[Part, Outcome] = {}
@@ -207,5 +184,5 @@ def rehearsals_of(
     made: dict[int, Representation] = {}
     for leader in sorted(set(leaders.values())):
         kind = Rehearsal if resolution[leader] is Resolution.SAMPLED else ChangingField
-        made[leader] = kind(section, directory, paths, seed, leader, group, members, stop_time_ns)
+        made[leader] = kind(Represented(section, directory, paths, seed, leader, group, members, stop_time_ns))
     return {topic: made[leader] for topic, leader in leaders.items()}

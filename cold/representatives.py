@@ -31,6 +31,27 @@ from cold.topic_fields import typical_size
 Int64Array = npt.NDArray[np.int64]
 
 
+class Represented(NamedTuple):
+    """A topic that has representatives, in a network of A identities that changes."""
+
+    section: ColdSection
+    """The configuration's `cold` section."""
+    directory: HostDirectory
+    """Every host of the experiment."""
+    paths: PathTable
+    """Latency and loss from the places of identities."""
+    seed: int
+    """Of the run."""
+    topic: int
+    """Its index."""
+    group: npt.NDArray[np.int32]
+    """int32[A]: of each identity."""
+    members: Callable[[int], npt.NDArray[np.uint32]]
+    """HostIds of the subscribers of a topic, by its index."""
+    stop_time_ns: int
+    """Nothing is published at this time or later."""
+
+
 class Part(NamedTuple):
     """One representative, in the order in which they are made."""
 
@@ -124,35 +145,12 @@ class Schedule:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
-    paths
-        Latency and loss from the places of identities.
-    seed
-        Seed of the run.
-    topic
-        Index of the topic.
-    group : int32[A]
-        Group of each identity.
-    members
-        HostIds of the subscribers of a topic, by its index.
-    stop_time_ns
-        Nothing is published at this time or later.
+    represented
+        The topic, and the network.
     """
 
-    def __init__(
-        self,
-        section: ColdSection,
-        directory: HostDirectory,
-        paths: PathTable,
-        seed: int,
-        topic: int,
-        group: npt.NDArray[np.int32],
-        members: Callable[[int], npt.NDArray[np.uint32]],
-        stop_time_ns: int,
-    ) -> None:
+    def __init__(self, represented: Represented) -> None:
+        section, directory, paths, seed, topic, group, members, stop_time_ns = represented
         self._members, self._seed, self._topic, self._group = members, seed, topic, group
         self._first = directory.hot_count
         self._representatives = section.resolution.representatives
