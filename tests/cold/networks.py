@@ -76,3 +76,43 @@ def engine_of(count: int, seed: int = 1, loss: float = 0.0, hot: int = 0, **keys
 def publication(**keys: Any) -> dict[str, Any]:
     """One entry of `publications`."""
     return {"topic": 1, "time": "1 s", "size": 1000, **keys}
+
+
+#: Identities, loss and keys of a network in which some publish on topics that they do not have.
+FANOUTS_KEPT: tuple[int, float, dict[str, Any]] = (
+    150,
+    0.1,
+    {
+        "topics": PARTIAL_TOPICS,
+        "overlay": {"degree": 12, "topic_peers": 4},
+        "gossip": {"flood_publish": False, "fanout_ttl": "900 ms", "heartbeat": "300 ms"},
+        "publications": [
+            *(publication(topic=topic, count=9, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
+            publication(topic=202, count=20, interval="90 ms"),
+            publication(topic=40, count=5, interval="1300 ms", origin=7, size=4000),
+        ],
+    },
+)
+#: The same where identities come and go.
+FANOUTS_WHOSE_PEERS_LEAVE: tuple[int, float, dict[str, Any]] = (
+    150,
+    0.05,
+    {
+        "populations": {
+            "tail": {
+                "count": 150,
+                "churn": {"sessions": {"kind": "exponential", "mean": "3 s"}, "absences": ["500 ms", "2 s"]},
+            }
+        },
+        "clients": {"default": {"share": 2}, "small": {"share": 1, "gossip": {"d": 5, "d_low": 3, "d_high": 10}}},
+        "topics": PARTIAL_TOPICS,
+        "overlay": {"degree": 40, "topic_peers": 4},
+        "gossip": {"flood_publish": False, "fanout_ttl": "1500 ms", "heartbeat": "300 ms", "prune_backoff": "1 s"},
+        "failures": [{"kind": "partition", "time": "2 s", "until": "3 s", "regions": [1], "detection": "1 s"}],
+        "publications": [
+            *(publication(topic=topic, count=9, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
+            publication(topic=202, count=40, interval="90 ms"),
+            publication(topic=40, count=5, interval="1700 ms", origin=7, size=4000),
+        ],
+    },
+)

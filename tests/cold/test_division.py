@@ -12,7 +12,17 @@ from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
 from tests.cold.divided import DividedTail, odd_cuts
-from tests.cold.networks import BEHIND_NAT, PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.networks import (
+    BEHIND_NAT,
+    FANOUTS_KEPT,
+    FANOUTS_WHOSE_PEERS_LEAVE,
+    PARTIAL_TOPICS,
+    STOP,
+    directory_of,
+    publication,
+    section_of,
+    three_nodes,
+)
 from tests.cold.test_boundary import (
     ADDRESS,
     COUNT,
@@ -142,42 +152,8 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             ],
         },
     ),
-    "publishers that keep fanouts": (
-        150,
-        0.1,
-        {
-            "topics": PARTIAL_TOPICS,
-            "overlay": {"degree": 12, "topic_peers": 4},
-            "gossip": {"flood_publish": False, "fanout_ttl": "900 ms", "heartbeat": "300 ms"},
-            "publications": [
-                *(publication(topic=topic, count=9, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
-                publication(topic=202, count=20, interval="90 ms"),
-                publication(topic=40, count=5, interval="1300 ms", origin=7, size=4000),
-            ],
-        },
-    ),
-    "fanouts whose peers come and go": (
-        150,
-        0.05,
-        {
-            "populations": {
-                "tail": {
-                    "count": 150,
-                    "churn": {"sessions": {"kind": "exponential", "mean": "3 s"}, "absences": ["500 ms", "2 s"]},
-                }
-            },
-            "clients": {"default": {"share": 2}, "small": {"share": 1, "gossip": {"d": 5, "d_low": 3, "d_high": 10}}},
-            "topics": PARTIAL_TOPICS,
-            "overlay": {"degree": 40, "topic_peers": 4},
-            "gossip": {"flood_publish": False, "fanout_ttl": "1500 ms", "heartbeat": "300 ms", "prune_backoff": "1 s"},
-            "failures": [{"kind": "partition", "time": "2 s", "until": "3 s", "regions": [1], "detection": "1 s"}],
-            "publications": [
-                *(publication(topic=topic, count=9, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
-                publication(topic=202, count=40, interval="90 ms"),
-                publication(topic=40, count=5, interval="1700 ms", origin=7, size=4000),
-            ],
-        },
-    ),
+    "publishers that keep fanouts": FANOUTS_KEPT,
+    "fanouts whose peers come and go": FANOUTS_WHOSE_PEERS_LEAVE,
     "requests of identities that come and go": (
         90,
         0.1,

@@ -7,7 +7,17 @@ import pytest
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from tests.cold.networks import BEHIND_NAT, PARTIAL_TOPICS, STOP, directory_of, publication, section_of, three_nodes
+from tests.cold.networks import (
+    BEHIND_NAT,
+    FANOUTS_KEPT,
+    FANOUTS_WHOSE_PEERS_LEAVE,
+    PARTIAL_TOPICS,
+    STOP,
+    directory_of,
+    publication,
+    section_of,
+    three_nodes,
+)
 from tests.cold.twin import Twin
 
 CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
@@ -267,42 +277,8 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
             ],
         },
     ),
-    "publishers that keep fanouts for a while": (
-        150,
-        0.1,
-        {
-            "topics": PARTIAL_TOPICS,
-            "overlay": {"degree": 12, "topic_peers": 4},
-            "gossip": {"flood_publish": False, "fanout_ttl": "900 ms", "heartbeat": "300 ms"},
-            "publications": [
-                *(publication(topic=topic, count=9, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
-                publication(topic=202, count=20, interval="90 ms"),
-                publication(topic=40, count=5, interval="1300 ms", origin=7, size=4000),
-            ],
-        },
-    ),
-    "fanouts whose peers come and go": (
-        150,
-        0.05,
-        {
-            "populations": {
-                "tail": {
-                    "count": 150,
-                    "churn": {"sessions": {"kind": "exponential", "mean": "3 s"}, "absences": ["500 ms", "2 s"]},
-                }
-            },
-            "clients": {"default": {"share": 2}, "small": {"share": 1, "gossip": {"d": 5, "d_low": 3, "d_high": 10}}},
-            "topics": PARTIAL_TOPICS,
-            "overlay": {"degree": 40, "topic_peers": 4},
-            "gossip": {"flood_publish": False, "fanout_ttl": "1500 ms", "heartbeat": "300 ms", "prune_backoff": "1 s"},
-            "failures": [{"kind": "partition", "time": "2 s", "until": "3 s", "regions": [1], "detection": "1 s"}],
-            "publications": [
-                *(publication(topic=topic, count=9, interval="400 ms", origin=5) for topic in (*range(10, 80, 6), 201)),
-                publication(topic=202, count=40, interval="90 ms"),
-                publication(topic=40, count=5, interval="1700 ms", origin=7, size=4000),
-            ],
-        },
-    ),
+    "publishers that keep fanouts for a while": FANOUTS_KEPT,
+    "fanouts whose peers come and go": FANOUTS_WHOSE_PEERS_LEAVE,
     "everybody knows everybody": (7, 0.0, {"publications": [publication(count=2)]}),
     "two identities": (2, 0.0, {"publications": [publication()]}),
     "one identity": (1, 0.0, {"publications": [publication()]}),

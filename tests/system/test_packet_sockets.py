@@ -67,7 +67,7 @@ def test_tcpdump_writes_what_the_simulator_captures(laboratory: Laboratory, prog
         ),
     }
     configuration = experiment(hosts, network=network(), pcap=True, stop_time="30 s")
-    run, again = (laboratory.run(configuration, name=name) for name in ("first", "second"))
+    run = laboratory.run_twice(configuration)
     assert run.stdout("client", "python3").splitlines() == ["b'30000'"] * 2
     own = _records(run.path("client", "eth0.pcap"), link=101, header=0)
     seen = _records(run.path("client", "dump.pcap"), link=1, header=ETHERNET)
@@ -81,7 +81,6 @@ def test_tcpdump_writes_what_the_simulator_captures(laboratory: Laboratory, prog
     assert lines[0].endswith("UDP, length 5")
     assert "udp port 9 unreachable" in lines[1]
     assert "0 packets dropped by kernel" in run.path("client", "tcpdump.1000.stderr").read_text()
-    assert run.files == again.files
 
 
 def test_nmap_scans_another_host_by_frames_of_its_own(laboratory: Laboratory, program: Programs) -> None:
@@ -92,9 +91,8 @@ def test_nmap_scans_another_host_by_frames_of_its_own(laboratory: Laboratory, pr
         "client": host(process(nmap, "-p", "22,5000", "server", start_time="2 s"), node=1),
     }
     configuration = experiment(hosts, network=network(), pcap=True, stop_time="40 s")
-    run, again = (laboratory.run(configuration, name=name) for name in ("first", "second"))
+    run = laboratory.run_twice(configuration)
     said = run.stdout("client")
     assert "Nmap scan report for server (11.0.0.2)" in said
     assert re.findall(r"^(\d+)/tcp +(\w+)", said, re.MULTILINE) == [("22", "closed"), ("5000", "open")]
     assert "MAC Address: 02:41:00:00:00:00" in said
-    assert run.files == again.files
