@@ -73,6 +73,22 @@ def phold(shards: int, runs: Sequence[dict[str, Any]], *, mpi: bool = False) -> 
     return results
 
 
+def apart(processes: int, runs: Sequence[dict[str, Any]]) -> list[Shards]:
+    """Run PHOLD in processes that never meet, side by side, each on a core of its own; returns what each measured."""
+    cores = os.sched_getaffinity(0)
+    command = [sys.executable, str(RANK), "1", json.dumps(list(runs))]
+    started = []
+    for number in range(processes):
+        os.sched_setaffinity(0, {sorted(cores)[number % len(cores)]})
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL))
+    os.sched_setaffinity(0, cores)
+    told = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
+        raise SystemExit(f"{' '.join(command[:3])} failed")
+    results = [json.loads(text.splitlines()[-1]) for text in told]
+    return [[measured for (measured,) in run] for run in zip(*results, strict=True)]
+
+
 def same_events(runs: Iterable[Shards]) -> None:
     """Stop unless all runs have executed the same events."""
     found = {(sum(s["events"] for s in run), sum(s["checksum"] for s in run) % 2**64) for run in runs}
@@ -110,13 +126,15 @@ def print_scaling(title: str, rows: Sequence[tuple[str, int, list[Shards]]], *, 
 
 
 def strong_and_weak(repeats: int, *, weak: bool) -> None:
-    """The same load on 1, 2 and 4 shards, or a load that grows with them."""
+    """The same load on 1, 2 and 4 shards, beside halves of it that never meet; or a load that grows with them."""
     rows = []
     for bus, shards in (("in process", 1), ("local", 2), ("local", 4), ("MPI", 2), ("MPI", 4)):
         load = BASE | ({"hosts": BASE["hosts"] // 2 * shards} if weak else {})
         rows.append((bus, shards, phold(shards, [load] * repeats, mpi=bus == "MPI")))
     if not weak:
         same_events(run for _, _, runs in rows for run in runs)
+        # What this machine gives two processes that have nothing to do with each other: no bus can do better.
+        rows.insert(1, ("none", 2, apart(2, [BASE | {"hosts": BASE["hosts"] // 2}] * repeats)))
     print_scaling("Weak scaling, PHOLD" if weak else "Strong scaling, PHOLD", rows, weak=weak)
 
 
@@ -316,6 +334,12 @@ def experiment(file: Path, shards: int, directory: Path) -> tuple[dict[str, Any]
     return statistics, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def processor_time() -> tuple[int, int]:
+    """Return what other guests took of this machine's processors, and all of their time (Linux's jiffies, proc(5))."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return fields[7], sum(fields)
+
+
 def main() -> None:
     """Print all tables."""
     parts = {
@@ -337,10 +361,13 @@ def main() -> None:
     console.print(
         f"{len(os.sched_getaffinity(0))} cores, load average {load:.1f} at the start, {options.repeats} repeats"
     )
-    started = time.monotonic()
     for part in options.only.split(","):
+        started, before = time.monotonic(), processor_time()
         parts[part](options.repeats)
-    console.print(f"{time.monotonic() - started:.0f} s")
+        stolen, passed = (now - then for now, then in zip(processor_time(), before, strict=True))
+        console.print(
+            f"{time.monotonic() - started:.0f} s, of which other guests of the machine took {stolen / passed:.0%}"
+        )
 
 
 if __name__ == "__main__":
