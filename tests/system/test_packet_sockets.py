@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import struct
-from pathlib import Path
 
+from tests.system.captures import read_capture
 from tests.system.experiment import Laboratory, Programs, experiment, host, network, process, python
 
-RECORD = struct.Struct("<IIII")
-ETHERNET = 14
+LINKTYPE_ETHERNET = 1
+ETHERNET_HEADER_BYTES = 14
 
 SERVER = """
 import socket
@@ -37,22 +36,6 @@ datagrams.send(b"hello")
 """
 
 
-def _records(path: Path, *, link: int, header: int) -> list[tuple[int, int, bytes]]:
-    """Return seconds, nanoseconds and the IP packets of a capture with nanoseconds."""
-    content = path.read_bytes()
-    assert struct.unpack_from("<I", content) == (0xA1B23C4D,)
-    assert struct.unpack_from("<I", content, 20) == (link,)
-    packets = []
-    at = 24
-    while at < len(content):
-        seconds, nanoseconds, captured, length = RECORD.unpack_from(content, at)
-        at += RECORD.size
-        assert captured == length
-        packets.append((seconds, nanoseconds, content[at + header : at + captured]))
-        at += captured
-    return packets
-
-
 def test_tcpdump_writes_what_the_simulator_captures(laboratory: Laboratory, program: Programs) -> None:
     tcpdump = program("tcpdump")
     until = {"shutdown_time": "20 s", "shutdown_signal": "SIGINT", "expected_final_state": {"exited": 0}}
@@ -69,10 +52,13 @@ def test_tcpdump_writes_what_the_simulator_captures(laboratory: Laboratory, prog
     configuration = experiment(hosts, network=network(), pcap=True, stop_time="30 s")
     run = laboratory.run_twice(configuration)
     assert run.stdout("client", "python3").splitlines() == ["b'30000'"] * 2
-    own = _records(run.path("client", "eth0.pcap"), link=101, header=0)
-    seen = _records(run.path("client", "dump.pcap"), link=1, header=ETHERNET)
-    assert len(own) > 40
-    assert seen == own
+    own = read_capture(run.path("client", "eth0.pcap"))
+    seen = read_capture(run.path("client", "dump.pcap"))
+    assert seen.link_type == LINKTYPE_ETHERNET
+    assert len(own.packets) > 40
+    assert [(packet.time_ns, packet.content[ETHERNET_HEADER_BYTES:]) for packet in seen.packets] == [
+        (packet.time_ns, packet.content) for packet in own.packets
+    ]
     lines = run.path("client", "tcpdump.1001.stdout").read_text().split("\n")
     assert [line.split()[:4] for line in lines[:2]] == [
         ["00:00:02.120000", "eth0", "Out", "IP"],

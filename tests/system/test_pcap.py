@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 from pathlib import Path
-from typing import Final
 
 import pytest
+from scapy.utils import checksum
 
+from tests.system.captures import EPOCH_S, read_capture
 from tests.system.experiment import Laboratory, Programs, Run, experiment, host, network, process
 
-EPOCH_S: Final = 946_684_800
-RECORD = struct.Struct("<IIII")
+LINKTYPE_RAW = 101
 
 
 @pytest.fixture
@@ -25,39 +24,18 @@ def echoes(laboratory: Laboratory, apps: Path) -> Run:
     return laboratory.run(experiment(hosts, network=network(), pcap=True))
 
 
-def read(path: Path) -> list[tuple[int, bytes]]:
-    """Time in nanoseconds since the start, and bytes, of every packet."""
-    content = path.read_bytes()
-    # Nanoseconds, version 2.4, raw IP.
-    assert struct.unpack_from("<IHH", content) == (0xA1B23C4D, 2, 4)
-    assert struct.unpack_from("<I", content, 20) == (101,)
-    packets = []
-    at = 24
-    while at < len(content):
-        seconds, nanoseconds, captured, length = RECORD.unpack_from(content, at)
-        at += RECORD.size
-        assert captured == length
-        packets.append(((seconds - EPOCH_S) * 10**9 + nanoseconds, content[at : at + captured]))
-        at += captured
-    return packets
-
-
-def internet_checksum(header: bytes) -> int:
-    total: int = sum(struct.unpack(f">{len(header) // 2}H", header))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
-
-
 def test_a_capture_holds_both_directions_at_their_times(echoes: Run) -> None:
-    client, server = (read(echoes.path(name, "eth0.pcap")) for name in ("client", "server"))
+    captures = [read_capture(echoes.path(name, "eth0.pcap")) for name in ("client", "server")]
+    assert [capture.link_type for capture in captures] == [LINKTYPE_RAW] * 2
+    client, server = (capture.packets for capture in captures)
     assert len(client) == len(server) == 6
     ms = 10**6
-    assert [time // ms for time, _ in client] == [1000, 1020, 1020, 1040, 1040, 1060]
-    assert [time // ms for time, _ in server] == [1010, 1010, 1030, 1030, 1050, 1050]
-    for (_, sent), (_, received) in zip(client, server, strict=True):
-        assert sent[20:] == received[20:]
-        assert internet_checksum(sent[:20]) == 0
+    assert [packet.time_ns // ms for packet in client] == [1000, 1020, 1020, 1040, 1040, 1060]
+    assert [packet.time_ns // ms for packet in server] == [1010, 1010, 1030, 1030, 1050, 1050]
+    for sent, received in zip(client, server, strict=True):
+        assert len(sent.content) == sent.length
+        assert sent.content[20:] == received.content[20:]
+        assert checksum(sent.content[:20]) == 0
 
 
 def test_tshark_reads_a_capture_and_finds_every_checksum_right(
@@ -106,8 +84,9 @@ def test_a_capture_size_cuts_packets(laboratory: Laboratory, apps: Path) -> None
         ),
     }
     run = laboratory.run(experiment(hosts))
-    content = run.path("client", "eth0.pcap").read_bytes()
-    assert struct.unpack_from("<I", content, 16) == (40,)
-    _, _, captured, length = RECORD.unpack_from(content, 24)
-    assert captured == min(40, length)
+    capture = read_capture(run.path("client", "eth0.pcap"))
+    assert capture.snapshot_bytes == 40
+    lengths = [packet.length for packet in capture.packets]
+    assert [len(packet.content) for packet in capture.packets] == [min(40, length) for length in lengths]
+    assert min(lengths) < 40 < max(lengths)
     assert not list((run.directory / "hosts" / "server").glob("*.pcap"))
