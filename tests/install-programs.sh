@@ -18,23 +18,27 @@ need curl curl
 need dig bind9-dnsutils
 need go golang-go # builds the static program that is not C
 need nmap nmap
+need nc.openbsd netcat-openbsd
 need node nodejs
 need openssl openssl
 need perl perl-base
 need ping iputils-ping
 need rsync rsync
 need rustc rustc
+need socat socat
 need ssh openssh-client
 need tcpdump tcpdump
 need tshark tshark
 need wget wget
 need_server etcd etcd-server
 need_server etcdctl etcd-client
+need_server haproxy haproxy
 need_server iperf3 iperf3
 need_server nginx nginx-light
 need_server psql postgresql-client
 need_server redis-server redis-server
 need_server sshd openssh-server
+need_server stunnel4 stunnel4
 # Debian keeps it off the search path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need_server postgres postgresql
 
