@@ -49,6 +49,6 @@ $(VENV)/installed: $(VENV)/python pyproject.toml
 	python -m cold.compile
 	touch $@
 
-$(VENV)/programs: tests/install-programs.sh tests/npm/package-lock.json tools/apt-install.sh | $(VENV)/installed
+$(VENV)/programs: tests/install-programs.sh tests/npm/package-lock.json tests/python-packages.txt tools/apt-install.sh | $(VENV)/installed
 	tests/install-programs.sh
 	touch $@

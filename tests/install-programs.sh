@@ -18,6 +18,7 @@ need curl curl
 need dig bind9-dnsutils
 need go golang-go # builds the static program that is not C
 need nmap nmap
+need mosquitto_pub mosquitto-clients
 need nc.openbsd netcat-openbsd
 need node nodejs
 need openssl openssl
@@ -34,6 +35,8 @@ need_server etcd etcd-server
 need_server etcdctl etcd-client
 need_server haproxy haproxy
 need_server iperf3 iperf3
+need_server memcached memcached
+need_server mosquitto mosquitto
 need_server nginx nginx-light
 need_server psql postgresql-client
 need_server redis-server redis-server
@@ -65,6 +68,11 @@ if command -v npm >/dev/null; then
     npm ci --prefix "$root/tests/npm" --ignore-scripts --no-audit --no-fund --silent ||
         echo "tests that need packages from npm will be skipped" >&2
 fi
+# Not all at once: a package without a wheel for this machine must not keep the others away.
+while read -r package; do
+    python -m pip install --quiet --disable-pip-version-check "$package" ||
+        echo "tests that need Python's $package will be skipped" >&2
+done < <(grep -v '^#' "$root/tests/python-packages.txt")
 if [ ${#servers[@]} -eq 0 ]; then
     exit 0
 elif [ -d /run/systemd/system ]; then

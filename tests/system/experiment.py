@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -174,6 +175,11 @@ class Programs:
         if found is None:
             pytest.skip(f"{name} is not installed (tests/install-programs.sh)")
         return found
+
+    def package(self, name: str) -> None:
+        """Skip a test whose managed processes import a Python package that is missing."""
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"Python's {name} is not installed (tests/install-programs.sh)")
 
 
 class Laboratory:

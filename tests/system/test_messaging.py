@@ -1,0 +1,250 @@
+"""Brokers, caches, queues and remote procedure calls between programs nobody here wrote."""
+
+from __future__ import annotations
+
+from tests.system.experiment import Laboratory, Programs, experiment, host, network, process, python, shell
+
+RUNNING = {"expected_final_state": "running"}
+
+
+def test_mosquitto_keeps_messages_and_publishes_wills(laboratory: Laboratory, program: Programs) -> None:
+    broker, publish, subscribe = (program(name) for name in ("mosquitto", "mosquitto_pub", "mosquitto_sub"))
+    settings = "listener 1883\nallow_anonymous true\npersistence false\nlog_dest stderr\nlog_timestamp false\n"
+    subscriber = f"{subscribe} -h broker -F '%t %q %r %p' -W 20 "
+    mortal = process(
+        subscribe,
+        *("-h", "broker", "-i", "mortal", "-t", "orders", "-k", "5"),
+        *("--will-topic", "deaths", "--will-payload", "mortal died", "--will-qos", "1"),
+        start_time="2 s",
+        shutdown_time="8 s",
+        shutdown_signal="SIGKILL",
+        expected_final_state={"signaled": "SIGKILL"},
+    )
+    speak = (
+        f"{publish} -h broker -t state/door -r -q 1 -m open; for i in 1 2 3; do {publish} -h broker -t orders -q 2"
+        f" -m order$i; done; sleep 1; seq 5 | {publish} -h broker -t lines -q 1 -l;"
+        f" head -c 200000 /dev/zero | tr '\\0' x | {publish} -h broker -t large -q 1 -s"
+    )
+    session = f"{subscribe} -h broker -i sleeper -c -q 1 -t lines -t '+/door' -F '%t %p'"
+    run = laboratory.run_twice(
+        experiment(
+            {
+                "broker": host(
+                    shell(f"echo '{settings}' > m.conf; exec {broker} -c m.conf", **RUNNING),
+                    users=["mosquitto"],
+                ),
+                "reader": host(
+                    shell(f"{subscriber} -t orders -t deaths -q 2 > orders; echo $? >> orders", start_time="1 s"),
+                    shell(f"{subscriber} -t large -q 1 -C 1 | wc -c > size", start_time="1 s"),
+                ),
+                "late": host(shell(f"{subscriber} -t 'state/#' -q 1 -C 1", start_time="10 s")),
+                "sleeper": host(shell(f"{session} -E; sleep 8; {session} -C 7", start_time="1 s")),
+                "mortal": host(mortal),
+                "speaker": host(shell(speak, start_time="4 s"), node=1),
+            },
+            network=network(latency="20 ms", loss=0.02),
+            stop_time="40 s",
+        )
+    )
+    assert run.path("reader", "orders").read_text().splitlines() == [
+        *(f"orders 2 0 order{number}" for number in (1, 2, 3)),
+        "deaths 1 0 mortal died",
+        "27",  # it was told to wait no longer
+    ]
+    assert run.path("reader", "size").read_text() == "200011\n"
+    assert run.stdout("late") == "state/door 1 1 open\n"
+    # What came while it was away, then what is kept for whoever subscribes.
+    lines = [f"lines {number}" for number in range(1, 6)]
+    assert run.stdout("sleeper").splitlines() == ["state/door open", *lines, "state/door open"]
+    assert run.stdout("mortal").splitlines() == ["order1", "order2", "order3"]
+
+
+_MEMCACHE = """
+import sys, time
+from pymemcache.client.base import Client
+from pymemcache.client.hash import HashClient
+me = sys.argv[1]
+both = HashClient([("one", 11211), ("two", 11211)], timeout=5)
+both.set_many({f"{me}{number}": str(number) * 100 for number in range(100)})
+found = both.get_many([f"{me}{number}" for number in range(101)])
+print(len(found), all(value.decode() == key[1:] * 100 for key, value in found.items()))
+one = Client(("one", 11211))
+one.add("total", "0")
+for _ in range(50):
+    one.incr("total", 1)
+value, token = one.gets("large")
+while not one.cas("large", value + me.encode() * 1000, token):
+    value, token = one.gets("large")
+one.set("brief", "here", expire=2)
+print(one.get("brief"))
+time.sleep(4)
+print(one.get("brief"), one.get("total"), len(one.get("large")), one.stats()[b"threads"], one.stats()[b"curr_items"])
+print(Client(("two", 11211)).stats()[b"curr_items"])
+"""
+
+
+def test_memcached_serves_clients_with_four_threads(laboratory: Laboratory, program: Programs) -> None:
+    program.package("pymemcache")
+    server = process(program("memcached"), "-t", "4", "-m", "16", "-u", "nobody", **RUNNING)
+    begin = "from pymemcache.client.base import Client; Client(('one', 11211)).set('large', b'')"
+    run = laboratory.run_twice(
+        experiment(
+            {
+                "one": host(server),
+                "two": host(server),
+                "first": host(python(begin, start_time="1 s")),
+                **{name: host(python(_MEMCACHE, name, start_time="2 s")) for name in "abc"},
+            },
+            network=network(latency="5 ms"),
+        )
+    )
+    shares = [line.split() for line in run.stdout("a").splitlines()[-2:]]
+    (_, total, large, threads, here), (there,) = shares
+    assert (total, large, threads) == ("b'150'", "3000", "4")
+    assert int(here) + int(there) == 3 * 100 + 2  # the total and what is large, but not what was brief
+    for name in "abc":
+        assert run.stdout(name).splitlines() == ["100 True", "b'here'", f"None {total} 3000 4 {here}", there]
+
+
+_ZEROMQ_BROKER = """
+import zmq
+context = zmq.Context()
+front, back, news = context.socket(zmq.ROUTER), context.socket(zmq.DEALER), context.socket(zmq.PUB)
+front.bind("tcp://*:5000"); back.bind("tcp://*:5001"); news.bind("tcp://*:5002")
+control = context.socket(zmq.REP); control.bind("ipc://control.socket")
+poller = zmq.Poller()
+for socket in (front, back, control):
+    poller.register(socket, zmq.POLLIN)
+passed = 0
+while True:
+    for socket, _ in poller.poll():
+        message = socket.recv_multipart()
+        if socket is control:
+            socket.send_string(str(passed)); news.send_multipart([b"end", b""])
+        else:
+            (back if socket is front else front).send_multipart(message); passed += 1
+            news.send_multipart([b"count", str(passed).encode()])
+"""
+_ZEROMQ_WORKER = """
+import sys, zmq
+context = zmq.Context()
+work, news = context.socket(zmq.REP), context.socket(zmq.SUB)
+work.connect("tcp://broker:5001"); news.connect("tcp://broker:5002"); news.subscribe("end")
+poller = zmq.Poller(); poller.register(work, zmq.POLLIN); poller.register(news, zmq.POLLIN)
+done = 0
+while True:
+    ready = dict(poller.poll())
+    if news in ready: break
+    number = int(work.recv()); done += 1
+    work.send_string(f"{number * number} by {sys.argv[1]}")
+print(done)
+"""
+_ZEROMQ_CLIENT = """
+import threading, zmq
+context = zmq.Context()
+answers = []
+def ask(first):
+    socket = context.socket(zmq.REQ); socket.connect("tcp://broker:5000")
+    for number in range(first, first + 20):
+        socket.send_string(str(number)); answers.append((number, socket.recv_string()))
+threads = [threading.Thread(target=ask, args=(first,)) for first in (0, 20, 40)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(all(int(answer.split()[0]) == number * number for number, answer in answers), len(answers))
+print(sorted({answer.split()[2] for _, answer in answers}))
+"""
+_ZEROMQ_END = """
+import zmq
+socket = zmq.Context().socket(zmq.REQ); socket.connect("ipc://control.socket"); socket.send(b"")
+print(socket.recv_string(), file=open("passed", "w"))
+"""
+
+
+def test_zeromq_sockets_divide_work(laboratory: Laboratory, program: Programs) -> None:
+    program.package("zmq")
+    run = laboratory.run_twice(
+        experiment(
+            {
+                "broker": host(python(_ZEROMQ_BROKER, **RUNNING), python(_ZEROMQ_END, start_time="20 s")),
+                **{name: host(python(_ZEROMQ_WORKER, name)) for name in ("w1", "w2")},
+                "client": host(python(_ZEROMQ_CLIENT, start_time="2 s"), node=1),
+            },
+            network=network(latency="5 ms"),
+        )
+    )
+    assert run.stdout("client").splitlines() == ["True 60", "['w1', 'w2']"]
+    assert [int(run.stdout(name)) for name in ("w1", "w2")] == [30, 30]  # in turn
+    assert run.path("broker", "passed").read_text() == "120\n"
+
+
+_GRPC_SERVER = """
+import concurrent.futures, grpc, time
+def square(request, context):
+    return str(int(request) ** 2).encode()
+def count(request, context):
+    for number in range(int(request)):
+        yield str(number).encode()
+def echo(requests, context):
+    for request in requests:
+        yield request[::-1]
+def total(requests, context):
+    return str(sum(len(request) for request in requests)).encode()
+def slow(request, context):
+    time.sleep(5)
+    return b"late"
+def fail(request, context):
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no " + context.peer().split(":")[0])
+methods = {
+    "Square": grpc.unary_unary_rpc_method_handler(square), "Count": grpc.unary_stream_rpc_method_handler(count),
+    "Echo": grpc.stream_stream_rpc_method_handler(echo), "Total": grpc.stream_unary_rpc_method_handler(total),
+    "Slow": grpc.unary_unary_rpc_method_handler(slow), "Fail": grpc.unary_unary_rpc_method_handler(fail),
+}
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", methods),))
+server.add_insecure_port("[::]:50051")
+server.start()
+server.wait_for_termination()
+"""
+_GRPC_CLIENT = """
+import grpc, time
+channel = grpc.insecure_channel("server:50051")
+grpc.channel_ready_future(channel).result(10)
+of = lambda kind, name: getattr(channel, kind)(f"/test.Service/{name}")
+print([of("unary_unary", "Square")(str(number).encode()) for number in range(5)])
+print(sum(int(number) for number in of("unary_stream", "Count")(b"500")))
+print(list(of("stream_stream", "Echo")(word.encode() for word in "able was I".split())))
+print(of("stream_unary", "Total")(bytes(100_000) for _ in range(30)))
+futures = [of("unary_unary", "Slow").future(b"", timeout=timeout) for timeout in (1, 9)]
+start = time.monotonic()
+for future in futures:
+    try:
+        print(future.result(), round(time.monotonic() - start, 1))
+    except grpc.RpcError as error:
+        print(error.code().name, round(time.monotonic() - start, 1))
+try:
+    of("unary_unary", "Fail")(b"")
+except grpc.RpcError as error:
+    print(error.code().name, error.details())
+"""
+
+
+def test_grpc_calls_in_all_four_ways(laboratory: Laboratory, program: Programs) -> None:
+    program.package("grpc")
+    run = laboratory.run_twice(
+        experiment(
+            {
+                "server": host(python(_GRPC_SERVER, **RUNNING)),
+                "client": host(python(_GRPC_CLIENT, start_time="2 s"), node=1),
+            },
+            network=network(latency="10 ms", up="50 Mbit"),
+        )
+    )
+    assert run.stdout("client").splitlines() == [
+        "[b'0', b'1', b'4', b'9', b'16']",
+        str(sum(range(500))),
+        "[b'elba', b'saw', b'I']",
+        "b'3000000'",
+        "DEADLINE_EXCEEDED 1.0",
+        "b'late' 5.0",
+        "FAILED_PRECONDITION no ipv4",
+    ]
