@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.distributed.shards import differences
+from tests.system.captures import read_capture
 from tests.system.experiment import ROOT, Configuration, Laboratory, Run
-from tests.system.test_pcap import read
 
 PREFIX = "fd41:6e74:756d::6440:"
 #: Only IPv6, with an address of its own; both families; IPv4 only.
@@ -64,7 +64,7 @@ def _events(run: Run, host: str, kind: str) -> list[dict[str, Any]]:
 
 
 def _versions(path: Path) -> set[int]:
-    return {packet[0] >> 4 for _, packet in read(path)}
+    return {packet.content[0] >> 4 for packet in read_capture(path).packets}
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.captures import read_capture
 from tests.system.experiment import (
     Laboratory,
     Programs,
@@ -20,7 +21,6 @@ from tests.system.experiment import (
     python,
     shell,
 )
-from tests.system.test_pcap import read
 
 PREFIX = "fd41:6e74:756d::"
 
@@ -124,7 +124,7 @@ def test_ipv6_is_the_same_again_and_on_two_shards(talks: list[Run]) -> None:
 
 def test_captures_hold_ipv6_packets_that_tshark_finds_right(talks: list[Run], program: Programs) -> None:
     path = talks[0].path("server", "eth0.pcap")
-    versions = {packet[0] >> 4 for _, packet in read(path)}
+    versions = {packet.content[0] >> 4 for packet in read_capture(path).packets}
     assert versions == {4, 6}
     fields = ("ipv6.plen", "tcp.checksum.status", "udp.checksum.status", "icmpv6.checksum.status", "icmpv6.code")
     columns = [argument for field in fields for argument in ("-e", field)]
