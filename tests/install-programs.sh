@@ -31,6 +31,7 @@ need ssh openssh-client
 need tcpdump tcpdump
 need tshark tshark
 need wget wget
+need_server dnsmasq dnsmasq-base
 need_server etcd etcd-server
 need_server etcdctl etcd-client
 need_server haproxy haproxy
@@ -42,6 +43,7 @@ need_server psql postgresql-client
 need_server redis-server redis-server
 need_server sshd openssh-server
 need_server stunnel4 stunnel4
+need_server unbound unbound
 # Debian keeps it off the search path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need_server postgres postgresql
 
