@@ -463,7 +463,7 @@ struct ip_address inet_destination(const struct socket *socket, struct ip_addres
 /* Fills the four names in; undone by inet_disconnected. */
 static int choose_names(struct socket *socket, const struct inet_name *to) {
     struct ip_address address = inet_destination(socket, to->address);
-    int error = inet_route(socket, socket->local_address, address);
+    int error = inet_route(socket, 0, socket->local_address, address);
     if (error)
         return error;
     if (socket->protocol == PROTOCOL_UDP) { /* binds first: a port that nobody else has */
@@ -579,7 +579,8 @@ int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, in
                   struct socket_message *message) {
     if (socket->type == SOCK_STREAM)
         return tcp_send(task, socket, from, flags);
-    struct udp_message to = {.has_local_address = message->has_source, .local_address = message->local_address};
+    struct udp_message to = {
+        .has_local_address = message->has_source, .local_address = message->local_address, .asked = message->asked};
     uint16_t unspecified = AF_UNSPEC, family = AF_INET;
     if (message->name_length >= sizeof(family) && !memcmp(message->name, &unspecified, sizeof(unspecified))) {
         if (socket->family == AF_INET6)

@@ -23,6 +23,19 @@ static int option_value(const void *value, uint32_t length, int32_t *result) {
     return 0;
 }
 
+/* IP_UNICAST_IF and IPV6_UNICAST_IF: the number of an interface, in network order. */
+static int set_unicast_interface(const struct socket *socket, uint32_t *setting, const void *value, uint32_t length) {
+    if (length != sizeof(*setting))
+        return -EINVAL;
+    uint32_t interface = get32(value);
+    if (interface && !interface_name(interface))
+        return -EADDRNOTAVAIL;
+    if (interface && socket->bound_interface)
+        return -EINVAL;
+    *setting = interface;
+    return 0;
+}
+
 static int set_ip_option(struct socket *socket, int name, const void *value, uint32_t length) {
     int32_t number;
     int error = option_value(value, length, &number);
@@ -86,7 +99,7 @@ static int set_ip_option(struct socket *socket, int name, const void *value, uin
         socket->hints.multicast_all = number;
         return 0;
     case IP_UNICAST_IF:
-        return 0; /* there is one way out */
+        return set_unicast_interface(socket, &socket->unicast_interface, value, length);
     case IP_ADD_MEMBERSHIP:
     case IP_ADD_SOURCE_MEMBERSHIP:
         return -ENODEV; /* as on a machine whose interfaces are not capable of multicast */
@@ -150,6 +163,8 @@ static int get_ip_option(struct socket *socket, int name, int32_t *number) {
         *number = socket->hints.multicast_all;
         return 0;
     case IP_UNICAST_IF:
+        put32((uint8_t *)number, socket->unicast_interface);
+        return 0;
     case IP_TRANSPARENT:
         *number = 0;
         return 0;
@@ -163,6 +178,28 @@ static int get_ip_option(struct socket *socket, int name, int32_t *number) {
 static int set_flag(bool *flag, int32_t number) {
     *flag = number != 0;
     return 0;
+}
+
+/* RFC 5014. What an address is preferred for, the one address that a host has to send from has or has not: nothing is
+ * chosen. */
+static int set_source_preferences(struct socket_options6 *v6, int32_t number) {
+    const int32_t kept = IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_TMP | IPV6_PREFER_SRC_COA;
+    static const int32_t contrary[] = {
+        IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_TMP, IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_PUBTMP_DEFAULT,
+        IPV6_PREFER_SRC_TMP | IPV6_PREFER_SRC_PUBTMP_DEFAULT, IPV6_PREFER_SRC_HOME | IPV6_PREFER_SRC_COA,
+        IPV6_PREFER_SRC_CGA | IPV6_PREFER_SRC_NONCGA};
+    for (size_t i = 0; i < ARRAY_LENGTH(contrary); i++)
+        if ((number & contrary[i]) == contrary[i])
+            return -EINVAL;
+    v6->source_preferences = (uint8_t)(number & kept);
+    return 0;
+}
+
+static int32_t source_preferences(const struct socket_options6 *v6) {
+    int32_t chosen = v6->source_preferences;
+    if (!(chosen & (IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_TMP)))
+        chosen |= IPV6_PREFER_SRC_PUBTMP_DEFAULT;
+    return chosen & IPV6_PREFER_SRC_COA ? chosen : chosen | IPV6_PREFER_SRC_HOME;
 }
 
 static int set_ipv6_option(struct socket *socket, int name, const void *value, uint32_t length) {
@@ -246,8 +283,9 @@ static int set_ipv6_option(struct socket *socket, int name, const void *value, u
         v6->kept[name / 64] |= (uint64_t)(number != 0) << name % 64;
         return 0;
     case IPV6_UNICAST_IF:
+        return set_unicast_interface(socket, &v6->unicast_interface, value, length);
     case IPV6_ADDR_PREFERENCES:
-        return 0; /* there is one way out, and one address to send from */
+        return set_source_preferences(v6, number);
     case IPV6_TRANSPARENT:
         return number ? -EPERM : 0;
     default:
@@ -320,6 +358,11 @@ static int get_ipv6_option(const struct socket *socket, int name, int32_t *numbe
         *number = (int32_t)(v6->kept[name / 64] >> name % 64 & 1);
         return 0;
     case IPV6_UNICAST_IF:
+        put32((uint8_t *)number, v6->unicast_interface);
+        return 0;
+    case IPV6_ADDR_PREFERENCES:
+        *number = source_preferences(v6);
+        return 0;
     case IPV6_TRANSPARENT:
         *number = 0;
         return 0;

@@ -109,12 +109,28 @@ static int route_v4(const struct socket *socket, uint32_t source, uint32_t desti
         return -EINVAL;
     if (!local && source >> 24 == 127)
         return -EINVAL; /* a loopback source never leaves the host */
-    if (!local && socket->bound_interface == INTERFACE_LO)
-        return -ENETUNREACH;
     return 0;
 }
 
-int inet_route(const struct socket *socket, struct ip_address source, struct ip_address destination) {
+/* The interface that is named for a packet to there; 0: none is. */
+static uint32_t named_interface(const struct socket *socket, uint32_t asked, struct ip_address destination) {
+    if (asked)
+        return asked;
+    if (socket->bound_interface || socket->type == SOCK_STREAM)
+        return socket->bound_interface;
+    return ip_is_v4(destination) ? socket->unicast_interface : socket->v6.unicast_interface;
+}
+
+/* On lo, a packet of IPv4 for somebody else is sent, and nobody takes it, as in Linux. */
+uint32_t inet_way(const struct socket *socket, uint32_t asked, struct ip_address destination) {
+    if (inet_is_local(socket->host, destination))
+        return INTERFACE_LO;
+    return named_interface(socket, asked, destination) == INTERFACE_LO ? INTERFACE_LO : INTERFACE_ETH;
+}
+
+int inet_route(const struct socket *socket, uint32_t asked, struct ip_address source, struct ip_address destination) {
+    if (asked && !interface_name(asked))
+        return -ENODEV;
     if (ip_is_v4(destination)) {
         if (socket->family == AF_INET6 && (socket->only_v6 || (!ip_is_v4(source) && !ip_is_any(source))))
             return -ENETUNREACH;
@@ -128,7 +144,7 @@ int inet_route(const struct socket *socket, struct ip_address source, struct ip_
         return 0;
     if (ip_is_link_local(destination))
         return -EHOSTUNREACH; /* hosts have no neighbours on a common link */
-    return socket->bound_interface == INTERFACE_LO ? -ENETUNREACH : 0;
+    return named_interface(socket, asked, destination) == INTERFACE_LO ? -ENETUNREACH : 0;
 }
 
 /* ---- Output ---- */
@@ -170,6 +186,17 @@ void ip_header(struct host *host, struct packet *packet, uint8_t protocol, struc
         header_v4(host, packet, protocol, ip_v4(source), ip_v4(destination), options);
     else
         header_v6(packet, protocol, source, destination, options);
+}
+
+void ip_header_options(struct packet *packet, const struct packet_options *options) {
+    uint8_t *p = packet->data;
+    bool v6 = packet_is_v6(packet);
+    if (options->has_ttl)
+        p[v6 ? 7 : 8] = options->ttl;
+    if (options->has_tos && v6)
+        put16(p, (uint16_t)(6u << 12 | (uint32_t)options->tos << 4 | (p[1] & 0xfu)));
+    else if (options->has_tos)
+        p[1] = options->tos;
 }
 
 static void wait_for_turn(struct net *net, struct egress_turn *turn, struct packet *packet) {
@@ -362,7 +389,8 @@ void net_run_backlog(struct host *host) {
     struct packet *packet;
     while ((packet = packet_queue_pop(&net->backlog))) {
         bool sound = !built_by_program(packet) || is_sound(packet);
-        bool taken = !packet->owner || packet->owner->family != AF_PACKET || is_for(host, packet);
+        bool framed = packet->owner && packet->owner->family == AF_PACKET;
+        bool taken = framed ? is_for(host, packet) : inet_is_local(host, packet_destination(packet));
         net_left(host, packet);
         packet_socket_tap(host, packet, INTERFACE_LO, PACKET_HOST);
         if (taken)

@@ -94,9 +94,10 @@ struct net {
 struct socket_options6 {
     int32_t hop_limit, multicast_hops; /* -1: the host's */
     int32_t traffic_class;
-    uint32_t multicast_interface;
-    uint8_t mtu_discover; /* IPV6_PMTUDISC_* */
-    uint64_t kept[2];     /* options that change nothing here, kept and shown: a bit for each number */
+    uint32_t multicast_interface, unicast_interface;
+    uint8_t source_preferences; /* IPV6_ADDR_PREFERENCES: those that were chosen */
+    uint8_t mtu_discover;       /* IPV6_PMTUDISC_* */
+    uint64_t kept[2];           /* options that change nothing here, kept and shown: a bit for each number */
     bool packet_info, packet_hops, packet_class, receive_errors, dont_fragment, multicast_loop;
 };
 
@@ -108,6 +109,13 @@ struct socket_hints {
     bool multicast_all;   /* IP_MULTICAST_ALL */
     int32_t busy_poll_us; /* SO_BUSY_POLL */
     int32_t incoming_cpu; /* -1: none yet */
+};
+
+/* What a message asks for itself alone, by control data; the rest is as the socket has it. */
+struct packet_options {
+    uint32_t interface; /* IP_PKTINFO, IPV6_PKTINFO; 0: none */
+    bool has_ttl, has_tos, has_dont_fragment, dont_fragment;
+    uint8_t ttl, tos; /* IPv6: hop limit, traffic class */
 };
 
 enum socket_state { SOCKET_UNCONNECTED, SOCKET_LISTENING, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_DISCONNECTED };
@@ -152,7 +160,8 @@ struct socket {
     int32_t multicast_ttl;
     struct ip_address multicast_address; /* IP_MULTICAST_IF */
     struct socket_options6 v6;
-    uint32_t bound_interface; /* SO_BINDTODEVICE: 0, INTERFACE_LO or INTERFACE_ETH */
+    uint32_t bound_interface;   /* SO_BINDTODEVICE: 0, INTERFACE_LO or INTERFACE_ETH */
+    uint32_t unicast_interface; /* IP_UNICAST_IF: where no other is named; 0: none */
     uint64_t cookie;
     int32_t peer[3]; /* SO_PEERCRED: process, user, group; process 0 = none */
     int32_t priority, mark, tos, ttl, low_water;
@@ -161,6 +170,7 @@ struct socket {
     struct packet *pending;      /* UDP: what MSG_MORE and UDP_CORK gathered so far */
     uint32_t pending_capacity;
     bool pending_cork;
+    struct packet_options pending_options;
     struct queued_error *errors, *last_error; /* error_queue.c */
     struct egress_turn egress;
     uint64_t drops;        /* datagrams that found the receive buffer full */
@@ -214,7 +224,7 @@ void ip_header(struct host *host, struct packet *packet, uint8_t protocol, struc
  * it has an owner, its charge is added to queued_bytes until it left the host; then socket_write_space(owner) is
  * called. */
 void ip_output(struct host *host, struct packet *packet);
-/* The same by an interface that the caller has chosen (INTERFACE_*). */
+/* The same by an interface that the caller has chosen (INTERFACE_*; inet_way). */
 void ip_transmit(struct host *host, struct packet *packet, uint32_t interface);
 /* What arrives from the wire: takes the packet. Malformed ones are dropped and counted. */
 void net_receive(struct host *host, struct packet *packet);
@@ -275,11 +285,12 @@ void socket_set_error(struct socket *socket, int error); /* and wakes with POLLE
 struct udp_message {
     struct ip_address address; /* the other end */
     uint16_t port;
-    bool has_address;                /* sendto named one */
-    bool has_local_address;          /* IP_PKTINFO named the source to send from */
-    struct ip_address local_address; /* received on, or to send from (IP_PKTINFO) */
-    uint32_t interface;              /* received by */
-    uint8_t ttl, tos;                /* received with; of IPv6: hop limit, traffic class */
+    bool has_address;                   /* sendto named one */
+    bool has_local_address;             /* IP_PKTINFO named the source to send from */
+    struct ip_address local_address;    /* received on, or to send from (IP_PKTINFO) */
+    const struct packet_options *asked; /* to send with: [0] of IPv4, [1] of IPv6; NULL when received */
+    uint32_t interface;                 /* received by */
+    uint8_t ttl, tos;                   /* received with; of IPv6: hop limit, traffic class */
     int64_t time;
     uint32_t drops;     /* see struct packet */
     size_t full_length; /* of the datagram, for MSG_TRUNC */

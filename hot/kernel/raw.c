@@ -89,7 +89,7 @@ int raw_connect(struct socket *socket, struct ip_address address, uint16_t port)
     address = inet_destination(socket, address);
     if (socket->family == AF_INET6 && ip_is_v4(address))
         return -EINVAL;
-    int error = inet_route(socket, socket->bound_address, address);
+    int error = inet_route(socket, 0, socket->bound_address, address);
     if (error)
         return error;
     socket->local_address =
@@ -156,7 +156,7 @@ static int choose_destination(const struct socket *socket, const struct udp_mess
         return -EINVAL;
     if (!v6 && ip_v4(*address) == UINT32_MAX && !socket->broadcast)
         return -EACCES;
-    return inet_route(socket, socket->local_address, *address);
+    return inet_route(socket, to->asked[v6].interface, socket->local_address, *address);
 }
 
 int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struct udp_message *to) {
@@ -169,6 +169,8 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
         return -EOPNOTSUPP;
     if (socket->error)
         return socket_take_error(socket);
+    if (socket->write_shutdown)
+        return -EPIPE;
     int error = choose_destination(socket, to, &address);
     if (error)
         return error;
@@ -183,12 +185,15 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
     if (!packet)
         return -ENOBUFS;
     struct ip_address source = datagram_source(socket, to, address);
+    const struct packet_options *asked = &to->asked[socket->family == AF_INET6];
     if (uio_copy_in(from, packet->data + header, length))
         error = -EFAULT;
     else if (raw->header_included)
         error = complete_header(socket, packet, source);
     else
         ip_header(host, packet, (uint8_t)socket->protocol, source, address, socket);
+    if (!error && !raw->header_included)
+        ip_header_options(packet, asked);
     if (!error)
         error = put_checksum(socket, packet);
     if (error) {
@@ -197,7 +202,7 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
     }
     packet->owner = socket;
     packet->charge = packet_charge(packet->length);
-    ip_output(host, packet);
+    ip_transmit(host, packet, inet_way(socket, asked->interface, address));
     return length;
 }
 

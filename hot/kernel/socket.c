@@ -583,12 +583,11 @@ int64_t sys_shutdown(struct task *task, const uint64_t *a) {
         return -EOPNOTSUPP;
     if (socket->type == SOCK_STREAM)
         return tcp_shutdown(socket, read, write);
-    if (socket->state != SOCKET_CONNECTED)
-        return -ENOTCONN;
+    /* As in Linux, one that is not connected is shut down too: programs end the waits of others so. */
     socket->read_shutdown |= read;
     socket->write_shutdown |= write;
     socket_wake(socket, POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
-    return 0;
+    return socket->state == SOCKET_CONNECTED ? 0 : -ENOTCONN;
 }
 
 /* ---- Sending ---- */
@@ -721,9 +720,30 @@ static int check_credentials(const struct task *task, const int32_t claimed[3]) 
     return process_find(task->host, claimed[0]) ? 0 : -ESRCH;
 }
 
+/* -1 stands for what the socket has. */
+static int ask6(struct packet_options *asked, int type, int32_t number) {
+    if (number < (type == IPV6_DONTFRAG ? 0 : -1) || number > (type == IPV6_DONTFRAG ? 1 : 255))
+        return -EINVAL;
+    switch (type) {
+    case IPV6_DONTFRAG:
+        asked->has_dont_fragment = true;
+        asked->dont_fragment = number != 0;
+        return 0;
+    case IPV6_TCLASS:
+        asked->has_tos = number >= 0;
+        asked->tos = (uint8_t)number;
+        return 0;
+    default:
+        asked->has_ttl = number >= 0;
+        asked->ttl = (uint8_t)number;
+        return 0;
+    }
+}
+
 /* Control data of level IPPROTO_IPV6 (RFC 3542, 6). */
-static int control_item6(const struct control_header *header, uint64_t address, uint64_t length,
-                         struct socket_message *message) {
+static int control_item6(const struct socket *socket, const struct control_header *header, uint64_t address,
+                         uint64_t length, struct socket_message *message) {
+    struct packet_options *asked = &message->asked[1];
     struct in6_pktinfo information;
     int32_t number;
     switch (header->type) {
@@ -733,23 +753,56 @@ static int control_item6(const struct control_header *header, uint64_t address, 
             return -EINVAL;
         if (copy_from_user(&information, address, sizeof(information)))
             return -EFAULT;
+        if (information.ipi6_ifindex && socket->bound_interface &&
+            socket->bound_interface != (uint32_t)information.ipi6_ifindex)
+            return -EINVAL;
         if (information.ipi6_ifindex && !interface_name((uint32_t)information.ipi6_ifindex))
             return -ENODEV;
         message->has_source = true;
+        message->asked[0].interface = asked->interface = (uint32_t)information.ipi6_ifindex;
         message->local_address = ip_get(information.ipi6_addr.s6_addr);
         return 0;
     case IPV6_HOPLIMIT:
     case IPV6_2292HOPLIMIT:
     case IPV6_TCLASS:
     case IPV6_DONTFRAG:
-        /* Of this packet alone: nothing in the simulation depends on it. */
         if (length != sizeof(number))
             return -EINVAL;
         if (copy_from_user(&number, address, sizeof(number)))
             return -EFAULT;
-        return number < (header->type == IPV6_DONTFRAG ? 0 : -1) || number > (header->type == IPV6_DONTFRAG ? 1 : 255)
-                   ? -EINVAL
-                   : 0;
+        return ask6(asked, header->type, number);
+    default:
+        return -EINVAL;
+    }
+}
+
+static int control_item4(const struct control_header *header, uint64_t address, uint64_t length,
+                         struct socket_message *message) {
+    struct packet_options *asked = &message->asked[0];
+    struct in_pktinfo information;
+    int32_t number = 0;
+    switch (header->type) {
+    case IP_PKTINFO:
+        if (length != sizeof(information))
+            return -EINVAL;
+        if (copy_from_user(&information, address, sizeof(information)))
+            return -EFAULT;
+        message->has_source = true;
+        message->local_address = ip4_address(get32((const uint8_t *)&information.ipi_spec_dst));
+        if (information.ipi_ifindex)
+            asked->interface = (uint32_t)information.ipi_ifindex;
+        return 0;
+    case IP_TTL:
+    case IP_TOS: /* which may also be a single byte */
+        if (length != sizeof(number) && (header->type == IP_TTL || length != 1))
+            return -EINVAL;
+        if (copy_from_user(&number, address, length))
+            return -EFAULT;
+        if (number < (header->type == IP_TTL) || number > 255)
+            return -EINVAL;
+        *(header->type == IP_TTL ? &asked->has_ttl : &asked->has_tos) = true;
+        *(header->type == IP_TTL ? &asked->ttl : &asked->tos) = (uint8_t)number;
+        return 0;
     default:
         return -EINVAL;
     }
@@ -771,25 +824,9 @@ static int control_item(struct task *task, const struct socket *socket, const st
         return check_credentials(task, message->credentials);
     }
     if (header->level == IPPROTO_IPV6 && socket->family == AF_INET6)
-        return control_item6(header, address, length, message);
-    if (header->level == IPPROTO_IP && is_inet(socket)) {
-        struct in_pktinfo information;
-        switch (header->type) {
-        case IP_PKTINFO:
-            if (length != sizeof(information))
-                return -EINVAL;
-            if (copy_from_user(&information, address, sizeof(information)))
-                return -EFAULT;
-            message->has_source = true;
-            message->local_address = ip4_address(get32((const uint8_t *)&information.ipi_spec_dst));
-            return 0;
-        case IP_TTL:
-        case IP_TOS:
-            return 0; /* of this packet alone: nothing in the simulation depends on it */
-        default:
-            return -EINVAL;
-        }
-    }
+        return control_item6(socket, header, address, length, message);
+    if (header->level == IPPROTO_IP && is_inet(socket))
+        return control_item4(header, address, length, message);
     return header->level == SOL_SOCKET ? -EINVAL : 0; /* other levels are not looked at */
 }
 

@@ -90,12 +90,13 @@ struct socket_message {
     uint32_t interface;
     bool has_time;
     int64_t time;
-    uint32_t drops;    /* of datagrams by the socket, before this one */
-    int32_t ttl, tos;  /* of a received datagram (IPv6: hop limit, traffic class); -1: none */
-    int32_t out_flags; /* MSG_TRUNC, MSG_EOR, MSG_OOB of recvmsg */
-    bool goes_on;      /* of a stream, in: this receive has taken something before it slept */
-    bool ends;         /* of a stream, out: what follows belongs to another receive (files, an urgent mark) */
-    bool has_error;    /* MSG_ERRQUEUE */
+    uint32_t drops;                 /* of datagrams by the socket, before this one */
+    int32_t ttl, tos;               /* of a received datagram (IPv6: hop limit, traffic class); -1: none */
+    struct packet_options asked[2]; /* sent: of IPv4, of IPv6 */
+    int32_t out_flags;              /* MSG_TRUNC, MSG_EOR, MSG_OOB of recvmsg */
+    bool goes_on;                   /* of a stream, in: this receive has taken something before it slept */
+    bool ends;      /* of a stream, out: what follows belongs to another receive (files, an urgent mark) */
+    bool has_error; /* MSG_ERRQUEUE */
     struct extended_error error;
     bool has_auxiliary; /* PACKET_AUXDATA */
     struct tpacket_auxdata auxiliary;
@@ -122,8 +123,13 @@ int inet_connect(struct task *task, struct socket *socket, const uint8_t *name, 
 /* The datagram socket that gets what comes from `remote`; NULL: nobody. */
 struct socket *inet_find_datagram(struct host *host, struct ip_address local, uint16_t local_port,
                                   struct ip_address remote, uint16_t remote_port);
-/* 0, or why a packet cannot go there: -ENETUNREACH, -EHOSTUNREACH, -EINVAL. */
-int inet_route(const struct socket *socket, struct ip_address source, struct ip_address destination);
+/* 0, or why a packet cannot go there: -ENETUNREACH, -EHOSTUNREACH, -EINVAL, -ENODEV. `asked`: the interface that the
+ * message names, or 0. */
+int inet_route(const struct socket *socket, uint32_t asked, struct ip_address source, struct ip_address destination);
+/* INTERFACE_* that it leaves by. */
+uint32_t inet_way(const struct socket *socket, uint32_t asked, struct ip_address destination);
+/* Writes into a packet's header what its message asks for. */
+void ip_header_options(struct packet *packet, const struct packet_options *options);
 static inline bool is_inet(const struct socket *socket) {
     return socket->family == AF_INET || socket->family == AF_INET6;
 }

@@ -6,6 +6,7 @@
 #include "internal.h"
 #include "process.h"
 #include "syscalls.h"
+#include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/personality.h>
 #include <linux/prctl.h>
@@ -185,8 +186,11 @@ int64_t sys_prctl(struct task *task, const uint64_t *a) {
         int32_t subreaper = process->subreaper;
         return copy_to_user(a[1], &subreaper, sizeof subreaper);
     }
-    case PR_SET_THP_DISABLE:
+    case PR_SET_THP_DISABLE: /* memory is the real process's, and children and programs inherit it there */
     case PR_GET_THP_DISABLE:
+        if (a[2] || a[3] || a[4] || ((int)a[0] == PR_GET_THP_DISABLE && a[1]))
+            return -EINVAL;
+        return platform_syscall(__NR_prctl, a[0], a[1] != 0, 0, 0, 0, 0);
     case PR_GET_SECCOMP:
         return 0;
     case PR_GET_TSC: {

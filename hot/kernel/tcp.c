@@ -365,6 +365,7 @@ struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t lo
     }
     struct tcp *tcp = socket->tcp;
     tcp->settings = listener->settings;
+    tcp->settings.defer_accept = 0;
     tcp->listener = listener;
     list_push_back(&listener->handshakes, &tcp->child_node);
     choose_window(tcp);
@@ -811,6 +812,27 @@ static int set_seconds(int64_t *setting, int32_t seconds, int32_t most) {
     return 0;
 }
 
+/* How long a SYN-ACK is waited upon before it is sent again, after `sent` times before [s]. */
+static uint32_t handshake_timeout(uint32_t sent) {
+    const uint32_t most = TCP_RTO_MAX / NS_PER_S, first = TCP_RTO_INITIAL / NS_PER_S;
+    return sent < 16 ? KMIN(first << sent, most) : most;
+}
+
+/* Linux counts TCP_DEFER_ACCEPT in retransmissions: the least number that takes so many seconds. */
+static uint8_t retransmissions_in(int32_t seconds) {
+    uint32_t count = 0;
+    for (int64_t left = seconds; left > 0 && count < UINT8_MAX; count++)
+        left -= handshake_timeout(count);
+    return (uint8_t)count;
+}
+
+static uint32_t seconds_of(uint8_t retransmissions) {
+    uint32_t seconds = 0;
+    for (uint32_t i = 0; i < retransmissions; i++)
+        seconds += handshake_timeout(i);
+    return seconds;
+}
+
 static int set_fin_timeout(struct tcp *tcp, int32_t seconds) {
     if (seconds < 0)
         tcp->settings.fin_timeout = -1;
@@ -877,7 +899,7 @@ int tcp_set_option(struct socket *socket, int name, const void *value, uint32_t 
     case TCP_LINGER2:
         return set_fin_timeout(tcp, number);
     case TCP_DEFER_ACCEPT:
-        settings->defer_accept = KMAX(number, 0);
+        settings->defer_accept = retransmissions_in(number);
         return 0;
     case TCP_WINDOW_CLAMP:
         if (!number && tcp->state != TCP_CLOSE)
@@ -997,7 +1019,7 @@ static int get_number(const struct socket *socket, int name, int32_t *number) {
                       : (int32_t)((settings->fin_timeout ? settings->fin_timeout : TCP_FIN_TIMEOUT) / NS_PER_S);
         return 0;
     case TCP_DEFER_ACCEPT:
-        *number = settings->defer_accept;
+        *number = (int32_t)seconds_of(settings->defer_accept);
         return 0;
     case TCP_WINDOW_CLAMP:
         *number = (int32_t)settings->window_clamp;

@@ -144,9 +144,9 @@ struct tcp_settings {
     int64_t fin_timeout;  /* TCP_LINGER2; -1: no FIN_WAIT2 after close */
     uint32_t max_segment; /* TCP_MAXSEG */
     uint32_t window_clamp, not_sent_low_water;
-    int32_t defer_accept;
     uint8_t keepalive_probes, syn_retries;
-    uint8_t congestion; /* enum tcp_congestion_kind */
+    uint8_t defer_accept; /* TCP_DEFER_ACCEPT: SYN-ACKs that a connection has time for, until its data come */
+    uint8_t congestion;   /* enum tcp_congestion_kind */
 };
 
 struct tcp {
@@ -241,6 +241,7 @@ struct tcp {
     /* Listening, and waiting to be accepted */
     struct tcp *listener;
     struct list child_node; /* in listener->handshakes or listener->accepted */
+    bool handshake_acked;   /* in SYN_RECV: its last ACK came, and was dropped */
     struct list handshakes, accepted;
     uint32_t accepted_count, backlog;
 

@@ -1068,6 +1068,18 @@ static void reset_arrived(struct tcp *tcp) {
     tcp_done(tcp, error);
 }
 
+/* The handshake's last ACK. One who waits for the peer's data anyway, or is going to send some at once, lets it travel
+ * with these (Linux: tcp_rcv_synsent_state_process). */
+static void acknowledge_handshake(struct tcp *tcp) {
+    if (!tcp->settings.defer_accept && !tcp->interactive) {
+        tcp_send_ack(tcp);
+        return;
+    }
+    tcp->ack_scheduled = true;
+    enter_quick_mode(tcp, QUICK_ACKS_MAX);
+    tcp_deadline_set(tcp, &tcp->acknowledge, tcp_now(tcp) + TCP_ACK_DELAY_MAX);
+}
+
 /* RFC 9293, 3.10.7.3 */
 static void syn_sent_input(struct tcp *tcp, const struct packet *packet, const struct tcp_header *header) {
     if (header->flags & TCP_ACK) {
@@ -1088,7 +1100,7 @@ static void syn_sent_input(struct tcp *tcp, const struct packet *packet, const s
         if (!acknowledge(tcp, header))
             return;
         tcp_established(tcp);
-        tcp_send_ack(tcp);
+        acknowledge_handshake(tcp);
     } else { /* both sides connect at once (3.5, figure 8) */
         tcp_set_state(tcp, TCP_SYN_RECV);
         tcp_retransmit(tcp, tcp_first(tcp));
@@ -1103,8 +1115,12 @@ static bool syn_received_input(struct tcp *tcp, const struct packet *packet, con
         tcp_reply_reset(tcp_host(tcp), packet, header);
         return false;
     }
-    if (listener && listener->accepted_count > listener->backlog)
-        return false; /* the SYN-ACK will be sent again, and then there may be room */
+    bool bare = header->end == tcp->peer_initial + 1;
+    if (listener && ((bare && tcp->retransmits < listener->settings.defer_accept) ||
+                     listener->accepted_count > listener->backlog)) {
+        tcp->handshake_acked = true; /* the SYN-ACK will be sent again, and then there may be data, or room */
+        return false;
+    }
     tcp_set_state(tcp, TCP_ESTABLISHED);
     tcp->snd_wnd = header->window << tcp->snd_scale;
     tcp->max_window = KMAX(tcp->max_window, tcp->snd_wnd);

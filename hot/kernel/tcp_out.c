@@ -4,6 +4,7 @@
  * and probe; it hands finished packets to ip_output (inet.c). A packet is built anew for each transmission, so the send
  * queue alone holds the data.
  */
+#include "socket.h"
 #include "tcp.h"
 
 #define OPTIONS_MAX 40u
@@ -193,7 +194,7 @@ static void send(struct tcp *tcp, uint32_t sequence, uint8_t flags, const uint8_
         packet->charge = packet_charge(packet->length);
     }
     ip_header(host, packet, PROTOCOL_TCP, socket->local_address, socket->remote_address, socket);
-    ip_output(host, packet);
+    ip_transmit(host, packet, inet_way(socket, 0, socket->remote_address));
 }
 
 static void data_was_sent(struct tcp *tcp) {

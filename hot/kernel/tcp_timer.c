@@ -187,19 +187,45 @@ static bool given_up(const struct tcp *tcp, uint32_t retries, int64_t base) {
 }
 
 static bool write_timed_out(struct tcp *tcp) {
-    if (tcp->state == TCP_SYN_SENT) {
+    if (tcp_in(tcp, TCP_STATES(TCP_SYN_SENT) | TCP_STATES(TCP_SYN_RECV))) {
         uint32_t retries = tcp->settings.syn_retries ? tcp->settings.syn_retries : TCP_SYN_RETRIES;
         return tcp->retransmits >= retries || (tcp->settings.user_timeout && tcp->retransmits &&
                                                tcp_now(tcp) - tcp->stalled_since >= tcp->settings.user_timeout);
     }
-    if (tcp->state == TCP_SYN_RECV)
-        return tcp->retransmits >= TCP_SYNACK_RETRIES;
     return given_up(tcp, tcp->orphan ? TCP_ORPHAN_RETRIES : TCP_RETRIES, TCP_RTO_MIN);
+}
+
+static void count_timeout(struct tcp *tcp) {
+    if (tcp->retransmits < UINT8_MAX)
+        tcp->retransmits++;
+    if (tcp->backoff < 16)
+        tcp->backoff++;
+    tcp_arm_retransmit(tcp);
+}
+
+/* No ACK has come for a listener's SYN-ACK, or none that it took. While TCP_DEFER_ACCEPT waits for the data of a peer
+ * that has acknowledged it, it is not sent again but once, at the end: then a bare ACK will do (Linux: syn_ack_recalc).
+ */
+static void handshake_due(struct tcp *tcp) {
+    const struct tcp_settings *listener = &tcp->listener->settings;
+    uint32_t retries = listener->syn_retries ? listener->syn_retries : TCP_SYNACK_RETRIES;
+    uint32_t deferred = tcp->handshake_acked ? listener->defer_accept : 0;
+    if (tcp->retransmits >= retries && tcp->retransmits >= deferred) {
+        tcp_done(tcp, ETIMEDOUT);
+        return;
+    }
+    if (tcp->retransmits + 1u >= deferred)
+        tcp_retransmit(tcp, tcp_first(tcp));
+    count_timeout(tcp);
 }
 
 static void retransmission_due(struct tcp *tcp) {
     if (!tcp->packets_out)
         return;
+    if (tcp->state == TCP_SYN_RECV && tcp->listener) {
+        handshake_due(tcp);
+        return;
+    }
     if (!tcp->retransmits)
         tcp->stalled_since = KMAX(tcp_first(tcp)->sent_time, INT64_C(1));
     if (write_timed_out(tcp)) {
@@ -213,11 +239,7 @@ static void retransmission_due(struct tcp *tcp) {
         tcp_enter_loss(tcp);
         tcp_retransmit(tcp, tcp_first(tcp));
     }
-    if (tcp->retransmits < UINT8_MAX)
-        tcp->retransmits++;
-    if (tcp->backoff < 16)
-        tcp->backoff++;
-    tcp_arm_retransmit(tcp);
+    count_timeout(tcp);
 }
 
 static void window_probe_due(struct tcp *tcp) {

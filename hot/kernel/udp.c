@@ -25,6 +25,11 @@ static uint32_t headers_to(struct ip_address destination) { return ip_header_len
 
 static uint32_t data_max(struct ip_address destination) { return ip_is_v4(destination) ? UDP_DATA_MAX : UDP_DATA_MAX6; }
 
+/* What the message asks for, of this version of IP. */
+static const struct packet_options *asked_of(const struct udp_message *to, struct ip_address destination) {
+    return &to->asked[!ip_is_v4(destination)];
+}
+
 /* Where a datagram goes, checked; the socket is bound afterwards. */
 static int choose_destination(struct socket *socket, const struct udp_message *to, struct ip_address *address,
                               uint16_t *port) {
@@ -42,9 +47,10 @@ static int choose_destination(struct socket *socket, const struct udp_message *t
     if (ip_is_v4(*address) && ip_v4(*address) == UINT32_MAX && !socket->broadcast)
         return -EACCES;
     bool chosen = to->has_local_address && !ip_is_any(to->local_address);
-    if (chosen && !inet_is_local(socket->host, to->local_address))
-        return -EINVAL;
-    int error = inet_route(socket, chosen ? to->local_address : socket->local_address, *address);
+    uint32_t interface = asked_of(to, *address)->interface;
+    int error = inet_route(socket, interface, chosen ? to->local_address : socket->local_address, *address);
+    if (!error && chosen && !inet_is_local(socket->host, to->local_address))
+        error = ip_is_v4(*address) ? -ENETUNREACH : -EINVAL;
     return error ? error : inet_autobind(socket);
 }
 
@@ -56,7 +62,7 @@ struct ip_address datagram_source(const struct socket *socket, const struct udp_
 }
 
 static void transmit(struct socket *socket, struct packet *packet, struct ip_address source,
-                     struct ip_address destination, uint16_t port) {
+                     struct ip_address destination, uint16_t port, const struct packet_options *options) {
     uint32_t header = ip_header_length(destination);
     uint8_t *udp = packet->data + header;
     put16(udp, socket->local_port);
@@ -64,9 +70,10 @@ static void transmit(struct socket *socket, struct packet *packet, struct ip_add
     put16(udp + 4, (uint16_t)(packet->length - header));
     put16(udp + 6, 0);
     ip_header(socket->host, packet, PROTOCOL_UDP, source, destination, socket);
+    ip_header_options(packet, options);
     packet->owner = socket;
     packet->charge = packet_charge(packet->length);
-    ip_output(socket->host, packet);
+    ip_transmit(socket->host, packet, inet_way(socket, options->interface, destination));
 }
 
 /* The datagram that MSG_MORE began: its names are in its headers already. */
@@ -74,7 +81,7 @@ static void transmit_pending(struct socket *socket) {
     struct packet *packet = socket->pending;
     socket->pending = NULL;
     transmit(socket, packet, packet_source(packet), packet_destination(packet),
-             get16(packet->data + packet->transport + 2));
+             get16(packet->data + packet->transport + 2), &socket->pending_options);
 }
 
 static void pending_names(struct packet *packet, struct ip_address source, struct ip_address destination,
@@ -120,6 +127,7 @@ static int64_t gather(struct socket *socket, struct uio *from, const struct udp_
             packet_free(host, packet);
         } else {
             pending_names(larger, datagram_source(socket, to, address), address, port);
+            socket->pending_options = *asked_of(to, address);
         }
         larger->length = used;
         socket->pending = packet = larger;
@@ -140,10 +148,12 @@ int udp_cork(struct task *task, struct socket *socket, bool cork) {
 }
 
 /* Whether the program forbids what would be fragments: IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG. */
-static bool must_fit(const struct socket *socket, struct ip_address destination) {
+static bool must_fit(const struct socket *socket, const struct udp_message *to, struct ip_address destination) {
     bool v4 = ip_is_v4(destination);
+    const struct packet_options *options = asked_of(to, destination);
     int mode = v4 ? socket->mtu_discover : socket->v6.mtu_discover;
-    return (!v4 && socket->v6.dont_fragment) || (mode >= IP_PMTUDISC_DO && mode <= IP_PMTUDISC_PROBE);
+    return (!v4 && (options->has_dont_fragment ? options->dont_fragment : socket->v6.dont_fragment)) ||
+           (mode >= IP_PMTUDISC_DO && mode <= IP_PMTUDISC_PROBE);
 }
 
 /* Tells of the MTU, too, if the program wants to hear of errors (ip_local_error, ipv6_local_error of Linux). */
@@ -184,7 +194,7 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
     if (socket->queued_bytes >= socket->send_buffer)
         return -EAGAIN;
     uint32_t length = (uint32_t)from->remaining, headers = headers_to(address);
-    if (length + headers > inet_mtu(host, address) && must_fit(socket, address))
+    if (length + headers > inet_mtu(host, address) && must_fit(socket, to, address))
         return too_long(socket, address, port);
     struct packet *packet = packet_create(host, headers + length);
     if (!packet)
@@ -193,7 +203,7 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
         packet_free(host, packet);
         return -EFAULT;
     }
-    transmit(socket, packet, datagram_source(socket, to, address), address, port);
+    transmit(socket, packet, datagram_source(socket, to, address), address, port, asked_of(to, address));
     return length;
 }
 

@@ -79,6 +79,19 @@ static void shapes(void) {
     close(fd);
 }
 
+static void preferences(void) {
+    section("IPV6_ADDR_PREFERENCES");
+    static const int values[] = {0, 1, 2, 4, 0x100, 0x400, 0x401, 3, 8, 0x800, 0x808, 0x500, 5, 0x10000, 0x402};
+    int fd = socket6(SOCK_DGRAM);
+    FACT("at first", option_of(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES));
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        int result = set_option(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, values[i]);
+        printf("%#x: %s, then %#x\n", values[i], result ? strerrorname_np(errno) : "taken",
+               option_of(fd, IPPROTO_IPV6, IPV6_ADDR_PREFERENCES));
+    }
+    close(fd);
+}
+
 static void of_both_levels(void) {
     section("options of IPv4 on sockets of both families");
     int fd = socket6(SOCK_DGRAM), v4 = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
@@ -109,6 +122,7 @@ int main(void) {
     setting("setting, datagram", SOCK_DGRAM);
     setting("setting, stream", SOCK_STREAM);
     shapes();
+    preferences();
     of_both_levels();
     return 0;
 }

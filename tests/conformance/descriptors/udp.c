@@ -163,6 +163,23 @@ static void halves(void) {
     pause_ms(20);
     put_receive("what comes later", a, 10, MSG_DONTWAIT);
     close(a), close(b);
+    int c = udp_socket(); /* not connected: Linux refuses, and does it nevertheless */
+    IN_CHILD("a receive that a shutdown ends", {
+        int d = dup(c);
+        pid_t child = fork();
+        if (!child) {
+            pause_ms(50);
+            shutdown(d, SHUT_RDWR);
+            _exit(0);
+        }
+        FACT("recv", recv(d, &(char){0}, 1, 0));
+    });
+    put_poll("poll", c);
+    FACT("recv", recv(c, &(char){0}, 1, 0));
+    FACT("recv that does not wait", recv(c, &(char){0}, 1, MSG_DONTWAIT));
+    struct sockaddr_in nobody = loopback(9);
+    FACT("sendto", sendto(c, "x", 1, MSG_NOSIGNAL, (struct sockaddr *)&nobody, sizeof nobody));
+    close(c);
 }
 
 static void ports(void) {

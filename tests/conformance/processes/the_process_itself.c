@@ -61,6 +61,17 @@ static void controls(void) {
     FACT(prctl(PR_SET_KEEPCAPS, 1));
     FACT(prctl(PR_GET_KEEPCAPS));
     FACT(prctl(PR_SET_KEEPCAPS, 2));
+    FACT(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+    FACT(prctl(PR_SET_THP_DISABLE, 7, 0, 0, 0));
+    FACT(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+    FACT(prctl(PR_GET_THP_DISABLE, 1, 0, 0, 0));
+    FACT(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 1));
+    pid_t child = fork();
+    if (!child)
+        _exit(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+    wait_and_show("PR_GET_THP_DISABLE of a child", child);
+    FACT(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0));
+    FACT(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
     FACT(prctl(PR_GET_TIMERSLACK));
     FACT(prctl(PR_SET_TIMERSLACK, 1000));
     FACT(prctl(PR_GET_TIMERSLACK));
