@@ -19,7 +19,7 @@ from bridge.rng import draw_u64_array, draw_uniform_array
 from bridge.simtime import NS_PER_MS
 from cold.dialing_kernels import Connections, Wishes, dial, prune
 from cold.jit import uint64
-from cold.overlay_kernels import draw_keys
+from cold.overlay_kernels import ascending_order, draw_keys
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
@@ -112,4 +112,4 @@ def connect(dialing: Dialing, seed: int, first_id: int) -> Connections:
 def order_of(seed: int, first_id: int, count: int, number: int) -> npt.NDArray[np.uint32]:
     """Whose turn is when in a round: uint32[count]."""
     keys = draw_keys(uint64(seed), first_id, count, int(ColdPurpose.DIAL_ORDER), number)
-    return np.argsort(keys, kind="stable").astype(np.uint32)
+    return ascending_order(keys)

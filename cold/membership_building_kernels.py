@@ -41,28 +41,27 @@ def write_places(
         See `mesh`.
     """
     for index in range(len(row)):
-        begin = row_start[identity[index]]
+        peers = neighbours[row_start[identity[index]] : row_start[identity[index] + 1]]
         for position in range(count[index]):
-            low, high = begin, row_start[identity[index] + 1]
-            while low < high:
-                middle = (low + high) // 2
-                if neighbours[middle] < members[index, position]:
-                    low = middle + 1
-                else:
-                    high = middle
-            mesh[row[index], first_member + position] = low - begin
+            # Without branches, which a search would have: many rows are on their way from memory at a time.
+            place = int64(0)
+            for peer in range(len(peers)):
+                place += peers[peer] < members[index, position]
+            mesh[row[index], first_member + position] = place
 
 
 @kernel
-def count_known(
+def known_peers(
     row_start: npt.NDArray[np.int64],
     neighbours: npt.NDArray[np.uint32],
     subscribed: npt.NDArray[np.uint64],
     first_id: int,
     hot_count: int,
     partial_start: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Count the neighbours that have each of an identity's partial topics too: int64[Q].
+    longest: int,
+    nothing: PlaceArray,
+) -> tuple[npt.NDArray[np.uint32], PlaceArray]:
+    """Find the neighbours that have each of an identity's partial topics too.
 
     Parameters
     ----------
@@ -76,50 +75,60 @@ def count_known(
         HostId of the first identity of all.
     partial_start
         int64[N + 1]: where each identity's memberships begin among those of partial topics.
+    longest
+        The most neighbours of one identity.
+    nothing
+        place[0], of the type that the places are wanted in.
+
+    Returns
+    -------
+    known_start
+        uint32[Q + 1]: where each membership's begin in `known`.
+    known
+        place[known_start[Q]]: places of neighbours, ascending for each membership.
     """
-    counts = np.zeros(partial_start[-1], dtype=np.int64)
+    words = subscribed.shape[1]
+    common = np.empty((longest, words), dtype=np.uint64)
+    fill = np.empty(64 * words, dtype=np.int64)
+    known_start = np.zeros(partial_start[-1] + 1, dtype=np.uint32)
+    known = np.empty(len(neighbours) // 8, nothing.dtype)
+    used = int64(0)
     for identity in range(len(row_start) - 1):
         host = first_id - hot_count + identity
-        for position in range(row_start[identity], row_start[identity + 1]):
-            peer = int64(neighbours[position]) - hot_count
-            before = partial_start[identity]
-            for word in range(subscribed.shape[1]):
-                own = subscribed[host, word]
-                both = own & subscribed[peer, word]
+        begin, first = row_start[identity], partial_start[identity]
+        peers = row_start[identity + 1] - begin
+        # What is random in memory comes first, so that it can come at the same time.
+        for peer in range(peers):
+            other = int64(neighbours[begin + peer]) - hot_count
+            for word in range(words):
+                common[peer, word] = subscribed[host, word] & subscribed[other, word]
+        topics = partial_start[identity + 1] - first
+        fill[:topics] = 0
+        for peer in range(peers):
+            before = int64(0)
+            for word in range(words):
+                own, both = subscribed[host, word], common[peer, word]
                 while both != _ZERO:
-                    bit = both & (~both + _ONE)
-                    counts[before + count_bits(own & (bit - _ONE))] += 1
+                    fill[before + count_bits(own & ((both & (~both + _ONE)) - _ONE))] += 1
                     both &= both - _ONE
                 before += count_bits(own)
-    return counts
-
-
-@kernel
-def fill_known(
-    row_start: npt.NDArray[np.int64],
-    neighbours: npt.NDArray[np.uint32],
-    subscribed: npt.NDArray[np.uint64],
-    first_id: int,
-    hot_count: int,
-    partial_start: npt.NDArray[np.int64],
-    known_start: npt.NDArray[np.uint32],
-    known: PlaceArray,
-) -> None:
-    """Write the places of the neighbours that `count_known` counts into `known`, from ``known_start[q]`` on."""
-    fill = known_start.astype(np.int64)
-    for identity in range(len(row_start) - 1):
-        host = first_id - hot_count + identity
-        begin = row_start[identity]
-        for position in range(begin, row_start[identity + 1]):
-            peer = int64(neighbours[position]) - hot_count
-            before = partial_start[identity]
-            for word in range(subscribed.shape[1]):
-                own = subscribed[host, word]
-                both = own & subscribed[peer, word]
+        for topic in range(topics):
+            size = fill[topic]
+            fill[topic] = used
+            used += size
+            known_start[first + topic + 1] = used
+        if used > len(known):
+            longer = np.empty(used + used // 4, nothing.dtype)
+            longer[: len(known)] = known
+            known = longer
+        for peer in range(peers):
+            before = int64(0)
+            for word in range(words):
+                own, both = subscribed[host, word], common[peer, word]
                 while both != _ZERO:
-                    bit = both & (~both + _ONE)
-                    membership = before + count_bits(own & (bit - _ONE))
-                    known[fill[membership]] = position - begin
-                    fill[membership] += 1
+                    topic = before + count_bits(own & ((both & (~both + _ONE)) - _ONE))
+                    known[fill[topic]] = peer
+                    fill[topic] += 1
                     both &= both - _ONE
                 before += count_bits(own)
+    return known_start, known[:used].copy()

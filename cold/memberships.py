@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bridge.directory import HostDirectory
 from cold.dialing import dialing_of, reachability
-from cold.membership_building_kernels import count_known, fill_known, write_places
+from cold.membership_building_kernels import known_peers, write_places
 from cold.overlay import Overlay, build_overlay, topic_cycles, topic_edges, topic_mesh
 from cold.population import client_kinds
 from cold.section import ColdSection
@@ -201,13 +201,10 @@ def memberships(
         rank[row] = np.arange(len(identity))
         row += len(full) * (identity + 1)
         _write(mesh, row, identity, overlay, rows[first:last], members_of[first:last], first_member)
-    known_start = np.zeros(len(rank) + 1, dtype=np.uint32)
-    known = np.zeros(0, dtype=places)
+    known_start, known = np.zeros(len(rank) + 1, dtype=np.uint32), np.zeros(0, dtype=places)
     if partial:
         ends = (overlay.row_start, overlay.neighbours, subscribed, owned.start, hot_count, partial_start)
-        np.cumsum(count_known(*ends), out=known_start[1:])
-        known = np.zeros(int(known_start[-1]), dtype=places)
-        fill_known(*ends, known_start, known)
+        known_start, known = known_peers(*ends, int(row_lengths.max(initial=0)), known)
     return Memberships(
         place,
         np.array([*full, *partial], dtype=np.int32),

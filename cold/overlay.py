@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cold.dialing import Dialing, connect, order_of
 from cold.dialing_kernels import rows_of_connections
 from cold.jit import uint64
-from cold.overlay_kernels import add_to_mesh, draw_keys, draw_keys_of, graft_in_turn, rows_of_edges
+from cold.overlay_kernels import add_to_mesh, ascending_order, draw_keys, draw_keys_of, graft_in_turn, rows_of_edges
 from cold.purposes import ColdPurpose
 
 Reachable = npt.NDArray[np.bool_] | None
@@ -62,7 +62,7 @@ class Overlay(NamedTuple):
 
 def _cycle(seed: int, first_id: int, count: int, purpose: ColdPurpose, number: int) -> npt.NDArray[np.uint32]:
     draws = draw_keys(uint64(seed), first_id, count, int(purpose), number)
-    return np.argsort(draws, kind="stable").astype(np.uint32)
+    return ascending_order(draws)
 
 
 def build_overlay(
@@ -129,10 +129,8 @@ def build_overlay(
         lefts.append(edges.left)
         rights.append(edges.right)
     empty = np.empty(0, dtype=np.uint32)
-    row_start, neighbours, dialled = rows_of_edges(
-        count, np.concatenate([empty, *lefts]), np.concatenate([empty, *rights])
-    )
-    return Overlay(row_start, neighbours + np.uint32(first_id), dialled, mesh, mesh_count)
+    ends = np.concatenate([empty, *lefts]), np.concatenate([empty, *rights])
+    return Overlay(*rows_of_edges(count, first_id, *ends), mesh, mesh_count)
 
 
 def _dialled(
@@ -155,7 +153,8 @@ def _dialled(
         caller = np.repeat(np.arange(count, dtype=np.uint32), np.diff(row_start))[dialled]
         lefts = [caller, *(edges.left for edges in sought)]
         rights = [neighbours[dialled], *(edges.right for edges in sought)]
-        row_start, neighbours, dialled = rows_of_edges(count, np.concatenate(lefts), np.concatenate(rights))
+        rows = rows_of_edges(count, first_id, np.concatenate(lefts), np.concatenate(rights))
+        return Overlay(*rows, mesh, mesh_count)
     neighbours += np.uint32(first_id)
     return Overlay(row_start, neighbours, dialled, mesh, mesh_count)
 
@@ -178,12 +177,12 @@ def topic_cycles(seed: int, members: npt.NDArray[np.uint32], topic: int, peers: 
         return []
     counters = ((topic + 1) << 16 | number for number in range(max(peers // 2, 1)))
     keys = (draw_keys_of(uint64(seed), members, int(ColdPurpose.OVERLAY), counter) for counter in counters)
-    return [np.argsort(key, kind="stable").astype(np.uint32) for key in keys]
+    return [ascending_order(key) for key in keys]
 
 
 def _dialled_edges(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32], is_reachable: Reachable) -> Edges:
     """Edges of which one end at least can be dialled, and is."""
-    if is_reachable is None:
+    if is_reachable is None or is_reachable.all():
         return Edges(left, right)
     possible = is_reachable[left] | is_reachable[right]
     left, right = left[possible], right[possible]
@@ -285,7 +284,7 @@ def topic_overlay(
     cycles = topic_cycles(seed, members, topic, max(known, sought))
     numbers = np.arange(first_id, first_id + len(members), dtype=np.uint32)
     edges = topic_edges(numbers, cycles, known, first_id, is_reachable)
-    row_start, neighbours, dialled = rows_of_edges(len(members), edges.left, edges.right)
+    rows = rows_of_edges(len(members), first_id, edges.left, edges.right)
     degree = np.full(len(members), mesh_degree, dtype=np.uint8)
     mesh, count = topic_mesh(numbers, cycles[: max(sought // 2, 1)], degree, mesh_room, is_reachable)
-    return Overlay(row_start, neighbours + np.uint32(first_id), dialled, mesh[None], count[None])
+    return Overlay(*rows, mesh[None], count[None])

@@ -16,6 +16,11 @@ UInt64Array = npt.NDArray[np.uint64]
 
 _FIRST_MESH = int(ColdPurpose.FIRST_MESH)
 _HIGH = uint64(32)
+_KEYS_OF_BUCKET = 4
+#: The rows of a band of 2**12 vertices with 100 neighbours each take 1.6 MB.
+_BAND_BITS = 12
+#: 128 MiB of ends of edges.
+_ENDS_AT_A_TIME = 1 << 24
 
 
 @kernel
@@ -37,17 +42,62 @@ def draw_keys_of(seed: int, entities: UInt32Array, purpose: int, counter: int) -
 
 
 @kernel
+def ascending_order(keys: UInt64Array) -> UInt32Array:
+    """Order of random keys, of equal ones the first first: uint32[n], as of a stable argsort.
+
+    Parameters
+    ----------
+    keys
+        uint64[n]. They are dealt to buckets by their highest bits, some keys to each if all values are equally likely.
+    """
+    bits = int64(0)
+    while len(keys) >> bits > _KEYS_OF_BUCKET:
+        bits += 1
+    # A shift by 64 would be none.
+    shift = uint64(63 - bits)
+    end = np.zeros(int64(1) << bits, dtype=np.uint32)
+    for index in range(len(keys)):
+        end[int64(keys[index] >> uint64(1) >> shift)] += 1
+    begin = int64(0)
+    for bucket in range(len(end)):
+        size = int64(end[bucket])
+        end[bucket] = begin
+        begin += size
+    order = np.empty(len(keys), dtype=np.uint32)
+    for index in range(len(keys)):
+        bucket = int64(keys[index] >> uint64(1) >> shift)
+        order[end[bucket]] = index
+        end[bucket] += 1
+    begin = int64(0)
+    for bucket in range(len(end)):
+        last = int64(end[bucket])
+        for position in range(begin + 1, last):
+            index = order[position]
+            key = keys[index]
+            hole = position
+            while hole > begin and keys[order[hole - 1]] > key:
+                order[hole] = order[hole - 1]
+                hole -= 1
+            order[hole] = index
+        begin = last
+    return order
+
+
+@kernel
 def rows_of_edges(
-    count: int, left: UInt32Array, right: UInt32Array
+    count: int, first_id: int, left: UInt32Array, right: UInt32Array
 ) -> tuple[Int64Array, UInt32Array, npt.NDArray[np.bool_]]:
     """Rows of sorted, distinct neighbours of a multigraph without self-loops, whose edges have a direction.
 
-    Of edges in both directions between two vertices, the one from the lower vertex is kept.
+    Of edges in both directions between two vertices, the one from the lower vertex is kept. Ends of edges are first dealt
+    to bands of neighbouring vertices, whose rows fit a cache, and to as many bands at a time as keep the memory small.
 
     Parameters
     ----------
     count
         Number of vertices, at most 2**31.
+    first_id
+        HostId of vertex 0.
     left, right
         uint32[edges]: ends of each edge; the left one has dialled the right one.
 
@@ -56,49 +106,126 @@ def rows_of_edges(
     row_start
         int64[count + 1].
     neighbours
-        uint32[row_start[count]].
+        uint32[row_start[count]]: HostIds.
     dialled
         bool[row_start[count]]: whether the edge leads from the vertex of the row to the neighbour.
     """
-    start = np.zeros(count + 1, dtype=np.int64)
+    bands = (count + (1 << _BAND_BITS) - 1) >> _BAND_BITS
+    band_start = np.zeros(bands + 1, dtype=np.int64)
     for edge in range(len(left)):
-        start[left[edge] + 1] += 1
-        start[right[edge] + 1] += 1
-    for vertex in range(count):
-        start[vertex + 1] += start[vertex]
-    fill = start[:count].copy()
-    # The neighbour, and in the lowest bit the direction.
-    entries = np.empty(start[count], dtype=np.uint32)
-    for edge in range(len(left)):
-        a, b = int64(left[edge]), int64(right[edge])
-        entries[fill[a]] = b << 1 | 1
-        fill[a] += 1
-        entries[fill[b]] = a << 1
-        fill[b] += 1
+        band_start[(int64(left[edge]) >> _BAND_BITS) + 1] += 1
+        band_start[(int64(right[edge]) >> _BAND_BITS) + 1] += 1
+    for band in range(bands):
+        band_start[band + 1] += band_start[band]
 
     row_start = np.zeros(count + 1, dtype=np.int64)
-    dialled = np.empty(len(entries), dtype=np.bool_)
-    used = 0
-    for vertex in range(count):
-        first, last = start[vertex], start[vertex + 1]
-        for position in range(first + 1, last):
-            entry = entries[position]
+    neighbours = np.empty(band_start[bands], dtype=np.uint32)
+    dialled = np.empty(band_start[bands], dtype=np.bool_)
+    used = int64(0)
+    first_band = int64(0)
+    while first_band < bands:
+        past_band = first_band + 1
+        while past_band < bands and band_start[past_band + 1] - band_start[first_band] <= _ENDS_AT_A_TIME:
+            past_band += 1
+        fill = band_start[first_band:past_band] - band_start[first_band]
+        ends = band_start[past_band] - band_start[first_band]
+        vertices = np.empty(ends, dtype=np.uint32)
+        # The neighbour, and in the lowest bit the direction.
+        entries = np.empty(ends, dtype=np.uint32)
+        for edge in range(len(left)):
+            a, b = int64(left[edge]), int64(right[edge])
+            band_of_a, band_of_b = a >> _BAND_BITS, b >> _BAND_BITS
+            if first_band <= band_of_a < past_band:
+                place = fill[band_of_a - first_band]
+                vertices[place], entries[place] = a, b << 1 | 1
+                fill[band_of_a - first_band] += 1
+            if first_band <= band_of_b < past_band:
+                place = fill[band_of_b - first_band]
+                vertices[place], entries[place] = b, a << 1
+                fill[band_of_b - first_band] += 1
+        begin = int64(0)
+        for band in range(first_band, past_band):
+            end = fill[band - first_band]
+            used = _write_rows(
+                band << _BAND_BITS,
+                min((band + 1) << _BAND_BITS, count),
+                first_id,
+                vertices[begin:end],
+                entries[begin:end],
+                row_start,
+                neighbours,
+                dialled,
+                used,
+            )
+            begin = end
+        first_band = past_band
+    return row_start, neighbours[:used], dialled[:used]
+
+
+@kernel
+def _write_rows(
+    first: int,
+    past: int,
+    first_id: int,
+    vertices: UInt32Array,
+    entries: UInt32Array,
+    row_start: Int64Array,
+    neighbours: UInt32Array,
+    dialled: npt.NDArray[np.bool_],
+    used: int,
+) -> int:
+    """Write the rows of the vertices from `first` to before `past` for `rows_of_edges`.
+
+    Parameters
+    ----------
+    first, past
+        See above.
+    first_id
+        HostId of vertex 0.
+    vertices, entries
+        uint32[n] each: ends of edges, in any order: the vertex; twice the neighbour, plus 1 if the vertex has dialled.
+    row_start, neighbours, dialled
+        What `rows_of_edges` returns; written on.
+    used
+        How many neighbours there are.
+
+    Returns
+    -------
+    int
+        How many there are then.
+    """
+    start = np.zeros(past - first + 1, dtype=np.int64)
+    for end in range(len(vertices)):
+        start[int64(vertices[end]) - first + 1] += 1
+    for row in range(past - first):
+        start[row + 1] += start[row]
+    fill = start[:-1].copy()
+    rows = np.empty(len(entries), dtype=np.uint32)
+    for end in range(len(vertices)):
+        row = int64(vertices[end]) - first
+        rows[fill[row]] = entries[end]
+        fill[row] += 1
+    for row in range(past - first):
+        begin, end = start[row], start[row + 1]
+        for position in range(begin + 1, end):
+            entry = rows[position]
             hole = position
-            while hole > first and entries[hole - 1] > entry:
-                entries[hole] = entries[hole - 1]
+            while hole > begin and rows[hole - 1] > entry:
+                rows[hole] = rows[hole - 1]
                 hole -= 1
-            entries[hole] = entry
-        row_begin = used
-        for position in range(first, last):
-            neighbour, outbound = int64(entries[position] >> 1), entries[position] & 1 != 0
-            if used == row_begin or entries[used - 1] != neighbour:
-                entries[used] = neighbour
+            rows[hole] = entry
+        before = int64(-1)
+        for position in range(begin, end):
+            neighbour, outbound = int64(rows[position] >> 1), rows[position] & 1 != 0
+            if neighbour != before:
+                neighbours[used] = first_id + neighbour
                 dialled[used] = outbound
                 used += 1
+                before = neighbour
             elif dialled[used - 1] != outbound:
-                dialled[used - 1] = vertex < neighbour
-        row_start[vertex + 1] = used
-    return row_start, entries[:used].copy(), dialled[:used].copy()
+                dialled[used - 1] = first + row < neighbour
+        row_start[first + row + 1] = used
+    return used
 
 
 @kernel

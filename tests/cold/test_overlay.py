@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from cold import overlay_kernels
 from cold.overlay import Overlay, build_overlay
-from cold.overlay_kernels import is_outbound
+from cold.overlay_kernels import ascending_order, is_outbound, rows_of_edges
 
 
 def graph_of(overlay: Overlay, first_id: int) -> csr_array:
@@ -40,6 +41,40 @@ def test_the_overlay_is_symmetric_connected_and_has_no_loops(
             mesh = overlay.mesh[topic, identity, : overlay.mesh_count[topic, identity]]
             assert len(set(mesh.tolist())) == len(mesh)
             assert set(mesh.tolist()) <= set(row.tolist())
+
+
+@settings(deadline=None, max_examples=100)
+@given(high=st.lists(st.integers(0, 40), max_size=60), shift=st.integers(0, 58), repeat=st.integers(1, 5))
+def test_keys_are_ordered_as_a_stable_sort_orders_them(high: list[int], shift: int, repeat: int) -> None:
+    keys = np.array(high * repeat, dtype=np.uint64) << np.uint64(shift)
+    assert ascending_order(keys).tolist() == np.argsort(keys, kind="stable").tolist()
+
+
+@pytest.mark.parametrize("ends_at_a_time", [1, 30_000, 1 << 24])
+def test_rows_are_the_edges_of_a_graph_whatever_is_done_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, ends_at_a_time: int
+) -> None:
+    monkeypatch.setattr(overlay_kernels, "_ENDS_AT_A_TIME", ends_at_a_time)
+    count, first_id = 9000, 7
+    random = np.random.default_rng(5)
+    left, right = random.integers(0, count, (2, 30_000), dtype=np.uint32)
+    left, right = left[left != right], right[left != right]
+    # Some edges are there twice, and some both ways.
+    left, right = (
+        np.concatenate([left, left[:300], right[200:900]]),
+        np.concatenate([right, right[:300], left[200:900]]),
+    )
+    row_start, neighbours, dialled = rows_of_edges.py_func(count, first_id, left, right)  # type: ignore[attr-defined]
+    edges = set(zip(left.tolist(), right.tolist(), strict=True))
+    wanted = {
+        (vertex, other): (vertex, other) in edges and ((other, vertex) not in edges or vertex < other)
+        for edge in edges
+        for vertex, other in (edge, edge[::-1])
+    }
+    vertices = np.repeat(np.arange(count), np.diff(row_start)).tolist()
+    found = list(zip(vertices, (neighbours.astype(np.int64) - first_id).tolist(), strict=True))
+    assert found == sorted(wanted)
+    assert dialled.tolist() == [wanted[edge] for edge in found]
 
 
 @settings(deadline=None, max_examples=40)
