@@ -89,8 +89,9 @@ def rows_of_edges(
 ) -> tuple[Int64Array, UInt32Array, npt.NDArray[np.bool_]]:
     """Rows of sorted, distinct neighbours of a multigraph without self-loops, whose edges have a direction.
 
-    Of edges in both directions between two vertices, the one from the lower vertex is kept. Ends of edges are first dealt
-    to bands of neighbouring vertices, whose rows fit a cache, and to as many bands at a time as keep the memory small.
+    Of edges in both directions between two vertices, the one from the lower vertex is kept. Ends of edges are first
+    dealt to bands of neighbouring vertices, whose rows fit a cache, and to as many bands at a time as keep the memory
+    small.
 
     Parameters
     ----------
