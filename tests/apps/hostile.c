@@ -2,6 +2,7 @@
  * harmless or kill the process; in a simulator none of them may harm another host.
  *
  *   hostile arena SEED     damages the simulator's shared memory of its host, round after round
+ *   hostile wipe SEED      fills the start of that memory with one byte, once
  *   hostile stacks SEED    damages the simulator's stacks and data inside its process
  *   hostile descriptors    closes every number up to 2000, and puts others in their places
  *   hostile unmap          unmaps everything that can be named
@@ -52,16 +53,34 @@ static void damage(uint8_t *start, uint64_t size) {
     }
 }
 
+/* The same calls wherever the memory lies, which is a matter of how hosts are divided among shards. */
+static uint8_t *find_arena(int outside) {
+    uint8_t *arena = NULL;
+    for (unsigned i = 0; i < ARENAS_TRIED; i++) {
+        uint8_t *tried = (uint8_t *)(ARENAS + (uint64_t)i * ARENA_STRIDE);
+        if (readable(outside, tried) && !arena) {
+            arena = tried;
+        }
+    }
+    return arena;
+}
+
+static void wipe_arena(void) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    uint8_t *arena = find_arena(ends[1]);
+    REQUIRE(arena);
+    usleep((unsigned)(draw() % 400000));
+    memset(arena, (int)draw(), 128 << 10);
+    usleep(1000);
+}
+
 static void attack_arena(void) {
     int ends[2];
     REQUIRE(pipe(ends) == 0);
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
     struct sockaddr_in self = {.sin_family = AF_INET, .sin_port = htons(7), .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    uint8_t *arena = NULL;
-    for (unsigned i = 0; i < ARENAS_TRIED && !arena; i++) {
-        uint8_t *tried = (uint8_t *)(ARENAS + (uint64_t)i * ARENA_STRIDE);
-        arena = readable(ends[1], tried) ? tried : NULL;
-    }
+    uint8_t *arena = find_arena(ends[1]);
     if (!arena) {
         printf("no arena\n");
         return;
@@ -141,6 +160,8 @@ int main(int argc, char **argv) {
     usleep(100000);
     if (strcmp(attack, "arena") == 0) {
         attack_arena();
+    } else if (strcmp(attack, "wipe") == 0) {
+        wipe_arena();
     } else if (strcmp(attack, "stacks") == 0) {
         attack_stacks();
     } else if (strcmp(attack, "descriptors") == 0) {
@@ -160,7 +181,7 @@ int main(int argc, char **argv) {
     } else if (strcmp(attack, "limits") == 0) {
         attack_limits();
     } else {
-        usage("hostile arena SEED | stacks SEED | descriptors | unmap | limits");
+        usage("hostile arena SEED | wipe SEED | stacks SEED | descriptors | unmap | limits");
     }
     return 0;
 }
