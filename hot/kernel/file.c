@@ -143,7 +143,9 @@ static int64_t transfer_timeout(const struct file *file, bool writing) {
     return writing ? socket->send_timeout : socket->receive_timeout;
 }
 
-static int transfer_sleep(struct task *task, struct file *file, uint32_t events, int64_t timeout, int64_t start) {
+int file_sleep_transfer(struct task *task, struct file *file, bool writing, int64_t start) {
+    uint32_t events = writing ? POLLOUT | POLLWRNORM : POLLIN | POLLRDNORM;
+    int64_t timeout = transfer_timeout(file, writing);
     int64_t deadline = timeout >= NEVER - start ? NEVER : start + timeout;
     int result = sleep_on(task, file, events, deadline);
     if (result == -ETIMEDOUT)
@@ -160,7 +162,7 @@ int64_t file_read(struct task *task, struct file *file, struct uio *to, const in
         int64_t result = operations->read(task, file, to, position);
         if (result != -EAGAIN || (file->flags & O_NONBLOCK))
             return result;
-        int woken = transfer_sleep(task, file, POLLIN | POLLRDNORM, transfer_timeout(file, false), start);
+        int woken = file_sleep_transfer(task, file, false, start);
         if (!woken)
             continue;
         /* What came together with a signal is taken first, as by Linux's waits for a condition. */
@@ -187,7 +189,7 @@ int64_t file_write(struct task *task, struct file *file, struct uio *from, const
             return total ? total : -EAGAIN;
         if (result > 0)
             continue;
-        int woken = transfer_sleep(task, file, POLLOUT | POLLWRNORM, transfer_timeout(file, true), start);
+        int woken = file_sleep_transfer(task, file, true, start);
         if (woken)
             return total ? total : woken;
     }

@@ -309,7 +309,11 @@ int64_t sys_timer_create(struct task *task, const uint64_t *a) {
     posix->clock_tid = clock_tid;
     timer_init(&posix->timer, TIMER_POSIX, 0, posix);
     list_push_back(&task->process->posix_timers, &posix->node);
-    return copy_to_user(a[2], &posix->id, sizeof posix->id);
+    if (!copy_to_user(a[2], &posix->id, sizeof posix->id))
+        return 0;
+    list_remove(&posix->node);
+    kfree(host, posix);
+    return -EFAULT;
 }
 
 static void posix_timer_read(const struct posix_timer *posix, int64_t out[4]) {

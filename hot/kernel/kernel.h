@@ -462,6 +462,10 @@ __attribute__((warn_unused_result)) int file_wait(struct task *task, struct file
 __attribute__((warn_unused_result)) int file_sleep(struct task *task, struct file *file, uint32_t events,
                                                    int64_t deadline);
 void file_hold(struct task *task, struct file *file);
+/* After an attempt to read or write that answered -EAGAIN, of a transfer that began at `start`: sleeps as file_read and
+ * file_write do. 0, -EAGAIN (the socket's time-out), -EINTR, -ERESTARTSYS. */
+__attribute__((warn_unused_result)) int file_sleep_transfer(struct task *task, struct file *file, bool writing,
+                                                            int64_t start);
 /* At the end of every system call, and when a task dies. */
 void file_drop_held(struct task *task);
 int64_t file_read(struct task *task, struct file *file, struct uio *to, const int64_t *position);

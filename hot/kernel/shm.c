@@ -16,6 +16,7 @@
 #include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/falloc.h>
+#include <linux/resource.h>
 
 #define PAGE UINT64_C(4096)
 #define SEGMENTS_MAX 4096                       /* kernel.shmmni */
@@ -40,6 +41,7 @@ struct segment {
     uint64_t size, offset; /* bytes; place in the arena's file */
     uint64_t identity;     /* of its futexes */
     uint32_t mappings;
+    uint32_t locker; /* real user whose RLIMIT_MEMLOCK it counts for, if it is locked */
     int32_t creator_pid, last_pid;
     int64_t attach_time, detach_time, change_time; /* seconds of Unix time */
 };
@@ -239,6 +241,23 @@ static void remove(struct segment *segment) {
         segment_free(segment);
 }
 
+/* Linux: user_shm_lock. What all locked segments of a user have together is limited, except for the privileged. */
+static int lock(struct task *task, struct segment *segment) {
+    uint64_t limit = task->process->limits[RLIMIT_MEMLOCK][0], total = page_up(segment->size);
+    uint32_t user = task->credentials->user.real;
+    if (segment->object.mode & SHM_LOCKED)
+        return 0;
+    list_for_each(node, &task->host->ipc->segments) {
+        const struct segment *other = list_entry(node, struct segment, place);
+        total += other->object.mode & SHM_LOCKED && other->locker == user ? page_up(other->size) : 0;
+    }
+    if (total / PAGE > limit / PAGE && !credentials_capable(task, CAP_IPC_LOCK))
+        return -ENOMEM;
+    segment->object.mode |= SHM_LOCKED;
+    segment->locker = user;
+    return 0;
+}
+
 int64_t sys_shmctl(struct task *task, const uint64_t *a) {
     int command = (int)a[1];
     struct segment *segment = find(task->host, a[0]);
@@ -273,9 +292,12 @@ int64_t sys_shmctl(struct task *task, const uint64_t *a) {
     case SHM_UNLOCK:
         if (!segment)
             return -EINVAL;
-        if (ipc_own(task, &segment->object) && !credentials_capable(task, CAP_IPC_LOCK))
+        if (!credentials_capable(task, CAP_IPC_LOCK) &&
+            (ipc_own(task, &segment->object) || (command == SHM_LOCK && !task->process->limits[RLIMIT_MEMLOCK][0])))
             return -EPERM;
-        segment->object.mode = (segment->object.mode & ~SHM_LOCKED) | (command == SHM_LOCK ? SHM_LOCKED : 0u);
+        if (command == SHM_LOCK)
+            return lock(task, segment);
+        segment->object.mode &= ~SHM_LOCKED;
         return 0;
     default:
         return -EINVAL;

@@ -692,16 +692,24 @@ static void scratch_free(struct task *task) {
     task->scratch = NULL;
 }
 
-static int rights_from_user(struct task *task, uint64_t address, uint64_t length, struct socket_message *message) {
-    uint64_t count = length / sizeof(int32_t);
-    if (count > SCM_MAX_FD || message->rights)
-        return -EINVAL;
-    if (!count)
-        return 0;
+/* The files of all SCM_RIGHTS items of a message, which travel and arrive as one. */
+struct sent_files {
+    uint32_t count;
     int32_t fds[SCM_MAX_FD];
+};
+
+static int files_from_user(struct task *task, uint64_t address, uint64_t length, struct sent_files *files) {
+    uint64_t count = length / sizeof(int32_t);
+    if (count > SCM_MAX_FD - files->count)
+        return -EINVAL;
+    int32_t *fds = files->fds + files->count;
     if (copy_from_user(fds, address, count * sizeof(fds[0])))
         return -EFAULT;
-    return rights_create(task, fds, (uint32_t)count, &message->rights);
+    for (uint64_t i = 0; i < count; i++)
+        if (!fd_entry(task, fds[i]))
+            return -EBADF;
+    files->count += (uint32_t)count;
+    return 0;
 }
 
 static bool is_one_of(const struct identity *identity, uint32_t id) {
@@ -809,10 +817,10 @@ static int control_item4(const struct control_header *header, uint64_t address, 
 }
 
 static int control_item(struct task *task, const struct socket *socket, const struct control_header *header,
-                        uint64_t address, struct socket_message *message) {
+                        uint64_t address, struct socket_message *message, struct sent_files *files) {
     uint64_t length = header->length - sizeof(*header);
     if (header->level == SOL_SOCKET && header->type == SCM_RIGHTS)
-        return socket->family == AF_UNIX ? rights_from_user(task, address, length, message) : 0;
+        return socket->family == AF_UNIX ? files_from_user(task, address, length, files) : 0;
     if (header->level == SOL_SOCKET && header->type == SCM_CREDENTIALS) {
         if (is_inet(socket))
             return 0;
@@ -834,6 +842,7 @@ static int control_from_user(struct task *task, const struct socket *socket, con
                              struct socket_message *message) {
     if (user->control_length > INT32_MAX)
         return -ENOBUFS;
+    struct sent_files files = {.count = 0};
     uint64_t at = 0;
     while (user->control_length >= sizeof(struct control_header) &&
            at <= user->control_length - sizeof(struct control_header)) {
@@ -842,12 +851,12 @@ static int control_from_user(struct task *task, const struct socket *socket, con
             return -EFAULT;
         if (header.length < sizeof(header) || header.length > user->control_length - at)
             return -EINVAL;
-        int error = control_item(task, socket, &header, user->control + at + sizeof(header), message);
+        int error = control_item(task, socket, &header, user->control + at + sizeof(header), message, &files);
         if (error)
             return error;
         at += CONTROL_ALIGN(header.length);
     }
-    return 0;
+    return files.count ? rights_create(task, files.fds, files.count, &message->rights) : 0;
 }
 
 static int64_t send_message(struct task *task, struct file *file, const struct user_message *user, int flags) {
@@ -1120,6 +1129,13 @@ int64_t sys_recvmsg(struct task *task, const uint64_t *a) {
     return file ? receive_message(task, file, a[1], (int)a[2]) : error;
 }
 
+/* What is left of a time-out after the last message, as Linux leaves it to the program. */
+static int put_time_left(int64_t deadline, int64_t now, uint64_t address) {
+    int64_t left = KMAX(deadline - now, INT64_C(0));
+    const struct __kernel_timespec timeout = {left / NS_PER_S, left % NS_PER_S};
+    return deadline == NEVER ? 0 : copy_to_user(address, &timeout, sizeof(timeout));
+}
+
 int64_t sys_recvmmsg(struct task *task, const uint64_t *a) {
     int error;
     struct file *file = socket_file(task, a[0], &error);
@@ -1140,6 +1156,7 @@ int64_t sys_recvmmsg(struct task *task, const uint64_t *a) {
     if (socket->error)
         return socket_take_error(socket);
     uint32_t count = KMIN((uint32_t)a[2], SEGMENTS_MAX), received = 0;
+    int64_t received_at = 0;
     file_hold(task, file);
     while (received < count) {
         uint64_t address = a[1] + received * sizeof(struct user_message_vector);
@@ -1156,12 +1173,15 @@ int64_t sys_recvmmsg(struct task *task, const uint64_t *a) {
             break;
         }
         received++;
+        received_at = task->host->now;
         if (flags & MSG_WAITFORONE)
             flags |= MSG_DONTWAIT;
         /* Linux looks at the time-out only here, after each message. */
-        if (task->host->now >= deadline)
+        if (received_at >= deadline)
             break;
     }
+    if (received && put_time_left(deadline, received_at, a[4]))
+        return -EFAULT;
     return received;
 }
 

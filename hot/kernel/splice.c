@@ -103,31 +103,71 @@ static int64_t wait_for_pipe(struct task *task, struct file *pipe, uint32_t even
     return file_wait(task, pipe, events, flags & SPLICE_F_NONBLOCK, NEVER);
 }
 
-/* Moves from a pipe to what is not one, or is another. */
-static int64_t splice_from_pipe(struct task *task, struct file *pipe, int out, const int64_t *position, size_t length,
-                                uint32_t flags) {
-    int64_t result = wait_for_pipe(task, pipe, POLLIN, flags);
-    char *buffer = result ? NULL : take_buffer(task);
-    if (!buffer)
-        return result ? result : -ENOMEM;
-    length = pipe_peek(pipe, buffer, KMIN(length, CHUNK));
-    result = length ? move(task, out, buffer, length, true, position) : 0;
-    if (result > 0)
-        pipe_consume(pipe, (size_t)result);
-    return_buffer(task);
-    return result;
+/* As move, once, without sleeping. */
+static int64_t attempt(struct task *task, int fd, struct file *file, char *bytes, size_t length, bool writing,
+                       const int64_t *position) {
+    const struct fd_entry *entry = fd_entry(task, fd);
+    if (!entry || entry->file != file)
+        return -EBADF;
+    const struct file_operations *operations = file_operations(file);
+    struct user_iovec segment = {(uint64_t)(uintptr_t)bytes, length};
+    struct uio uio;
+    uio_init(&uio, &segment, 1);
+    task->native_fd = entry->native_fd;
+    if (writing)
+        return operations->write ? operations->write(task, file, &uio, position) : -EINVAL;
+    return operations->read ? operations->read(task, file, &uio, position) : -EINVAL;
 }
 
-static int64_t splice_to_pipe(struct task *task, int in, const int64_t *position, int out, struct file *pipe,
-                              size_t length, uint32_t flags) {
-    int64_t result = wait_for_pipe(task, pipe, POLLOUT, flags);
-    char *buffer = result ? NULL : take_buffer(task);
+/* Moves from a pipe to what is not one, or is another. While it sleeps for room, everything is still in the pipe, where
+ * somebody else may read it. */
+static int64_t splice_from_pipe(struct task *task, struct file *pipe, int out, struct file *sink,
+                                const int64_t *position, size_t length, uint32_t flags) {
+    int64_t start = task->host->now, total = 0, at = position ? *position : 0;
+    char *buffer = take_buffer(task);
     if (!buffer)
-        return result ? result : -ENOMEM;
-    length = KMIN(KMIN(length, CHUNK), KMAX(pipe_room(pipe), (size_t)1));
-    result = move(task, in, buffer, length, false, position);
-    if (result > 0)
-        result = move(task, out, buffer, (size_t)result, true, NULL);
+        return -ENOMEM;
+    int64_t result = wait_for_pipe(task, pipe, POLLIN, flags);
+    while (!result && (size_t)total < length) {
+        size_t held = pipe_peek(pipe, buffer, KMIN(length - (size_t)total, CHUNK));
+        if (!held)
+            break;
+        int64_t moved = attempt(task, out, sink, buffer, held, true, position ? &at : NULL);
+        if (moved > 0) {
+            pipe_consume(pipe, (size_t)moved);
+            total += moved;
+            at += moved;
+        } else if (moved != -EAGAIN || sink->flags & O_NONBLOCK) {
+            result = moved;
+            break;
+        } else {
+            result = file_sleep_transfer(task, sink, true, start);
+        }
+    }
+    return_buffer(task);
+    return total ? total : result;
+}
+
+static int64_t splice_to_pipe(struct task *task, int in, struct file *source, const int64_t *position, int out,
+                              struct file *pipe, size_t length, uint32_t flags) {
+    int64_t start = task->host->now, result;
+    char *buffer = take_buffer(task);
+    if (!buffer)
+        return -ENOMEM;
+    for (;;) {
+        result = wait_for_pipe(task, pipe, POLLOUT, flags);
+        if (result)
+            break;
+        size_t room = KMIN(KMIN(length, CHUNK), KMAX(pipe_room(pipe), (size_t)1));
+        result = attempt(task, in, source, buffer, room, false, position);
+        if (result > 0)
+            result = attempt(task, out, pipe, buffer, (size_t)result, true, NULL);
+        if (result != -EAGAIN || source->flags & O_NONBLOCK)
+            break;
+        result = file_sleep_transfer(task, source, false, start);
+        if (result)
+            break;
+    }
     return_buffer(task);
     return result;
 }
@@ -162,9 +202,9 @@ int64_t sys_splice(struct task *task, const uint64_t *a) {
         length = KMIN(length, KMAX(pipe_room(sink), (size_t)1));
     }
     if (!result && from_pipe)
-        result = splice_from_pipe(task, source, out, at, length, flags);
+        result = splice_from_pipe(task, source, out, sink, at, length, flags);
     else if (!result)
-        result = splice_to_pipe(task, in, at, out, sink, length, flags);
+        result = splice_to_pipe(task, in, source, at, out, sink, length, flags);
     return user ? finish_position(task, from_pipe ? out : in, user, position + KMAX(result, 0), result) : result;
 }
 

@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 
@@ -59,6 +60,23 @@ static void by_owner(int shm, int sem, int msg) {
     FACT(shmctl(shm, IPC_RMID, NULL));
 }
 
+/* SHM_LOCK counts for RLIMIT_MEMLOCK: all segments that a user has locked. */
+static void lock_some(int first, int second, int none) {
+    (void)none;
+    struct rlimit some = {10000, 10000}, nothing = {0, 0};
+    FACT(setrlimit(RLIMIT_MEMLOCK, &some));
+    FACT(shmctl(first, SHM_LOCK, NULL));
+    FACT(shmctl(first, SHM_LOCK, NULL));
+    FACT(shmctl(second, SHM_LOCK, NULL));
+    FACT(shmctl(first, SHM_UNLOCK, NULL));
+    FACT(shmctl(second, SHM_LOCK, NULL));
+    FACT(shmctl(first, SHM_LOCK, NULL));
+    FACT(setrlimit(RLIMIT_MEMLOCK, &nothing));
+    FACT(shmctl(second, SHM_LOCK, NULL));
+    FACT(shmctl(second, SHM_UNLOCK, NULL));
+    FACT(shmctl(first, SHM_LOCK, NULL));
+}
+
 int main(void) {
     begin();
     key_t key = 0x5d000000 + getpid();
@@ -75,5 +93,12 @@ int main(void) {
     give(shm, 1001);
     as(1001, 501, by_owner, shm, 0, 0);
     as(1000, 501, use, shm, sem, msg);
+    int first = shmget(IPC_PRIVATE, 4097, 0600), second = shmget(IPC_PRIVATE, 1, 0600);
+    give(first, 1002);
+    give(second, 1002);
+    as(1002, 502, lock_some, first, second, 0);
+    FACT(shmctl(first, SHM_LOCK, NULL));
+    FACT(shmctl(first, IPC_RMID, NULL));
+    FACT(shmctl(second, IPC_RMID, NULL));
     return 0;
 }

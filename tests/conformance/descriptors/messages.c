@@ -128,6 +128,29 @@ static void udp(void) {
     close(a), close(b), close(any);
 }
 
+/* What recvmmsg leaves of a time-out: it is looked at after each message, and written back if there was one. */
+static void time_left(int a, int b, struct mmsghdr *messages) {
+    static const struct timespec constant = {3, 0};
+    struct timespec timeout = {3, 500000000};
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        pause_ms(200);
+        send(a, "late", 4, 0);
+        _exit(0);
+    }
+    FACT("recvmmsg of one that comes late", recvmmsg(b, messages, 1, 0, &timeout));
+    printf("what is left: %s\n", timeout.tv_sec == 3 && timeout.tv_nsec <= 300000000 ? "less" : "all, or nothing");
+    waitpid(child, NULL, 0);
+    timeout.tv_nsec = 500000000;
+    FACT("none that does not wait", recvmmsg(b, messages, 1, MSG_DONTWAIT, &timeout));
+    printf("what is left: %ld\n", timeout.tv_nsec);
+    send(a, "x", 1, 0);
+    await(b, POLLIN);
+    FACT("a time-out that cannot be written", recvmmsg(b, messages, 1, 0, (struct timespec *)(uintptr_t)&constant));
+    FACT("the message is gone", recvmmsg(b, messages, 1, MSG_DONTWAIT, NULL));
+}
+
 static void many(void) {
     section("several at once");
     int a = udp_socket(), b = udp_socket();
@@ -160,8 +183,10 @@ static void many(void) {
     send(a, "x", 1, 0), send(a, "y", 1, 0);
     pause_ms(10);
     FACT("zero time-out", recvmmsg(b, messages, 4, 0, &zero));
+    printf("left of it: %ld s %ld ns\n", (long)zero.tv_sec, zero.tv_nsec);
     FACT("the other", recvmmsg(b, messages, 4, MSG_DONTWAIT, NULL));
     FACT("none wanted", recvmmsg(b, messages, 0, MSG_DONTWAIT, NULL));
+    time_left(a, b, messages);
     FACT("none sent", sendmmsg(a, messages, 0, 0));
     messages[1].msg_hdr.msg_iov = nowhere;
     FACT("the second is wrong", sendmmsg(a, messages, 4, 0));

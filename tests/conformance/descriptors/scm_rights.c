@@ -279,6 +279,38 @@ static void in_another_order(void) {
     close(first[0]), close(first[1]), close(second[0]), close(second[1]);
 }
 
+/* The files of several items come as those of one. */
+static void in_two_items(void) {
+    section("in two items");
+    int pair[2], fds[MOST], zero = (int)MUST(open("/dev/null", O_RDONLY));
+    union {
+        char bytes[2 * CMSG_SPACE(2 * sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    struct iovec part = {"two", 3};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    *header =
+        (struct cmsghdr){.cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(header), (int[]){zero, pair[0]}, 2 * sizeof(int));
+    struct cmsghdr *second = (struct cmsghdr *)(control.bytes + CMSG_SPACE(2 * sizeof(int)));
+    *second = *header;
+    memcpy(CMSG_DATA(second), (int[]){pair[1], 999}, 2 * sizeof(int));
+    FACT("with one that is none", sendmsg(pair[0], &message, 0));
+    memcpy(CMSG_DATA(second), (int[]){pair[1], zero}, 2 * sizeof(int));
+    FACT("all good", sendmsg(pair[0], &message, 0));
+    int count = take("recvmsg", pair[1], fds, CMSG_SPACE(MOST * sizeof(int)), 0);
+    for (int i = 0; i < count; i++) {
+        int type = -7777;
+        socklen_t length = sizeof type;
+        FACT("a socket", getsockopt(fds[i], SOL_SOCKET, SO_TYPE, &type, &length));
+        close(fds[i]);
+    }
+    close(zero), close(pair[0]), close(pair[1]);
+}
+
 int main(void) {
     begin();
     to_itself();
@@ -294,5 +326,6 @@ int main(void) {
     the_last_one();
     section("in another order");
     in_another_order();
+    in_two_items();
     return 0;
 }

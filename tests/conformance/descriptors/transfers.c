@@ -185,11 +185,87 @@ static void from_memory(void) {
     close(file);
 }
 
+/* A splice that sleeps until a socket takes more, and somebody else who reads the pipe meanwhile: no byte comes twice,
+ * and none is lost. Who gets which is not told: Linux lets the other wait, here both may read. */
+static void splice_and_read(void) {
+    section("splice to a full socket");
+    int a[2], pair[2], size = 4608;
+    static char block[60000], got[60000];
+    uint32_t sum = 0;
+    MUST(pipe(a));
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    MUST(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+    for (size_t i = 0; i < sizeof block; i++)
+        sum += (uint8_t)(block[i] = (char)(i * 7));
+    FACT("into the pipe", write(a[1], block, sizeof block));
+    fflush(stdout);
+    pid_t splicer = fork();
+    if (!splicer) {
+        close(a[1]);
+        ssize_t moved;
+        while ((moved = splice(a[0], NULL, pair[0], NULL, sizeof block, 0)) > 0)
+            ;
+        _exit(0);
+    }
+    close(pair[0]);
+    int results[2];
+    MUST(pipe(results));
+    pid_t reader = fork();
+    if (!reader) {
+        close(a[1]);
+        pause_ms(50);
+        ssize_t length = read(a[0], block, 10000);
+        uint32_t report[2] = {(uint32_t)length, 0};
+        for (ssize_t i = 0; i < length; i++)
+            report[1] += (uint8_t)block[i];
+        (void)!write(results[1], report, sizeof report);
+        _exit(0);
+    }
+    close(results[1]);
+    close(a[0]), close(a[1]);
+    pause_ms(100);
+    uint32_t report[2] = {0, 0}, total = 0, seen = 0;
+    for (ssize_t length; (length = read(pair[1], got, 1000)) > 0;) {
+        total += (uint32_t)length;
+        for (ssize_t i = 0; i < length; i++)
+            seen += (uint8_t)got[i];
+    }
+    (void)!read(results[0], report, sizeof report);
+    printf("all came: %d, and as it was: %d\n", total + report[0] == sizeof block, seen + report[1] == sum);
+    waitpid(splicer, NULL, 0);
+    waitpid(reader, NULL, 0);
+    close(results[0]), close(pair[1]);
+}
+
+static void splice_from_a_slow_socket(void) {
+    section("splice from a socket");
+    int a[2], pair[2];
+    char bytes[16] = {0};
+    MUST(pipe(a));
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    IN_CHILD("which sends late", {
+        if (!fork()) {
+            pause_ms(50);
+            (void)!write(pair[0], "late", 4);
+            _exit(0);
+        }
+        FACT("splice", splice(pair[1], NULL, a[1], NULL, 100, 0));
+    });
+    FACT("read", read(a[0], bytes, sizeof bytes));
+    put_bytes("what came", bytes, 4);
+    struct timeval brief = {0, 30000};
+    MUST(setsockopt(pair[1], SOL_SOCKET, SO_RCVTIMEO, &brief, sizeof brief));
+    FACT("a time-out", splice(pair[1], NULL, a[1], NULL, 100, 0));
+    close(a[0]), close(a[1]), close(pair[0]), close(pair[1]);
+}
+
 int main(void) {
     begin();
     from_memory();
     sending();
     splicing();
     copying();
+    splice_and_read();
+    splice_from_a_slow_socket();
     return 0;
 }

@@ -1,5 +1,6 @@
 /* Clocks, sleeping, interval timers, alarm, POSIX timers and their overruns. */
 #include "calls.h"
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/times.h>
@@ -196,11 +197,25 @@ static void posix_timers(void) {
     FACT(timer_delete(other));
 }
 
+/* A timer whose number cannot be told is none: it does not count for RLIMIT_SIGPENDING. */
+static void untold_timers(void) {
+    int32_t timer;
+    struct rlimit limit;
+    getrlimit(RLIMIT_SIGPENDING, &limit);
+    long refused = 0;
+    for (rlim_t i = 0; i < 2 * limit.rlim_cur && i < 200000; i++)
+        refused += syscall(SYS_timer_create, CLOCK_MONOTONIC, NULL, 8) == -1 && errno == EFAULT;
+    printf("all refused: %d\n", refused >= (long)limit.rlim_cur);
+    DONE(syscall(SYS_timer_create, CLOCK_MONOTONIC, NULL, &timer));
+    DONE(syscall(SYS_timer_delete, timer));
+}
+
 int main(void) {
     begin();
     clocks();
     sleeping();
     interval_timers();
     posix_timers();
+    untold_timers();
     return 0;
 }
