@@ -423,9 +423,22 @@ static int take_destination(const struct socket *socket, const uint8_t *name, ui
     return v4 ? take_name4(name, length, taken) : take_name(socket, name, length, taken);
 }
 
+/* `error`: what is wrong with the name. Linux does not look at the family of an IPv4 name here. */
+static int bind_raw(struct socket *socket, const uint8_t *name, int error, const struct inet_name *wanted) {
+    if (error == -EAFNOSUPPORT)
+        return socket->family == AF_INET ? raw_bind(socket, ip4_address(get32(name + 4))) : -EINVAL;
+    if (error)
+        return error;
+    if (wanted->scope)
+        socket->bound_interface = wanted->scope;
+    return raw_bind(socket, wanted->address);
+}
+
 int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length) {
     struct inet_name wanted;
     int error = take_name(socket, name, length, &wanted);
+    if (socket->type == SOCK_RAW)
+        return bind_raw(socket, name, error, &wanted);
     /* Compatibility of Linux: AF_UNSPEC with the wildcard address. */
     if (error == -EAFNOSUPPORT && socket->family == AF_INET && name_family(name) == AF_UNSPEC && !get32(name + 4)) {
         wanted = (struct inet_name){IP4_ANY, get16(name + 2), 0};
@@ -433,8 +446,6 @@ int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name
     }
     if (error)
         return error;
-    if (socket->type == SOCK_RAW)
-        return raw_bind(socket, wanted.address);
     bool v6 = !ip_is_v4(wanted.address);
     if (v6 && ip_is_multicast(wanted.address) && socket->type == SOCK_STREAM)
         return -EINVAL;
@@ -493,8 +504,12 @@ static int datagram_connect(struct socket *socket, const uint8_t *name, uint32_t
     int error = take_destination(socket, name, length, &to);
     if (error)
         return error;
-    if (socket->type == SOCK_RAW)
-        return raw_connect(socket, to.address, to.port);
+    if (socket->type == SOCK_RAW) {
+        error = raw_connect(socket, to.address, to.port);
+        if (!error && to.scope)
+            socket->bound_interface = to.scope;
+        return error;
+    }
     if (socket->only_v6 && name_family(name) == AF_INET)
         return -EAFNOSUPPORT;
     /* A second connect moves the socket; the port stays. */
@@ -581,29 +596,32 @@ int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, in
         return tcp_send(task, socket, from, flags);
     struct udp_message to = {
         .has_local_address = message->has_source, .local_address = message->local_address, .asked = message->asked};
-    uint16_t unspecified = AF_UNSPEC, family = AF_INET;
+    bool raw = socket->type == SOCK_RAW;
+    uint16_t unspecified = AF_UNSPEC, family = raw && socket->family == AF_INET6 ? AF_INET6 : AF_INET;
     if (message->name_length >= sizeof(family) && !memcmp(message->name, &unspecified, sizeof(unspecified))) {
-        if (socket->family == AF_INET6)
+        if (socket->family == AF_INET6 && !raw)
             message->name_length = 0; /* as if there were none */
         else
             memcpy(message->name, &family, sizeof(family));
     }
     if (message->name_length) {
         struct inet_name name;
-        int error = take_destination(socket, message->name, message->name_length, &name);
+        int error = (raw ? take_name : take_destination)(socket, message->name, message->name_length, &name);
         if (error)
-            return error == -EAFNOSUPPORT && socket->family == AF_INET6 ? -EINVAL : error;
+            return error == -EAFNOSUPPORT && socket->family == AF_INET6 && !raw ? -EINVAL : error;
         to.has_address = true;
         to.port = name.port;
         to.address = name.address;
     }
-    return socket->type == SOCK_RAW ? raw_send(socket, from, flags, &to) : udp_send(task, socket, from, flags, &to);
+    return raw ? raw_send(socket, from, flags, &to) : udp_send(task, socket, from, flags, &to);
 }
 
 int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
                      struct socket_message *message) {
     if (socket->type == SOCK_STREAM)
         return tcp_receive(task, socket, to, flags, message);
+    if (socket->type == SOCK_RAW && flags & MSG_OOB)
+        return -EOPNOTSUPP;
     size_t space = to->remaining;
     struct udp_message from = {0};
     int64_t received = udp_receive(task, socket, to, flags, &from);

@@ -373,6 +373,11 @@ static int get_ipv6_option(const struct socket *socket, int name, int32_t *numbe
 
 /* ---- All levels ---- */
 
+/* Other sockets of IPv6 may talk IPv4, too. */
+static bool lacks_ip_options(const struct socket *socket) {
+    return socket->family == AF_INET6 && socket->type == SOCK_RAW;
+}
+
 int inet_set_option(struct task *task, struct socket *socket, int level, int name, const void *value, uint32_t length) {
     int32_t number;
     if (socket->type == SOCK_RAW) {
@@ -382,7 +387,7 @@ int inet_set_option(struct task *task, struct socket *socket, int level, int nam
     }
     switch (level) {
     case IPPROTO_IP:
-        return set_ip_option(socket, name, value, length);
+        return lacks_ip_options(socket) ? -ENOPROTOOPT : set_ip_option(socket, name, value, length);
     case IPPROTO_IPV6:
         return socket->family == AF_INET6 ? set_ipv6_option(socket, name, value, length) : -ENOPROTOOPT;
     case SOL_TCP:
@@ -409,6 +414,8 @@ int inet_get_option(struct socket *socket, int level, int name, void *value, uin
     }
     switch (level) {
     case IPPROTO_IP:
+        if (lacks_ip_options(socket))
+            return -ENOPROTOOPT;
         if (name == IP_OPTIONS) {
             *length = 0;
             return 0;

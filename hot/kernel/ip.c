@@ -390,7 +390,8 @@ void net_run_backlog(struct host *host) {
     while ((packet = packet_queue_pop(&net->backlog))) {
         bool sound = !built_by_program(packet) || is_sound(packet);
         bool framed = packet->owner && packet->owner->family == AF_PACKET;
-        bool taken = framed ? is_for(host, packet) : inet_is_local(host, packet_destination(packet));
+        bool taken =
+            framed ? is_for(host, packet) : packet->for_host || inet_is_local(host, packet_destination(packet));
         net_left(host, packet);
         packet_socket_tap(host, packet, INTERFACE_LO, PACKET_HOST);
         if (taken)

@@ -44,6 +44,7 @@ struct packet {
     uint32_t offset;      /* first unread payload byte (receive queues) */
     uint32_t drops;       /* datagrams that its socket had lost before (SO_RXQ_OVFL) */
     bool queued;          /* counted in the owner's queued_bytes */
+    bool for_host;        /* of a raw socket: sent to this host, whatever its header says */
     int64_t time;         /* when it was received (SO_TIMESTAMP), or sent */
     uint8_t data[];
 };

@@ -11,6 +11,7 @@
 #include "credentials.h"
 #include "filter.h"
 #include "link.h"
+#include "raw.h"
 #include <linux/capability.h>
 #include <linux/poll.h>
 
@@ -18,6 +19,14 @@
 #define HARDWARE_ETHER 1u /* ARPHRD_* */
 #define HARDWARE_LOOPBACK 772u
 #define ARP_LENGTH 28u
+/* RFC 4861, 4.3, 4.4, 4.6.1 */
+#define NEIGHBOUR_SOLICITATION 135
+#define NEIGHBOUR_ADVERTISEMENT 136
+#define SOLICITATION_LENGTH 24u
+#define ADVERTISEMENT_LENGTH 32u
+#define ADVERTISEMENT_SOLICITED 0x40
+#define TARGET_LINK_ADDRESS 2
+#define ICMP6_HOPS 255
 #define NAME_HEADER ((uint32_t)offsetof(struct sockaddr_ll, sll_addr))
 #define MEMBERSHIP_MIN ((uint32_t)sizeof(struct packet_mreq))
 
@@ -247,9 +256,41 @@ static void ask_router(const struct socket *socket, const uint8_t *request, uint
     show(host, &frame, NULL);
 }
 
+/* Neighbour discovery (RFC 4861): the router answers for everybody but the host itself (as a proxy, 7.2.8). Natively a
+ * host's own questions are the kernel's affair, too. False: it is no question of that sort. */
+static bool ask_neighbour(const struct socket *socket, const struct packet *request) {
+    struct host *host = socket->host;
+    const uint8_t *p = request->data, *icmp = p + IP6_HEADER;
+    if (!packet_is_v6(request) || p[6] != PROTOCOL_ICMPV6 || request->length < IP6_HEADER + SOLICITATION_LENGTH ||
+        icmp[0] != NEIGHBOUR_SOLICITATION)
+        return false;
+    packet_socket_tap(host, request, INTERFACE_ETH, PACKET_OUTGOING);
+    struct ip_address asker = packet_source(request), wanted = ip_get(icmp + 8);
+    if (p[7] != ICMP6_HOPS || ip_is_any(asker) || ip_is_multicast(wanted) || ip_is_link_local(wanted) ||
+        inet_is_local(host, wanted))
+        return true;
+    struct packet *answer = packet_create(host, IP6_HEADER + ADVERTISEMENT_LENGTH);
+    if (!answer)
+        return true;
+    ip_header(host, answer, PROTOCOL_ICMPV6, wanted, asker, NULL);
+    answer->data[7] = ICMP6_HOPS;
+    uint8_t *out = answer->data + IP6_HEADER;
+    memset(out, 0, ADVERTISEMENT_LENGTH);
+    out[0] = NEIGHBOUR_ADVERTISEMENT;
+    out[4] = ADVERTISEMENT_SOLICITED;
+    ip_put(out + 8, wanted);
+    out[24] = TARGET_LINK_ADDRESS;
+    out[25] = 1; /* eight bytes */
+    interface_router_address(INTERFACE_ETH, out + 26);
+    icmp_put_checksum(answer);
+    packet_socket_tap(host, answer, INTERFACE_ETH, PACKET_HOST);
+    packet_free(host, answer);
+    return true;
+}
+
 int64_t packet_socket_receive(struct socket *socket, struct uio *to, int flags, struct socket_message *message) {
     const struct packet_socket *own = packet_socket_of(socket);
-    if (flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_ERRQUEUE | MSG_CMSG_CLOEXEC))
+    if (flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_ERRQUEUE))
         return -EINVAL;
     struct packet *packet = socket->receive.head;
     if (!packet)
@@ -362,6 +403,10 @@ int64_t packet_socket_send(struct socket *socket, struct uio *from, int flags, c
         return length + header;
     }
     packet->owner = socket;
+    if (interface == INTERFACE_ETH && ask_neighbour(socket, packet)) {
+        packet_free(host, packet);
+        return length + header;
+    }
     packet->charge = packet_charge(packet->length);
     ip_transmit(host, packet, interface);
     return length + header;

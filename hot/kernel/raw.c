@@ -2,7 +2,8 @@
  * daemons use them. They hear all packets of their protocol beside whoever else does.
  * Called by inet.c (as a family's attempts), inet_options.c and ip.c (raw_input); calls ip.c for output.
  *
- * A packet that a program builds with its header is sent where that header says. The sum over an IPv4 header is filled
+ * A packet that a program builds with its header is sent where the call says, and on a link where that header says. The
+ * sum over an IPv4 header is filled
  * in for those who see one: on the simulated wire it is 0.
  */
 #include "raw.h"
@@ -13,7 +14,7 @@
 #include <linux/in6.h>
 #include <linux/poll.h>
 
-#define PACKET_MAX 65535u
+#define PACKET_MAX 65535u       /* of IPv6 without its header */
 #define OWN_HEADER_PROTOCOL 255 /* IPPROTO_RAW: for sending packets with their headers only */
 #define ICMP6_CHECKSUM 2
 /* From <linux/icmp.h> and <linux/icmpv6.h>, which include libc's <sys/socket.h>. */
@@ -23,7 +24,7 @@
 struct raw {
     struct list node; /* in net->raw_sockets */
     struct socket *socket;
-    bool header_included; /* IP_HDRINCL */
+    bool header_included; /* IP_HDRINCL, IPV6_HDRINCL */
     int32_t checksum;     /* IPV6_CHECKSUM: where it goes, -1: nowhere */
     uint32_t filter;      /* ICMP_FILTER: a bit for each type that is not heard */
     uint32_t filter6[8];  /* ICMPV6_FILTER: the same */
@@ -55,7 +56,7 @@ int raw_create(struct task *task, struct socket *socket) {
     if (!raw)
         return -ENOBUFS;
     raw->socket = socket;
-    raw->header_included = socket->family == AF_INET && socket->protocol == OWN_HEADER_PROTOCOL;
+    raw->header_included = socket->protocol == OWN_HEADER_PROTOCOL;
     raw->checksum = socket->family == AF_INET6 && socket->protocol == PROTOCOL_ICMPV6 ? ICMP6_CHECKSUM : -1;
     socket->family_data = raw;
     socket->local_port = (uint16_t)socket->protocol; /* as Linux shows it */
@@ -79,7 +80,8 @@ int raw_bind(struct socket *socket, struct ip_address address) {
         return -EINVAL;
     if (v6 && ip_is_v4(address) && !ip_is_any(address))
         return -EADDRNOTAVAIL;
-    if (!ip_is_any(address) && !inet_is_local(socket->host, address) && !socket->free_bind)
+    bool many = ip_is_multicast(address) || (ip_is_v4(address) && ip_v4(address) == UINT32_MAX);
+    if (!ip_is_any(address) && !many && !inet_is_local(socket->host, address) && !socket->free_bind)
         return -EADDRNOTAVAIL;
     socket->local_address = socket->bound_address = address;
     return 0;
@@ -100,10 +102,12 @@ int raw_connect(struct socket *socket, struct ip_address address, uint16_t port)
     return 0;
 }
 
+/* As in Linux, it hears nothing from then on, and is bound to nothing. */
 void raw_disconnect(struct socket *socket) {
-    socket->local_address = socket->bound_address;
-    socket->remote_address = socket->family == AF_INET6 ? IP6_ANY : IP4_ANY;
-    socket->remote_port = 0;
+    list_remove(&raw_of(socket)->node);
+    socket->local_address = socket->remote_address = socket->bound_address =
+        socket->family == AF_INET6 ? IP6_ANY : IP4_ANY;
+    socket->local_port = socket->remote_port = 0;
     socket->state = SOCKET_UNCONNECTED;
 }
 
@@ -113,9 +117,13 @@ static bool has_type(const struct socket *socket) {
     return socket->protocol == (socket->family == AF_INET ? PROTOCOL_ICMP : PROTOCOL_ICMPV6);
 }
 
-/* The header that the program wrote, with what Linux fills in (raw(7)); 0 or -EINVAL. */
+/* The header that the program wrote, with what Linux fills in (raw(7)): nothing of IPv6. 0 or -EINVAL. */
 static int complete_header(struct socket *socket, struct packet *packet, struct ip_address source) {
     uint8_t *p = packet->data;
+    if (socket->family == AF_INET6) {
+        packet->transport = IP6_HEADER;
+        return packet->length < IP6_HEADER ? -EINVAL : 0;
+    }
     if (packet->length < IP_HEADER || p[0] != 0x45) /* no options here, see ip.c */
         return -EINVAL;
     put16(p + 2, (uint16_t)packet->length);
@@ -126,6 +134,15 @@ static int complete_header(struct socket *socket, struct packet *packet, struct 
         put32(p + 12, ip_v4(source));
     packet->transport = IP_HEADER;
     return 0;
+}
+
+/* Whether anybody takes an IPv6 packet with the header that the program wrote; cuts off what is behind its end. */
+static bool is_whole6(struct packet *packet) {
+    uint32_t total = IP6_HEADER + get16(packet->data + 4);
+    if (packet->data[0] >> 4 != 6 || total > packet->length)
+        return false;
+    packet->length = total;
+    return true;
 }
 
 static int put_checksum(const struct socket *socket, struct packet *packet) {
@@ -141,10 +158,13 @@ static int put_checksum(const struct socket *socket, struct packet *packet) {
     return 0;
 }
 
-static int choose_destination(const struct socket *socket, const struct udp_message *to, struct ip_address *address) {
+/* `length`: of what is sent. */
+static int choose_destination(const struct socket *socket, const struct udp_message *to, size_t length,
+                              struct ip_address *address) {
     bool v6 = socket->family == AF_INET6;
     if (to->has_address) {
-        if (v6 && to->port && to->port != socket->protocol)
+        bool any = socket->protocol == OWN_HEADER_PROTOCOL && to->port <= UINT8_MAX;
+        if (v6 && to->port && to->port != socket->protocol && !any)
             return -EINVAL;
         *address = inet_destination(socket, to->address);
     } else {
@@ -152,8 +172,10 @@ static int choose_destination(const struct socket *socket, const struct udp_mess
             return -EDESTADDRREQ;
         *address = socket->remote_address;
     }
+    if (!raw_of(socket)->header_included && has_type(socket) && length < 2)
+        return -EFAULT; /* Linux looks at type and code before it does anything else */
     if (v6 && ip_is_v4(*address))
-        return -EINVAL;
+        return -ENETUNREACH;
     if (!v6 && ip_v4(*address) == UINT32_MAX && !socket->broadcast)
         return -EACCES;
     return inet_route(socket, to->asked[v6].interface, socket->local_address, *address);
@@ -163,22 +185,21 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
     struct host *host = socket->host;
     const struct raw *raw = raw_of(socket);
     struct ip_address address;
-    if (from->remaining > PACKET_MAX)
+    if (from->remaining > PACKET_MAX + (socket->family == AF_INET6 ? IP6_HEADER : 0))
         return -EMSGSIZE;
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
     if (socket->error)
         return socket_take_error(socket);
-    if (socket->write_shutdown)
-        return -EPIPE;
-    int error = choose_destination(socket, to, &address);
+    int error = choose_destination(socket, to, from->remaining, &address);
     if (error)
         return error;
     uint32_t length = (uint32_t)from->remaining, header = raw->header_included ? 0 : ip_header_length(address);
-    if (length + header > PACKET_MAX || (raw->header_included && length > inet_mtu(host, address)))
+    if (raw->header_included ? length > inet_mtu(host, address)
+                             : length + (ip_is_v4(address) ? header : 0) > PACKET_MAX)
         return -EMSGSIZE;
-    if (!raw->header_included && has_type(socket) && length < 2)
-        return -EFAULT; /* Linux looks at type and code before it does anything else */
+    if (raw->header_included && socket->write_shutdown)
+        return -EPIPE;
     if (socket->queued_bytes >= socket->send_buffer)
         return -EAGAIN;
     struct packet *packet = packet_create(host, header + length);
@@ -186,22 +207,30 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
         return -ENOBUFS;
     struct ip_address source = datagram_source(socket, to, address);
     const struct packet_options *asked = &to->asked[socket->family == AF_INET6];
+    bool named = socket->family == AF_INET6 && to->has_address && to->port;
+    uint8_t protocol = (uint8_t)(named ? to->port : socket->protocol);
     if (uio_copy_in(from, packet->data + header, length))
         error = -EFAULT;
     else if (raw->header_included)
         error = complete_header(socket, packet, source);
     else
-        ip_header(host, packet, (uint8_t)socket->protocol, source, address, socket);
+        ip_header(host, packet, protocol, source, address, socket);
     if (!error && !raw->header_included)
         ip_header_options(packet, asked);
-    if (!error)
+    if (!error && !raw->header_included)
         error = put_checksum(socket, packet);
+    if (!error && raw->header_included && socket->family == AF_INET6 && !is_whole6(packet)) {
+        host->counters.packets_malformed++;
+        packet_free(host, packet);
+        return length;
+    }
     if (error) {
         packet_free(host, packet);
         return error;
     }
     packet->owner = socket;
     packet->charge = packet_charge(packet->length);
+    packet->for_host = inet_is_local(host, address);
     ip_transmit(host, packet, inet_way(socket, asked->interface, address));
     return length;
 }
@@ -266,12 +295,18 @@ bool raw_input(struct host *host, const struct packet *packet) {
 
 /* ---- Options ---- */
 
+static bool is_header_option(const struct socket *socket, int level, int name) {
+    if (socket->family == AF_INET)
+        return level == IPPROTO_IP && name == IP_HDRINCL;
+    return (level == IPPROTO_IPV6 || level == SOL_RAW) && name == IPV6_HDRINCL;
+}
+
 int raw_set_option(struct socket *socket, int level, int name, const void *value, uint32_t length) {
     struct raw *raw = raw_of(socket);
     int32_t number = 0;
     memcpy(&number, value, KMIN(length, sizeof number));
-    if (level == IPPROTO_IP && name == IP_HDRINCL) {
-        if (!length)
+    if (is_header_option(socket, level, name)) {
+        if (length < (level == IPPROTO_IP ? 1 : sizeof number))
             return -EINVAL;
         raw->header_included = number != 0;
         return 0;
@@ -291,9 +326,9 @@ int raw_set_option(struct socket *socket, int level, int name, const void *value
     if ((level == IPPROTO_IPV6 || level == SOL_RAW) && name == IPV6_CHECKSUM && socket->family == AF_INET6) {
         if (length < sizeof number)
             return -EINVAL;
-        /* RFC 3542 section 3.1: ICMPv6 has its checksum where it has it. */
-        if (socket->protocol == PROTOCOL_ICMPV6)
-            return level == IPPROTO_IPV6 ? -EINVAL : number == ICMP6_CHECKSUM ? 0 : -EINVAL;
+        /* RFC 3542 section 3.1; Linux has another way for those who insist. */
+        if (socket->protocol == PROTOCOL_ICMPV6 && level == IPPROTO_IPV6)
+            return -EINVAL;
         if (number > 0 && number & 1)
             return -EINVAL;
         raw->checksum = number < 0 ? -1 : number;
@@ -307,7 +342,7 @@ int raw_get_option(const struct socket *socket, int level, int name, void *value
     int32_t number;
     const void *from = &number;
     uint32_t size = sizeof number;
-    if (level == IPPROTO_IP && name == IP_HDRINCL) {
+    if (is_header_option(socket, level, name)) {
         number = raw->header_included;
     } else if (level == SOL_RAW && name == ICMP_FILTER && socket->family == AF_INET) {
         if (socket->protocol != PROTOCOL_ICMP)

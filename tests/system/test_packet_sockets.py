@@ -82,3 +82,22 @@ def test_nmap_scans_another_host_by_frames_of_its_own(laboratory: Laboratory, pr
     assert "Nmap scan report for server (11.0.0.2)" in said
     assert re.findall(r"^(\d+)/tcp +(\w+)", said, re.MULTILINE) == [("22", "closed"), ("5000", "open")]
     assert "MAC Address: 02:41:00:00:00:00" in said
+
+
+def test_nmap_scans_by_ipv6_with_frames_or_headers_of_its_own(laboratory: Laboratory, program: Programs) -> None:
+    nmap = program("nmap")
+    listening = python(
+        "import socket, time\nlistener = socket.create_server(('::', 5000), family=socket.AF_INET6)\ntime.sleep(50)"
+    )
+    scan = ("-6", "-n", "-sS", "-p", "22,5000", "server")
+    hosts = {
+        "server": host(listening),
+        "frames": host(process(nmap, "--send-eth", *scan, start_time="2 s"), node=1),
+        "headers": host(process(nmap, "--send-ip", "-Pn", *scan, start_time="2 s"), node=1),
+    }
+    run = laboratory.run_twice(experiment(hosts, network=network(), pcap=True, stop_time="60 s"))
+    for name in ("frames", "headers"):
+        said = run.stdout(name)
+        assert "Host is up" in said
+        assert re.findall(r"^(\d+)/tcp +(\w+)", said, re.MULTILINE) == [("22", "closed"), ("5000", "open")]
+    assert "MAC Address: 02:41:00:00:00:00" in run.stdout("frames")
