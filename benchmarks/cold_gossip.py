@@ -15,11 +15,13 @@ receiver, which tells that it is a duplicate and takes its bytes: 6 copies of 7 
 the first. It is sorted by receiver (24 bytes, twice each way), touches three random lines more (its arrival, the
 sender's row, the mesh), is put back into the calendar until it is validated and received as a whole, is sorted and
 touches its lines again, draws a Philox block (about 25 ns, one chain of multiplications), and writes D - 1 copies,
-which need the places of their receivers: a member of a mesh holds it where 32 bits have room. So an edge event has
-about 1 + 3 / 7 random lines, or 2 with those that are touched again; they are asked for some records ahead, so that
-they overlap. A random line of the third cache takes about 70 ns, and a core has 16 under way. The traversal has one
-random line (an eighth of one, where arrivals fit the cache), and no order to keep: time makes the difference. A
-heartbeat touches six lines and draws two blocks or three for its six IHAVEs; an IHAVE touches one line, or two.
+which need the places of their receivers: the members of the mesh of a topic that everybody has lie together, with their
+places where 32 bits have room for them, in one line or two (those of other topics are looked up in the row of
+neighbours, four lines of 50 peers). So an edge event has about 1 + 4 / 7 random lines, or 2 with those that are touched
+again; they are asked for some records ahead, so that they overlap. A random line of the third cache takes about 70 ns,
+and a core has 16 under way. The traversal has one random line (an eighth of one, where arrivals fit the cache), and no
+order to keep: time makes the difference. A heartbeat touches six lines and draws two blocks or three for its six
+IHAVEs; an IHAVE touches one line, its receiver's, or two.
 """
 
 import argparse

@@ -27,6 +27,7 @@ from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFa
 from cold.fanout_kernels import FIRST_PEER
 from cold.gossip_kernels import advance, backoffs_for, note_cuts, note_needs, room_for
 from cold.jit import uint64
+from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import connections_of, memberships
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
@@ -205,6 +206,7 @@ class ColdEngine:
         shards = len(cuts) - 1
         disturbances = disturbances_of(section, paths.node_ids)
         silences = silences_of(section, directory, paths.node_ids, seed)
+        silence_count = sum(isinstance(f, SilenceFailure) for f in section.failures)
         self._notices = disturbances.notices()
         self._first_cold = everybody.start
         self._lives: Lives | None = None
@@ -264,7 +266,7 @@ class ColdEngine:
             outbound=int(any(client.d_out > 0 for client in clients)),
             churn=int(self._lives is not None),
             redial_ms=section.overlay.redial // 1_000_000 if len(phase_of_redial) else 0,
-            silences=sum(isinstance(f, SilenceFailure) for f in section.failures),
+            silences=silence_count,
             disturbances=sum(isinstance(f, PartitionFailure | DegradationFailure) for f in section.failures),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
@@ -302,7 +304,7 @@ class ColdEngine:
             "cuts": cuts,
             "latency": paths.latency_ns.astype(np.int64),
             "silence": silences.span,
-            "silenced": silences.concerned,
+            "silenced": silences.concerned if silence_count else np.zeros(1, dtype=np.uint64),
             "disturbance": disturbances.row,
             "disturbance_loss": disturbances.loss,
             "disturbed": disturbances.concerned,
@@ -318,11 +320,13 @@ class ColdEngine:
             "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
             "neighbours": _with_nodes(overlay.neighbours, directory.node, host_bits),
-            "dialled": overlay.dialled_bits(),
+            # What kernels look at only where something in the configuration makes them takes no memory without it.
+            "dialled": overlay.dialled_bits() if any(client.d_out > 0 for client in clients) else np.zeros(1, np.uint8),
             "topic_place": members.topic_place,
             "topic_of_place": members.topic_of_place,
             "subscribed": members.subscribed,
             "mesh": members.mesh,
+            "mesh_peer": np.zeros((n * full_topics, largest_mesh), dtype=np.uint32),
             "rank": members.rank,
             "known_start": members.known_start,
             "known": members.known,
@@ -384,6 +388,7 @@ class ColdEngine:
             *(cuts, shard, len(self._topics), directory.total_count),
             *(len(section.requests), len(self._state.transaction)),
         )
+        fill_mesh_peers(self._reference, self._parameters)
         note_needs(self._reference, self._parameters)
         self._asking: Asking | None = None
         if section.requests:

@@ -440,11 +440,20 @@ def settle(state: State, parameters: Parameters, identity: int, bucket: int) -> 
 
 @inlined_kernel
 def note_late(state: State, parameters: Parameters, identity: int, slot: int, bucket: int) -> None:
-    """Have a duplicate's bytes queue on the downlink behind the first copies of its bucket."""
-    if state.identity[identity, LATE_BUCKET] != bucket:
-        settle(state, parameters, identity, bucket)
+    """Have a duplicate's bytes queue on the downlink behind the first copies of its bucket.
+
+    What those of an earlier bucket take is added as `settle` does it, but without asking whether there are any, which
+    is hard to predict: a downlink that is free since the beginning of that bucket is free at any time of this one.
+    """
+    late = state.identity[identity, LATE_BYTES]
+    before = state.identity[identity, LATE_BUCKET]
+    if before != bucket:
+        state.identity[identity, DOWNLINK_FREE] = max(
+            state.identity[identity, DOWNLINK_FREE], before << parameters.bucket_shift
+        ) + (late * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT)
         state.identity[identity, LATE_BUCKET] = bucket
-    state.identity[identity, LATE_BYTES] += MESSAGE_BYTES + state.message_size[slot]
+        late = 0
+    state.identity[identity, LATE_BYTES] = late + MESSAGE_BYTES + state.message_size[slot]
 
 
 @inlined_kernel
@@ -650,6 +659,18 @@ def may_ask(state: State, what: int) -> bool:
 
 
 @kernel
+def is_asking(state: State, parameters: Parameters, ends: int, what: int) -> bool:
+    """Whether a record is an IHAVE whose receiver lacks an open message, so that it matters what its sender has."""
+    if what & KIND_MASK != IHAVE:
+        return False
+    receiver, topic = (ends >> 32) - parameters.first_id, (what >> SLOT_SHIFT) & SLOT_MASK
+    lacking = _ZERO
+    for word in range(state.open_slots.shape[1]):
+        lacking |= state.open_slots[topic, word] & ~uint64(state.identity[receiver, SEEN + word])
+    return lacking != _ZERO
+
+
+@kernel
 def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     """Take the events in [start, end), a part of one bucket, out of the calendar into `due`, in order.
 
@@ -687,6 +708,7 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
         state.digits[1, digit] = 0
     due_count = 0
     ihaves = 0
+    columns = state.identity.shape[1]
     if state.bucket_first[bucket] < end:
         state.bucket_first[bucket] = NEVER
         chunk = state.bucket_head[bucket]
@@ -702,9 +724,10 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                 if following >= 0:
                     prefetch(state.pool, 3 * (position - begin + (int64(following) << CHUNK_SHIFT)))
                 if far < chunk_end and may_ask(state, state.pool[far, 2]):
-                    columns = state.identity.shape[1]
                     prefetch(state.identity, ((state.pool[far, 1] >> 32) - parameters.first_id) * columns)
-                    prefetch(state.identity, ((state.pool[far, 1] & WORD) - parameters.first_id) * columns)
+                near = position + AHEAD
+                if near < chunk_end and is_asking(state, parameters, state.pool[near, 1], state.pool[near, 2]):
+                    prefetch(state.identity, ((state.pool[near, 1] & WORD) - parameters.first_id) * columns)
                 time, ends, what = state.pool[position, 0], state.pool[position, 1], state.pool[position, 2]
                 if time >= end:
                     push(state, parameters, time, ends, what)

@@ -42,6 +42,8 @@ from cold.membership_kernels import (
     arrival_place,
     count_neighbours,
     first_peer,
+    full_row,
+    member_of_place,
     mesh_row,
     next_place,
     node_of_place,
@@ -389,6 +391,8 @@ def count_cold_peers(state: State, parameters: Parameters, identity: int, topic:
 def count_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
     """Number of known peers on the topic of the membership `row`."""
     count = count_cold_peers(state, parameters, identity, topic, row)
+    if parameters.hot_count == 0:
+        return count
     link = state.link_head[identity]
     while link >= 0:
         if state.link[link, 1] == topic and state.link[link, 3] == 1:
@@ -449,27 +453,38 @@ def start_backoff(state: State, identity: int, peer: int, topic: int, end: int) 
 
 
 @kernel
-def leave_mesh(state: State, parameters: Parameters, row: int, place: int) -> None:
+def leave_mesh(state: State, parameters: Parameters, identity: int, row: int, place: int) -> None:
     """Take the peer at a place out of the mesh of the membership `row`, if it is there; the others keep their order."""
     first = parameters.first_member
     kept = first
     for position in range(first, first + state.mesh[row, MESH_COUNT]):
-        other = state.mesh[row, position]
-        if other != place:
-            state.mesh[row, kept] = other
-            if parameters.scoring:
-                move_score(state, row, position - first, kept - first)
+        if state.mesh[row, position] != place:
+            move_member(state, parameters, identity, row, position - first, kept - first)
             kept += 1
     state.mesh[row, MESH_COUNT] = kept - first
 
 
 @kernel
-def join_mesh(state: State, parameters: Parameters, time: int, row: int, place: int) -> None:
+def move_member(state: State, parameters: Parameters, identity: int, row: int, position: int, new: int) -> None:
+    """Move what there is about a member at a position in the mesh of the membership `row` to another position."""
+    state.mesh[row, parameters.first_member + new] = state.mesh[row, parameters.first_member + position]
+    full = full_row(state, parameters, identity, row)
+    if full >= 0:
+        state.mesh_peer[full, new] = state.mesh_peer[full, position]
+    if parameters.scoring:
+        move_score(state, row, position, new)
+
+
+@kernel
+def join_mesh(state: State, parameters: Parameters, time: int, identity: int, row: int, place: int) -> None:
     """Put the peer at a place into the mesh of the membership `row`, where there is room."""
     members = int64(state.mesh[row, MESH_COUNT])
     if parameters.scoring:
         begin_score(state, row, members, time)
     state.mesh[row, parameters.first_member + members] = place
+    full = full_row(state, parameters, identity, row)
+    if full >= 0:
+        state.mesh_peer[full, members] = member_of_place(state, parameters, identity, place)
     state.mesh[row, MESH_COUNT] = members + 1
 
 
@@ -478,23 +493,38 @@ def note_need(state: State, parameters: Parameters, time: int, identity: int) ->
     """Work out whether the identity's next heartbeat has something to do."""
     needed = False
     here = is_up(state, parameters, identity + parameters.first_id, time)
-    low = state.client[client_of(state, identity), D_LOW]
     row = state.identity[identity, FIRST_ROW]
     place = next_place(state, parameters, identity, 0)
     while place >= 0 and not needed:
-        for column in range(RECENT, parameters.first_member):
-            if state.mesh[row, column] != 0:
-                needed = True
-        members = int64(state.mesh[row, MESH_COUNT])
-        topic = int64(state.topic_of_place[place])
-        if here and members < low and count_peers(state, parameters, identity, topic, row) > members:
-            needed = True
-        if here and parameters.scoring and members > 0:
-            needed = True
-        if here and parameters.outbound and lacking_outbound(state, parameters, identity, topic, row) > 0:
-            needed = True
+        needed = needs_beat(state, parameters, identity, int64(state.topic_of_place[place]), row, here)
         row += 1
         place = next_place(state, parameters, identity, place + 1)
+    note_other_need(state, parameters, time, identity, needed)
+
+
+@inlined_kernel
+def needs_beat(state: State, parameters: Parameters, identity: int, topic: int, row: int, here: bool) -> bool:
+    """Whether the membership `row` gives the next heartbeat something to do; `here` is whether the identity is up."""
+    cached = int64(0)
+    for column in range(RECENT, parameters.first_member):
+        cached |= int64(state.mesh[row, column])
+    if cached != 0:
+        return True
+    if not here:
+        return False
+    members = int64(state.mesh[row, MESH_COUNT])
+    if parameters.scoring and members > 0:
+        return True
+    if members < state.client[client_of(state, identity), D_LOW] and (
+        count_peers(state, parameters, identity, topic, row) > members
+    ):
+        return True
+    return parameters.outbound != 0 and lacking_outbound(state, parameters, identity, topic, row) > 0
+
+
+@kernel
+def note_other_need(state: State, parameters: Parameters, time: int, identity: int, needed: bool) -> None:
+    """Note whether the next heartbeat has something to do, where one of its memberships has given it, or not."""
     if (parameters.churn or parameters.disturbances > 0) and has_fanout(state, identity):
         needed = True
     if not needed and parameters.disturbances > 0:
@@ -535,9 +565,7 @@ def forget_cut_off(state: State, parameters: Parameters, time: int, identity: in
         place = state.mesh[row, position]
         other = node_of_place(state, parameters, identity, int64(place))
         if not is_known_cut(state, parameters, time, node, other):
-            state.mesh[row, kept] = place
-            if parameters.scoring:
-                move_score(state, row, position - first, kept - first)
+            move_member(state, parameters, identity, row, position - first, kept - first)
             kept += 1
     state.mesh[row, MESH_COUNT] = kept - first
     return kept < last
@@ -602,31 +630,29 @@ def send_to_mesh(
     row = mesh_row(state, parameters, identity, topic)
     members = int64(state.mesh[row, MESH_COUNT])
     origin = state.message_origin[slot]
-    first, neighbours = first_peer(state, identity), count_neighbours(state, identity)
+    full = full_row(state, parameters, identity, row)
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = max(state.sender[identity, UPLINK_FREE], time)
     counter = state.sender[identity, PACKETS]
     node = state.sender[identity, NODE]
     latest = state.last_reference[slot]
     words = draw_words(parameters, source, _FORWARD, state.message_id[slot])
-    position = parameters.first_member + (int64(words[0]) * members >> 32)
-    end = parameters.first_member + members
+    position = int64(words[0]) * members >> 32
     is_message = what & KIND_MASK == MESSAGE
     hops = (what >> HOPS_SHIFT) & MOST_HOPS
     note = source << SOURCE_SHIFT | (hops << MESSAGE_HOPS_SHIFT if is_message else UNWANTED)
     sent = 0
     for _ in range(members):
-        place = int64(state.mesh[row, position])
-        if place < neighbours:
-            member = int64(state.neighbours[first + place])
-            peer = member & parameters.host_mask
+        if full >= 0:
+            member = int64(state.mesh_peer[full, position])
         else:
-            peer = place - neighbours
-            member = int64(state.node[peer]) << parameters.host_bits
-        bit = unwanted >> uint64(position - parameters.first_member) & _ONE
+            place = int64(state.mesh[row, parameters.first_member + position])
+            member = member_of_place(state, parameters, identity, place)
+        peer = member & parameters.host_mask
+        bit = unwanted >> uint64(position) & _ONE
         position += 1
-        if position == end:
-            position = parameters.first_member
+        if position == members:
+            position = int64(0)
         if peer in (came_from, origin):
             continue
         if bit != _ZERO:
@@ -785,7 +811,7 @@ def graft_peers(
         pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
         place = int64(state.scratch[pick])
         state.scratch[pick] = state.scratch[turn]
-        join_mesh(state, parameters, time, row, place)
+        join_mesh(state, parameters, time, identity, row, place)
         peer = peer_of_place(state, parameters, identity, place)
         send(state, parameters, time, identity, peer, CONTROL_BYTES, GRAFT, topic, 0, 0, 0, 0)
         state.counters[CONTROL_SENT] += 1
@@ -892,7 +918,8 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
 
     A mesh cannot be above D_high: a GRAFT finds room below it or is answered by PRUNE.
     """
-    busy = False
+    busy = needed = False
+    here = is_up(state, parameters, identity + parameters.first_id, time)
     number = next_heartbeat(state, identity, time)
     row = state.identity[identity, FIRST_ROW]
     place = next_place(state, parameters, identity, 0)
@@ -902,13 +929,14 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
             busy = True
         if tell_recent(state, parameters, time, identity, topic, row, number):
             busy = True
+        needed = needed or needs_beat(state, parameters, identity, topic, row, here)
         row += 1
         place = next_place(state, parameters, identity, place + 1)
     if has_fanout(state, identity) and mend_fanouts(state, parameters, time, identity, number):
         busy = True
     if busy:
         state.counters[HEARTBEATS] += 1
-    note_need(state, parameters, time, identity)
+    note_other_need(state, parameters, time, identity, needed)
 
 
 @kernel
@@ -980,7 +1008,7 @@ def prune_low_scores(state: State, parameters: Parameters, time: int, identity: 
             continue
         place = int64(state.mesh[row, parameters.first_member + position])
         peer = peer_of_place(state, parameters, identity, place)
-        leave_mesh(state, parameters, row, place)
+        leave_mesh(state, parameters, identity, row, place)
         start_backoff(state, identity, peer, topic, time + parameters.prune_backoff_ms * 1_000_000)
         send_prune(state, parameters, time, identity, peer, topic)
         state.counters[SCORE_PRUNES] += 1
@@ -1182,7 +1210,7 @@ def receive_control(
             send(state, parameters, time, identity, sender, CONTROL_BYTES, HELLO, topic, 0, 0, 0, 0)
             state.counters[CONTROL_SENT] += 1
     elif kind == LEAVE:
-        leave_mesh(state, parameters, row, place)
+        leave_mesh(state, parameters, identity, row, place)
         link = find_link(state, identity, sender, topic)
         if link >= 0:
             state.link[link, 3] = 0
@@ -1193,11 +1221,11 @@ def receive_control(
             members = int64(state.mesh[row, MESH_COUNT])
             most = state.client[client_of(state, identity), D_HIGH]
             if members < most and not in_backoff(state, identity, sender, topic, time):
-                join_mesh(state, parameters, time, row, place)
+                join_mesh(state, parameters, time, identity, row, place)
             else:
                 send_prune(state, parameters, time, identity, sender, topic)
     else:
-        leave_mesh(state, parameters, row, place)
+        leave_mesh(state, parameters, identity, row, place)
         start_backoff(state, identity, sender, topic, time + auxiliary * 1_000_000)
     note_need(state, parameters, time, identity)
 
@@ -1277,10 +1305,9 @@ def backoffs_for(parameters: Parameters, events: int) -> int:
     return events + parameters.scoring * parameters.most_memberships * parameters.largest_row
 
 
-@kernel
-def has_room(state: State, parameters: Parameters, events: int) -> bool:
-    """Whether everything that `events` of one identity in a window can cause has room."""
-    records, chunks, ids = room_for(state, parameters, events)
+@inlined_kernel
+def has_room(state: State, parameters: Parameters, events: int, records: int, chunks: int, ids: int) -> bool:
+    """Whether everything that `events` of one identity can cause has room: what `room_for` them says, and the rest."""
     return (
         state.cursor[FREE_COUNT] >= chunks
         and state.cursor[MESSAGE_FREE_COUNT] >= chunks
@@ -1376,7 +1403,13 @@ def look_ahead(state: State, parameters: Parameters, position: int) -> None:
         if kind != MESSAGE or forwards_at_once(state, identity):
             prefetch(state.mesh, row * width)
             prefetch(state.mesh, row * width + width - 1)
-            look_at_neighbours(state, identity)
+            full = full_row(state, parameters, identity, row)
+            if full >= 0:
+                width = state.mesh_peer.shape[1]
+                prefetch(state.mesh_peer, full * width)
+                prefetch(state.mesh_peer, full * width + width - 1)
+            else:
+                look_at_neighbours(state, identity)
 
 
 @kernel
@@ -1423,13 +1456,19 @@ def execute(state: State, parameters: Parameters) -> int:
         state.client[client, TURN] = start - start % state.client[client, HEARTBEAT_NS]
     due_count = state.cursor[DUE_COUNT]
     last = state.cursor[POSITION]
+    # Most identities have one event.
+    records_of_one, chunks_of_one, ids_of_one = room_for(state, parameters, 1)
     while last < due_count:
         index = last
         here = state.due[index, 1] >> 32
         last += 1
         while last < due_count and state.due[last, 1] >> 32 == here:
             last += 1
-        if not has_room(state, parameters, last - index):
+        if last - index > 1:
+            records, chunks, ids = room_for(state, parameters, last - index)
+        else:
+            records, chunks, ids = records_of_one, chunks_of_one, ids_of_one
+        if not has_room(state, parameters, last - index, records, chunks, ids):
             state.cursor[POSITION] = index
             return last - index
         for ahead in range(index + FAR_AHEAD, min(last + FAR_AHEAD, due_count)):

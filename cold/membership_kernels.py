@@ -14,6 +14,7 @@ from typing import Final
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.state_kernels import (
     FIRST_ROW,
+    MESH_COUNT,
     MOST_RECENT,
     PEERS,
     PEERS_MASK,
@@ -143,6 +144,35 @@ def peer_of_place(state: State, parameters: Parameters, identity: int, place: in
     if place >= neighbours:
         return place - neighbours
     return int64(state.neighbours[first_peer(state, identity) + place]) & parameters.host_mask
+
+
+@kernel
+def full_row(state: State, parameters: Parameters, identity: int, row: int) -> int:
+    """The row of `State.mesh_peer` that belongs to a row of `State.mesh`; -1 if not everybody has the topic."""
+    place = row - state.identity[identity, FIRST_ROW]
+    return identity * parameters.full_topics + place if place < parameters.full_topics else -1
+
+
+@kernel
+def member_of_place(state: State, parameters: Parameters, identity: int, place: int) -> int:
+    """HostId and node of the peer at a place, as in `State.neighbours`."""
+    neighbours = count_neighbours(state, identity)
+    if place < neighbours:
+        return int64(state.neighbours[first_peer(state, identity) + place])
+    peer = place - neighbours
+    return peer | int64(state.node[peer]) << parameters.host_bits if parameters.host_bits < 32 else peer
+
+
+@kernel
+def fill_mesh_peers(state: State, parameters: Parameters) -> None:
+    """Fill in `State.mesh_peer` from `State.mesh`."""
+    for identity in range(parameters.rows):
+        first = state.identity[identity, FIRST_ROW]
+        for row in range(first, first + parameters.full_topics):
+            full = full_row(state, parameters, identity, row)
+            for position in range(int64(state.mesh[row, MESH_COUNT])):
+                place = int64(state.mesh[row, parameters.first_member + position])
+                state.mesh_peer[full, position] = member_of_place(state, parameters, identity, place)
 
 
 @kernel

@@ -404,6 +404,9 @@ class State(NamedTuple):
     """uint64[A, P / 64]: a bit for each topic to which some do not subscribe, by its place behind the others."""
     mesh: PlaceArray
     """place[M, width]: number of members, RECENT counts, and the members' places in the order in which they joined."""
+    mesh_peer: UInt32Array
+    """uint32[N * F, largest D_high]: of the F topics that all have, by identity and then topic, the members of the mesh
+    as in `neighbours`: what is pushed to them need not look for them there."""
     rank: UInt32Array
     """uint32[Q]: number of the identity among those of this shard that subscribe."""
     known_start: UInt32Array
