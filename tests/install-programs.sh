@@ -16,15 +16,18 @@ need bash bash
 need busybox busybox-static
 need curl curl
 need dig bind9-dnsutils
+need erl erlang-base
 need go golang-go # builds the static program that is not C
 need nmap nmap
 need mosquitto_pub mosquitto-clients
 need nc.openbsd netcat-openbsd
 need node nodejs
 need openssl openssl
-need perl perl-base
+need perl perl
+need php php-cli
 need ping iputils-ping
 need rsync rsync
+need ruby ruby
 need rustc rustc
 need socat socat
 need ssh openssh-client

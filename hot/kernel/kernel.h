@@ -205,7 +205,7 @@ struct task {
     uint64_t timer_slack; /* ns; kept and shown */
     uint32_t native_tid;
     /* accounting */
-    uint32_t idle_calls; /* calls that only looked, in a row: spin detection */
+    uint32_t idle_calls; /* calls that only looked, in one instant: spin detection */
     uint32_t turn_calls; /* calls since it last slept or yielded */
     int64_t cpu_ns;      /* modelled CPU time not yet applied */
     int64_t cpu_total_ns;

@@ -9,9 +9,10 @@
 
 #define LOOK 1u
 #define FRAME 2u
+#define ASIDE 4u
 
-/* After this many calls in a row that only looked at the world, each further one costs SPIN_STEP of virtual time: a
- * program that waits for something by looking would otherwise wait for ever in one instant. */
+/* After this many calls in one instant that only looked at the world, each further one costs SPIN_STEP of virtual time:
+ * a program that waits for something by looking would otherwise wait for ever in that instant. */
 #define SPIN_CALLS 1000u
 #define SPIN_STEP (10 * NS_PER_US)
 
@@ -181,9 +182,18 @@ static bool may_wait(uint64_t number) {
            number == 441;
 }
 
-/* Also a poll that finds something only looks: a program that never takes what it was shown spins as well. */
-static bool only_looked(uint64_t number, int64_t result) {
-    return result == -EAGAIN || (number < SYSCALL_LIMIT && (descriptions[number].flags & LOOK));
+/* What a call means for whether its task spins. */
+enum conduct { ACTED, LOOKED, NEITHER };
+
+/* Also a poll that finds something only looks: a program that never takes what it was shown spins as well. One that
+ * slept while time went on does not. */
+static enum conduct conduct_of(uint64_t number, int64_t result, bool slept) {
+    uint8_t flags = number < SYSCALL_LIMIT ? descriptions[number].flags : 0;
+    if (slept)
+        return ACTED;
+    if (flags & ASIDE)
+        return NEITHER;
+    return result == -EAGAIN || (flags & LOOK) ? LOOKED : ACTED;
 }
 
 /* Lets modelled CPU time pass: sleeps once more than max_unapplied_cpu_ns has gathered. */
@@ -200,7 +210,7 @@ static void apply_cpu(struct task *task) {
     task->signal_mask = mask;
 }
 
-static void account(struct task *task, bool idle) {
+static void account(struct task *task, enum conduct conduct) {
     struct host *host = task->host;
     if (host->model_cpu) {
         task->cpu_ns += host->call_cost_ns;
@@ -209,10 +219,10 @@ static void account(struct task *task, bool idle) {
             signal_cpu_time(task->process);
         apply_cpu(task);
     }
-    if (!idle) {
+    if (conduct == ACTED)
         task->idle_calls = 0;
+    if (conduct != LOOKED)
         return;
-    }
     if (++task->idle_calls % SPIN_YIELD_CALLS == 0)
         task_yield(task);
     if (task->idle_calls <= SPIN_CALLS)
@@ -243,12 +253,14 @@ int64_t syscall_dispatch(struct task *task, uint64_t number, const uint64_t a[6]
                                    0, 0, 0);
         }
     }
+    int64_t entered = host->now;
     int64_t result = known ? functions[number](task, a) : unsupported(task, number, a);
+    bool slept = host->now != entered;
     file_drop_held(task);
     net_run_backlog(host);
     if (trace)
         trace_end(&line, task, number, result);
-    account(task, only_looked(number, result));
+    account(task, conduct_of(number, result, slept));
     if (++task->turn_calls > (may_wait(number) ? SLICE_CALLS_WAITING : SLICE_CALLS)) {
         task->turn_calls = 0;
         task_yield(task);
@@ -257,7 +269,7 @@ int64_t syscall_dispatch(struct task *task, uint64_t number, const uint64_t a[6]
 }
 
 uint64_t syscall_timestamp_counter(struct task *task) {
-    account(task, true);
+    account(task, LOOKED);
     return (uint64_t)clock_monotonic(task->host);
 }
 

@@ -63,6 +63,8 @@ def test_a_program_succeeds_and_says_the_same_twice(programs: Path, command: str
         "sleeper 0.05 realtime",
         "time_spinner",
         "time_spinner rdtsc 100000",
+        "time_spinner poll",
+        "time_spinner child",
     ],
 )
 def test_a_program_sees_time_pass(programs: Path, command: str) -> None:

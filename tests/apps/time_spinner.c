@@ -1,10 +1,36 @@
 /*
  * Spins on a clock until time has passed, as programs with short waits do: on clock_gettime until 1 ms has
- * passed, or on rdtsc until CYCLES have. If time stands still for a running program, it never ends.
+ * passed, or on rdtsc until CYCLES have; or polls until an instant has gone by, not only come, as Ruby's threads do,
+ * or asks whether its child has ended. If time stands still for a running program, it never ends.
  */
 #include "common.h"
 
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <x86intrin.h>
+
+static uint64_t poll_beyond(int64_t end) {
+    uint64_t rounds = 0;
+    for (int64_t now; (now = clock_ns(CLOCK_MONOTONIC)) <= end; rounds++) {
+        struct timespec left = {(end - now) / 1000000000, (end - now) % 1000000000};
+        if (ppoll(NULL, 0, &left, NULL) != 0 || getpid() == 0)
+            exit(1);
+    }
+    return rounds;
+}
+
+static uint64_t ask_for_child(void) {
+    uint64_t rounds = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(1000);
+        _exit(0);
+    }
+    while (waitpid(child, NULL, WNOHANG) == 0)
+        rounds++;
+    return rounds;
+}
 
 int main(int argc, char **argv) {
     uint64_t readings = 0;
@@ -24,8 +50,13 @@ int main(int argc, char **argv) {
         } while (now - start < cycles);
         printf("rdtsc elapsed_cycles %llu readings %llu\n", (unsigned long long)(now - start),
                (unsigned long long)readings);
+    } else if (strcmp(argv[1], "poll") == 0 || strcmp(argv[1], "child") == 0) {
+        int64_t start = clock_ns(CLOCK_MONOTONIC);
+        readings = argv[1][0] == 'p' ? poll_beyond(start + 1000000) : ask_for_child();
+        printf("%s elapsed_ns %lld rounds %llu\n", argv[1], (long long)(clock_ns(CLOCK_MONOTONIC) - start),
+               (unsigned long long)readings);
     } else {
-        usage("time_spinner [clock | rdtsc [CYCLES]]");
+        usage("time_spinner [clock | rdtsc [CYCLES] | poll | child]");
     }
     return 0;
 }

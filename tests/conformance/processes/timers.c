@@ -1,5 +1,7 @@
 /* Clocks, sleeping, interval timers, alarm, POSIX timers and their overruns. */
 #include "calls.h"
+#include <linux/futex.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -210,9 +212,40 @@ static void untold_timers(void) {
     DONE(syscall(SYS_timer_delete, timer));
 }
 
+/* A loop that only looks ends when time has passed, whatever it looks at. */
+static void looking(void) {
+    int64_t end = now_ns(CLOCK_MONOTONIC) + 2000000, now;
+    uint32_t word = 0;
+    while ((now = now_ns(CLOCK_MONOTONIC)) <= end) { /* not only until it has come */
+        struct timespec left = {0, (long)(end - now)};
+        if (ppoll(NULL, 0, &left, NULL) != 0 || getpid() == getppid() || syscall(SYS_futex, &word, FUTEX_WAKE, 1) != 0)
+            break;
+    }
+    HOLDS(now > end);
+    pid_t pid = fork();
+    if (pid == 0) {
+        nap(2);
+        _exit(3);
+    }
+    int status;
+    pid_t ended;
+    while ((ended = waitpid(pid, &status, WNOHANG)) == 0)
+        continue;
+    HOLDS(ended == pid && WEXITSTATUS(status) == 3);
+    struct itimerval timer = {{0, 0}, {0, 2000}};
+    signal(SIGALRM, expire);
+    expired = 0;
+    FACT(setitimer(ITIMER_REAL, &timer, NULL));
+    do
+        getitimer(ITIMER_REAL, &timer);
+    while (timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0);
+    HOLDS(expired == 1);
+}
+
 int main(void) {
     begin();
     clocks();
+    looking();
     sleeping();
     interval_timers();
     posix_timers();
