@@ -210,7 +210,7 @@ class EventBatch:
         """
         return int(fingerprint(*self._columns()))
 
-    def encode(self) -> bytearray:
+    def encode(self) -> memoryview:
         """Return the batch in the wire format above."""
         return self._encode(np.arange(len(self)), self.payload.shape[0])
 
@@ -228,7 +228,7 @@ class EventBatch:
         """
         positions, groups = group(shards.astype(np.int64, copy=False), shard_count, self.payload_offset)
         kept = _EMPTY
-        encoded: dict[int, bytearray] = {}
+        encoded: dict[int, memoryview] = {}
         links: list[tuple[int, int, int]] = []
         for number, first, last, size in groups.tolist():
             part = positions[first:last]
@@ -248,7 +248,7 @@ class EventBatch:
 
     @staticmethod
     def decode(data: bytes | bytearray | memoryview) -> "EventBatch":
-        """Read one batch, which must fill `data` exactly.
+        """Read one batch, which must fill `data` exactly; payloads remain there.
 
         Raises
         ------
@@ -264,9 +264,11 @@ class EventBatch:
             np.empty(count, np.uint32),
             np.empty(count, np.uint16),
             np.empty(count + 1, np.int64),
-            np.empty(payload_size, np.uint8),
+            # Not copied: nobody writes to what has been received.
+            np.frombuffer(view, np.uint8, payload_size, len(view) - payload_size),
         )
-        wrong, place = decode(np.frombuffer(view, np.uint8), _HEADER.size, *batch._columns(), _IS_KIND)
+        columns = batch._columns()
+        wrong, place = decode(np.frombuffer(view, np.uint8), _HEADER.size, *columns[:-1], payload_size, _IS_KIND)
         if wrong == LENGTHS:
             raise DecodeError(
                 f"payload lengths add up to {place}, the header says {payload_size}", _HEADER.size + 26 * count
@@ -296,13 +298,13 @@ class EventBatch:
     def _at(self, positions: npt.NDArray[np.int64]) -> "EventBatch":
         return EventBatch(*gather(*self._columns(), positions)) if positions.shape[0] else _EMPTY
 
-    def _encode(self, positions: npt.NDArray[np.int64], payload_size: int) -> bytearray:
+    def _encode(self, positions: npt.NDArray[np.int64], payload_size: int) -> memoryview:
         """Return some events in the wire format."""
         count = positions.shape[0]
-        encoded = bytearray(_HEADER.size + count * _BYTES_PER_EVENT + payload_size)
-        _HEADER.pack_into(encoded, 0, _MAGIC, _VERSION, 0, count, payload_size)
-        encode(*self._columns(), positions, _HEADER.size, np.frombuffer(encoded, np.uint8))
-        return encoded
+        encoded = np.empty(_HEADER.size + count * _BYTES_PER_EVENT + payload_size, np.uint8)
+        _HEADER.pack_into(encoded.data, 0, _MAGIC, _VERSION, 0, count, payload_size)
+        encode(*self._columns(), positions, _HEADER.size, encoded)
+        return encoded.data
 
     def _in_order(self) -> "EventBatch":
         order = order_of(self.deliver_time, self.source, self.source_event, self.destination)
@@ -336,7 +338,7 @@ class Division(NamedTuple):
     """
 
     kept: EventBatch
-    encoded: dict[int, bytearray]
+    encoded: dict[int, memoryview]
     links: tuple[tuple[int, int, int], ...]
 
 

@@ -24,6 +24,8 @@ from itertools import combinations
 from types import FrameType
 from typing import Final
 
+import numpy as np
+
 from bridge.bus import MOST_VALUES, Data, ShardLost
 from bridge.errors import InternalError
 
@@ -53,7 +55,7 @@ class _Peer:
         self.outgoing: list[memoryview] = []
         self.partly_sent = False
         self.send_failed = False
-        self.body = bytearray()
+        self.body = memoryview(b"")
         self._header = bytearray(_HEADER.size)
         self._view = memoryview(self._header)
         self._missing = 0
@@ -119,8 +121,9 @@ class _Peer:
         if magic != _MAGIC or version != _VERSION or self.kind not in _KINDS:
             raise InternalError(f"shard {self.shard} sent a frame that is none: {bytes(self._header)!r}")
         self.values = tuple(values)
-        self.body = bytearray(length)
-        self._view = memoryview(self.body)
+        # Not filled with zeros first, as a bytearray is.
+        self.body = np.empty(length, np.uint8).data
+        self._view = self.body
         self._missing = length
         self._in_body = True
 
@@ -229,7 +232,7 @@ class LocalBus:
 
     def _check_frame(self, peer: _Peer, kind: int) -> None:
         if peer.kind == _ABORT:
-            told = json.loads(peer.body)
+            told = json.loads(bytes(peer.body))
             raise ShardLost(f"shard {peer.shard} failed: {told['reason']}", exit_code=told["exit_code"])
         if peer.kind != kind or peer.sequence != self._sequence:
             raise InternalError(

@@ -158,7 +158,7 @@ class MpiBus:
             time.sleep(0.01)
         self._world.Abort(self._exit_code)
 
-    def _receive(self, tag: int) -> tuple[int, bytearray]:
+    def _receive(self, tag: int) -> tuple[int, memoryview]:
         """Wait for a message from anybody; return the sender and what it sent."""
         status = self._mpi.Status()
         message: Any = None
@@ -169,7 +169,8 @@ class MpiBus:
             return message is not None
 
         self._wait(has_come)
-        data = bytearray(status.Get_count(self._mpi.BYTE))
+        # Not filled with zeros first, as a bytearray is.
+        data = np.empty(status.Get_count(self._mpi.BYTE), np.uint8).data
         request = message.Irecv([data, self._mpi.BYTE])
         self._wait(request.Test)
         return status.Get_source(), data

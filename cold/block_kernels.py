@@ -1,7 +1,7 @@
 """Rows of blocks: what a shard's calendar has for identities of another, byte for byte, and back.
 
 `write_rows` empties the bucket of a shard into the rows of a block, `take_rows` puts them into the calendar of the
-shard that gets it, and `first_bad_copy` and `first_bad_event` are what makes them safe to take. The format is in
+shard that gets it, and `first_bad_word` and `first_bad_event` are what makes them safe to take. The format is in
 ``docs/formats.md``; numbers are big-endian, and put together byte by byte, which compilers turn into one instruction.
 """
 
@@ -15,34 +15,37 @@ from cold.jit import int64, kernel, uint64
 from cold.request_kernels import PROTOCOL_MASK
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
+    BUNDLE_HOPS_SHIFT,
+    BUNDLE_SLOT_SHIFT,
+    BUNDLE_SOURCE_SHIFT,
+    BUNDLED_ROW_SHIFT,
+    BUNDLED_TIME_MASK,
     CHUNK,
     CHUNK_SHIFT,
+    CROSSING_SINCE,
     FREE_COUNT,
     FREE_HEAD,
     GRAFT,
     GREETING,
+    IDONTWANT,
     IHAVE_ID,
     IWANT,
     KIND_MASK,
     LEAVE,
+    MESSAGE,
     MESSAGE_FREE_COUNT,
     MESSAGE_FREE_HEAD,
-    MESSAGE_HOPS_SHIFT,
-    MESSAGE_SLOT_BITS,
-    MESSAGE_TIME_MASK,
+    MOST_BUNDLED,
     MOST_HOPS,
     MOST_ROWS,
     NEVER,
     PRUNE,
     REQUEST,
     RESPONSE,
-    ROW_SHIFT,
     SLOT_MASK,
     SLOT_SHIFT,
-    SOURCE_MASK,
-    SOURCE_SHIFT,
     TRANSACTION,
-    UNWANTED,
+    UNWANTED_BUNDLE,
     WORD,
     Int64Array,
     Parameters,
@@ -50,10 +53,8 @@ from cold.state_kernels import (
     UInt8Array,
 )
 
-COPY_BYTES: Final = 16
+WORD_BYTES: Final = 8
 EVENT_BYTES: Final = 22
-#: Added to the place of a message in the row of a copy: it is none, but an IDONTWANT.
-NOT_WANTED: Final = 1 << 23
 
 # What is wrong with a row.
 BAD_DESTINATION: Final = 0
@@ -65,7 +66,8 @@ BAD_KIND: Final = 5
 BAD_REFERENCE: Final = 6
 BAD_PROTOCOL: Final = 7
 BAD_TRANSACTION: Final = 8
-REASONS: Final = 9
+BAD_COUNT: Final = 9
+REASONS: Final = 10
 
 _NUMBER: Final = MOST_ROWS - 1
 
@@ -104,20 +106,20 @@ def get_bytes(data: UInt8Array, at: int, size: int) -> int:
 
 @kernel
 def count_waiting(state: State, parameters: Parameters, shard: int) -> tuple[int, int]:
-    """How many copies of messages, and other records, wait for identities of a shard."""
+    """How many words of copies of messages, and other records, wait for identities of a shard."""
     bucket = bucket_of_shard(parameters, shard)
-    copies = events = int64(0)
+    words = events = int64(0)
     chunk = state.message_head[bucket]
     while chunk >= 0:
         following = state.message_chunk_next[chunk]
-        copies += state.message_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
+        words += state.message_tail[bucket] - (int64(chunk) << (CHUNK_SHIFT + 1)) if following < 0 else 2 * CHUNK
         chunk = following
     chunk = state.bucket_head[bucket]
     while chunk >= 0:
         following = state.chunk_next[chunk]
         events += state.bucket_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
         chunk = following
-    return copies, events
+    return words, events
 
 
 @kernel
@@ -132,60 +134,49 @@ def place_of(state: State, slot: int, known: int) -> int:
 
 
 @kernel
-def write_rows(
-    state: State,
-    parameters: Parameters,
-    shard: int,
-    start: int,
-    copies: int,
-    data: UInt8Array,
-) -> int:
-    """Write all records for identities of a shard as rows, those of `copies` before the others, and forget them.
+def write_rows(state: State, parameters: Parameters, shard: int, start: int, data: UInt8Array, at: int) -> int:
+    """Write all records for identities of a shard as rows, from `at` on, copies before others, and forget them.
 
     None is before `start`. The messages that they name get places in a dictionary: ``state.place`` has the place of
     each slot, -1 before, and ``state.wanted`` the slot of each place. Returns how many they are.
     """
     bucket = bucket_of_shard(parameters, shard)
-    known = write_copies(state, parameters, bucket, start, data)
-    known = write_events(state, parameters, bucket, state.cuts[shard], copies * COPY_BYTES, data, known)
+    past, known = write_copies(state, bucket, start, data, at)
+    known = write_events(state, parameters, bucket, state.cuts[shard], past, data, known)
     state.bucket_first[bucket] = NEVER
+    state.last_bundle[shard] = -1
     return known
 
 
 @kernel
-def write_copies(
-    state: State,
-    parameters: Parameters,
-    bucket: int,
-    start: int,
-    data: UInt8Array,
-) -> int:
-    """Write the copies of messages in a bucket as rows; returns how many messages have places in the dictionary."""
-    known = at = int64(0)
+def write_copies(state: State, bucket: int, start: int, data: UInt8Array, at: int) -> tuple[int, int]:
+    """Write the words in a bucket; returns where they end, and how many messages have places in the dictionary."""
+    known = left = int64(0)
+    later = start - state.cursor[CROSSING_SINCE]
     chunk = state.message_head[bucket]
     tail = state.message_tail[bucket]
     state.message_head[bucket] = -1
     state.message_tail[bucket] = 0
     while chunk >= 0:
         following = state.message_chunk_next[chunk]
-        begin = int64(chunk) << CHUNK_SHIFT
-        for position in range(begin, tail if following < 0 else begin + CHUNK):
-            head, note = state.message_pool[uint64(position), 0], state.message_pool[uint64(position), 1]
-            place = place_of(state, (note & 15) << MESSAGE_SLOT_BITS | head & 0xFFFF, known)
-            known = max(known, place + 1)
-            row = note >> ROW_SHIFT & _NUMBER
-            source = (note >> SOURCE_SHIFT & SOURCE_MASK) - parameters.first_id
-            if note & UNWANTED != 0:
-                place |= NOT_WANTED
-            put_word(data, at, ((head >> MESSAGE_SLOT_BITS) - start) << 16 | row >> 8)
-            rest = (row & 255) << 56 | source << 32 | (note >> MESSAGE_HOPS_SHIFT & MOST_HOPS) << 24 | place
-            put_word(data, at + 8, rest)
-            at += COPY_BYTES
+        begin = int64(chunk) << (CHUNK_SHIFT + 1)
+        for position in range(begin, tail if following < 0 else begin + 2 * CHUNK):
+            word = state.message_pool[uint64(position >> 1), position & 1]
+            if left > 0:
+                left -= 1
+                word -= later
+            else:
+                left = word & MOST_BUNDLED
+                place = place_of(state, word >> BUNDLE_SLOT_SHIFT, known)
+                known = max(known, place + 1)
+                word = place << BUNDLE_SLOT_SHIFT | word & ((1 << BUNDLE_SLOT_SHIFT) - 1)
+            put_word(data, at, word)
+            at += WORD_BYTES
         state.message_chunk_next[chunk] = state.cursor[MESSAGE_FREE_HEAD]
         state.cursor[MESSAGE_FREE_HEAD] = chunk
         state.cursor[MESSAGE_FREE_COUNT] += 1
         chunk = following
-    return known
+    return at, known
 
 
 @kernel
@@ -229,7 +220,13 @@ def write_events(
 @kernel
 def is_about_message(kind: int) -> bool:
     """Whether the reference of an event is a message."""
-    return kind in (IWANT, IHAVE_ID)
+    return kind in (IWANT, IHAVE_ID) or is_copy(kind)
+
+
+@kernel
+def is_copy(kind: int) -> bool:
+    """Whether an event is a copy of a message or an IDONTWANT, of a time that has no room in a word."""
+    return kind in (MESSAGE, IDONTWANT)
 
 
 @kernel
@@ -251,24 +248,28 @@ def is_about_topic(kind: int) -> bool:
 
 
 @kernel
-def first_bad_copy(data: UInt8Array, at: int, count: int, destinations: int, sources: int, messages: int) -> int:
-    """Look for a row among `count`, from `at` on, that is no copy for one of so many identities from one of so many.
+def first_bad_word(data: UInt8Array, at: int, count: int, destinations: int, sources: int, messages: int) -> int:
+    """Look for a word among `count`, from `at` on, that is no bundle from one of so many identities, or no copy of one.
 
     Returns REASONS times its number, and what is wrong with it; -1 if there is none.
     """
-    for index in range(count):
-        head, rest = get_word(data, at + index * COPY_BYTES), get_word(data, at + index * COPY_BYTES + 8)
-        place = rest & 0xFFFFFF
-        if (head & 0xFFFF) << 8 | rest >> 56 & 255 >= destinations:
-            return index * REASONS + BAD_DESTINATION
-        if rest >> 32 & _NUMBER >= sources:
+    index = int64(0)
+    while index < count:
+        word = get_word(data, at + index * WORD_BYTES)
+        copies = word & MOST_BUNDLED
+        if copies == 0 or copies >= count - index:
+            return index * REASONS + BAD_COUNT
+        if word >> BUNDLE_SOURCE_SHIFT & _NUMBER >= sources:
             return index * REASONS + BAD_SOURCE
-        if place >= NOT_WANTED:
-            place -= NOT_WANTED
-            if rest >> 24 & MOST_HOPS != 0:
-                return index * REASONS + BAD_HOPS
-        if place >= messages:
+        if word >> BUNDLE_SLOT_SHIFT & _NUMBER >= messages:
             return index * REASONS + BAD_MESSAGE
+        if word & UNWANTED_BUNDLE != 0 and word >> BUNDLE_HOPS_SHIFT & MOST_HOPS != 0:
+            return index * REASONS + BAD_HOPS
+        index += 1
+        for copy in range(index, index + copies):
+            if get_word(data, at + copy * WORD_BYTES) >> BUNDLED_ROW_SHIFT & _NUMBER >= destinations:
+                return copy * REASONS + BAD_DESTINATION
+        index += copies
     return -1
 
 
@@ -285,7 +286,7 @@ def first_bad_event(
     transactions: int,
     not_before: int,
 ) -> int:
-    """Look for a row among `count`, from `at` on, that is no event between such identities; as `first_bad_copy`."""
+    """Look for a row among `count`, from `at` on, that is no event between such identities; as `first_bad_word`."""
     for index in range(count):
         row = at + index * EVENT_BYTES
         kind, reference = get_bytes(data, row + 14, 1), get_bytes(data, row + 15, 3)
@@ -299,6 +300,8 @@ def first_bad_event(
         elif is_about_message(kind):
             if reference >= messages:
                 reason = BAD_MESSAGE
+            elif is_copy(kind) and get_bytes(data, row + 18, 4) > (MOST_HOPS if kind == MESSAGE else 0):
+                reason = BAD_HOPS
         elif is_about_topic(kind):
             if reference >= topics:
                 reason = BAD_REFERENCE
@@ -321,7 +324,7 @@ def take_rows(
     state: State,
     parameters: Parameters,
     data: UInt8Array,
-    copies: int,
+    words: int,
     events: int,
     start: int,
     first_source: int,
@@ -333,28 +336,12 @@ def take_rows(
     is the first of the sender's identities. Returns the time of the first event, NEVER without any, and how many have
     been dropped.
     """
-    first = NEVER
-    dropped = int64(0)
-    for index in range(copies):
-        at = index * COPY_BYTES
-        head, rest = get_word(data, at), get_word(data, at + 8)
-        time = start + (head >> 16 & MESSAGE_TIME_MASK)
-        row = (head & 0xFFFF) << 8 | rest >> 56 & 255
-        source = first_source + (rest >> 32 & _NUMBER)
-        place = rest & 0xFFFFFF
-        slot = slots[place & (NOT_WANTED - 1)]
-        if slot < 0:
-            dropped += 1
-            continue
-        first = min(first, time)
-        state.last_reference[slot] = max(state.last_reference[slot], time)
-        if place < NOT_WANTED:
-            push_message(state, parameters, time, row, source, slot, rest >> 24 & MOST_HOPS)
-        else:
-            push_unwanted(state, parameters, time, row, source, slot)
+    first, dropped = take_words(state, parameters, data, words, start, first_source, slots)
     for index in range(events):
-        at = copies * COPY_BYTES + index * EVENT_BYTES
+        at = words * WORD_BYTES + index * EVENT_BYTES
         time, kind, reference = get_word(data, at), get_bytes(data, at + 14, 1), get_bytes(data, at + 15, 3)
+        row, source = get_bytes(data, at + 8, 3), get_bytes(data, at + 11, 3) + first_source
+        auxiliary = get_bytes(data, at + 18, 4)
         if is_about_message(kind):
             reference = slots[reference]
             if reference < 0:
@@ -362,7 +349,44 @@ def take_rows(
                 continue
             state.last_reference[reference] = max(state.last_reference[reference], time)
         first = min(first, time)
-        ends = (get_bytes(data, at + 8, 3) + parameters.first_id) << 32 | (get_bytes(data, at + 11, 3) + first_source)
-        what = get_bytes(data, at + 18, 4) << AUXILIARY_SHIFT | reference << SLOT_SHIFT | kind
-        push(state, parameters, time, ends, what)
+        if kind == MESSAGE:
+            push_message(state, parameters, time, row, source, reference, auxiliary)
+        elif kind == IDONTWANT:
+            push_unwanted(state, parameters, time, row, source, reference)
+        else:
+            ends = (row + parameters.first_id) << 32 | source
+            push(state, parameters, time, ends, auxiliary << AUXILIARY_SHIFT | reference << SLOT_SHIFT | kind)
+    return first, dropped
+
+
+@kernel
+def take_words(
+    state: State, parameters: Parameters, data: UInt8Array, words: int, start: int, first_source: int, slots: Int64Array
+) -> tuple[int, int]:
+    """Do with the copies in a block's words what `take_rows` does."""
+    first = NEVER
+    dropped = int64(0)
+    index = int64(0)
+    while index < words:
+        bundle = get_word(data, index * WORD_BYTES)
+        past = index + 1 + (bundle & MOST_BUNDLED)
+        slot = slots[bundle >> BUNDLE_SLOT_SHIFT & _NUMBER]
+        if slot < 0:
+            dropped += bundle & MOST_BUNDLED
+            index = past
+            continue
+        source = first_source + (bundle >> BUNDLE_SOURCE_SHIFT & _NUMBER)
+        hops = bundle >> BUNDLE_HOPS_SHIFT & MOST_HOPS
+        latest = state.last_reference[slot]
+        for copy in range(index + 1, past):
+            word = get_word(data, copy * WORD_BYTES)
+            time, row = start + (word & BUNDLED_TIME_MASK), word >> BUNDLED_ROW_SHIFT & _NUMBER
+            first = min(first, time)
+            latest = max(latest, time)
+            if bundle & UNWANTED_BUNDLE == 0:
+                push_message(state, parameters, time, row, source, slot, hops)
+            else:
+                push_unwanted(state, parameters, time, row, source, slot)
+        state.last_reference[slot] = latest
+        index = past
     return first, dropped

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bridge.errors import InternalError
 from cold.block_kernels import (
+    BAD_COUNT,
     BAD_DESTINATION,
     BAD_HOPS,
     BAD_KIND,
@@ -23,16 +24,17 @@ from cold.block_kernels import (
     BAD_SOURCE,
     BAD_TIME,
     BAD_TRANSACTION,
-    COPY_BYTES,
     EVENT_BYTES,
     REASONS,
-    first_bad_copy,
+    WORD_BYTES,
     first_bad_event,
+    first_bad_word,
 )
+from cold.state_kernels import MOST_HOPS
 
 _HEADER: Final = struct.Struct(">4sHHqIIIIIII")
 _MAGIC: Final = b"AGTB"
-_VERSION: Final = 3
+_VERSION: Final = 4
 #: On the wire: no host of this experiment is known to be the publisher.
 _NOBODY: Final = 0xFFFFFFFF
 #: Columns on the wire behind the rows, in order: name, type there, type in memory. The ids of the dictionary, then what
@@ -49,6 +51,9 @@ _NEWS: Final = (
 )
 _COMPLETE: Final = (("complete", ">u4", np.int64),)
 _COLUMNS: Final = (*_IDS, *_NEWS, *_COMPLETE)
+#: A block's bytes before its rows, and behind them at most for each message of the dictionary, but for payloads.
+HEADER_BYTES: Final = _HEADER.size
+MOST_BYTES_PER_MESSAGE: Final = sum(np.dtype(wire).itemsize for _, wire, _ in _COLUMNS)
 
 
 class BlockError(InternalError):
@@ -88,13 +93,13 @@ class Limits(NamedTuple):
 
 
 class Block(NamedTuple):
-    """n copies and k other events, m messages of which d are described and c complete, and p bytes of payloads."""
+    """n words of copies and k other events, m messages of which d are described and c complete, p bytes of payloads."""
 
     start: int
     """No copy is earlier [ns]."""
     rows: npt.NDArray[np.uint8]
-    """uint8[COPY_BYTES * n + EVENT_BYTES * k]: the copies, then the events; those of one source as it sent them."""
-    copies: int
+    """uint8[WORD_BYTES * n + EVENT_BYTES * k]: the copies, then the events; those of one source as it sent them."""
+    words: int
     events: int
     referenced: int
     """The first messages of the dictionary, which rows name."""
@@ -119,16 +124,17 @@ class Block(NamedTuple):
     payload: npt.NDArray[np.uint8]
     """uint8[p]: one after the other."""
 
-    def parts(self) -> list[Any]:
-        """Return the wire format in pieces, as buffers."""
-        counts = (self.copies, self.events, len(self.message_id), self.referenced, len(self.place), len(self.complete))
-        columns = [getattr(self, name).astype(wire) for name, wire, _ in _COLUMNS]
+    def around_rows(self) -> tuple[bytes, bytes]:
+        """Return what comes before the rows on the wire, and what comes behind them."""
+        counts = (self.words, self.events, len(self.message_id), self.referenced, len(self.place), len(self.complete))
+        columns: list[Any] = [getattr(self, name).astype(wire) for name, wire, _ in _COLUMNS]
         header = _HEADER.pack(_MAGIC, _VERSION, 0, self.start, *counts, len(self.payload))
-        return [header, self.rows, *(column.view(np.uint8) for column in columns), self.payload]
+        return header, b"".join([*columns, self.payload.data])
 
     def encode(self) -> bytes:
         """Return the wire format."""
-        return b"".join(self.parts())
+        header, rest = self.around_rows()
+        return b"".join([header, self.rows.data, rest])
 
     @classmethod
     def decode(cls, data: npt.NDArray[np.uint8], limits: Limits) -> Self:
@@ -139,9 +145,9 @@ class Block(NamedTuple):
         BlockError
             It is anything but the encoding of a block that keeps within `limits`.
         """
-        start, copies, events, messages, referenced, news, complete, payload_size = _counts(data)
+        start, words, events, messages, referenced, news, complete, payload_size = _counts(data)
         place = {"start": 8, "referenced": 28, "rows": _HEADER.size}
-        at = _HEADER.size + COPY_BYTES * copies + EVENT_BYTES * events
+        at = _HEADER.size + WORD_BYTES * words + EVENT_BYTES * events
         columns: dict[str, npt.NDArray[Any]] = {"rows": data[_HEADER.size : at]}
         for count, group in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE)):
             for name, wire, kind in group:
@@ -151,7 +157,7 @@ class Block(NamedTuple):
         columns["origin"][columns["origin"] == _NOBODY] = -1
         block = cls(
             start=start,
-            copies=copies,
+            words=words,
             events=events,
             referenced=referenced,
             payload=data[at : at + payload_size],
@@ -196,10 +202,10 @@ class Block(NamedTuple):
             )
 
     def _check_rows(self, limits: Limits) -> None:
-        first_event = COPY_BYTES * self.copies
+        first_event = WORD_BYTES * self.words
         within = (limits.destinations, limits.sources, self.referenced)
         for what, found, at, width in (
-            ("copy", first_bad_copy(self.rows, 0, self.copies, *within), 0, COPY_BYTES),
+            ("word", first_bad_word(self.rows, 0, self.words, *within), 0, WORD_BYTES),
             (
                 "event",
                 first_bad_event(
@@ -213,9 +219,10 @@ class Block(NamedTuple):
             if found >= 0:
                 index, reason = divmod(found, REASONS)
                 expected = {
+                    BAD_COUNT: "a bundle should have one copy or more, all of them here",
                     BAD_DESTINATION: f"the destination should be one of {limits.destinations} identities",
                     BAD_SOURCE: f"the source should be one of {limits.sources} identities",
-                    BAD_HOPS: "an IDONTWANT has no hops",
+                    BAD_HOPS: f"an IDONTWANT has no hops, and a copy has {MOST_HOPS} at most",
                     BAD_MESSAGE: f"the message should be one of {self.referenced}",
                     BAD_TIME: f"the time should be {limits.not_before} or later",
                     BAD_KIND: "the kind is unknown",
@@ -245,12 +252,12 @@ def _counts(data: npt.NDArray[np.uint8]) -> tuple[int, ...]:
         raise BlockError(f"version is {version}, only {_VERSION} is known", 4)
     if reserved != 0:
         raise BlockError(f"reserved field is {reserved}, should be 0", 6)
-    copies, events, messages, _, news, complete, payload = counts
-    expected = _HEADER.size + COPY_BYTES * copies + EVENT_BYTES * events + payload
+    words, events, messages, _, news, complete, payload = counts
+    expected = _HEADER.size + WORD_BYTES * words + EVENT_BYTES * events + payload
     for count, columns in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE)):
         expected += count * sum(np.dtype(wire).itemsize for _, wire, _ in columns)
     if len(data) != expected:
-        what = f"{len(data)} bytes, but {copies} copies, {events} events, {messages} messages, {news} of them described"
-        what += f" and {complete} complete, and {payload} bytes of payloads take {expected}"
+        what = f"{len(data)} bytes, but {words} words of copies, {events} events, {messages} messages, {news} of them"
+        what += f" described and {complete} complete, and {payload} bytes of payloads take {expected}"
         raise BlockError(what, min(len(data), expected))
     return start, *counts

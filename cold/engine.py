@@ -28,7 +28,7 @@ from cold.fanout_kernels import FIRST_PEER
 from cold.gossip_kernels import advance, backoffs_for, note_cuts, note_needs, room_for
 from cold.jit import uint64
 from cold.membership_kernels import fill_mesh_peers
-from cold.memberships import connections_of, memberships
+from cold.memberships import Connections, connections_of, memberships
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
@@ -50,6 +50,7 @@ from cold.state_kernels import (
     CLIENT_COLUMNS,
     CLIENT_SHIFT,
     COUNTER_NAMES,
+    CROSSING_SINCE,
     CURSORS,
     D_HIGH,
     D_LAZY,
@@ -162,6 +163,8 @@ class ColdEngine:
         Indices of the topics that are gossiped, ascending; all by default.
     plan
         What is published on them; what the section says by default.
+    connections
+        What `connections_of` returns for all of this, if it has been called already. The engine keeps none of it.
     """
 
     def __init__(
@@ -177,6 +180,7 @@ class ColdEngine:
         shard: int = 0,
         topics: Sequence[int] | None = None,
         plan: MessagePlan | None = None,
+        connections: Connections | None = None,
     ) -> None:
         everybody = range(directory.hot_count, directory.total_count)
         owned = everybody if owned is None else owned
@@ -219,7 +223,8 @@ class ColdEngine:
         kinds = client_kinds(section, seed, everybody.start, len(everybody))
         most_lazy = max(client.d_lazy for client in clients)
         largest_mesh = max(client.d_high for client in clients)
-        connections = connections_of(section, directory, seed, topics)
+        if connections is None:
+            connections = connections_of(section, directory, seed, topics)
         overlay = connections.overlay.rows(owned.start - everybody.start, owned.stop - everybody.start)
         row_lengths = np.diff(overlay.row_start)
         first_member = RECENT + 2 * gossip.mcache_gossip
@@ -353,6 +358,7 @@ class ColdEngine:
             "message_chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
             "message_head": np.full(buckets + shards, -1, dtype=np.int32),
             "message_tail": np.zeros(buckets + shards, dtype=np.int64),
+            "last_bundle": np.full(shards, -1, dtype=np.int64),
             "bucket_first": np.full(buckets + shards, NEVER, dtype=np.int64),
             "bucket_unwanted": np.zeros(buckets, dtype=np.int64),
             "due": np.zeros((_DUE_AT_FIRST, 3), dtype=np.int64),
@@ -409,6 +415,7 @@ class ColdEngine:
         if self._next >= window_end:
             self._now = max(self._now, window_end)
             return EventBatch.empty()
+        self._state.cursor[CROSSING_SINCE] = self._next
         while self._next < window_end:
             limit = self._admit_notices(self._admit_requests(self._admit_changes(window_end)))
             limit = self._admit_transactions(limit)
@@ -446,9 +453,10 @@ class ColdEngine:
     def _take(self, arrival: Arrival) -> None:
         """Put the rows of a block of another shard into the calendar."""
         block = arrival.block
-        self._ensure_chunks_for(max(block.copies, block.events))
+        # At worst, events are copies too.
+        self._ensure_chunks_for(block.words + block.events)
         first, dropped = take_rows(
-            *(self._reference, self._parameters, block.rows, block.copies, block.events),
+            *(self._reference, self._parameters, block.rows, block.words, block.events),
             *(block.start, arrival.first_source, arrival.slots),
         )
         self._exchange.note_dropped(dropped)

@@ -19,8 +19,14 @@ from cold.receipt_kernels import has_copy
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
     BEAT,
+    BUNDLE_HOPS_SHIFT,
+    BUNDLE_SLOT_SHIFT,
+    BUNDLE_SOURCE_SHIFT,
+    BUNDLED_ROW_SHIFT,
+    BUNDLED_TIME_MASK,
     CHUNK,
     CHUNK_SHIFT,
+    CROSSING_SINCE,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -51,6 +57,7 @@ from cold.state_kernels import (
     MESSAGE_SLOT_BITS,
     MESSAGE_TIME_MASK,
     MESSAGES_RECEIVED,
+    MOST_BUNDLED,
     MOST_HOPS,
     MOST_ROWS,
     NEEDED,
@@ -72,6 +79,7 @@ from cold.state_kernels import (
     STEP_TIME_SHIFT,
     UNREACHABLE,
     UNWANTED,
+    UNWANTED_BUNDLE,
     UNWANTED_FREE_COUNT,
     WORD,
     Int64Array,
@@ -210,17 +218,65 @@ def travel(state: State, parameters: Parameters, arrival: int, ends: int, what: 
     if is_own(parameters, peer):
         push_message(state, parameters, arrival, peer - parameters.first_id, source, slot, hops)
     else:
-        cross(state, parameters, arrival, peer, slot, source << SOURCE_SHIFT | hops << MESSAGE_HOPS_SHIFT)
+        cross(state, parameters, arrival, peer, bundle_of(parameters, source, slot, hops, MESSAGE))
+
+
+@inlined_kernel
+def bundle_of(parameters: Parameters, source: int, slot: int, hops: int, kind: int) -> int:
+    """A bundle, without any copies yet, of a message or an IDONTWANT of an identity of this shard."""
+    number = source - parameters.first_id
+    word = slot << BUNDLE_SLOT_SHIFT | number << BUNDLE_SOURCE_SHIFT
+    return word | (hops << BUNDLE_HOPS_SHIFT if kind == MESSAGE else UNWANTED_BUNDLE)
 
 
 @kernel
-def cross(state: State, parameters: Parameters, arrival: int, peer: int, slot: int, note: int) -> None:
+def cross(state: State, parameters: Parameters, arrival: int, peer: int, bundle: int) -> None:
     """Note a copy of a message, or an IDONTWANT, for an identity of another shard. There must be a free chunk.
 
-    `note` is the second word of its record, without the row, which is one of that shard, and the slot.
+    It joins the last bundle for that shard, if that is one of the same, or begins `bundle`.
     """
     shard = shard_of(state, peer)
-    put_note(state, bucket_of_shard(parameters, shard), arrival, slot, (peer - state.cuts[shard]) << ROW_SHIFT | note)
+    bucket = bucket_of_shard(parameters, shard)
+    time = arrival - state.cursor[CROSSING_SINCE]
+    if time > BUNDLED_TIME_MASK:
+        put_alone(state, parameters, bucket, arrival, peer, bundle)
+        return
+    last = state.last_bundle[shard]
+    word = state.message_pool[uint64(last >> 1), last & 1] if last >= 0 else int64(0)
+    if last >= 0 and word & ~MOST_BUNDLED == bundle and word & MOST_BUNDLED < MOST_BUNDLED:
+        state.message_pool[uint64(last >> 1), last & 1] = word + 1
+    else:
+        state.last_bundle[shard] = put_word_apart(state, bucket, bundle + 1)
+    put_word_apart(state, bucket, (peer - state.cuts[shard]) << BUNDLED_ROW_SHIFT | time)
+    if arrival < state.bucket_first[bucket]:
+        state.bucket_first[bucket] = arrival
+
+
+@inlined_kernel
+def put_word_apart(state: State, bucket: int, word: int) -> int:
+    """Put a word into the bucket of a shard; returns where it is. There must be a free chunk."""
+    position = state.message_tail[bucket]
+    if position & (2 * CHUNK - 1) == 0:
+        fresh = state.cursor[MESSAGE_FREE_HEAD]
+        state.cursor[MESSAGE_FREE_HEAD] = state.message_chunk_next[fresh]
+        state.cursor[MESSAGE_FREE_COUNT] -= 1
+        state.message_chunk_next[fresh] = -1
+        if state.message_head[bucket] < 0:
+            state.message_head[bucket] = fresh
+        else:
+            state.message_chunk_next[(position - 1) >> (CHUNK_SHIFT + 1)] = fresh
+        position = fresh << (CHUNK_SHIFT + 1)
+    state.message_pool[uint64(position >> 1), position & 1] = word
+    state.message_tail[bucket] = position + 1
+    return position
+
+
+@kernel
+def put_alone(state: State, parameters: Parameters, bucket: int, arrival: int, peer: int, bundle: int) -> None:
+    """Put a copy for another shard that arrives too late for a bundle into the calendar's other pool."""
+    source = (bundle >> BUNDLE_SOURCE_SHIFT & (MOST_ROWS - 1)) + parameters.first_id
+    what = bundle >> BUNDLE_SLOT_SHIFT << SLOT_SHIFT | (bundle >> BUNDLE_HOPS_SHIFT & MOST_HOPS) << HOPS_SHIFT
+    put(state, bucket, arrival, peer << 32 | source, what | (IDONTWANT if bundle & UNWANTED_BUNDLE != 0 else MESSAGE))
 
 
 @kernel

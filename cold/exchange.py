@@ -6,15 +6,15 @@ slots differ from shard to shard, and says what is known of those of which it ha
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.batch import EventBatch, EventKind
 from bridge.errors import InternalError
-from cold.block_kernels import COPY_BYTES, EVENT_BYTES, count_waiting, write_rows
-from cold.blocks import Block, Limits
+from cold.block_kernels import EVENT_BYTES, WORD_BYTES, count_waiting, write_rows
+from cold.blocks import HEADER_BYTES, MOST_BYTES_PER_MESSAGE, Block, Limits
 from cold.messages import Description, MessageTable
 from cold.state_kernels import NEVER, Parameters, State
 
@@ -87,16 +87,22 @@ class Exchange:
                 f"an event among identities is for {times[0]} ns, before the window's end, {window_end} ns",
                 where="cold engine",
             )
-        parts: list[Any] = []
+        waiting = [count_waiting(reference, parameters, shard) for shard in shards.tolist()]
+        # Rows are written where they remain. What is said around them is not known yet, but not much.
+        besides = HEADER_BYTES + MOST_BYTES_PER_MESSAGE * len(state.message_id)
+        besides += sum(len(payload) for payload in messages.payload.values())
+        room = sum(WORD_BYTES * words + EVENT_BYTES * events + besides for words, events in waiting)
+        payload = np.empty(room, dtype=np.uint8)
         offset = [0]
-        for shard, start in zip(shards.tolist(), times.tolist(), strict=True):
-            copies, events = count_waiting(reference, parameters, shard)
-            rows = np.empty(COPY_BYTES * copies + EVENT_BYTES * events, dtype=np.uint8)
-            referenced = write_rows(reference, parameters, shard, start, copies, rows)
-            block = _block((start, rows, copies, events, referenced), shard, messages, state)
-            mine = block.parts()
-            parts += mine
-            offset.append(offset[-1] + sum(len(part) for part in mine))
+        for shard, start, (words, events) in zip(shards.tolist(), times.tolist(), waiting, strict=True):
+            begin = offset[-1] + HEADER_BYTES
+            end = begin + WORD_BYTES * words + EVENT_BYTES * events
+            referenced = write_rows(reference, parameters, shard, start, payload, begin)
+            block = _block((start, payload[begin:end], words, events, referenced), shard, messages, state)
+            header, rest = block.around_rows()
+            payload[offset[-1] : begin] = np.frombuffer(header, dtype=np.uint8)
+            payload[end : end + len(rest)] = np.frombuffer(rest, dtype=np.uint8)
+            offset.append(end + len(rest))
         self._sent += 1
         return EventBatch.build(
             times,
@@ -105,8 +111,7 @@ class Exchange:
             [self._ranges[shard].start for shard in shards.tolist()],
             EventKind.TAIL,
             offset,
-            # Of a bytearray, which can be written to: to numba an array that is read-only has another type.
-            np.frombuffer(bytearray().join(parts), dtype=np.uint8),
+            payload[: offset[-1]],
         )
 
     def decode(self, batch: EventBatch, messages: MessageTable, state: State, now: int) -> tuple[State, list[Arrival]]:

@@ -17,6 +17,7 @@ from cold.event_kernels import (
     FAR_AHEAD,
     NEAR_AHEAD,
     bucket_of_shard,
+    bundle_of,
     collect,
     cross,
     is_needed,
@@ -133,7 +134,6 @@ from cold.state_kernels import (
     MESSAGE,
     MESSAGE_BYTES,
     MESSAGE_FREE_COUNT,
-    MESSAGE_HOPS_SHIFT,
     MESSAGES_SENT,
     MOST_HOPS,
     NEEDED,
@@ -161,7 +161,6 @@ from cold.state_kernels import (
     SENDER_COLUMNS,
     SLOT_MASK,
     SLOT_SHIFT,
-    SOURCE_SHIFT,
     SPARED,
     STEP_END,
     STEP_START,
@@ -169,7 +168,6 @@ from cold.state_kernels import (
     TRANSACTION,
     TURN,
     UNREACHABLE,
-    UNWANTED,
     UPLINK_FREE,
     UPLINK_RATE,
     VALIDATION_DELAY,
@@ -273,7 +271,7 @@ def send(
             state.last_reference[wanted] = max(state.last_reference[wanted], arrival)
             travel(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
     elif kind == IHAVE and not is_own(parameters, peer):
-        send_list(state, parameters, time, arrival, identity, peer, slot, auxiliary, counter, -1)
+        send_list(state, parameters, time, arrival, identity, peer, slot, auxiliary, counter)
     else:
         if kind == MESSAGE:
             state.last_reference[slot] = max(state.last_reference[slot], arrival)
@@ -291,34 +289,25 @@ def send_list(
     topic: int,
     number: int,
     counter: int,
-    listed: int,
-) -> int:
+) -> None:
     """Send an IHAVE, the packet `counter` of its source, to an identity of another shard.
 
     That shard cannot look up what the sender has: it gets one record for each id, and only for messages that some of
-    its identities lack. The IHAVE itself is counted here, at its arrival.
-
-    Of an IHAVE to several peers, the first `listed` slots in ``state.wanted`` are what it lists, once that has been
-    needed; -1 before. Returns how many they are then.
+    its identities lack. The IHAVE itself is counted here, at its arrival. What it lists is what the identity has cached
+    in the last intervals before its heartbeat `number`.
     """
     ends = peer << 32 | (identity + parameters.first_id)
     push(state, parameters, arrival, ends, SPARED)
     shard = shard_of(state, peer)
-    lacks = False
     for word in range(state.missing.shape[2]):
-        if state.missing[shard, topic, word] & uint64(state.identity[identity, SEEN + word]) != _ZERO:
-            lacks = True
-    if not lacks:
-        return listed
-    if listed < 0:
-        listed = list_recent(state, parameters, time, identity, topic, number)
-    for position in range(listed):
-        slot = int64(state.wanted[position])
-        if state.missing[shard, topic, slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO:
-            state.last_reference[slot] = max(state.last_reference[slot], arrival)
-            what = (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID
-            put(state, bucket_of_shard(parameters, shard), arrival, ends, what)
-    return listed
+        left = state.missing[shard, topic, word] & uint64(state.identity[identity, SEEN + word])
+        while left != _ZERO:
+            slot = word * 64 + lowest_bit(left)
+            left &= left - _ONE
+            if is_recent(state, parameters, time, identity, slot, number):
+                state.last_reference[slot] = max(state.last_reference[slot], arrival)
+                what = (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID
+                put(state, bucket_of_shard(parameters, shard), arrival, ends, what)
 
 
 @kernel
@@ -640,7 +629,7 @@ def send_to_mesh(
     position = int64(words[0]) * members >> 32
     is_message = what & KIND_MASK == MESSAGE
     hops = (what >> HOPS_SHIFT) & MOST_HOPS
-    note = source << SOURCE_SHIFT | (hops << MESSAGE_HOPS_SHIFT if is_message else UNWANTED)
+    bundle = bundle_of(parameters, source, slot, hops, what & KIND_MASK)
     sent = 0
     for _ in range(members):
         if full >= 0:
@@ -678,7 +667,7 @@ def send_to_mesh(
                 latest = max(latest, arrival)
                 receiver = peer - parameters.first_id
                 if uint64(receiver) >= uint64(parameters.rows):
-                    cross(state, parameters, arrival, peer, slot, note)
+                    cross(state, parameters, arrival, peer, bundle)
                 elif is_message:
                     push_message(state, parameters, arrival, receiver, source, slot, hops)
                 else:
@@ -1072,7 +1061,6 @@ def tell_cold_peers(
     what = (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE
     if not is_open(state, topic):
         what = SPARED
-    listed = -1
     for position in range(count):
         member = int64(state.neighbours[first + int64(state.scratch[position])])
         peer = member & parameters.host_mask
@@ -1086,9 +1074,7 @@ def tell_cold_peers(
         if is_own(parameters, peer):
             push(state, parameters, arrival, peer << 32 | source, what)
         else:
-            listed = send_list(
-                state, parameters, time, arrival, identity, peer, topic, number & WORD, counter + position, listed
-            )
+            send_list(state, parameters, time, arrival, identity, peer, topic, number & WORD, counter + position)
     if count > 0:
         state.sender[identity, UPLINK_FREE] = free
         state.sender[identity, PACKETS] = counter + count

@@ -18,7 +18,15 @@ message arrays; of GRAFT, PRUNE, HELLO, LEAVE and IHAVE it is the topic's index.
 arrival keep the order in which they were sent, because every step from `push` to `execute` is stable.
 
 A shard has rows for its own identities only. Behind the ring, the calendar has a bucket for each shard: records for its
-identities wait there for the end of the window. Rows of their copies of messages are those of that shard.
+identities wait there for the end of the window. Copies of messages wait there in bundles: those that an identity sends
+of a message, one after another. They are words as in the blocks that will carry them (``docs/formats.md``), one for the
+bundle and one for each copy,
+
+    slot << 40 | number of the source << 16 | hops << 8 | UNWANTED_BUNDLE | how many copies
+    row of that shard << 40 | time since ``cursor[CROSSING_SINCE]``
+
+so that what crosses takes little memory, and next to no work at the end. A copy whose time has no room is a record of
+the other pool.
 
 What an event touches lies together, against the rule that state is structure-of-arrays: that rule is for streaming,
 and events come to identities at random, so that each array costs a cache miss. A row of `identity` is what any copy of
@@ -77,6 +85,16 @@ MESSAGE_HOPS_SHIFT: Final = 4
 MESSAGE_SLOT_BITS: Final = 16
 #: The record is no copy of the message, but tells not to send one.
 UNWANTED: Final = 1 << 62
+
+# Words for other shards.
+BUNDLE_SLOT_SHIFT: Final = 40
+BUNDLE_SOURCE_SHIFT: Final = 16
+BUNDLE_HOPS_SHIFT: Final = 8
+#: Of a bundle of IDONTWANT.
+UNWANTED_BUNDLE: Final = 128
+MOST_BUNDLED: Final = 127
+BUNDLED_ROW_SHIFT: Final = 40
+BUNDLED_TIME_MASK: Final = (1 << BUNDLED_ROW_SHIFT) - 1
 MESSAGE_TIME_MASK: Final = (1 << 48) - 1
 #: So many identities have room in a record, and so many hosts.
 MOST_ROWS: Final = 1 << 24
@@ -233,7 +251,9 @@ UNWANTED_FREE_COUNT: Final = 15
 NEEDED_UNWANTED: Final = 16
 FANOUT_FREE_HEAD: Final = 17
 FANOUT_FREE_COUNT: Final = 18
-CURSORS: Final = 19
+CROSSING_SINCE: Final = 19
+"""From when on times of copies for other shards count: no event of the window is earlier [ns]."""
+CURSORS: Final = 20
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
@@ -479,7 +499,9 @@ class State(NamedTuple):
     message_head: Int32Array
     """int32[buckets + R]."""
     message_tail: Int64Array
-    """int64[buckets + R]."""
+    """int64[buckets + R]: in words, not records, where the bucket is that of a shard."""
+    last_bundle: Int64Array
+    """int64[R]: the word of `message_pool` with the last bundle for each shard; -1 if it has none."""
     bucket_first: Int64Array
     """int64[buckets + R]: earliest time in the bucket, of both pools."""
     bucket_unwanted: Int64Array

@@ -2,23 +2,34 @@
 
 from typing import NamedTuple
 
-LEAVE, GRAFT, PRUNE, IWANT, REQUEST, RESPONSE, IHAVE_ID = 2, 3, 4, 6, 9, 10, 32
+LEAVE, GRAFT, PRUNE, IWANT, MESSAGE, IDONTWANT, REQUEST, RESPONSE, IHAVE_ID = 2, 3, 4, 6, 7, 8, 9, 10, 32
 TRANSACTION, ANNOUNCEMENT, TRANSACTION_ASK, POOLED, GREETING = 11, 12, 13, 14, 15
-ABOUT_TOPICS, ABOUT_MESSAGES, ABOUT_REQUESTS = (LEAVE, GRAFT, PRUNE), (IWANT, IHAVE_ID), (REQUEST, RESPONSE)
+ABOUT_TOPICS, ABOUT_MESSAGES, ABOUT_REQUESTS = (
+    (LEAVE, GRAFT, PRUNE),
+    (IWANT, MESSAGE, IDONTWANT, IHAVE_ID),
+    (REQUEST, RESPONSE),
+)
 ABOUT_TRANSACTIONS = (TRANSACTION, ANNOUNCEMENT, TRANSACTION_ASK, POOLED, GREETING)
 KINDS = (*ABOUT_TOPICS, *ABOUT_MESSAGES, *ABOUT_REQUESTS, *ABOUT_TRANSACTIONS)
 NOBODY = 0xFFFFFFFF
-NOT_WANTED = 0x800000
+NOT_WANTED = 128
 
 
 class Copy(NamedTuple):
     """A copy of a message, or an IDONTWANT."""
 
-    offset: int
     destination: int
+    offset: int
+
+
+class Bundle(NamedTuple):
+    """Copies of a message of one identity, or as many IDONTWANT where `mark` is NOT_WANTED."""
+
+    message: int
     source: int
     hops: int
-    message: int
+    mark: int
+    copies: list[Copy]
 
 
 class Event(NamedTuple):
@@ -48,7 +59,7 @@ class Twin(NamedTuple):
     """A block."""
 
     start: int
-    copies: list[Copy]
+    bundles: list[Bundle]
     events: list[Event]
     referenced: int
     message_id: list[int]
@@ -56,7 +67,7 @@ class Twin(NamedTuple):
     complete: list[int]
 
 
-COPY_SIZES, EVENT_SIZES = (6, 3, 3, 1, 3), (8, 3, 3, 1, 3, 4)
+BUNDLE_SIZES, COPY_SIZES, EVENT_SIZES = (3, 3, 1, 1), (3, 5), (8, 3, 3, 1, 3, 4)
 NEWS_SIZES = (4, 8, 4, 4, 4, 2, 4)
 COUNTS = 7
 
@@ -64,17 +75,27 @@ COUNTS = 7
 def encode(block: Twin) -> bytes:
     """Return the wire format."""
     payload = b"".join(each.payload for each in block.news)
+    words = []
+    for bundle in block.bundles:
+        head = (bundle.message, bundle.source, bundle.hops, bundle.mark | len(bundle.copies))
+        words += list(zip(head, BUNDLE_SIZES, strict=True))
+        words += [pair for copy in bundle.copies for pair in zip(copy, COPY_SIZES, strict=True)]
     counts = (
-        *(len(block.copies), len(block.events), len(block.message_id), block.referenced),
+        *(
+            sum(1 + len(bundle.copies) for bundle in block.bundles),
+            len(block.events),
+            len(block.message_id),
+            block.referenced,
+        ),
         *(len(block.news), len(block.complete), len(payload)),
     )
     columns = [(*each[:-1], len(each.payload)) for each in block.news]
     return b"".join(
         [
-            b"AGTB\0\3\0\0",
+            b"AGTB\0\4\0\0",
             block.start.to_bytes(8, signed=True),
             *(count.to_bytes(4) for count in counts),
-            *(value.to_bytes(size) for row in block.copies for value, size in zip(row, COPY_SIZES, strict=True)),
+            *(value.to_bytes(size) for value, size in words),
             *(value.to_bytes(size) for row in block.events for value, size in zip(row, EVENT_SIZES, strict=True)),
             *(each.to_bytes(8) for each in block.message_id),
             *(row[column].to_bytes(size) for column, size in enumerate(NEWS_SIZES) for row in columns),
@@ -96,8 +117,14 @@ def decode(data: bytes) -> Twin:
             at += size
         return found
 
-    copies, events, messages, referenced, news, complete, payload = numbers(*[4] * COUNTS)
-    rows = [Copy(*numbers(*COPY_SIZES)) for _ in range(copies)]
+    words, events, messages, referenced, news, complete, payload = numbers(*[4] * COUNTS)
+    rows = []
+    end = at + 8 * words
+    while at < end:
+        message, source, hops, last = numbers(*BUNDLE_SIZES)
+        copies = [Copy(*numbers(*COPY_SIZES)) for _ in range(last & ~NOT_WANTED)]
+        rows.append(Bundle(message, source, hops, last & NOT_WANTED, copies))
+    assert at == end
     others = [Event(*numbers(*EVENT_SIZES)) for _ in range(events)]
     ids = numbers(*[8] * messages)
     columns = list(zip(*(numbers(*[size] * news) for size in NEWS_SIZES), strict=True))
@@ -106,7 +133,7 @@ def decode(data: bytes) -> Twin:
     for place, publish_time, origin, address, size, topic, length in columns:
         told.append(News(place, publish_time, origin, address, size, topic, data[at : at + length]))
         at += length
-    assert data[:8] == b"AGTB\0\3\0\0"
+    assert data[:8] == b"AGTB\0\4\0\0"
     assert at == len(data)
     assert sum(len(each.payload) for each in told) == payload
     return Twin(int.from_bytes(data[8:16], signed=True), rows, others, referenced, ids, told, whole)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.batch import EventBatch, EventKind
-from cold.block_kernels import COPY_BYTES
 from cold.blocks import Block, BlockError, Limits
 from tests.cold.blocks_twin import (
     ABOUT_MESSAGES,
@@ -17,11 +16,14 @@ from tests.cold.blocks_twin import (
     ABOUT_TRANSACTIONS,
     ANNOUNCEMENT,
     GRAFT,
+    IDONTWANT,
     KINDS,
+    MESSAGE,
     NOBODY,
     NOT_WANTED,
     PRUNE,
     REQUEST,
+    Bundle,
     Copy,
     Event,
     News,
@@ -48,11 +50,11 @@ def blocks(draw: st.DrawFn) -> Twin:
     ids = draw(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=6))
     places = st.lists(st.integers(0, len(ids) - 1), unique=True).map(sorted) if ids else st.just([])
     referenced = number(len(ids) + 1)
-    copies, events, news = [], [], []
+    bundles, events, news = [], [], []
     for _ in range(number(5) if referenced else 0):
         mark = draw(st.sampled_from([0, NOT_WANTED]))
-        row = (number(2**48), number(LIMITS.destinations), number(LIMITS.sources))
-        copies.append(Copy(*row, 0 if mark else number(256), number(referenced) | mark))
+        copies = [Copy(number(LIMITS.destinations), number(2**40)) for _ in range(1 + number(4))]
+        bundles.append(Bundle(number(referenced), number(LIMITS.sources), 0 if mark else number(256), mark, copies))
     for _ in range(number(5)):
         kind = draw(st.sampled_from(KINDS if referenced else sorted(set(KINDS) - set(ABOUT_MESSAGES))))
         reference = number(referenced if kind in ABOUT_MESSAGES else LIMITS.topics)
@@ -60,7 +62,8 @@ def blocks(draw: st.DrawFn) -> Twin:
             reference = number(2**15) << 5 | number(LIMITS.protocols)
         if kind in ABOUT_TRANSACTIONS:
             reference = number(2**20)
-        auxiliary = number(LIMITS.transactions if kind in ABOUT_TRANSACTIONS else 2**32)
+        bounds = {MESSAGE: 256, IDONTWANT: 1} | dict.fromkeys(ABOUT_TRANSACTIONS, LIMITS.transactions)
+        auxiliary = number(bounds.get(kind, 2**32))
         ends = (number(LIMITS.destinations), number(LIMITS.sources))
         events.append(Event(draw(st.integers(LIMITS.not_before, 2**62)), *ends, kind, reference, auxiliary))
     for place in draw(places):
@@ -68,12 +71,12 @@ def blocks(draw: st.DrawFn) -> Twin:
         payload = draw(st.binary(min_size=size, max_size=size)) if draw(st.booleans()) else b""
         origin = draw(st.sampled_from([NOBODY, 0, 999]))
         news.append(News(place, number(2**62), origin, number(2**32), size, number(LIMITS.topics), payload))
-    return Twin(draw(st.integers(100, 2**62)), copies, events, referenced, ids, news, draw(places))
+    return Twin(draw(st.integers(100, 2**62)), bundles, events, referenced, ids, news, draw(places))
 
 
 EXAMPLE = Twin(
     start=1500,
-    copies=[Copy(500, 2, 1, 3, 0)],
+    bundles=[Bundle(0, 1, 3, 0, [Copy(2, 500), Copy(4, 700)])],
     events=[Event(3000, 3, 0, GRAFT, 1, 0)],
     referenced=1,
     message_id=[0x0A0000010000002A],
@@ -83,9 +86,9 @@ EXAMPLE = Twin(
 #: As in docs/formats.md.
 EXAMPLE_BYTES = bytes.fromhex(
     """
-    41475442 0003 0000 00000000000005dc
-    00000001 00000001 00000001 00000001 00000001 00000001 00000002
-    0000000001f4 000002 000001 03 000000
+    41475442 0004 0000 00000000000005dc
+    00000003 00000001 00000001 00000001 00000001 00000001 00000002
+    000000 000001 03 02  000002 00000001f4  000004 00000002bc
     0000000000000bb8 000003 000000 03 000001 00000000
     0a0000010000002a
     00000000 00000000000003e8 ffffffff 0a000001 00000002 0001 00000002
@@ -102,11 +105,11 @@ def test_the_example_of_the_documentation_is_encoded_as_it_says() -> None:
 
 def assert_same(block: Block, twin: Twin) -> None:
     """Whether a block says what another does; rows are as on the wire."""
-    first_event = COPY_BYTES * block.copies
+    words = sum(1 + len(bundle.copies) for bundle in twin.bundles)
     data = encode(twin)
     assert block.rows.tobytes() == data[44 : 44 + len(block.rows)]
-    assert (block.start, block.copies, block.events) == (twin.start, len(twin.copies), len(twin.events))
-    assert (len(block.rows) - first_event) % max(block.events, 1) == 0
+    assert (block.start, block.words, block.events) == (twin.start, words, len(twin.events))
+    assert len(block.rows) == 8 * words + 22 * len(twin.events)
     assert block.referenced == twin.referenced
     assert block.message_id.tolist() == twin.message_id
     assert block.complete.tolist() == twin.complete
@@ -152,7 +155,12 @@ def test_a_block_of_another_length_is_refused(twin: Twin, cut: int) -> None:
 
 
 def copy(**changes: int) -> dict[str, Any]:
-    return {"copies": [EXAMPLE.copies[0]._replace(**changes)]}
+    first, second = EXAMPLE.bundles[0].copies
+    return bundle(copies=[first, second._replace(**changes)])
+
+
+def bundle(**changes: Any) -> dict[str, Any]:
+    return {"bundles": [EXAMPLE.bundles[0]._replace(**changes)]}
 
 
 def event(**changes: int) -> dict[str, Any]:
@@ -168,7 +176,7 @@ def news(**changes: Any) -> dict[str, Any]:
     [
         ({"start": 99}, "byte 8: start is 99, should be 100 or later"),
         ({"referenced": 2}, "byte 28: referenced is 2, should be 1 messages at most"),
-        ({"message_id": [5, 5]}, "byte 82: message_id of entry 0 is 5, should be one that is not"),
+        ({"message_id": [5, 5]}, "byte 90: message_id of entry 0 is 5, should be one that is not"),
         (news(place=1), "place of entry 0 is 1, should be one of 1 messages, ascending"),
         ({"news": EXAMPLE.news * 2}, "place of entry 1 is 0, should be one of 1 messages, ascending"),
         (news(publish_time=2**63), "publish_time of entry 0 is -"),
@@ -179,17 +187,21 @@ def news(**changes: Any) -> dict[str, Any]:
         ({"complete": [0, 0]}, "complete of entry 1 is 0, should be one of 1 messages, ascending"),
         (
             copy(destination=500),
-            "byte 44: copy 0, 0000000001f40001f400000103000000: the destination should be one of 500",
+            "byte 60: word 2, 0001f400000002bc: the destination should be one of 500",
         ),
-        (copy(source=490), "copy 0, .*: the source should be one of 490 identities"),
-        (copy(message=1), "copy 0, .*: the message should be one of 1"),
-        (copy(message=NOT_WANTED), "copy 0, .*: an IDONTWANT has no hops"),
-        (event(time=99), "byte 82: event 1, 0000000000000063.*: the time should be 100 or later"),
+        (bundle(source=490), "word 0, .*: the source should be one of 490 identities"),
+        (bundle(message=1), "word 0, .*: the message should be one of 1"),
+        (bundle(mark=NOT_WANTED), "word 0, .*: an IDONTWANT has no hops"),
+        (bundle(copies=[]), "word 0, .*: a bundle should have one copy or more, all of them here"),
+        (bundle(mark=1, copies=EXAMPLE.bundles[0].copies[:2]), "word 0, .*: a bundle should have one copy or more"),
+        (event(time=99), "byte 90: event 1, 0000000000000063.*: the time should be 100 or later"),
         (event(time=2**63), "event 1, .*: the time should be 100 or later"),
         (event(destination=500), "event 1, .*: the destination"),
         (event(source=490), "event 1, .*: the source"),
         (event(kind=16), "event 1, .*: the kind is unknown"),
-        (event(kind=7), "event 1, .*: the kind is unknown"),
+        (event(kind=MESSAGE, reference=1), "event 1, .*: the message should be one of 1"),
+        (event(kind=MESSAGE, reference=0, auxiliary=256), "event 1, .*: an IDONTWANT has no hops, and a copy has 255"),
+        (event(kind=IDONTWANT, reference=0, auxiliary=1), "event 1, .*: an IDONTWANT has no hops"),
         (event(kind=PRUNE, reference=3), "event 1, .*: the reference should be one of 3 topics, or of 20 bits"),
         (event(kind=6, reference=1), "event 1, .*: the message should be one of 1"),
         (event(kind=REQUEST, reference=34), "event 1, .*: the protocol should be one of 2"),
@@ -212,7 +224,7 @@ def test_payloads_that_the_header_does_not_announce_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("place", "value", "message"),
-    [(0, b"x", "magic is"), (5, b"\x02", "version is 2, only 3 is known"), (7, b"\x01", "reserved field is 1")],
+    [(0, b"x", "magic is"), (5, b"\x02", "version is 2, only 4 is known"), (7, b"\x01", "reserved field is 1")],
 )
 def test_a_block_of_another_format_is_refused(place: int, value: bytes, message: str) -> None:
     with pytest.raises(BlockError, match=message):
@@ -230,6 +242,7 @@ def test_what_engines_send_is_what_the_format_says() -> None:
     tail = DividedTail(section, directory, three_nodes(), 1, STOP, np.array([0, 100, 300]))
     kinds: Counter[int] = Counter()
     told: set[tuple[int, int]] = set()
+    bundles = 0
     while (start := tail.next_event_time()) < STOP:
         end = start + 2_000_000
         sent = EventBatch.concatenate([engine.run_until(end) for engine in tail.engines.values()])
@@ -238,16 +251,18 @@ def test_what_engines_send_is_what_the_format_says() -> None:
             source = int(sent.source[position])
             bounds = (200, 100) if source == 0 else (100, 200)
             assert block.start == sent.deliver_time[position]
-            times = [block.start + copy.offset for copy in block.copies] + [event.time for event in block.events]
+            copies = [copy for bundle in block.bundles for copy in bundle.copies]
+            times = [block.start + copy.offset for copy in copies] + [event.time for event in block.events]
             assert sent.deliver_time[position] == min(times) >= end
-            ends = [(row.destination, row.source) for row in block.copies]
+            ends = [(copy.destination, bundle.source) for bundle in block.bundles for copy in bundle.copies]
             ends += [(row.destination, row.source) for row in block.events]
             assert all(destination < bounds[0] and origin < bounds[1] for destination, origin in ends)
-            named = [copy.message & ~NOT_WANTED for copy in block.copies]
+            named = [bundle.message for bundle in block.bundles]
             named += [event.reference for event in block.events if event.kind in ABOUT_MESSAGES]
             assert set(named) == set(range(block.referenced))
             kinds.update(event.kind for event in block.events)
-            kinds.update(7 if copy.message < NOT_WANTED else 8 for copy in block.copies)
+            kinds.update(8 if bundle.mark else 7 for bundle in block.bundles for _ in bundle.copies)
+            bundles += len(block.bundles)
             for each in block.news:
                 assert (source, block.message_id[each.place]) not in told
                 assert each.size == 3000
@@ -255,5 +270,5 @@ def test_what_engines_send_is_what_the_format_says() -> None:
             assert {(source, message_id) for message_id in block.message_id} <= told
         tail.deliver(sent)
     assert {6, 7, 8, 32} <= set(kinds)
-    assert kinds[7] + kinds[8] > 1000
+    assert kinds[7] + kinds[8] > max(1000, 2 * bundles)
     assert len(told) == 12

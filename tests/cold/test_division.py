@@ -8,6 +8,7 @@ import pytest
 
 from bridge.batch import EventBatch, EventKind, pack_payloads
 from bridge.errors import InternalError
+from bridge.paths import PathTable
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
@@ -268,6 +269,27 @@ def test_a_divided_tail_does_what_the_whole_does(case: str) -> None:
             divided = DividedTail(*arguments, odd_cuts(directory, shards))
             assert history(divided, length, [], END) == whole
             assert (divided.blocks > 0) == (shards > 1)
+
+
+def test_copies_may_be_under_way_for_longer_than_a_bundle_can_say() -> None:
+    """Paths that take twenty minutes more: every copy and IDONTWANT that crosses is a record of its own."""
+    directory = directory_of(24)
+    section = section_of(
+        24,
+        overlay={"degree": 12},
+        gossip={"seen_ttl": "1 h", "idontwant_size": "1 KiB"},
+        publications=[publication(count=2, size=size) for size in (1000, 2000)],
+    )
+    near = three_nodes()
+    far = PathTable(near.node_ids, near.latency_ns + 1200 * NS_PER_S, near.loss, 1202 * NS_PER_S)
+    arguments = (section, directory, far, 5, STOP)
+    end = 2500 * NS_PER_S
+    whole = history(ColdEngine(*arguments), 2 * NS_PER_MS, [], end)
+    divided = DividedTail(*arguments, odd_cuts(directory, 2))
+    assert history(divided, 2 * NS_PER_MS, [], end) == whole
+    counters = divided.counters()
+    assert counters["idontwant_received"] > 0
+    assert counters["messages_received"] - counters["expired"] > 4 * len(divided.mesh_degrees()[0])
 
 
 @pytest.mark.parametrize(("seed", "loss"), [(1, 0.0), (3, 0.3)])
