@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,9 @@ from bridge.window_log import WindowLog
 from cold.results import TailResults, message_table
 from hot.process_memory import ProcessMemoryRecorder
 from hot.section import ProcessOutcome
+
+if TYPE_CHECKING:
+    from cold.memberships import Connections
 
 _MESSAGES: Final = "messages"
 _REQUESTS: Final = "requests"
@@ -166,27 +169,63 @@ def build_hot(plan: Plan, run_directory: RunDirectory, partition: PartitionMap, 
     )
 
 
-def build_cold(plan: Plan, partition: PartitionMap, shard: int) -> ColdParticipant | None:
-    """Build the cold side of a shard, or nothing if it has no identities."""
-    owned = partition.identities_of(shard)
-    if plan.sections.cold is None or not owned:
-        return None
-    # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
-    from cold.tail import build_tail
+class TailBuilder:
+    """Builds the cold side of shards.
 
-    general = plan.sections.general
-    directory, paths = _as_the_tail_sees_it(plan)
-    return build_tail(
-        plan.sections.cold,
-        directory,
-        paths,
-        general.seed,
-        general.stop_time,
-        list(plan.resolutions),
-        owned=owned,
-        cuts=partition.cuts,
-        shard=shard,
-    )
+    Parameters
+    ----------
+    plan
+        Of the experiment.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._connections: Connections | None = None
+
+    def prepare(self) -> None:
+        """Do what every shard would have to do, before this process divides into shards."""
+        section = self._plan.sections.cold
+        if section is None:
+            return
+        from cold.tail import connections_before_shards
+
+        directory, _ = _as_the_tail_sees_it(self._plan)
+        seed = self._plan.sections.general.seed
+        with _memory_errors_reported():
+            self._connections = connections_before_shards(section, directory, seed, self._plan.resolutions)
+
+    def build(self, partition: PartitionMap, shard: int) -> ColdParticipant | None:
+        """Build the cold side of a shard, or nothing if it has no identities. Once: it keeps nothing for another."""
+        plan, connections = self._plan, self._connections
+        self._connections = None
+        owned = partition.identities_of(shard)
+        if plan.sections.cold is None or not owned:
+            return None
+        # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
+        from cold.tail import build_tail
+
+        general = plan.sections.general
+        directory, paths = _as_the_tail_sees_it(plan)
+        return build_tail(
+            plan.sections.cold,
+            directory,
+            paths,
+            general.seed,
+            general.stop_time,
+            list(plan.resolutions),
+            owned=owned,
+            cuts=partition.cuts,
+            shard=shard,
+            connections=connections,
+        )
+
+
+@contextmanager
+def _memory_errors_reported() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise UserError("there is no more memory", hint=str(error)) from error
 
 
 def _as_the_tail_sees_it(plan: Plan) -> tuple[HostDirectory, PathTable]:
@@ -236,16 +275,19 @@ def run(
     count, mpi = decide_shard_count(plan, shards)
     partition = partition_of(plan, count)
     where = Path(directory or plan.sections.general.data_directory)
+    tail = TailBuilder(plan)
+    if count > 1 and not mpi:
+        tail.prepare()
     bus = connect(plan, count, mpi)
     if isinstance(bus, LocalBus) and bus.shard > 0:
         # A process of our own making: nobody expects it to come back.
-        os._exit(_run_as_child(plan, partition, bus, where))
-    return _run_on(plan, partition, bus, where, on_progress if bus.shard == 0 else None)
+        os._exit(_run_as_child(plan, tail, partition, bus, where))
+    return _run_on(plan, tail, partition, bus, where, on_progress if bus.shard == 0 else None)
 
 
-def _run_as_child(plan: Plan, partition: PartitionMap, bus: Bus, where: Path) -> int:
+def _run_as_child(plan: Plan, tail: TailBuilder, partition: PartitionMap, bus: Bus, where: Path) -> int:
     try:
-        code = _run_on(plan, partition, bus, where, None).exit_code
+        code = _run_on(plan, tail, partition, bus, where, None).exit_code
     except AntumbraError as error:
         code = error.exit_code
     except KeyboardInterrupt:
@@ -260,12 +302,17 @@ def _run_as_child(plan: Plan, partition: PartitionMap, bus: Bus, where: Path) ->
 
 
 def _run_on(
-    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+    plan: Plan,
+    tail: TailBuilder,
+    partition: PartitionMap,
+    bus: Bus,
+    where: Path,
+    on_progress: Callable[[int], None] | None,
 ) -> RunResult:
     try:
         if bus.shard_count == 1:
-            return _run_alone(plan, partition, bus, where, on_progress)
-        return _run_together(plan, partition, bus, where, on_progress)
+            return _run_alone(plan, tail, partition, bus, where, on_progress)
+        return _run_together(plan, tail, partition, bus, where, on_progress)
     except BaseException as error:
         _tell_failure(bus, error, None)
         raise
@@ -274,12 +321,17 @@ def _run_on(
 
 
 def _run_alone(
-    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+    plan: Plan,
+    tail: TailBuilder,
+    partition: PartitionMap,
+    bus: Bus,
+    where: Path,
+    on_progress: Callable[[int], None] | None,
 ) -> RunResult:
     with RunDirectory(where) as run_directory, _ending_told(run_directory):
         copy_template(plan.sections.general.template_directory, run_directory.path)
         _describe(plan, partition, run_directory)
-        own, ended = _run_shard(plan, partition, bus, run_directory, on_progress)
+        own, ended = _run_shard(plan, tail, partition, bus, run_directory, on_progress)
         result = _result_of([own], plan, where, ended)
         _write_tail(run_directory, result)
         run_directory.write_statistics(result.statistics)
@@ -288,14 +340,19 @@ def _run_alone(
 
 
 def _run_together(
-    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+    plan: Plan,
+    tail: TailBuilder,
+    partition: PartitionMap,
+    bus: Bus,
+    where: Path,
+    on_progress: Callable[[int], None] | None,
 ) -> RunResult:
     if bus.shard > 0:
-        return _run_one_of_many(plan, partition, bus, where, on_progress)[0]
+        return _run_one_of_many(plan, tail, partition, bus, where, on_progress)[0]
     with RunDirectory(where) as whole, _ending_told(whole):
         copy_template(plan.sections.general.template_directory, where, without=plan.directory.hostnames)
         _describe(plan, partition, whole)
-        result, finish = _run_one_of_many(plan, partition, bus, where, on_progress)
+        result, finish = _run_one_of_many(plan, tail, partition, bus, where, on_progress)
         merge_directories(whole, _kinds(plan), bus.shard_count)
         _write_tail(whole, result)
         whole.write_statistics(result.statistics)
@@ -305,7 +362,12 @@ def _run_together(
 
 
 def _run_one_of_many(
-    plan: Plan, partition: PartitionMap, bus: Bus, where: Path, on_progress: Callable[[int], None] | None
+    plan: Plan,
+    tail: TailBuilder,
+    partition: PartitionMap,
+    bus: Bus,
+    where: Path,
+    on_progress: Callable[[int], None] | None,
 ) -> tuple[RunResult, Callable[[], None]]:
     """Run one of several shards. Shard 0 has to say, with the function returned, when the whole run is written."""
 
@@ -318,7 +380,7 @@ def _run_one_of_many(
         own_directory.describe({}, seed=plan.sections.general.seed, shard=bus.shard, shards=bus.shard_count)
         names = [plan.directory.hostnames[number] for number in partition.hosts_of(bus.shard)]
         copy_template(plan.sections.general.template_directory, own_directory.path, only=names)
-        own, ended = _run_shard(plan, partition, bus, own_directory, on_progress)
+        own, ended = _run_shard(plan, tail, partition, bus, own_directory, on_progress)
         own_directory.write_statistics(own.statistics)
         result = _result_of(gather(bus, own), plan, where, ended)
         own_directory.finish(_status(result), digests=False)
@@ -398,6 +460,7 @@ def _kinds(plan: Plan) -> list[str]:
 
 def _run_shard(
     plan: Plan,
+    tail: TailBuilder,
     partition: PartitionMap,
     bus: Bus,
     run_directory: RunDirectory,
@@ -410,7 +473,7 @@ def _run_shard(
         hot = build_hot(plan, run_directory, partition, bus.shard)
         if plan.hosts:
             participants["hot"] = hot or Nobody()
-        cold = build_cold(plan, partition, bus.shard)
+        cold = tail.build(partition, bus.shard)
         if plan.sections.cold is not None:
             participants["cold"] = cold or Nobody()
         names = tuple(participants)

@@ -3,7 +3,7 @@
 It is a sequence of rounds. In each, identities with more connections than their target close some, all at the same
 time; then, one after another in an order that is drawn for the round, each dials random reachable identities until
 it has what it wants. Everything is drawn by (seed, identity, round, attempt), and what an identity finds depends on who
-had its turn before: so every shard makes all of it, and keeps the rows of its own identities.
+had its turn before: so all of it is made, before or after shards part, and each keeps the rows of its own identities.
 """
 
 from __future__ import annotations

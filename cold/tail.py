@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
+from cold.memberships import Connections, connections_of
 from cold.resolution_section import Resolution
 from cold.results import TailResults, merge, message_table
 from cold.section import ColdSection
@@ -113,6 +115,25 @@ class MixedTail:
         }
 
 
+def _has_exact_engine(section: ColdSection, resolution: Sequence[Resolution]) -> bool:
+    return (
+        not resolution or Resolution.EXACT in resolution or bool(section.requests) or section.transactions is not None
+    )
+
+
+def connections_before_shards(
+    section: ColdSection, directory: HostDirectory, seed: int, resolution: Sequence[Resolution]
+) -> Connections | None:
+    """What an exact engine on any shard needs the whole of; None where there is none.
+
+    It is half of the work of building a tail. Shards that are processes forked from one can share it.
+    """
+    if not _has_exact_engine(section, resolution):
+        return None
+    exact = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
+    return connections_of(section, directory, seed, exact)
+
+
 def build_tail(
     section: ColdSection,
     directory: HostDirectory,
@@ -124,6 +145,7 @@ def build_tail(
     owned: range,
     cuts: npt.NDArray[np.int64],
     shard: int,
+    connections: Connections | None = None,
 ) -> ColdEngine | MixedTail:
     """Make what stands for the identities of a shard.
 
@@ -133,15 +155,27 @@ def build_tail(
         As `cold.engine.ColdEngine` takes them.
     resolution
         Of every topic, by its index.
+    connections
+        What `connections_before_shards` has returned; by default they are built here.
     """
     coarse = {index: level for index, level in enumerate(resolution) if level is not Resolution.EXACT}
-    if not coarse:
-        return ColdEngine(section, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard)
     exact = None
-    if len(coarse) < len(resolution) or section.requests or section.transactions:
+    if _has_exact_engine(section, resolution):
         kept = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
         exact = ColdEngine(
-            section, directory, paths, seed, stop_time_ns, owned=owned, cuts=cuts, shard=shard, topics=kept
+            section,
+            directory,
+            paths,
+            seed,
+            stop_time_ns,
+            owned=owned,
+            cuts=cuts,
+            shard=shard,
+            topics=kept,
+            connections=connections,
         )
+        if not coarse:
+            return exact
+    del connections
     engine = CoarseEngine(section, directory, paths, seed, stop_time_ns, coarse, owned=owned, cuts=cuts, shard=shard)
     return MixedTail(exact, engine, len(owned))
