@@ -1,16 +1,18 @@
 /* DNS (RFC 1035, with AAAA of RFC 3596 and the OPT record of RFC 6891) for programs that ask a name server themselves:
  * Go's resolver, c-ares in Node.js, musl, dig. It knows the names of the experiment's hosts, which /etc/hosts has too,
  * and localhost with what is below it (RFC 6761, 6.3); all others do not exist. And it knows whose their addresses are
- * (in-addr.arpa, RFC 1035, 3.5; ip6.arpa, RFC 3596, 2.5). No answer needs more than a datagram of 512 bytes.
+ * (in-addr.arpa, RFC 1035, 3.5; ip6.arpa, RFC 3596, 2.5). No answer needs more than a datagram of 512 bytes, so none is
+ * ever cut; who asks over TCP (RFC 7766) gets the same ones.
  *
- * udp.c calls it; it calls ip.c. It answers in the instant of the question, as a resolver on the host itself that has
- * everything in its cache. The names are in two files of the run (hot/etc.py): tables in order of the names and of the
- * addresses, searched anew for each question, for an experiment may have a hundred thousand hosts, and each of them a
- * kernel of its own.
+ * udp.c, tcp_in.c and ip.c call it; it calls ip.c and tcp.c. It answers in the instant of the question, as a resolver
+ * on the host itself that has everything in its cache. The names are in two files of the run (hot/etc.py): tables in
+ * order of the names and of the addresses, searched anew for each question, for an experiment may have a hundred
+ * thousand hosts, and each of them a kernel of its own.
  */
 #include "dns.h"
 #include "internal.h"
 #include "socket.h"
+#include "tcp.h"
 
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
@@ -19,6 +21,9 @@
 #define HEADER 12u
 #define NAME_MAX_WIRE 255u /* RFC 1035, 2.3.4: with the lengths of the labels */
 #define TTL 60u
+#define ANSWER_MAX 512u
+#define QUERY_MAX 1024u /* of one that comes over TCP: what is behind means nothing */
+#define BACKLOG 128
 #define EDNS_SIZE 1232u /* what fits the smallest MTU of IPv6 */
 
 #define FLAG_RESPONSE 0x8000u
@@ -260,7 +265,7 @@ static enum code put_records(const struct host *host, const struct question *que
 }
 
 /* Writes the answer to a query; its length. */
-static uint32_t answer(const struct host *host, const uint8_t *query, uint32_t length, uint8_t out[512]) {
+static uint32_t answer(const struct host *host, const uint8_t *query, uint32_t length, uint8_t out[ANSWER_MAX]) {
     struct question question = {.length = 0};
     uint16_t flags = get16(query + 2), count = 0;
     enum code code = NO_ERROR;
@@ -295,19 +300,28 @@ static uint32_t answer(const struct host *host, const uint8_t *query, uint32_t l
     return (uint32_t)(p - out);
 }
 
+static bool knows_names(const struct host *host) {
+    int64_t fd = open_table(host, "names");
+    if (fd >= 0)
+        (void)platform_syscall(__NR_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+    return fd >= 0;
+}
+
+/* Less than a header, or an answer itself: nobody asks, and nobody is answered (0). */
+static uint32_t answer_query(const struct host *host, const uint8_t *query, uint32_t length, uint8_t out[ANSWER_MAX]) {
+    return length < HEADER || get16(query + 2) & FLAG_RESPONSE ? 0 : answer(host, query, length, out);
+}
+
 bool dns_input(struct host *host, const struct packet *packet) {
     const uint8_t *udp = packet->data + packet->transport, *query = udp + UDP_HEADER;
     uint32_t length = udp_data_length(packet);
     struct ip_address client = packet_source(packet), server = packet_destination(packet);
-    uint8_t message[512];
+    uint8_t message[ANSWER_MAX];
     if (!ip_is_loopback(server) || get16(udp + 2) != DNS_PORT)
         return false;
-    int64_t fd = open_table(host, "names");
-    if (fd < 0)
+    if (!knows_names(host))
         return false;
-    (void)platform_syscall(__NR_close, (uint64_t)fd, 0, 0, 0, 0, 0);
-    /* Less than a header, or an answer itself: nobody asks. */
-    uint32_t size = length < HEADER || get16(query + 2) & FLAG_RESPONSE ? 0 : answer(host, query, length, message);
+    uint32_t size = answer_query(host, query, length, message);
     uint32_t headers = ip_header_length(client) + UDP_HEADER;
     struct packet *reply = size ? packet_create(host, headers + size) : NULL;
     if (!reply)
@@ -321,4 +335,67 @@ bool dns_input(struct host *host, const struct packet *packet) {
     ip_header(host, reply, PROTOCOL_UDP, server, client, NULL);
     ip_output(host, reply);
     return true;
+}
+
+/* ---- Over TCP ---- */
+
+struct socket *dns_listener(struct host *host, const struct packet *packet) {
+    struct net *net = host->net;
+    if (!ip_is_loopback(packet_destination(packet)) || get16(packet->data + packet->transport + 2) != DNS_PORT)
+        return NULL;
+    if (net->name_listener || !knows_names(host))
+        return net->name_listener;
+    /* In no table of ports: a program may have the port at any time, and is found first. */
+    struct socket *socket = socket_create(host, AF_INET6, SOCK_STREAM, PROTOCOL_TCP);
+    if (!socket)
+        return NULL;
+    if (tcp_create(socket)) {
+        socket_free(socket);
+        return NULL;
+    }
+    (void)tcp_listen(socket, BACKLOG); /* a socket that is new may */
+    socket->local_port = DNS_PORT;
+    socket->reuse_address = true; /* of its connections: they keep no program from the port that wants it */
+    socket->name_server = true;
+    net->name_listener = socket;
+    return socket;
+}
+
+/* Answers the queries that are there. False: no memory for an answer. */
+static bool answer_all(struct tcp *tcp) {
+    uint8_t query[2 + QUERY_MAX], message[2 + ANSWER_MAX];
+    for (;;) {
+        uint32_t held = tcp_peek_ready(tcp, query, sizeof query), length = held < 2 ? 0 : get16(query);
+        if (held < 2 || tcp->ready_bytes < 2 + length)
+            return true;
+        uint32_t size = answer_query(tcp->socket->host, query + 2, KMIN(length, QUERY_MAX), message + 2);
+        tcp_skip_ready(tcp, 2 + length);
+        put16(message, (uint16_t)size);
+        if (size && !tcp_send_own(tcp, message, 2 + size))
+            return false;
+    }
+}
+
+void dns_serve(struct host *host) {
+    struct net *net = host->net;
+    net->names_due = false;
+    for (struct socket *socket; (socket = tcp_accept(net->name_listener));) {
+        socket->name_server = true;
+        list_push_back(&net->name_connections, &socket->tcp->child_node);
+    }
+    list_for_each_safe(node, &net->name_connections) {
+        struct tcp *tcp = list_entry(node, struct tcp, child_node);
+        bool open = tcp_in(tcp, TCP_STATES(TCP_ESTABLISHED) | TCP_STATES(TCP_CLOSE_WAIT));
+        bool answered = open && answer_all(tcp);
+        /* The rest of a query may wait for the ACK of its beginning, and only a process can read the tables, not the
+         * shard: what is sent in a call has to be answered in it. */
+        if (answered && tcp->ack_scheduled)
+            tcp_send_ack(tcp);
+        if (answered && !tcp->fin_received)
+            continue;
+        list_remove(&tcp->child_node);
+        tcp->socket->name_server = false;
+        tcp_skip_ready(tcp, tcp->ready_bytes); /* half a query: no reason for a reset */
+        tcp_close(tcp->socket);
+    }
 }

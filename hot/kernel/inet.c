@@ -343,6 +343,7 @@ int inet_create(struct host *host) {
     struct net *net = host->net;
     list_init(&net->raw_sockets);
     list_init(&net->packet_sockets);
+    list_init(&net->name_connections);
     list_init(&net->rights);
     if (table_create(host, &net->ports, FIRST_BUCKETS) || table_create(host, &net->connections, FIRST_BUCKETS))
         return -ENOMEM;

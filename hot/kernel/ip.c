@@ -5,6 +5,7 @@
  * A packet above the MTU travels whole: there are no fragments between simulated hosts. IPv6 packets have no extension
  * headers and no flow label.
  */
+#include "dns.h"
 #include "packet_socket.h"
 #include "raw.h"
 #include <linux/in.h>
@@ -381,13 +382,19 @@ void net_receive(struct host *host, struct packet *packet) {
     net_run_backlog(host);
 }
 
+/* The name server answers between two packets, when nothing is being done to its connections. */
+static struct packet *next_after_names(struct host *host) {
+    dns_serve(host);
+    return packet_queue_pop(&host->net->backlog);
+}
+
 void net_run_backlog(struct host *host) {
     struct net *net = host->net;
     if (net->in_backlog)
         return; /* what delivery sends is delivered by the loop that runs already */
     net->in_backlog = true;
     struct packet *packet;
-    while ((packet = packet_queue_pop(&net->backlog))) {
+    while ((packet = net->names_due ? next_after_names(host) : packet_queue_pop(&net->backlog))) {
         bool sound = !built_by_program(packet) || is_sound(packet);
         bool framed = packet->owner && packet->owner->family == AF_PACKET;
         bool taken =

@@ -79,9 +79,12 @@ struct net {
     struct list raw_sockets;         /* struct raw (raw.c) */
     struct list packet_sockets;      /* struct packet_socket */
     struct unix_domain *unix_domain;
-    struct list rights;        /* struct socket_rights: files on their way through Unix sockets */
-    uint64_t files_travelling; /* in these */
-    uint64_t next_mail;        /* rights.c: numbers of real datagrams, and how many wait */
+    struct socket *name_listener; /* dns.c: NULL until somebody connects */
+    struct list name_connections; /* of struct tcp.child_node */
+    bool names_due;               /* something happened to these */
+    struct list rights;           /* struct socket_rights: files on their way through Unix sockets */
+    uint64_t files_travelling;    /* in these */
+    uint64_t next_mail;           /* rights.c: numbers of real datagrams, and how many wait */
     uint32_t mail_count;
     uint64_t next_cookie;
     int64_t icmp_time; /* token bucket of the errors we send (Linux: icmp_msgs_per_sec) */
@@ -173,6 +176,7 @@ struct socket {
     bool pending_cork;
     struct packet_options pending_options;
     struct queued_error *errors, *last_error; /* error_queue.c */
+    bool name_server;                         /* dns.c has it, not a program */
     struct egress_turn egress;
     uint64_t drops;        /* datagrams that found the receive buffer full */
     int64_t stamp;         /* SIOCGSTAMP: when the datagram that was read last came; NEVER: none */

@@ -120,6 +120,7 @@ static void tell_owner(struct socket *socket, uint32_t events) {
 
 void socket_wake(struct socket *socket, uint32_t events) {
     struct file *file = socket->file;
+    socket->host->net->names_due |= socket->name_server;
     if (!file)
         return;
     if (file->flags & FASYNC)

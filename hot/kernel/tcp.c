@@ -537,6 +537,33 @@ void tcp_skip_ready(struct tcp *tcp, uint32_t length) {
     tcp->socket->receive_used = tcp->ready_bytes + tcp->disorder_bytes;
 }
 
+uint32_t tcp_peek_ready(const struct tcp *tcp, uint8_t *bytes, uint32_t length) {
+    uint32_t copied = 0;
+    for (const struct packet *packet = tcp->ready_head; packet && copied < length; packet = packet->next) {
+        uint32_t take = KMIN(length - copied, packet->length - packet->offset);
+        memcpy(bytes + copied, packet->data + packet->offset, take);
+        copied += take;
+    }
+    return copied;
+}
+
+bool tcp_send_own(struct tcp *tcp, const uint8_t *bytes, uint32_t length) {
+    uint32_t mss = tcp_current_mss(tcp);
+    while (length) {
+        uint32_t take = KMIN(length, mss);
+        struct tcp_segment *segment = tcp_add_segment(tcp, take);
+        if (!segment)
+            return false;
+        memcpy(segment->data, bytes, take);
+        segment->length = take;
+        tcp->write_sequence += take;
+        bytes += take;
+        length -= take;
+    }
+    tcp_push(tcp, TCP_PUSH_NOW);
+    return true;
+}
+
 /* The urgent byte (Linux: tcp_recv_urg). Never sleeps, whatever the socket's mode. */
 static int64_t receive_urgent(struct tcp *tcp, struct uio *to, int flags, struct socket_message *message) {
     const struct socket *socket = tcp->socket;

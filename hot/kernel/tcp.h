@@ -304,6 +304,10 @@ __attribute__((warn_unused_result)) struct tcp_segment *
 tcp_add_segment(struct tcp *tcp, uint32_t capacity); /* at the end; NULL: no memory */
 void tcp_purge_disorder(struct tcp *tcp);
 void tcp_skip_ready(struct tcp *tcp, uint32_t length); /* drops what would be read next */
+/* What would be read next, up to `length` bytes, stays there. How many there are. */
+uint32_t tcp_peek_ready(const struct tcp *tcp, uint8_t *bytes, uint32_t length);
+/* Queues and sends bytes of the kernel's own. False: no memory; what was queued stays. */
+__attribute__((warn_unused_result)) bool tcp_send_own(struct tcp *tcp, const uint8_t *bytes, uint32_t length);
 /* The bytes from `length` on become a segment of their own behind it. False: no memory. */
 __attribute__((warn_unused_result)) bool tcp_split(struct tcp *tcp, struct tcp_segment *segment, uint32_t length);
 

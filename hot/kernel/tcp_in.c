@@ -4,6 +4,7 @@
  * tcp_congestion.c to set the window, and tcp.c where a connection changes state. The functions come in the order in
  * which a segment meets them, from the bottom of the file upwards.
  */
+#include "dns.h"
 #include "tcp.h"
 
 #include <asm/poll.h>
@@ -1287,7 +1288,9 @@ static struct socket *find_socket(struct host *host, const struct packet *packet
     uint16_t source_port = get16(ports), destination_port = get16(ports + 2);
     struct socket *socket =
         inet_find_connection(host, PROTOCOL_TCP, destination, destination_port, source, source_port);
-    return socket ? socket : inet_find_listener(host, destination, destination_port);
+    if (!socket)
+        socket = inet_find_listener(host, destination, destination_port);
+    return socket ? socket : dns_listener(host, packet);
 }
 
 void tcp_input(struct host *host, struct packet *packet) {

@@ -152,6 +152,52 @@ def test_queries_that_make_no_sense_are_answered_so_or_not_at_all(laboratory: La
     ]
 
 
+#: Asks over TCP: two queries in one segment, one in three, one that is too long, none; then closes its side.
+STREAM = """
+import socket, sys
+queries = [bytes.fromhex(query) for query in sys.argv[1:]]
+framed = [len(query).to_bytes(2, "big") + query for query in queries]
+asker = socket.create_connection(("127.0.0.1", 53))
+reader = asker.makefile("rb")
+def answer():
+    return reader.read(int.from_bytes(reader.read(2), "big"))
+asker.sendall(framed[0] + framed[1])
+print(answer().hex(), answer().hex())
+for part in (framed[0][:1], framed[0][1:9], framed[0][9:]):
+    asker.send(part)
+print(answer().hex())
+asker.sendall((65535).to_bytes(2, "big") + queries[0] + bytes(65535 - len(queries[0])))
+print(answer().hex())
+asker.sendall(bytes(2) + framed[1] + framed[0][:-1])
+asker.shutdown(socket.SHUT_WR)
+print(answer().hex(), asker.recv(9))
+"""
+
+
+def test_the_name_server_answers_over_tcp(laboratory: Laboratory, program: Programs) -> None:
+    dig = program("dig")
+    script = f"""
+{dig} +short +tcp server; {dig} +short server any; {dig} +short +tcp @::1 -x 11.7.7.7
+{dig} +tcp +keepopen +short server server AAAA; {dig} +tcp server | grep -o '(TCP)'
+RES_OPTIONS=use-vc getent ahosts server | cut -d ' ' -f 1 | sort -u; RES_OPTIONS=use-vc getent hosts nobody; echo $?
+"""
+    question = "0673657276657200"  # server.
+    queries = [f"123401000001000000000000{question}00010001", f"567801000001000000000000{question}001c0001"]
+    hosts = {
+        "asker": host(shell(script)),
+        "streamer": host(python(STREAM, *queries)),
+        "server": _server(),
+    }
+    run = laboratory.run_twice(experiment(hosts))
+    assert run.stdout("asker").splitlines() == [
+        *("11.7.7.7", "11.7.7.7", SERVER6, "server.", "11.7.7.7", SERVER6, "(TCP)"),
+        *("11.7.7.7", SERVER6, "2"),
+    ]
+    of_v4 = f"123485800001000100000000{question}00010001c00c000100010000003c00040b070707"
+    of_v6 = f"567885800001000100000000{question}001c0001c00c001c00010000003c0010fd416e74756d0000000000000b070707"
+    assert run.stdout("streamer").splitlines() == [f"{of_v4} {of_v6}", of_v4, of_v4, f"{of_v6} b''"]
+
+
 def test_a_name_server_of_the_program_s_own_takes_over(laboratory: Laboratory) -> None:
     code = """
 import socket
@@ -160,9 +206,14 @@ server.bind(("127.0.0.1", 53))
 asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 asker.sendto(b"mine", ("127.0.0.1", 53))
 print(server.recv(99))
+socket.create_connection(("127.0.0.1", 53)).close()
+listener = socket.create_server(("127.0.0.1", 53))
+asker = socket.create_connection(("127.0.0.1", 53))
+asker.send(b"mine, too")
+print(listener.accept()[0].recv(99))
 """
     run = laboratory.run(experiment({"asker": host(python(code)), "server": _server()}))
-    assert run.stdout("asker") == "b'mine'\n"
+    assert run.stdout("asker").splitlines() == ["b'mine'", "b'mine, too'"]
 
 
 def test_a_host_may_be_called_otherwise_by_its_programs(laboratory: Laboratory) -> None:
