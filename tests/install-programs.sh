@@ -12,6 +12,7 @@ need() { # PROGRAM PACKAGE
 need_server() { # PROGRAM PACKAGE
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || servers+=("$2")
 }
+need ab apache2-utils
 need bash bash
 need busybox busybox-static
 need curl curl
@@ -34,6 +35,8 @@ need ssh openssh-client
 need tcpdump tcpdump
 need tshark tshark
 need wget wget
+need wrk wrk
+need_server apache2 apache2-bin
 need_server dnsmasq dnsmasq-base
 need_server etcd etcd-server
 need_server etcdctl etcd-client
