@@ -9,6 +9,7 @@
 #include "fs.h"
 #include "fs_internal.h"
 #include "inotify.h"
+#include "process.h"
 #include "syscalls.h"
 
 #include <asm/ioctls.h>
@@ -23,6 +24,7 @@
 #define FIRST_CAPACITY 64u
 /* How often a thread that waits for a lock of the real kernel asks again, in virtual time. */
 #define LOCK_RETRY (10 * NS_PER_MS)
+#define LOCK_CHAIN_MAX 10 /* Linux: MAX_DEADLK_ITERATIONS */
 
 const struct file_operations *const file_operations_of[FILE_KINDS] = {
     [FILE_NATIVE] = &native_operations,
@@ -600,6 +602,47 @@ static struct process *process_of_native_pid(struct host *host, uint32_t native_
     return NULL;
 }
 
+/* The process that has a lock which is in the way of this one; 0: nobody, or nobody of this host. */
+static int32_t lock_holder(const struct task *task, int native_fd, struct flock lock) {
+    if (platform_syscall(__NR_fcntl, (uint64_t)native_fd, F_GETLK, (uint64_t)(uintptr_t)&lock, 0, 0, 0) ||
+        lock.l_type == F_UNLCK || lock.l_pid <= 0)
+        return 0;
+    const struct process *holder = process_of_native_pid(task->host, (uint32_t)lock.l_pid);
+    return holder ? holder->pid : 0;
+}
+
+/* Whether `holder` waits, through others or not, for a lock of the task's own process (Linux: posix_locks_deadlock). */
+static bool waits_for_us(const struct task *task, int32_t holder) {
+    for (int i = 0; i < LOCK_CHAIN_MAX && holder; i++) {
+        if (holder == task->process->pid)
+            return true;
+        const struct process *process = process_find(task->host, holder);
+        holder = 0;
+        if (!process)
+            break;
+        list_for_each(node, &process->tasks) {
+            const struct task *waiter = list_entry(node, struct task, process_node);
+            if (!holder)
+                holder = waiter->lock_holder;
+        }
+    }
+    return false;
+}
+
+/* Sleeps until it is time to try again for a lock that somebody has. Who waits for whom was true when each looked last:
+ * it is a deadlock if it is so twice, for in between everybody has looked again. 0, -EDEADLK, -ERESTARTSYS. */
+static int wait_for_lock(struct task *task, int native_fd, const struct flock *lock, bool *suspected) {
+    int32_t holder = lock ? lock_holder(task, native_fd, *lock) : 0;
+    bool circle = waits_for_us(task, holder);
+    if (circle && *suspected)
+        return -EDEADLK;
+    *suspected = circle;
+    task->lock_holder = holder;
+    int woken = task_block(task, task->host->now + LOCK_RETRY);
+    task->lock_holder = 0;
+    return woken == -ERESTARTSYS ? woken : 0;
+}
+
 /* Record locks of real files are the real kernel's; only waiting for them is ours. */
 static int64_t fcntl_lock(struct task *task, int fd, int command, uint64_t user) {
     struct flock lock;
@@ -608,6 +651,7 @@ static int64_t fcntl_lock(struct task *task, int fd, int command, uint64_t user)
     bool waits = command == F_SETLKW || command == F_OFD_SETLKW;
     int native_command = command == F_SETLKW ? F_SETLK : command == F_OFD_SETLKW ? F_OFD_SETLK : command;
     int64_t result;
+    bool suspected = false;
     for (;;) {
         const struct fd_entry *entry = fd_entry(task, fd); /* again each time: it may be closed meanwhile */
         if (!entry)
@@ -618,9 +662,9 @@ static int64_t fcntl_lock(struct task *task, int fd, int command, uint64_t user)
                                   (uint64_t)(uintptr_t)&lock, 0, 0, 0);
         if (!waits || (result != -EAGAIN && result != -EACCES))
             break;
-        int woken = task_block(task, task->host->now + LOCK_RETRY);
-        if (woken == -ERESTARTSYS)
-            return woken;
+        int error = wait_for_lock(task, entry->native_fd, command == F_SETLKW ? &lock : NULL, &suspected);
+        if (error)
+            return error;
     }
     if (result || (command != F_GETLK && command != F_OFD_GETLK))
         return result;

@@ -180,6 +180,7 @@ struct task {
     struct wait_entry wait; /* for waits on a single queue */
     void *scratch;          /* kalloc'ed memory of a call in progress, freed if the task dies */
     struct file *held[2]; /* kept open by a call that sleeps on them: file_drop_held at its end, or if the task dies */
+    int32_t lock_holder;  /* process whose record lock it sleeps for, when last looked at; 0: none */
     int32_t native_fd;    /* behind the descriptor that read, write, ioctl ... were called with; else -1 */
     /* signals */
     uint64_t signal_mask, saved_mask;

@@ -18,6 +18,36 @@ static void who_locks(const char *what, int fd, int command, short type, off_t s
                (long)lock.l_start, (long)lock.l_len, lock.l_pid == owner);
 }
 
+/* Three processes that wait in a circle: the one that closes it is told, and when it gives up, the others go on. */
+static void deadlock(void) {
+    int fd = open("circle", O_CREAT | O_RDWR, 0600), told[2];
+    pid_t others[2];
+    if (pipe(told))
+        return;
+    for (int i = 0; i < 2; i++) {
+        others[i] = fork();
+        if (!others[i]) {
+            set_lock(fd, F_SETLK, F_WRLCK, i, 1);
+            (void)!write(told[1], "r", 1);
+            nap(100 + 100 * i);
+            int result = set_lock(fd, F_SETLKW, F_WRLCK, i + 1, 1); /* of the next one */
+            _exit(result ? 1 : 0);
+        }
+    }
+    FACT(set_lock(fd, F_SETLK, F_WRLCK, 2, 1));
+    char bytes[2];
+    for (int i = 0; i < 2; i++)
+        (void)!read(told[0], bytes, 1);
+    until_state(others[0], others[0], 'S');
+    nap(400);
+    FACT(set_lock(fd, F_SETLKW, F_WRLCK, 0, 1));
+    FACT(set_lock(fd, F_SETLKW, F_WRLCK, 10, 1)); /* nobody's */
+    FACT(set_lock(fd, F_SETLK, F_UNLCK, 0, 0));
+    wait_and_show("the second", others[1]);
+    wait_and_show("the first", others[0]);
+    close(fd), close(told[0]), close(told[1]);
+}
+
 int main(void) {
     begin();
     int fd = open("locked", O_CREAT | O_RDWR, 0600), ready[2], gate[2];
@@ -92,5 +122,6 @@ int main(void) {
     FACT(lockf(fd, F_TEST, 10));
     FACT(lockf(fd, F_ULOCK, 0));
     unlink("locked");
+    deadlock();
     return 0;
 }
