@@ -10,6 +10,8 @@ shard that gets it, and `first_bad_word` and `first_bad_event` are what makes th
 
 from typing import Final
 
+import numpy as np
+
 from cold.event_kernels import bucket_of_shard, push, push_message, push_unwanted
 from cold.jit import int64, kernel, uint64
 from cold.request_kernels import PROTOCOL_MASK
@@ -27,6 +29,7 @@ from cold.state_kernels import (
     FREE_HEAD,
     GRAFT,
     GREETING,
+    HOT_NUMBERS,
     IDONTWANT,
     IHAVE_ID,
     IWANT,
@@ -312,11 +315,25 @@ def first_bad_event(
         elif is_about_request(kind):
             if reference & PROTOCOL_MASK >= protocols:
                 reason = BAD_PROTOCOL
-        elif kind != GREETING and get_bytes(data, row + 18, 4) >= transactions:
+        elif kind != GREETING and transactions <= get_bytes(data, row + 18, 4) < HOT_NUMBERS:
             reason = BAD_TRANSACTION
         if reason >= 0:
             return index * REASONS + reason
     return -1
+
+
+@kernel
+def hot_numbers(data: UInt8Array, at: int, count: int) -> Int64Array:
+    """Numbers of transactions of hot hosts that `count` rows of events from `at` on are about: int64[n], ascending."""
+    found = np.empty(count, dtype=np.int64)
+    used = 0
+    for index in range(count):
+        row = at + index * EVENT_BYTES
+        kind, number = get_bytes(data, row + 14, 1), get_bytes(data, row + 18, 4)
+        if is_about_transaction(kind) and kind != GREETING and number >= HOT_NUMBERS:
+            found[used] = number
+            used += 1
+    return np.unique(found[:used])
 
 
 @kernel

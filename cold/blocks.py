@@ -29,16 +29,17 @@ from cold.block_kernels import (
     WORD_BYTES,
     first_bad_event,
     first_bad_word,
+    hot_numbers,
 )
 from cold.state_kernels import MOST_HOPS
 
-_HEADER: Final = struct.Struct(">4sHHqIIIIIII")
+_HEADER: Final = struct.Struct(">4sHHqIIIIIIII")
 _MAGIC: Final = b"AGTB"
-_VERSION: Final = 4
+_VERSION: Final = 5
 #: On the wire: no host of this experiment is known to be the publisher.
 _NOBODY: Final = 0xFFFFFFFF
 #: Columns on the wire behind the rows, in order: name, type there, type in memory. The ids of the dictionary, then what
-#: is said of some of its messages, then the list of complete ones.
+#: is said of some of its messages, then the list of complete ones, then what is said of transactions of hot hosts.
 _IDS: Final = (("message_id", ">u8", np.uint64),)
 _NEWS: Final = (
     ("place", ">u4", np.int64),
@@ -50,10 +51,19 @@ _NEWS: Final = (
     ("payload_length", ">u4", np.int64),
 )
 _COMPLETE: Final = (("complete", ">u4", np.int64),)
-_COLUMNS: Final = (*_IDS, *_NEWS, *_COMPLETE)
+_TOLD: Final = (
+    ("told_origin", ">u4", np.int64),
+    ("told_sequence", ">u4", np.int64),
+    ("told_time", ">i8", np.int64),
+    ("told_size", ">u4", np.int64),
+    ("told_blobs", ">u1", np.int64),
+)
+_COLUMNS: Final = (*_IDS, *_NEWS, *_COMPLETE, *_TOLD)
 #: A block's bytes before its rows, and behind them at most for each message of the dictionary, but for payloads.
 HEADER_BYTES: Final = _HEADER.size
-MOST_BYTES_PER_MESSAGE: Final = sum(np.dtype(wire).itemsize for _, wire, _ in _COLUMNS)
+MOST_BYTES_PER_MESSAGE: Final = sum(np.dtype(wire).itemsize for _, wire, _ in (*_IDS, *_NEWS, *_COMPLETE))
+#: And for each transaction of a hot host.
+TOLD_BYTES: Final = sum(np.dtype(wire).itemsize for _, wire, _ in _TOLD)
 
 
 class BlockError(InternalError):
@@ -76,7 +86,9 @@ class Limits(NamedTuple):
     protocols
         Number of protocols of requests.
     transactions
-        Number of transactions.
+        Number of transactions that are not those of hot hosts.
+    first_cold
+        Number of hot hosts.
     sources, destinations
         How many identities the sending and the receiving shard have.
     not_before
@@ -87,13 +99,17 @@ class Limits(NamedTuple):
     hosts: int
     protocols: int
     transactions: int
+    first_cold: int
     sources: int
     destinations: int
     not_before: int
 
 
 class Block(NamedTuple):
-    """n words of copies and k other events, m messages of which d are described and c complete, p bytes of payloads."""
+    """n words of copies and k other events, m messages of which d are described and c complete, p bytes of payloads.
+
+    Of t transactions of hot hosts it says what `cold.transactions.Told` has.
+    """
 
     start: int
     """No copy is earlier [ns]."""
@@ -121,12 +137,29 @@ class Block(NamedTuple):
     """int64[d]: `size`, or 0: it is what the id stands for."""
     complete: npt.NDArray[np.int64]
     """int64[c]: places in the dictionary of messages that all identities of the sending shard have, ascending."""
+    told_origin: npt.NDArray[np.int64]
+    """int64[t]: HostId."""
+    told_sequence: npt.NDArray[np.int64]
+    """int64[t]."""
+    told_time: npt.NDArray[np.int64]
+    """int64[t], ns."""
+    told_size: npt.NDArray[np.int64]
+    """int64[t], bytes."""
+    told_blobs: npt.NDArray[np.int64]
+    """int64[t]: 1 or 0."""
     payload: npt.NDArray[np.uint8]
     """uint8[p]: one after the other."""
 
+    def hot_numbers(self) -> npt.NDArray[np.int64]:
+        """Return the numbers of transactions of hot hosts that events are about: int64[n], ascending."""
+        return hot_numbers(self.rows, WORD_BYTES * self.words, self.events)
+
     def around_rows(self) -> tuple[bytes, bytes]:
         """Return what comes before the rows on the wire, and what comes behind them."""
-        counts = (self.words, self.events, len(self.message_id), self.referenced, len(self.place), len(self.complete))
+        counts = (
+            *(self.words, self.events, len(self.message_id), self.referenced, len(self.place), len(self.complete)),
+            len(self.told_origin),
+        )
         columns: list[Any] = [getattr(self, name).astype(wire) for name, wire, _ in _COLUMNS]
         header = _HEADER.pack(_MAGIC, _VERSION, 0, self.start, *counts, len(self.payload))
         return header, b"".join([*columns, self.payload.data])
@@ -145,11 +178,11 @@ class Block(NamedTuple):
         BlockError
             It is anything but the encoding of a block that keeps within `limits`.
         """
-        start, words, events, messages, referenced, news, complete, payload_size = _counts(data)
+        start, words, events, messages, referenced, news, complete, told, payload_size = _counts(data)
         place = {"start": 8, "referenced": 28, "rows": _HEADER.size}
         at = _HEADER.size + WORD_BYTES * words + EVENT_BYTES * events
         columns: dict[str, npt.NDArray[Any]] = {"rows": data[_HEADER.size : at]}
-        for count, group in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE)):
+        for count, group in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE), (told, _TOLD)):
             for name, wire, kind in group:
                 columns[name] = np.frombuffer(data, wire, count, at).astype(kind)
                 place[name] = at
@@ -187,6 +220,11 @@ class Block(NamedTuple):
             ("topic", self.topic >= limits.topics, f"one of {limits.topics} topics"),
             ("payload_length", (carried != 0) & (carried != self.size), "0 or the size"),
             ("complete", _out_of_order(self.complete, messages), f"one of {messages} messages, ascending"),
+            ("told_origin", self.told_origin >= limits.first_cold, f"one of {limits.first_cold} hot hosts"),
+            ("told_sequence", self.told_sequence < 1, "1 or more"),
+            ("told_time", self.told_time < 0, "0 or later"),
+            ("told_size", self.told_size < 1, "1 or more"),
+            ("told_blobs", self.told_blobs > 1, "0 or 1"),
         ):
             if wrongs.any():
                 index = int(np.flatnonzero(wrongs)[0])
@@ -252,12 +290,14 @@ def _counts(data: npt.NDArray[np.uint8]) -> tuple[int, ...]:
         raise BlockError(f"version is {version}, only {_VERSION} is known", 4)
     if reserved != 0:
         raise BlockError(f"reserved field is {reserved}, should be 0", 6)
-    words, events, messages, _, news, complete, payload = counts
+    words, events, messages, _, news, complete, told, payload = counts
     expected = _HEADER.size + WORD_BYTES * words + EVENT_BYTES * events + payload
-    for count, columns in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE)):
+    for count, columns in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE), (told, _TOLD)):
         expected += count * sum(np.dtype(wire).itemsize for _, wire, _ in columns)
     if len(data) != expected:
         what = f"{len(data)} bytes, but {words} words of copies, {events} events, {messages} messages, {news} of them"
-        what += f" described and {complete} complete, and {payload} bytes of payloads take {expected}"
+        what += (
+            f" described and {complete} complete, {told} transactions, {payload} bytes of payloads take {expected}"
+        )
         raise BlockError(what, min(len(data), expected))
     return start, *counts

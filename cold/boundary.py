@@ -6,6 +6,7 @@ the port and the version of IP of its first datagram. Payload bytes are kept onc
 not those that the id stands for.
 """
 
+import struct
 from collections import Counter
 
 import numpy as np
@@ -16,12 +17,21 @@ from bridge.directory import HostDirectory
 from bridge.simtime import EPOCH, NS_PER_S
 from cold.boundary_kernels import (
     ACCEPTED,
+    CARRIED_ATTEMPT,
+    CARRIED_HOPS,
+    CARRIED_PART,
+    CARRIED_PARTS,
+    HASH_TYPE,
+    LARGEST_PAYLOAD,
     MESSAGE_HEADER,
+    TYPE_BLOBS,
+    TYPE_PLAIN,
     VERDICTS,
     follows_formula,
     packet_sizes,
     parse,
     write_packets,
+    write_transactions,
 )
 from cold.jit import uint64
 from cold.messages import MessageTable
@@ -42,7 +52,9 @@ from cold.request_kernels import (
 )
 from cold.row_lists import with_free_rows
 from cold.state_kernels import (
+    ANNOUNCEMENT,
     AUXILIARY_SHIFT,
+    GREETING,
     HOPS_SHIFT,
     HOT_RESPONSE,
     IDONTWANT,
@@ -54,17 +66,26 @@ from cold.state_kernels import (
     MOST_HOPS,
     NO_SLOT,
     OUT_COUNT,
+    POOLED,
     PRUNE,
     REQUEST,
     RESPONSE,
     SLOT_MASK,
     SLOT_SHIFT,
+    TRANSACTION,
+    TRANSACTION_ASK,
     WORD,
     State,
 )
+from cold.transaction_kernels import ASK_BODY, CARRIER_BODY, FIRST_ASKED, HASH_SIZE, WITHOUT
+from cold.transaction_kernels import ATTEMPT_SHIFT as ASKED_SHIFT
+from cold.transaction_section import MOST_BLOB_BYTES, MOST_TRANSACTION_BYTES
+from cold.transactions import Told, Transactions
 from cold.wire_addresses import WireAddresses
 
 _EPOCH_NS = EPOCH * NS_PER_S
+#: Origin, the origin's number, time, size and type; zeros fill it up.
+_HASH = struct.Struct(">IIQIB")
 
 
 class Boundary:
@@ -108,6 +129,10 @@ class Boundary:
         self._heartbeat_ns = heartbeat_ns
         self._full_topics = full_topics
         self._protocols = protocols
+        #: Those of the run; None where there are none.
+        self.transactions: Transactions | None = None
+        #: By the ends of a transaction in parts, its type and its number: the part that comes next.
+        self._part: dict[tuple[int, int, int], int] = {}
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
@@ -131,15 +156,18 @@ class Boundary:
         records: list[tuple[int, int, int]] = []
         for row, (verdict, socket, kind, number, count, body) in enumerate(verdicts.tolist()):
             source = int(batch.source[row])
-            is_asked = kind in (REQUEST, RESPONSE)
+            is_asked = kind >= REQUEST
             topic = self._topic_index.get(number)
             if batch.kind[row] != EventKind.PACKET or verdict != ACCEPTED:
                 self.dropped[VERDICTS[verdict] if verdict != ACCEPTED else "bad_packet"] += 1
                 continue
             time = int(batch.deliver_time[row])
             ends = int(batch.destination[row]) << 32 | source
-            if is_asked and number >= self._protocols:
+            if kind in (REQUEST, RESPONSE) and number >= self._protocols:
                 self.dropped["unknown_protocol"] += 1
+                continue
+            if kind >= TRANSACTION and self.transactions is None:
+                self.dropped["no_transactions"] += 1
                 continue
             if not is_asked and topic is None:
                 self.dropped["unknown_topic"] += 1
@@ -149,6 +177,11 @@ class Boundary:
                 continue
             if self._socket.setdefault(ends, socket) != socket:
                 self.dropped["second_port"] += 1
+                continue
+            if kind >= TRANSACTION:
+                data = payload[body : batch.payload_offset[row + 1]]
+                state, words = self._take_transactions(data, kind, count, ends, time, state, now)
+                records += [(time, ends, what) for what in words]
                 continue
             if is_asked:
                 state, what = self._take_request(payload, body, kind, number, count, state)
@@ -207,6 +240,88 @@ class Boundary:
         letter[LETTER_BYTES] = DATAGRAM_HEADERS + RESPONSE_HEADER + carried
         return state, row << AUXILIARY_SHIFT | HOT_RESPONSE
 
+    def _take_transactions(
+        self, body: npt.NDArray[np.uint8], kind: int, count: int, ends: int, time: int, state: State, now: int
+    ) -> tuple[State, list[int]]:
+        """The third words of the records of a datagram about transactions, whose length is right."""
+        if kind == GREETING:
+            return state, [count << SLOT_SHIFT | GREETING]
+        if kind in (TRANSACTION, POOLED):
+            return self._take_carried(body, kind, count, ends, time, state, now)
+        first = ASK_BODY if kind == TRANSACTION_ASK else 0
+        numbers: dict[int, None] = {}
+        for place in range(count):
+            at = first + HASH_SIZE * place
+            state, number = self._number_of(body[at : at + HASH_SIZE].tobytes(), time, state, now)
+            if number >= 0:
+                numbers[number] = None
+        contents = 0
+        if kind == TRANSACTION_ASK:
+            contents = int.from_bytes(body[:2].tobytes()) << ASKED_SHIFT
+        words = [number << AUXILIARY_SHIFT | contents << SLOT_SHIFT | kind for number in numbers]
+        if words:
+            # The first stands for the whole datagram's bytes.
+            words[0] |= (count if kind == ANNOUNCEMENT else FIRST_ASKED) << SLOT_SHIFT
+        return state, words
+
+    def _take_carried(
+        self, body: npt.NDArray[np.uint8], kind: int, count: int, ends: int, time: int, state: State, now: int
+    ) -> tuple[State, list[int]]:
+        """A transaction, or a part of one, or the answer that it is not there."""
+        attempt, hops, part, parts = (
+            int.from_bytes(body[at : at + 2].tobytes())
+            for at in (CARRIED_ATTEMPT, CARRIED_HOPS, CARRIED_PART, CARRIED_PARTS)
+        )
+        message_id = int.from_bytes(body[:8].tobytes())
+        if not follows_formula(uint64(message_id), part * LARGEST_PAYLOAD, body[CARRIER_BODY:]):
+            self.dropped["bad_transaction"] += 1
+            return state, []
+        if kind == TRANSACTION and body[HASH_TYPE] == TYPE_BLOBS:
+            # EIP-4844: those are announced only.
+            self.dropped["pushed_blobs"] += 1
+            return state, []
+        state, number = self._number_of(body[:HASH_SIZE].tobytes(), time, state, now)
+        if number < 0:
+            return state, []
+        contents = attempt << ASKED_SHIFT | (min(hops, MOST_HOPS) if count else WITHOUT)
+        if kind == TRANSACTION:
+            contents &= MOST_HOPS
+        if parts > 1:
+            if part != (self._part.pop((ends, kind, number), 0) if part else 0):
+                self.dropped["missing_part"] += 1
+                return state, []
+            if part + 1 < parts:
+                self._part[ends, kind, number] = part + 1
+                return state, []
+        return state, [number << AUXILIARY_SHIFT | contents << SLOT_SHIFT | kind]
+
+    def _number_of(self, text: bytes, time: int, state: State, now: int) -> tuple[State, int]:
+        """The number of the transaction with a hash, which a datagram brings at a time [ns]; -1 if it is refused."""
+        assert self.transactions is not None
+        address, sequence, submitted, size, what = _HASH.unpack(text[: HASH_TYPE + 1])
+        said = Told(
+            self._directory.id_of_address(address), sequence, submitted - _EPOCH_NS, size, int(what == TYPE_BLOBS)
+        )
+        is_ours = said.origin >= self._directory.hot_count
+        largest = MOST_BLOB_BYTES if said.blobs else MOST_TRANSACTION_BYTES
+        if (
+            what not in (TYPE_PLAIN, TYPE_BLOBS)
+            or any(text[HASH_TYPE + 1 :])
+            or said.origin < 0
+            or not 1 <= size <= largest
+            or not (is_ours or 1 <= sequence <= self.transactions.most_sequences)
+        ):
+            self.dropped["bad_transaction"] += 1
+        elif not self.transactions.lives(said.time, time):
+            self.dropped["stale_transaction"] += 1
+        elif not is_ours:
+            return self.transactions.hear(state, said, now)
+        elif self.transactions.is_planned(said):
+            return state, sequence - 1
+        else:
+            self.dropped["unknown_transaction"] += 1
+        return state, -1
+
     def _take_message(
         self,
         payload: npt.NDArray[np.uint8],
@@ -232,7 +347,7 @@ class Boundary:
             state = messages.describe(state, slot, topic, publish_time, origin, origin_address, size)
             messages.note_fresh(slot)
             carried = payload[body + MESSAGE_HEADER : body + MESSAGE_HEADER + size]
-            if not follows_formula(uint64(message_id), carried):
+            if not follows_formula(uint64(message_id), 0, carried):
                 messages.payload[slot] = carried.tobytes()
         elif not messages.agrees(state, slot, publish_time, origin_address, topic, size):
             self.dropped["conflicting_message"] += 1
@@ -268,6 +383,10 @@ class Boundary:
             state.message_size,
             data,
         )
+        if self.transactions is not None:
+            write_transactions(
+                *(out, state.out_ids, offset, self._addresses.address, sockets, state.transaction, _EPOCH_NS, data)
+            )
         if messages.payload:
             self._put_payloads(out, offset, messages, data)
         return EventBatch.build(

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from cold.jit import int64, kernel, uint64
 from cold.request_kernels import ATTEMPT_MASK, ATTEMPT_SHIFT, CHUNKS_SHIFT, PROTOCOL_MASK, REFUSED_CHUNKS
 from cold.state_kernels import (
+    ANNOUNCEMENT,
+    GREETING,
     HELLO,
     HOPS_SHIFT,
     IDONTWANT,
@@ -15,17 +17,36 @@ from cold.state_kernels import (
     IWANT,
     KIND_MASK,
     MESSAGE,
+    MOST_HOPS,
+    POOLED,
     PRUNE,
     REQUEST,
     RESPONSE,
     SLOT_MASK,
     SLOT_SHIFT,
+    TRANSACTION,
+    TRANSACTION_ASK,
     WORD,
     Int64Array,
     UInt8Array,
     UInt32Array,
     UInt64Array,
 )
+from cold.transaction_kernels import (
+    ASK_BODY,
+    BLOBS,
+    CARRIER_BODY,
+    HASH_SIZE,
+    LEAVES,
+    MOST_HASHES,
+    ORIGIN,
+    SEQUENCE,
+    SIZE,
+    TIME,
+    WITHOUT,
+)
+from cold.transaction_kernels import ATTEMPT_MASK as ASKED_MASK
+from cold.transaction_kernels import ATTEMPT_SHIFT as ASKED_SHIFT
 
 IP_HEADER: Final = 20
 IP6_HEADER: Final = 40
@@ -45,6 +66,12 @@ LARGEST_PAYLOAD: Final = 60_000
 MOST_IDS: Final = 128
 #: As `cold.request_section` has it.
 MOST_CHUNKS: Final = 1024
+#: Where in the body of a TRANSACTION or POOLED each field behind the hash begins.
+CARRIED_ATTEMPT, CARRIED_HOPS, CARRIED_PART, CARRIED_PARTS, CARRIED_SIZE = 32, 34, 36, 38, 40
+#: Of a transaction's hash, behind its origin, the origin's number of it, the time and the size: what it is (EIP-2718).
+HASH_TYPE: Final = 20
+TYPE_PLAIN: Final = 2
+TYPE_BLOBS: Final = 3
 #: A socket of a hot host as an identity knows it: its port, and this where it speaks IPv6.
 OVER_IPV6: Final = 1 << 16
 #: Payload byte i of message m is bits 32 to 39 of m * GOLDEN + i.
@@ -175,8 +202,10 @@ def parse(
             continue
         kind, count = int64(payload[head + 3]), _get(payload, head + 6, 2)
         body = length - HEADER
-        if not (HELLO <= kind <= IDONTWANT or kind in (REQUEST, RESPONSE)):
+        if not HELLO <= kind <= GREETING:
             result[index, 0] = BAD_HEADER
+        elif kind >= TRANSACTION:
+            result[index, 0] = check_transaction(payload, head, kind, count, body)
         elif kind == REQUEST:
             if (
                 body < REQUEST_BODY
@@ -213,9 +242,36 @@ def parse(
 
 
 @kernel
-def follows_formula(message_id: int, payload: UInt8Array) -> bool:
-    """Whether a message's payload is the one that its id stands for."""
-    value = uint64(message_id) * GOLDEN
+def check_transaction(payload: UInt8Array, head: int, kind: int, count: int, body: int) -> int:
+    """The verdict about a datagram of transactions from `head` on, with a body of so many bytes."""
+    if _get(payload, head + 4, 2) != 0:
+        return BAD_HEADER
+    at = head + HEADER
+    if kind == GREETING:
+        return ACCEPTED if count <= LEAVES and body == 0 else BAD_LENGTH
+    if kind == ANNOUNCEMENT:
+        return ACCEPTED if 1 <= count <= MOST_HASHES and body == HASH_SIZE * count else BAD_LENGTH
+    if kind == TRANSACTION_ASK:
+        is_whole = 1 <= count <= MOST_HASHES and body == ASK_BODY + HASH_SIZE * count
+        return ACCEPTED if is_whole and _get(payload, at, 2) <= ASKED_MASK else BAD_LENGTH
+    if body < CARRIER_BODY or count > 1 or (count == 0 and kind == TRANSACTION):
+        return BAD_LENGTH
+    part, parts = _get(payload, at + CARRIED_PART, 2), _get(payload, at + CARRIED_PARTS, 2)
+    size, carried = _get(payload, at + 16, 4) * count, _get(payload, at + CARRIED_SIZE, 4)
+    is_whole = (
+        body == CARRIER_BODY + carried
+        and parts == max((size + LARGEST_PAYLOAD - 1) // LARGEST_PAYLOAD, 1)
+        and part < parts
+        and carried == min(size - part * LARGEST_PAYLOAD, LARGEST_PAYLOAD)
+        and _get(payload, at + CARRIED_ATTEMPT, 2) <= ASKED_MASK
+    )
+    return ACCEPTED if is_whole else BAD_LENGTH
+
+
+@kernel
+def follows_formula(message_id: int, first: int, payload: UInt8Array) -> bool:
+    """Whether a message's payload, from its byte `first` on, is the one that its id stands for."""
+    value = uint64(message_id) * GOLDEN + uint64(first)
     for index in range(len(payload)):
         if payload[index] != np.uint8(value >> uint64(32) & uint64(255)):
             return False
@@ -240,6 +296,10 @@ def packet_sizes(out: Int64Array, socket: Int64Array, message_size: Int64Array) 
             size += REQUEST_BODY + out[index, 5]
         elif kind == RESPONSE:
             size += RESPONSE_BODY + out[index, 5]
+        elif kind in (TRANSACTION, POOLED):
+            size += CARRIER_BODY + out[index, 5]
+        elif kind in (ANNOUNCEMENT, TRANSACTION_ASK):
+            size += HASH_SIZE * out[index, 5] + (ASK_BODY if kind == TRANSACTION_ASK else 0)
         sizes[index] = size
     return sizes
 
@@ -285,8 +345,8 @@ def write_packets(
     """Write the packets of the records `out` into `data`, packet i from ``offset[i]`` on, to the socket ``socket[i]``.
 
     That is a port, with `OVER_IPV6` where the packet is one of IPv6. `message_publish_time` is in Unix nanoseconds.
-    Payloads are those that the ids stand for; the caller puts others in their place. The UDP checksum is 0, as
-    everywhere on the simulated wire.
+    Payloads are those that the ids stand for; the caller puts others in their place, and `write_transactions` writes
+    what is about transactions. The UDP checksum is 0, as everywhere on the simulated wire.
     """
     for index in range(len(out)):
         at, size = offset[index], offset[index + 1] - offset[index]
@@ -314,6 +374,8 @@ def write_packets(
         if kind in (REQUEST, RESPONSE):
             write_request(out[index], address, head, size - header - UDP_HEADER, data)
             continue
+        if TRANSACTION <= kind <= GREETING:
+            continue
         topic = int64(message_topic[slot]) if kind == MESSAGE else slot
         count = 1 if kind == MESSAGE else out[index, 5]
         _put(data, head, 2, MAGIC)
@@ -337,6 +399,68 @@ def write_packets(
             for position in range(message_size[slot]):
                 data[body + MESSAGE_HEADER + position] = np.uint8(value >> uint64(32) & uint64(255))
                 value += uint64(1)
+
+
+@kernel
+def write_transactions(
+    out: Int64Array,
+    out_ids: UInt64Array,
+    offset: Int64Array,
+    address: UInt32Array,
+    socket: Int64Array,
+    transaction: Int64Array,
+    epoch_ns: int,
+    data: UInt8Array,
+) -> None:
+    """Write the datagrams of TRANSACTION to GREETING, into packets that `write_packets` has begun."""
+    for index in range(len(out)):
+        kind, contents = out[index, 3] & KIND_MASK, (out[index, 3] >> SLOT_SHIFT) & SLOT_MASK
+        if not TRANSACTION <= kind <= GREETING:
+            continue
+        head = offset[index] + UDP_HEADER + (IP6_HEADER if socket[index] & OVER_IPV6 else IP_HEADER)
+        row, place, items = out[index, 2] & WORD, out[index, 4], out[index, 5]
+        count = items
+        if kind == GREETING:
+            count = contents
+        elif kind in (TRANSACTION, POOLED):
+            count = 0 if kind == POOLED and contents & WITHOUT else 1
+        _put(data, head, 2, MAGIC)
+        _put(data, head + 2, 1, VERSION)
+        _put(data, head + 3, 1, kind)
+        _put(data, head + 4, 2, 0)
+        _put(data, head + 6, 2, count)
+        body = head + HEADER
+        attempt = contents >> ASKED_SHIFT
+        if kind == ANNOUNCEMENT:
+            for position in range(items):
+                _put_hash(data, body + HASH_SIZE * position, address, transaction[out_ids[place + position]], epoch_ns)
+        elif kind == TRANSACTION_ASK:
+            _put(data, body, 2, attempt)
+            _put_hash(data, body + ASK_BODY, address, transaction[row], epoch_ns)
+        elif kind != GREETING:
+            _put_hash(data, body, address, transaction[row], epoch_ns)
+            _put(data, body + CARRIED_ATTEMPT, 2, attempt if kind == POOLED else 0)
+            _put(data, body + CARRIED_HOPS, 2, contents & MOST_HOPS if count == 1 else 0)
+            _put(data, body + CARRIED_PART, 2, place >> 16)
+            _put(data, body + CARRIED_PARTS, 2, place & 0xFFFF)
+            _put(data, body + CARRIED_SIZE, 4, items)
+            message_id = uint64(_get(data, body, 8))
+            value = message_id * GOLDEN + uint64((place >> 16) * LARGEST_PAYLOAD)
+            for position in range(body + CARRIER_BODY, body + CARRIER_BODY + items):
+                data[position] = np.uint8(value >> uint64(32) & uint64(255))
+                value += uint64(1)
+
+
+@kernel
+def _put_hash(data: UInt8Array, at: int, address: UInt32Array, transaction: Int64Array, epoch_ns: int) -> None:
+    """Write the hash of a transaction, given its row of `State.transaction`."""
+    _put(data, at, 4, int64(address[transaction[ORIGIN]]))
+    _put(data, at + 4, 4, transaction[SEQUENCE])
+    _put(data, at + 8, 8, transaction[TIME] + epoch_ns)
+    _put(data, at + 16, 4, transaction[SIZE])
+    _put(data, at + HASH_TYPE, 1, TYPE_BLOBS if transaction[BLOBS] else TYPE_PLAIN)
+    for position in range(at + HASH_TYPE + 1, at + HASH_SIZE):
+        data[position] = np.uint8(0)
 
 
 @kernel

@@ -167,7 +167,7 @@ class CoarsePackets:
     def claims(self, batch: EventBatch) -> npt.NDArray[np.bool_]:
         """Which events are packets about coarse topics: bool[n]."""
         verdicts = self._parse(batch)
-        coarse = np.isin(verdicts[:, 3], list(self._coarse)) & ~np.isin(verdicts[:, 2], (REQUEST, RESPONSE))
+        coarse = np.isin(verdicts[:, 3], list(self._coarse)) & (verdicts[:, 2] < REQUEST)
         return np.asarray((verdicts[:, 0] == ACCEPTED) & (batch.kind == EventKind.PACKET) & coarse, dtype=np.bool_)
 
     def decode(self, batch: EventBatch) -> list[Datagram]:
@@ -178,8 +178,8 @@ class CoarsePackets:
             if verdict != ACCEPTED:
                 self.dropped[VERDICTS[verdict]] += 1
                 continue
-            if kind in (REQUEST, RESPONSE):
-                self.dropped["unknown_protocol"] += 1
+            if kind >= REQUEST:
+                self.dropped["unknown_protocol" if kind <= RESPONSE else "no_transactions"] += 1
                 continue
             if number not in self._coarse:
                 self.dropped["unknown_topic"] += 1
@@ -205,7 +205,7 @@ class CoarsePackets:
     def _message(self, data: bytes, topic: int) -> tuple[CoarseMessage, int]:
         message_id, address, published, hops, size = _MESSAGE_HEAD.unpack_from(data)
         body = np.frombuffer(data, dtype=np.uint8)[MESSAGE_HEADER:]
-        payload = None if follows_formula(uint64(message_id), body.copy()) else body.tobytes()
+        payload = None if follows_formula(uint64(message_id), 0, body.copy()) else body.tobytes()
         origin = self._directory.id_of_address(address)
         message = CoarseMessage(
             message_id, topic, published - _EPOCH_NS, origin, address, size, payload, is_planned=False

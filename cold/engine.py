@@ -293,7 +293,7 @@ class ColdEngine:
                 raise UserError(
                     f"it must be {parameters.longest_step_ns} ns or more here", where="cold.transactions.fetch_timeout"
                 )
-            self._transactions = Transactions(section, directory, seed, stop_time_ns, owned)
+            self._transactions = Transactions(section, directory, seed, stop_time_ns, owned, np.diff(cuts) > 0, shard)
         kinds = kinds[owned.start - everybody.start : owned.stop - everybody.start]
         heartbeat_ns = np.array([client.heartbeat for client in clients], dtype=np.int64)
         phase = heartbeat_phases(seed, owned.start, n, heartbeat_ns[kinds])
@@ -392,8 +392,9 @@ class ColdEngine:
         self._reference = by_reference(self._state, RECORDS)
         self._exchange = Exchange(
             *(cuts, shard, len(self._topics), directory.total_count),
-            *(len(section.requests), len(self._state.transaction)),
+            *(len(section.requests), self._transactions),
         )
+        self._boundary.transactions = self._transactions
         fill_mesh_peers(self._reference, self._parameters)
         note_needs(self._reference, self._parameters)
         self._asking: Asking | None = None

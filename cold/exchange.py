@@ -14,9 +14,10 @@ import numpy.typing as npt
 from bridge.batch import EventBatch, EventKind
 from bridge.errors import InternalError
 from cold.block_kernels import EVENT_BYTES, WORD_BYTES, count_waiting, write_rows
-from cold.blocks import HEADER_BYTES, MOST_BYTES_PER_MESSAGE, Block, Limits
+from cold.blocks import HEADER_BYTES, MOST_BYTES_PER_MESSAGE, TOLD_BYTES, Block, Limits
 from cold.messages import Description, MessageTable
 from cold.state_kernels import NEVER, Parameters, State
+from cold.transactions import Told, Transactions
 
 
 class Arrival(NamedTuple):
@@ -45,7 +46,7 @@ class Exchange:
     protocols
         Number of protocols of requests.
     transactions
-        Number of transactions.
+        Those of the run; None where there are none.
 
     Attributes
     ----------
@@ -54,7 +55,13 @@ class Exchange:
     """
 
     def __init__(
-        self, cuts: npt.NDArray[np.int64], shard: int, topics: int, hosts: int, protocols: int, transactions: int
+        self,
+        cuts: npt.NDArray[np.int64],
+        shard: int,
+        topics: int,
+        hosts: int,
+        protocols: int,
+        transactions: Transactions | None,
     ) -> None:
         self._ranges = [range(first, last) for first, last in pairwise(cuts.tolist())]
         self._shard = shard
@@ -91,14 +98,18 @@ class Exchange:
         # Rows are written where they remain. What is said around them is not known yet, but not much.
         besides = HEADER_BYTES + MOST_BYTES_PER_MESSAGE * len(state.message_id)
         besides += sum(len(payload) for payload in messages.payload.values())
+        told = [
+            [] if self._transactions is None else self._transactions.news_for(state, shard) for shard in shards.tolist()
+        ]
+        besides += TOLD_BYTES * max(len(news) for news in told)
         room = sum(WORD_BYTES * words + EVENT_BYTES * events + besides for words, events in waiting)
         payload = np.empty(room, dtype=np.uint8)
         offset = [0]
-        for shard, start, (words, events) in zip(shards.tolist(), times.tolist(), waiting, strict=True):
+        for shard, start, (words, events), news in zip(shards.tolist(), times.tolist(), waiting, told, strict=True):
             begin = offset[-1] + HEADER_BYTES
             end = begin + WORD_BYTES * words + EVENT_BYTES * events
             referenced = write_rows(reference, parameters, shard, start, payload, begin)
-            block = _block((start, payload[begin:end], words, events, referenced), shard, messages, state)
+            block = _block((start, payload[begin:end], words, events, referenced), shard, messages, state, news)
             header, rest = block.around_rows()
             payload[offset[-1] : begin] = np.frombuffer(header, dtype=np.uint8)
             payload[end : end + len(rest)] = np.frombuffer(rest, dtype=np.uint8)
@@ -125,10 +136,13 @@ class Exchange:
             shard = self._shard_that_begins_at(int(batch.source[position]))
             owned = self._ranges[shard]
             limits = Limits(
-                *(self._topics, self._hosts, self._protocols, self._transactions),
+                *(self._topics, self._hosts, self._protocols),
+                0 if self._transactions is None else self._transactions.planned,
+                self._ranges[0].start,
                 *(len(owned), len(self._ranges[self._shard]), now),
             )
             block = Block.decode(payload[batch.payload_offset[position] : batch.payload_offset[position + 1]], limits)
+            state = self._take_transactions(block, shard, state, now)
             state, slots = self._take_messages(block, shard, messages, state, now)
             arrivals.append(Arrival(block, owned.start, slots))
         return state, arrivals
@@ -138,6 +152,18 @@ class Exchange:
             if owned and owned.start == first_id:
                 return shard
         raise InternalError(f"host {first_id} sent tail events, and no shard's identities begin with it")
+
+    def _take_transactions(self, block: Block, shard: int, state: State, now: int) -> State:
+        """Take what a block says of transactions of hot hosts; it must say of all that its events are about."""
+        if self._transactions is None or not self._transactions.from_hosts:
+            return state
+        columns = (block.told_origin, block.told_sequence, block.told_time, block.told_size, block.told_blobs)
+        for told in zip(*(column.tolist() for column in columns), strict=True):
+            state, _ = self._transactions.hear(state, Told(*told), now, shard)
+        unknown = set(block.hot_numbers().tolist()).difference(self._transactions.numbers())
+        if unknown:
+            raise InternalError(f"shard {shard} has events of transactions of hot hosts, of which it has not told")
+        return state
 
     def _take_messages(
         self, block: Block, shard: int, messages: MessageTable, state: State, now: int
@@ -197,6 +223,7 @@ def _block(
     shard: int,
     messages: MessageTable,
     state: State,
+    told: list[Told],
 ) -> Block:
     """The block for one shard: its rows, the first fields of `Block`, and what it has not been told of messages."""
     places, slots = state.place, state.wanted
@@ -215,6 +242,7 @@ def _block(
     fresh = slots[place]
     messages.told[fresh, shard] = 1
     payloads = [messages.payload.get(slot, b"") for slot in fresh.tolist()] if messages.payload else [b""] * len(fresh)
+    news = np.array(told, dtype=np.int64).reshape(-1, len(Told._fields))
     return Block(
         *rows,
         message_id=state.message_id[slots],
@@ -226,5 +254,10 @@ def _block(
         topic=state.message_topic[fresh].astype(np.int64),
         payload_length=np.array([len(payload) for payload in payloads], dtype=np.int64),
         complete=complete,
+        told_origin=news[:, 0],
+        told_sequence=news[:, 1],
+        told_time=news[:, 2],
+        told_size=news[:, 3],
+        told_blobs=news[:, 4],
         payload=np.frombuffer(b"".join(payloads), dtype=np.uint8),
     )

@@ -177,7 +177,14 @@ from cold.state_kernels import (
     State,
     lowest_bit,
 )
-from cold.transaction_kernels import execute_transaction, forget_untold, greet, mempool_place, transaction_records
+from cold.transaction_kernels import (
+    execute_transaction,
+    forget_untold,
+    greet,
+    mempool_place,
+    transaction_ids,
+    transaction_records,
+)
 from cold.unwanted_kernels import has_unwanted, take_unwanted
 
 # Plain integers: numba takes no members of an IntEnum from a global.
@@ -1282,6 +1289,7 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
     if len(state.cuts) > 2:
         # What an IHAVE lists goes to other shards id by id.
         chunks += ids // CHUNK + 1
+    ids += (events + 1) * transaction_ids(state)
     return records, chunks, ids
 
 

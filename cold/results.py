@@ -56,7 +56,8 @@ class TailResults(NamedTuple):
     request_latency: npt.NDArray[np.int64] = np.zeros((0, 3), dtype=np.int64)
     """int64[entries, 3]: protocol, bucket and count, ascending."""
     submitted: npt.NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
-    """int64[K, columns]: all transactions of the run, the same ones on each shard; no rows where there are none."""
+    """int64[K, `cold.transaction_results.SUBMITTED`]: all transactions of the run, and those of hot hosts of which the
+    shard has heard, for which the first column is 1; no rows where there are none."""
     transactions: npt.NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
     """int64[K, counts]: what became of each."""
     transaction_longest: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
@@ -104,7 +105,7 @@ def merge(parts: Sequence[TailResults]) -> TailResults:
     asked = [part.requests for part in parts if len(part.requests)]
     requests = np.sum(asked, axis=0) if asked else np.zeros((0, 0), dtype=np.int64)
     latency = added_up(np.concatenate([part.request_latency for part in parts]))
-    knowing = [part for part in parts if len(part.submitted)] or [parts[0]]
+    knowing = _aligned([part for part in parts if len(part.submitted)] or [parts[0]])
     return TailResults(
         spread[order],
         start,
@@ -116,9 +117,29 @@ def merge(parts: Sequence[TailResults]) -> TailResults:
         knowing[0].submitted,
         np.sum([part.transactions for part in knowing], axis=0),
         np.max([part.transaction_longest for part in knowing], axis=0),
-        added_up(np.concatenate([part.transaction_delay for part in parts])),
+        added_up(np.concatenate([part.transaction_delay for part in knowing])),
         added_up(np.concatenate([part.transaction_load for part in parts])),
     )
+
+
+def _aligned(parts: Sequence[TailResults]) -> Sequence[TailResults]:
+    """The same, with the rows of all their transactions in each, in order."""
+    if not any(part.submitted.shape[1] and part.submitted[:, 0].any() for part in parts):
+        return parts
+    every, row = np.unique(np.concatenate([part.submitted for part in parts]), axis=0, return_inverse=True)
+    own = np.split(row.reshape(-1), np.cumsum([len(part.submitted) for part in parts])[:-1])
+    aligned = []
+    for part, rows in zip(parts, own, strict=True):
+        counts = np.zeros((len(every), part.transactions.shape[1]), dtype=np.int64)
+        counts[rows] = part.transactions
+        longest = np.full(len(every), -1, dtype=np.int64)
+        longest[rows] = part.transaction_longest
+        delay = part.transaction_delay.copy()
+        delay[:, 0] = rows[delay[:, 0]]
+        aligned.append(
+            part._replace(submitted=every, transactions=counts, transaction_longest=longest, transaction_delay=delay)
+        )
+    return aligned
 
 
 def added_up(entries: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -182,8 +182,10 @@ ANNOUNCEMENT: Final = 12
 TRANSACTION_ASK: Final = 13
 #: The answer to it.
 POOLED: Final = 14
-#: A connection begins anew.
+#: A connection begins anew. Of a hot host also: it ends.
 GREETING: Final = 15
+#: Transactions of hot hosts have these numbers and larger ones, of 31 bits.
+HOT_NUMBERS: Final = 1 << 30
 # Kinds that arrive from the network as a part of a datagram, or stand for one.
 #: One id of an IHAVE of a hot host.
 IHAVE_ID: Final = 32
@@ -553,7 +555,12 @@ class State(NamedTuple):
     transaction_rules: Int64Array
     """int64[TRANSACTION_RULES], and so on: see `cold.transaction_kernels`; arrays of one entry without transactions."""
     transaction: Int64Array
-    """int64[transactions, TRANSACTION_COLUMNS]: all of the run, by time."""
+    """int64[transactions, TRANSACTION_COLUMNS]: all of the run, by time, then those of hot hosts, as this shard has
+    heard of them."""
+    hot_number: Int64Array
+    """int64[2, n]: numbers of those of hot hosts, ascending, and their rows; one entry at least."""
+    hot_peer: Int64Array
+    """int64[N, hot peers]: hot hosts that are peers of each identity, -1 in places that are free."""
     transaction_table: Int64Array
     """int64[n]: table of the distribution of validation delays."""
     transaction_row: Int64Array
@@ -563,7 +570,7 @@ class State(NamedTuple):
     mempool: Int64Array
     """int64[N, slots, KNOWN + 3 * words]."""
     transaction_in: Int64Array
-    """int64[slots]: number of the transaction that has the slot, or -1."""
+    """int64[slots]: number of the transaction that has the slot, or -1. The last slots are for those of hot hosts."""
     untold: Int64Array
     """int64[N, UNTOLD_SLOTS + slots / 64]."""
     listed: Int64Array

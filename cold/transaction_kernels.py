@@ -7,8 +7,10 @@ the transaction in the run; its slot holds
     attempt << 9 | is it without << 8 | hops    of TRANSACTION_ASK, POOLED, FETCH and OVERDUE; hops of TRANSACTION
     announcements in the packet, in its first    of ANNOUNCEMENT
 
-A transaction has a slot of `State.mempool` for as long as it lives; a row there is what an identity knows of it.
-Connections are those of an overlay of its own. ``docs/models.md`` has the model.
+and of GREETING, what it is. A transaction has a slot of `State.mempool` for as long as it lives; a row there is what
+an identity knows of it. Connections are those of an overlay of its own, and to hot hosts that have greeted the
+identity. The number of a hot host's transaction follows from what the host says of it (`cold.transactions`), so that
+all shards have the same; its row of `State.transaction` does not. ``docs/models.md`` has the model.
 """
 
 # To the type checker an element of an array is Any, and a numpy integer no int.
@@ -26,15 +28,26 @@ from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_silent, is_up
 from cold.message_kernels import delay_bucket, mixed
 from cold.purposes import ColdPurpose
-from cold.request_kernels import arrange, send_stream, take_downlink, wire_bytes
+from cold.request_kernels import (
+    DATAGRAM_HEADERS,
+    LARGEST_PART,
+    MOST_PARTS,
+    arrange,
+    send_datagram,
+    send_stream,
+    take_downlink,
+    wire_bytes,
+)
 from cold.state_kernels import (
     ANNOUNCEMENT,
     AUXILIARY_SHIFT,
     EDGE_EVENTS,
     FETCH,
     GREETING,
+    HOT_NUMBERS,
     KIND_MASK,
     NEVER,
+    OUT_IDS_COUNT,
     OVERDUE,
     PASS_ON,
     POOLED,
@@ -66,16 +79,24 @@ BLOBS: Final = 3
 """1 if it carries blobs, else 0."""
 PUSHED_AT_ALL: Final = 4
 """1 if it may be pushed, 0 if it is announced only."""
-TRANSACTION_COLUMNS: Final = 5
+SEQUENCE: Final = 5
+"""Of a hot host's, the host's number of it; else 1 + its number here."""
+SLOT: Final = 6
+"""Where in `mempool` it is while it lives."""
+TRANSACTION_COLUMNS: Final = 7
 
-# Entries of `transaction_rules`, all of them ns but for the last.
+# Entries of `transaction_rules`, of which the first are ns.
 LIFETIME: Final = 0
 ANNOUNCE_INTERVAL: Final = 1
 FETCH_DELAY: Final = 2
 FETCH_TIMEOUT: Final = 3
 MOST_PEERS: Final = 4
-"""Peers of the identity that has most."""
-TRANSACTION_RULES: Final = 5
+"""Peers of the identity that has most, without hot hosts."""
+HOT_PEERS: Final = 5
+"""The most hot hosts that are peers of one identity."""
+FIRST_COLD: Final = 6
+"""HostId of the first identity of all."""
+TRANSACTION_RULES: Final = 7
 
 # The first column of `mempool` is the state of the transaction at the identity: 1 + (time of receipt << HOPS_BITS |
 # hops) of one that it has; -(4 * attempts + what it does about it) of one that it lacks. Three sets of peers follow,
@@ -103,6 +124,12 @@ LOADS: Final = 2
 WITHOUT: Final = 1 << 8
 ATTEMPT_SHIFT: Final = 9
 ATTEMPT_MASK: Final = 0x7FF
+#: Of a TRANSACTION_ASK of a hot host, in place of hops: it is the first of those of its datagram.
+FIRST_ASKED: Final = 1
+# Of a GREETING.
+GREETS: Final = 0
+ANSWERS: Final = 1
+LEAVES: Final = 2
 
 #: Columns of `transaction_counts`.
 TRANSACTION_COUNTS: Final = (
@@ -117,6 +144,7 @@ TRANSACTION_COUNTS: Final = (
     "duplicates",
     "late",
     "unsubmitted",
+    "strangers",
     "hops",
 )
 (
@@ -131,6 +159,7 @@ TRANSACTION_COUNTS: Final = (
     DUPLICATE_COPIES,
     LATE,
     UNSUBMITTED,
+    STRANGERS,
     HOPS_SUM,
 ) = range(len(TRANSACTION_COUNTS))
 
@@ -144,6 +173,13 @@ GREETING_BYTES: Final = 90
 #: Most hashes of one packet, and transactions that wait to be announced: geth's limit of a request.
 MOST_HASHES: Final = 256
 
+#: Datagrams to and from hot hosts: what each type adds to the headers.
+CARRIER_BODY: Final = 44
+#: Nothing larger is pushed: without blobs nothing is, as `cold.transaction_section` has it.
+MOST_PUSHED: Final = 128 * 2**10
+ASK_BODY: Final = 2
+HASH_SIZE: Final = 32
+
 _WORD_BITS: Final = uint64(32)
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -152,9 +188,30 @@ _SECOND: Final = uint64(0xD1B54A32D192ED03)
 
 
 @kernel
+def row_of(state: State, number: int) -> int:
+    """The row of `State.transaction` of a transaction that this shard has heard of."""
+    if number < HOT_NUMBERS:
+        return number
+    low, high = 0, state.hot_number.shape[1] - 1
+    while low < high:
+        middle = (low + high) // 2
+        if state.hot_number[0, middle] < number:
+            low = middle + 1
+        else:
+            high = middle
+    return state.hot_number[1, low]
+
+
+@kernel
 def slot_of(state: State, number: int) -> int:
-    """The slot of a transaction."""
-    return number % state.mempool.shape[1]
+    """The slot of a transaction that is not over."""
+    return state.transaction[row_of(state, number), SLOT]
+
+
+@kernel
+def note(state: State, number: int, count: int) -> None:
+    """Add one to a column of a transaction's counts."""
+    state.transaction_counts[row_of(state, number), count] += 1
 
 
 @kernel
@@ -172,7 +229,7 @@ def words_of_peers(state: State) -> int:
 @kernel
 def is_over(state: State, number: int, time: int) -> bool:
     """Whether a transaction's life is over."""
-    return time >= state.transaction[number, TIME] + state.transaction_rules[LIFETIME]
+    return time >= state.transaction[row_of(state, number), TIME] + state.transaction_rules[LIFETIME]
 
 
 @kernel
@@ -194,20 +251,53 @@ def clear_bit(state: State, identity: int, slot: int, first: int, place: int) ->
 
 
 @kernel
-def count_peers(state: State, identity: int) -> int:
-    """Number of an identity's connections."""
+def count_cold(state: State, identity: int) -> int:
+    """Number of an identity's connections to others."""
     return state.transaction_row[identity + 1] - state.transaction_row[identity]
 
 
 @kernel
+def count_places(state: State, identity: int) -> int:
+    """Number of an identity's peers, and of the places for hot ones that are behind them."""
+    return count_cold(state, identity) + state.transaction_rules[HOT_PEERS]
+
+
+@kernel
 def peer_at(state: State, identity: int, place: int) -> int:
-    """HostId of the peer at a place."""
+    """HostId of the peer at a place, -1 where it is free."""
+    cold = count_cold(state, identity)
+    if place >= cold:
+        return state.hot_peer[identity, place - cold]
     return int64(state.transaction_peers[state.transaction_row[identity] + place])
 
 
 @kernel
+def is_hot(state: State, host: int) -> bool:
+    """Whether a HostId is that of a hot host."""
+    return host < state.transaction_rules[FIRST_COLD]
+
+
+@kernel
+def reaches(state: State, parameters: Parameters, time: int, identity: int, place: int) -> bool:
+    """Whether there is a peer at a place that can be reached."""
+    peer = peer_at(state, identity, place)
+    return peer >= 0 and can_reach(state, parameters, time, identity, peer)
+
+
+@kernel
+def hot_place(state: State, identity: int, host: int) -> int:
+    """The place of a hot host, or, with -1 for the host, the first free one of those; -1 if there is none."""
+    for number in range(state.transaction_rules[HOT_PEERS]):
+        if state.hot_peer[identity, number] == host:
+            return count_cold(state, identity) + number
+    return -1
+
+
+@kernel
 def place_of(state: State, identity: int, peer: int) -> int:
-    """The place of a peer, which must be one."""
+    """The place of a peer: an identity must be one, of a hot host that is none it is -1."""
+    if is_hot(state, peer):
+        return hot_place(state, identity, peer)
     first = state.transaction_row[identity]
     low, high = first, state.transaction_row[identity + 1]
     while low < high:
@@ -227,7 +317,7 @@ def in_pool_at(state: State, parameters: Parameters, identity: int, number: int)
         return NEVER
     arrival = (status - 1) >> HOPS_BITS
     source = identity + parameters.first_id
-    if state.transaction[number, ORIGIN] == source:
+    if state.transaction[row_of(state, number), ORIGIN] == source:
         return arrival
     if state.transaction_table[0] < 0:
         return arrival + state.transaction_table[1]
@@ -239,7 +329,7 @@ def in_pool_at(state: State, parameters: Parameters, identity: int, number: int)
 def keeps_quiet(state: State, parameters: Parameters, identity: int, number: int, time: int) -> bool:
     """Whether an identity tells nobody of a transaction, because it is another's and the identity is silent."""
     host = identity + parameters.first_id
-    return state.transaction[number, ORIGIN] != host and is_silent(state, parameters, host, time)
+    return state.transaction[row_of(state, number), ORIGIN] != host and is_silent(state, parameters, host, time)
 
 
 @kernel
@@ -247,6 +337,48 @@ def send_packet(state: State, parameters: Parameters, time: int, identity: int, 
     """Send a message of `size` bytes; returns when its last byte arrives [ns], or -1 if it does not."""
     state.transaction_load[identity, SENT] += wire_bytes(size)
     return send_stream(state, parameters, time, identity, peer, size)
+
+
+@kernel
+def send_to_host(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    host: int,
+    body: int,
+    what: int,
+    number: int,
+    place: int,
+    carried: int,
+) -> None:
+    """Send a hot host a datagram with a body of so many bytes, `carried` of them behind its fields.
+
+    `place` and `carried` are the last two columns of `State.out`.
+    """
+    size = DATAGRAM_HEADERS + body
+    state.transaction_load[identity, SENT] += size
+    send_datagram(state, parameters, time, identity, host, size, what, row_of(state, number), place, carried)
+
+
+@kernel
+def tell_host(
+    state: State, parameters: Parameters, time: int, identity: int, host: int, kind: int, number: int, contents: int
+) -> None:
+    """`send_about` for hot hosts: a transaction goes in as many datagrams as it needs, one after the other."""
+    what = contents << SLOT_SHIFT | kind
+    if kind == TRANSACTION_ASK:
+        send_to_host(state, parameters, time, identity, host, ASK_BODY + HASH_SIZE, what, number, 0, 1)
+        return
+    left = int64(0)
+    if kind == TRANSACTION or contents & WITHOUT == 0:
+        left = state.transaction[row_of(state, number), SIZE]
+    parts = max((left + LARGEST_PART - 1) // LARGEST_PART, 1)
+    for part in range(parts):
+        carried = min(left, LARGEST_PART)
+        left -= carried
+        place = part << 16 | parts
+        send_to_host(state, parameters, time, identity, host, CARRIER_BODY + carried, what, number, place, carried)
 
 
 @kernel
@@ -262,6 +394,9 @@ def send_about(
     contents: int,
 ) -> None:
     """Send a message about one transaction, whose record has `contents` in place of a slot."""
+    if is_hot(state, peer):
+        tell_host(state, parameters, time, identity, peer, kind, number, contents)
+        return
     arrival = send_packet(state, parameters, time, identity, peer, size)
     if arrival >= 0:
         ends = peer << 32 | (identity + parameters.first_id)
@@ -275,16 +410,50 @@ def announce(state: State, parameters: Parameters, time: int, identity: int, pla
     ends = peer << 32 | (identity + parameters.first_id)
     for first in range(0, count, MOST_HASHES):
         last = min(first + MOST_HASHES, count)
+        if is_hot(state, peer):
+            announce_to_host(state, parameters, time, identity, peer, place, first, last)
+            continue
         size = FRAME_BYTES + (last - first) * ANNOUNCEMENT_BYTES
         arrival = send_packet(state, parameters, time, identity, peer, size)
         for position in range(first, last):
             number = state.listed[position]
-            state.transaction_counts[number, ANNOUNCED] += 1
+            note(state, number, ANNOUNCED)
             set_bit(state, identity, slot_of(state, number), KNOWN, place)
             if arrival >= 0:
                 contents = last - first if position == first else 0
                 what = number << AUXILIARY_SHIFT | contents << SLOT_SHIFT | ANNOUNCEMENT
                 travel(state, parameters, arrival, ends, what)
+
+
+@kernel
+def announce_to_host(
+    state: State, parameters: Parameters, time: int, identity: int, host: int, place: int, first: int, last: int
+) -> None:
+    """Announce the transactions of `state.listed` from `first` to `last` to a hot host, in one datagram."""
+    begin = state.cursor[OUT_IDS_COUNT]
+    for position in range(first, last):
+        number = state.listed[position]
+        note(state, number, ANNOUNCED)
+        set_bit(state, identity, slot_of(state, number), KNOWN, place)
+        state.out_ids[begin + position - first] = uint64(row_of(state, number))
+    count = last - first
+    state.cursor[OUT_IDS_COUNT] = begin + count
+    number = state.listed[first]
+    send_to_host(state, parameters, time, identity, host, HASH_SIZE * count, ANNOUNCEMENT, number, begin, count)
+
+
+@kernel
+def put_in_order(state: State, count: int) -> None:
+    """Put the first `count` of `state.listed` in order: those of hot hosts, whose slots are the last, by number."""
+    for index in range(1, count):
+        number = state.listed[index]
+        if number < HOT_NUMBERS:
+            continue
+        hole = index
+        while hole > 0 and state.listed[hole - 1] > number and state.listed[hole - 1] >= HOT_NUMBERS:
+            state.listed[hole] = state.listed[hole - 1]
+            hole -= 1
+        state.listed[hole] = number
 
 
 # Passing on.
@@ -297,14 +466,12 @@ def relay(state: State, parameters: Parameters, time: int, identity: int, number
         return
     slot, source = slot_of(state, number), identity + parameters.first_id
     candidates = 0
-    for place in range(count_peers(state, identity)):
-        if not has_bit(state, identity, slot, KNOWN, place) and can_reach(
-            state, parameters, time, identity, peer_at(state, identity, place)
-        ):
+    for place in range(count_places(state, identity)):
+        if not has_bit(state, identity, slot, KNOWN, place) and reaches(state, parameters, time, identity, place):
             state.scratch[candidates] = place
             candidates += 1
     pushes = 0
-    if state.transaction[number, PUSHED_AT_ALL] != 0:
+    if state.transaction[row_of(state, number), PUSHED_AT_ALL] != 0:
         while (pushes + 1) * (pushes + 1) <= candidates:
             pushes += 1
     words = draw_words(parameters, source, _PUSH, number << 8)
@@ -315,8 +482,8 @@ def relay(state: State, parameters: Parameters, time: int, identity: int, number
         place = int64(state.scratch[pick])
         state.scratch[pick] = state.scratch[turn]
         set_bit(state, identity, slot, KNOWN, place)
-        state.transaction_counts[number, PUSHED] += 1
-        size = FRAME_BYTES + state.transaction[number, SIZE]
+        note(state, number, PUSHED)
+        size = FRAME_BYTES + state.transaction[row_of(state, number), SIZE]
         peer = peer_at(state, identity, place)
         send_about(state, parameters, time, identity, peer, size, TRANSACTION, number, hops)
     untold = KNOWN + 2 * words_of_peers(state)
@@ -344,7 +511,7 @@ def count_untold(state: State, identity: int) -> int:
 def tell_hashes(state: State, parameters: Parameters, time: int, identity: int) -> None:
     """Announce to every peer what it is to be told of."""
     untold = KNOWN + 2 * words_of_peers(state)
-    for place in range(count_peers(state, identity)):
+    for place in range(count_places(state, identity)):
         count = 0
         for word in range(state.untold.shape[1] - UNTOLD_SLOTS):
             left = uint64(state.untold[identity, UNTOLD_SLOTS + word])
@@ -355,7 +522,8 @@ def tell_hashes(state: State, parameters: Parameters, time: int, identity: int) 
                     clear_bit(state, identity, slot, untold, place)
                     state.listed[count] = state.transaction_in[slot]
                     count += 1
-        if count > 0 and can_reach(state, parameters, time, identity, peer_at(state, identity, place)):
+        if count > 0 and reaches(state, parameters, time, identity, place):
+            put_in_order(state, count)
             announce(state, parameters, time, identity, place, count)
     for word in range(UNTOLD_SLOTS, state.untold.shape[1]):
         state.untold[identity, word] = 0
@@ -403,6 +571,7 @@ def tell_pool(state: State, parameters: Parameters, time: int, identity: int, pl
         ):
             state.listed[count] = number
             count += 1
+    put_in_order(state, count)
     announce(state, parameters, time, identity, place, count)
 
 
@@ -420,13 +589,16 @@ def greet(state: State, parameters: Parameters, time: int, identity: int) -> Non
         for word in range(KNOWN, state.mempool.shape[2]):
             state.mempool[identity, slot, word] = 0
     ends = identity + parameters.first_id
-    for place in range(count_peers(state, identity)):
-        peer = peer_at(state, identity, place)
-        if not can_reach(state, parameters, time, identity, peer):
+    for place in range(count_places(state, identity)):
+        if not reaches(state, parameters, time, identity, place):
             continue
-        arrival = send_packet(state, parameters, time, identity, peer, FRAME_BYTES + GREETING_BYTES)
-        if arrival >= 0:
-            travel(state, parameters, arrival, peer << 32 | ends, GREETING)
+        peer = peer_at(state, identity, place)
+        if is_hot(state, peer):
+            send_to_host(state, parameters, time, identity, peer, 0, GREETS << SLOT_SHIFT | GREETING, 0, 0, 0)
+        else:
+            arrival = send_packet(state, parameters, time, identity, peer, FRAME_BYTES + GREETING_BYTES)
+            if arrival >= 0:
+                travel(state, parameters, arrival, peer << 32 | ends, GREETING)
         tell_pool(state, parameters, time, identity, place)
 
 
@@ -445,6 +617,35 @@ def forget_untold(state: State, identity: int) -> None:
                 state.mempool[identity, slot, column] = 0
         state.untold[identity, UNTOLD_SLOTS + word] = 0
     state.untold[identity, TELLS_AT] = NEVER
+
+
+@kernel
+def forget_known(state: State, identity: int, place: int) -> None:
+    """Know no more what the peer at a place has."""
+    for slot in range(state.mempool.shape[1]):
+        clear_bit(state, identity, slot, KNOWN, place)
+
+
+@kernel
+def meet_host(state: State, parameters: Parameters, time: int, identity: int, host: int, contents: int) -> None:
+    """Take a greeting of a hot host, which becomes a peer, if there is a place for it, or the farewell of one."""
+    state.transaction_load[identity, RECEIVED] += DATAGRAM_HEADERS
+    place = hot_place(state, identity, host)
+    if contents == GREETS:
+        if place < 0:
+            place = hot_place(state, identity, -1)
+        what = (LEAVES if place < 0 else ANSWERS) << SLOT_SHIFT | GREETING
+        send_to_host(state, parameters, time, identity, host, 0, what, 0, 0, 0)
+        if place >= 0:
+            state.hot_peer[identity, place - count_cold(state, identity)] = host
+            forget_known(state, identity, place)
+            tell_pool(state, parameters, time, identity, place)
+    elif contents == LEAVES and place >= 0:
+        state.hot_peer[identity, place - count_cold(state, identity)] = -1
+        words = words_of_peers(state)
+        for slot in range(state.mempool.shape[1]):
+            for which in range(3):
+                clear_bit(state, identity, slot, KNOWN + which * words, place)
 
 
 # Receiving.
@@ -488,9 +689,9 @@ def fetch_next(
     offered = KNOWN + words_of_peers(state)
     attempt = -state.mempool[identity, slot, STATUS] >> 2
     candidates = 0
-    for place in range(count_peers(state, identity)):
+    for place in range(count_places(state, identity)):
         if has_bit(state, identity, slot, offered, place):
-            if can_reach(state, parameters, time, identity, peer_at(state, identity, place)):
+            if reaches(state, parameters, time, identity, place):
                 state.scratch[candidates] = place
                 candidates += 1
             else:
@@ -503,7 +704,7 @@ def fetch_next(
     clear_bit(state, identity, slot, offered, place)
     attempt += 1
     state.mempool[identity, slot, STATUS] = -(4 * attempt + FETCHING)
-    state.transaction_counts[number, ASKED] += 1
+    note(state, number, ASKED)
     contents = (attempt & ATTEMPT_MASK) << ATTEMPT_SHIFT
     peer = peer_at(state, identity, place)
     size = FRAME_BYTES + HASH_BYTES
@@ -530,17 +731,18 @@ def answer(
     state: State, parameters: Parameters, time: int, identity: int, asker: int, number: int, contents: int
 ) -> None:
     """Send a transaction that somebody asks for, or say that it is not there. Who is silent does neither."""
+    contents &= ATTEMPT_MASK << ATTEMPT_SHIFT
     if keeps_quiet(state, parameters, identity, number, time):
         return
     if in_pool_at(state, parameters, identity, number) > time:
-        state.transaction_counts[number, UNSERVED] += 1
+        note(state, number, UNSERVED)
         send_about(state, parameters, time, identity, asker, FRAME_BYTES, POOLED, number, contents | WITHOUT)
         return
     slot = slot_of(state, number)
     set_bit(state, identity, slot, KNOWN, place_of(state, identity, asker))
-    state.transaction_counts[number, SERVED] += 1
+    note(state, number, SERVED)
     hops = next_hops(state, identity, number)
-    size = FRAME_BYTES + state.transaction[number, SIZE]
+    size = FRAME_BYTES + state.transaction[row_of(state, number), SIZE]
     send_about(state, parameters, time, identity, asker, size, POOLED, number, contents | hops)
 
 
@@ -569,11 +771,11 @@ def take_copy(
     slot = slot_of(state, number)
     set_bit(state, identity, slot, KNOWN, place_of(state, identity, source))
     if state.mempool[identity, slot, STATUS] > 0:
-        state.transaction_counts[number, DUPLICATE_COPIES] += 1
+        note(state, number, DUPLICATE_COPIES)
         return count
     state.mempool[identity, slot, STATUS] = 1 + (received << HOPS_BITS | hops)
-    state.transaction_counts[number, how] += 1
-    state.transaction_counts[number, HOPS_SUM] += hops
+    note(state, number, how)
+    state.transaction_counts[row_of(state, number), HOPS_SUM] += hops
     valid = in_pool_at(state, parameters, identity, number)
     return arrange(state, parameters, valid, here << 32 | here, number << AUXILIARY_SHIFT | PASS_ON, first, count)
 
@@ -604,10 +806,12 @@ def execute_transaction(
         return count
     if kind == GREETING:
         state.counters[EDGE_EVENTS] += 1
+        if is_hot(state, source):
+            meet_host(state, parameters, time, identity, source, contents)
+            return count
         state.transaction_load[identity, RECEIVED] += wire_bytes(FRAME_BYTES + GREETING_BYTES)
         place = place_of(state, identity, source)
-        for slot in range(state.mempool.shape[1]):
-            clear_bit(state, identity, slot, KNOWN, place)
+        forget_known(state, identity, place)
         tell_pool(state, parameters, time, identity, place)
         return count
     if kind < SUBMIT:
@@ -615,7 +819,7 @@ def execute_transaction(
         return receive(state, parameters, time, identity, source, kind, number, contents, here, first, count)
     if not is_up(state, parameters, here, time):
         if kind == SUBMIT:
-            state.transaction_counts[number, UNSUBMITTED] += 1
+            note(state, number, UNSUBMITTED)
         return count
     if is_over(state, number, time):
         return count
@@ -630,8 +834,33 @@ def execute_transaction(
     if not is_at(state, identity, number, WAITING if kind == FETCH else FETCHING, contents):
         return count
     if kind == OVERDUE:
-        state.transaction_counts[number, TIMEOUTS] += 1
+        note(state, number, TIMEOUTS)
     return fetch_next(state, parameters, time, identity, number, here, first, count)
+
+
+@kernel
+def take_datagrams(
+    state: State, parameters: Parameters, time: int, identity: int, kind: int, number: int, contents: int
+) -> int:
+    """Count the bytes of what a hot host has sent; a transaction's take their time. Returns when they have [ns]."""
+    size = int64(0)
+    if kind == ANNOUNCEMENT:
+        if contents > 0:
+            size = DATAGRAM_HEADERS + HASH_SIZE * contents
+    elif kind == TRANSACTION_ASK:
+        size = HASH_SIZE
+        if contents & MOST_HOPS == FIRST_ASKED:
+            size += DATAGRAM_HEADERS + ASK_BODY
+    elif contents & WITHOUT != 0:
+        size = DATAGRAM_HEADERS + CARRIER_BODY
+    else:
+        carried = state.transaction[row_of(state, number), SIZE]
+        parts = (carried + LARGEST_PART - 1) // LARGEST_PART
+        size = parts * (DATAGRAM_HEADERS + CARRIER_BODY) + carried
+        state.transaction_load[identity, RECEIVED] += size
+        return take_downlink(state, parameters, time, identity, size)
+    state.transaction_load[identity, RECEIVED] += size
+    return time
 
 
 @kernel
@@ -650,7 +879,12 @@ def receive(
 ) -> int:
     """Take a message about a transaction. Returns as `execute_transaction`."""
     received = time
-    if kind == ANNOUNCEMENT:
+    if is_hot(state, source):
+        received = take_datagrams(state, parameters, time, identity, kind, number, contents)
+        if place_of(state, identity, source) < 0:
+            note(state, number, STRANGERS)
+            return count
+    elif kind == ANNOUNCEMENT:
         if contents > 0:
             size = FRAME_BYTES + contents * ANNOUNCEMENT_BYTES
             state.transaction_load[identity, RECEIVED] += wire_bytes(size)
@@ -659,10 +893,10 @@ def receive(
     elif contents & WITHOUT != 0:
         state.transaction_load[identity, RECEIVED] += wire_bytes(FRAME_BYTES)
     else:
-        size = FRAME_BYTES + state.transaction[number, SIZE]
+        size = FRAME_BYTES + state.transaction[row_of(state, number), SIZE]
         received = take_in(state, parameters, time, identity, size)
     if is_over(state, number, time):
-        state.transaction_counts[number, LATE] += 1
+        note(state, number, LATE)
         return count
     if kind == ANNOUNCEMENT:
         return hear(state, parameters, time, identity, source, number, here, first, count)
@@ -684,7 +918,15 @@ def transaction_records(state: State) -> int:
     """The most records that one event can make because of transactions."""
     if state.transaction_rules[MOST_PEERS] == 0:
         return 0
-    return state.transaction_rules[MOST_PEERS] * (max(state.mempool.shape[1], MOST_HASHES) + 2) + 4
+    most = state.transaction_rules[MOST_PEERS] * (max(state.mempool.shape[1], MOST_HASHES) + 2) + 4
+    pushed = (MOST_PUSHED + LARGEST_PART - 1) // LARGEST_PART
+    return most + state.transaction_rules[HOT_PEERS] * (state.mempool.shape[1] + pushed + 2) + MOST_PARTS
+
+
+@kernel
+def transaction_ids(state: State) -> int:
+    """The most hashes for hot hosts that one event can cause."""
+    return state.transaction_rules[HOT_PEERS] * state.mempool.shape[1]
 
 
 # Passes over all identities for one transaction.
@@ -723,7 +965,7 @@ def spread_of_transaction(state: State, number: int, first_id: int) -> tuple[Int
         Sums of two hashes of each arrival, modulo 2**64; that at the origin counts.
     """
     slot = slot_of(state, number)
-    origin, submitted = state.transaction[number, ORIGIN], state.transaction[number, TIME]
+    origin, submitted = state.transaction[row_of(state, number), ORIGIN], state.transaction[row_of(state, number), TIME]
     named = mixed(uint64(0), _SIGN | uint64(number))
     longest = int64(-1)
     first, second = uint64(0), uint64(0)

@@ -17,12 +17,17 @@ from cold.transaction_kernels import (
     ORIGIN,
     RECEIVED,
     SENT,
+    SEQUENCE,
     SIZE,
     TIME,
     TRANSACTION_COUNTS,
 )
 from cold.transactions import Transactions
 
+#: The first column of `TailResults.submitted`: 1 for those of hot hosts, else 0. The others are these of
+#: `State.transaction`, by which the rows are in order.
+IS_HOT: Final = 0
+SUBMITTED: Final = [IS_HOT, TIME, SEQUENCE, ORIGIN, SIZE, BLOBS]
 #: What `transaction_table` returns: one row for each, by time. Delays are from submission to the last byte of the first
 #: copy, -1 where nobody got one; `mean_hops` is of first copies, 0 without any.
 TRANSACTION_TABLE_TYPE: Final = np.dtype(
@@ -44,10 +49,14 @@ TRANSACTION_TABLE_TYPE: Final = np.dtype(
 def transaction_results(results: TailResults, state: State, transactions: Transactions) -> TailResults:
     """A shard's results, with what it knows of transactions."""
     spreads, digest = transactions.spreads(state)
-    entries = [np.stack([np.full(len(each.bucket), each.number), each.bucket, each.counts], axis=1) for each in spreads]
-    longest = np.full(len(state.transaction), -1, dtype=np.int64)
+    table, counts = transactions.table(state)
+    entries = [np.stack([np.full(len(each.bucket), each.row), each.bucket, each.counts], axis=1) for each in spreads]
+    longest = np.full(len(table), -1, dtype=np.int64)
     for each in spreads:
-        longest[each.number] = each.longest
+        longest[each.row] = each.longest
+    submitted = np.zeros((len(table), len(SUBMITTED)), dtype=np.int64)
+    submitted[transactions.planned :, IS_HOT] = 1
+    submitted[:, IS_HOT + 1 :] = table[:, SUBMITTED[IS_HOT + 1 :]]
     load: list[npt.NDArray[np.int64]] = []
     for which in range(LOADS):
         buckets = np.array([delay_bucket(size) for size in state.transaction_load[:, which].tolist()], dtype=np.int64)
@@ -55,8 +64,8 @@ def transaction_results(results: TailResults, state: State, transactions: Transa
         load.append(np.stack([np.full(len(bucket), which), bucket, count], axis=1))
     return results._replace(
         digest=results.digest + np.array(digest, dtype=np.uint64),
-        submitted=state.transaction.copy(),
-        transactions=state.transaction_counts.copy(),
+        submitted=submitted,
+        transactions=counts.copy(),
         transaction_longest=longest,
         transaction_delay=np.concatenate([np.zeros((0, 3), dtype=np.int64), *entries]),
         transaction_load=np.concatenate(load),
@@ -64,12 +73,12 @@ def transaction_results(results: TailResults, state: State, transactions: Transa
 
 
 def transaction_table(results: TailResults) -> npt.NDArray[np.void]:
-    """One row of `TRANSACTION_TABLE_TYPE` for each transaction that was planned."""
+    """One row of `TRANSACTION_TABLE_TYPE` for each transaction: those that were planned, then those of hot hosts."""
     counts = results.transactions
     table = np.zeros(len(counts), dtype=TRANSACTION_TABLE_TYPE)
     table["number"] = np.arange(len(counts))
     for name, column in (("time_ns", TIME), ("origin", ORIGIN), ("size", SIZE), ("blobs", BLOBS)):
-        table[name] = results.submitted[:, column]
+        table[name] = results.submitted[:, SUBMITTED.index(column, IS_HOT + 1)]
     for column, name in enumerate(TRANSACTION_COUNTS[:HOPS_SUM]):
         table[name] = counts[:, column]
     table["delivered"] = counts[:, GOT_PUSHED] + counts[:, GOT_FETCHED]

@@ -56,6 +56,7 @@ class TransactionsSection(Section):
     )
     origins: RoleSection = RoleSection()
     degree: int = Field(default=50, ge=2, le=512)
+    hot_peers: int = Field(default=8, ge=0, le=512)
     largest_pushed: Annotated[Size, Field(ge=0)] = 4096
     announce_interval: Duration = 0
     fetch_delay: Duration = Field(default=500 * 10**6, le=10**12)

@@ -55,6 +55,16 @@ class News(NamedTuple):
     payload: bytes
 
 
+class Told(NamedTuple):
+    """What is said of a hot host's transaction."""
+
+    origin: int
+    sequence: int
+    time: int
+    size: int
+    blobs: int
+
+
 class Twin(NamedTuple):
     """A block."""
 
@@ -65,11 +75,13 @@ class Twin(NamedTuple):
     message_id: list[int]
     news: list[News]
     complete: list[int]
+    told: list[Told]
 
 
 BUNDLE_SIZES, COPY_SIZES, EVENT_SIZES = (3, 3, 1, 1), (3, 5), (8, 3, 3, 1, 3, 4)
 NEWS_SIZES = (4, 8, 4, 4, 4, 2, 4)
-COUNTS = 7
+TOLD_SIZES = (4, 4, 8, 4, 1)
+COUNTS = 8
 
 
 def encode(block: Twin) -> bytes:
@@ -87,12 +99,12 @@ def encode(block: Twin) -> bytes:
             len(block.message_id),
             block.referenced,
         ),
-        *(len(block.news), len(block.complete), len(payload)),
+        *(len(block.news), len(block.complete), len(block.told), len(payload)),
     )
     columns = [(*each[:-1], len(each.payload)) for each in block.news]
     return b"".join(
         [
-            b"AGTB\0\4\0\0",
+            b"AGTB\0\5\0\0",
             block.start.to_bytes(8, signed=True),
             *(count.to_bytes(4) for count in counts),
             *(value.to_bytes(size) for value, size in words),
@@ -100,6 +112,7 @@ def encode(block: Twin) -> bytes:
             *(each.to_bytes(8) for each in block.message_id),
             *(row[column].to_bytes(size) for column, size in enumerate(NEWS_SIZES) for row in columns),
             *(each.to_bytes(4) for each in block.complete),
+            *(row[column].to_bytes(size) for column, size in enumerate(TOLD_SIZES) for row in block.told),
             payload,
         ]
     )
@@ -117,7 +130,7 @@ def decode(data: bytes) -> Twin:
             at += size
         return found
 
-    words, events, messages, referenced, news, complete, payload = numbers(*[4] * COUNTS)
+    words, events, messages, referenced, news, complete, transactions, payload = numbers(*[4] * COUNTS)
     rows = []
     end = at + 8 * words
     while at < end:
@@ -129,11 +142,12 @@ def decode(data: bytes) -> Twin:
     ids = numbers(*[8] * messages)
     columns = list(zip(*(numbers(*[size] * news) for size in NEWS_SIZES), strict=True))
     whole = numbers(*[4] * complete)
+    said = [Told(*row) for row in zip(*(numbers(*[size] * transactions) for size in TOLD_SIZES), strict=True)]
     told = []
     for place, publish_time, origin, address, size, topic, length in columns:
         told.append(News(place, publish_time, origin, address, size, topic, data[at : at + length]))
         at += length
-    assert data[:8] == b"AGTB\0\4\0\0"
+    assert data[:8] == b"AGTB\0\5\0\0"
     assert at == len(data)
     assert sum(len(each.payload) for each in told) == payload
-    return Twin(int.from_bytes(data[8:16], signed=True), rows, others, referenced, ids, told, whole)
+    return Twin(int.from_bytes(data[8:16], signed=True), rows, others, referenced, ids, told, whole, said)

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from bridge.batch import EventBatch, EventKind
 from cold.blocks import Block, BlockError, Limits
+from cold.state_kernels import HOT_NUMBERS
 from tests.cold.blocks_twin import (
     ABOUT_MESSAGES,
     ABOUT_REQUESTS,
     ABOUT_TRANSACTIONS,
     ANNOUNCEMENT,
     GRAFT,
+    GREETING,
     IDONTWANT,
     KINDS,
     MESSAGE,
@@ -27,6 +29,7 @@ from tests.cold.blocks_twin import (
     Copy,
     Event,
     News,
+    Told,
     Twin,
     decode,
     encode,
@@ -34,7 +37,9 @@ from tests.cold.blocks_twin import (
 from tests.cold.divided import DividedTail
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 
-LIMITS = Limits(topics=3, hosts=1000, protocols=2, transactions=7, sources=490, destinations=500, not_before=100)
+LIMITS = Limits(
+    topics=3, hosts=1000, protocols=2, transactions=7, first_cold=9, sources=490, destinations=500, not_before=100
+)
 
 
 def read(data: bytes) -> Block:
@@ -64,6 +69,8 @@ def blocks(draw: st.DrawFn) -> Twin:
             reference = number(2**20)
         bounds = {MESSAGE: 256, IDONTWANT: 1} | dict.fromkeys(ABOUT_TRANSACTIONS, LIMITS.transactions)
         auxiliary = number(bounds.get(kind, 2**32))
+        if kind in ABOUT_TRANSACTIONS and draw(st.booleans()):
+            auxiliary = HOT_NUMBERS + number(HOT_NUMBERS)
         ends = (number(LIMITS.destinations), number(LIMITS.sources))
         events.append(Event(draw(st.integers(LIMITS.not_before, 2**62)), *ends, kind, reference, auxiliary))
     for place in draw(places):
@@ -71,7 +78,11 @@ def blocks(draw: st.DrawFn) -> Twin:
         payload = draw(st.binary(min_size=size, max_size=size)) if draw(st.booleans()) else b""
         origin = draw(st.sampled_from([NOBODY, 0, 999]))
         news.append(News(place, number(2**62), origin, number(2**32), size, number(LIMITS.topics), payload))
-    return Twin(draw(st.integers(100, 2**62)), bundles, events, referenced, ids, news, draw(places))
+    told = [
+        Told(number(LIMITS.first_cold), 1 + number(2**32 - 1), number(2**63), 1 + number(2**32 - 1), number(2))
+        for _ in range(number(4))
+    ]
+    return Twin(draw(st.integers(100, 2**62)), bundles, events, referenced, ids, news, draw(places), told)
 
 
 EXAMPLE = Twin(
@@ -82,17 +93,19 @@ EXAMPLE = Twin(
     message_id=[0x0A0000010000002A],
     news=[News(0, 1000, NOBODY, 0x0A000001, 2, 1, b"\xbe\xef")],
     complete=[0],
+    told=[Told(0, 7, 1200, 300, 0)],
 )
 #: As in docs/formats.md.
 EXAMPLE_BYTES = bytes.fromhex(
     """
-    41475442 0004 0000 00000000000005dc
-    00000003 00000001 00000001 00000001 00000001 00000001 00000002
+    41475442 0005 0000 00000000000005dc
+    00000003 00000001 00000001 00000001 00000001 00000001 00000001 00000002
     000000 000001 03 02  000002 00000001f4  000004 00000002bc
     0000000000000bb8 000003 000000 03 000001 00000000
     0a0000010000002a
     00000000 00000000000003e8 ffffffff 0a000001 00000002 0001 00000002
     00000000
+    00000000 00000007 00000000000004b0 0000012c 00
     beef
     """
 )
@@ -107,7 +120,7 @@ def assert_same(block: Block, twin: Twin) -> None:
     """Whether a block says what another does; rows are as on the wire."""
     words = sum(1 + len(bundle.copies) for bundle in twin.bundles)
     data = encode(twin)
-    assert block.rows.tobytes() == data[44 : 44 + len(block.rows)]
+    assert block.rows.tobytes() == data[48 : 48 + len(block.rows)]
     assert (block.start, block.words, block.events) == (twin.start, words, len(twin.events))
     assert len(block.rows) == 8 * words + 22 * len(twin.events)
     assert block.referenced == twin.referenced
@@ -119,6 +132,10 @@ def assert_same(block: Block, twin: Twin) -> None:
         if name == "origin":
             expected = [-1 if each == NOBODY else each for each in expected]
         assert getattr(block, name).tolist() == expected
+    for name in Told._fields:
+        assert getattr(block, f"told_{name}").tolist() == [getattr(each, name) for each in twin.told]
+    hot = {each.auxiliary for each in twin.events if each.kind in ABOUT_TRANSACTIONS and each.kind != GREETING}
+    assert block.hot_numbers().tolist() == sorted(number for number in hot if number >= HOT_NUMBERS)
     assert block.payload_length.tolist() == [len(each.payload) for each in twin.news]
     assert block.payload.tobytes() == b"".join(each.payload for each in twin.news)
 
@@ -167,6 +184,10 @@ def event(**changes: int) -> dict[str, Any]:
     return {"events": [EXAMPLE.events[0], EXAMPLE.events[0]._replace(**changes)]}
 
 
+def told(**changes: int) -> dict[str, Any]:
+    return {"told": [EXAMPLE.told[0]._replace(**changes)]}
+
+
 def news(**changes: Any) -> dict[str, Any]:
     return {"news": [EXAMPLE.news[0]._replace(**changes)]}
 
@@ -176,7 +197,7 @@ def news(**changes: Any) -> dict[str, Any]:
     [
         ({"start": 99}, "byte 8: start is 99, should be 100 or later"),
         ({"referenced": 2}, "byte 28: referenced is 2, should be 1 messages at most"),
-        ({"message_id": [5, 5]}, "byte 90: message_id of entry 0 is 5, should be one that is not"),
+        ({"message_id": [5, 5]}, "byte 94: message_id of entry 0 is 5, should be one that is not"),
         (news(place=1), "place of entry 0 is 1, should be one of 1 messages, ascending"),
         ({"news": EXAMPLE.news * 2}, "place of entry 1 is 0, should be one of 1 messages, ascending"),
         (news(publish_time=2**63), "publish_time of entry 0 is -"),
@@ -184,17 +205,22 @@ def news(**changes: Any) -> dict[str, Any]:
         (news(topic=3), "topic of entry 0 is 3, should be one of 3 topics"),
         (news(payload=b"a"), "payload_length of entry 0 is 1, should be 0 or the size"),
         ({"complete": [1]}, "complete of entry 0 is 1, should be one of 1 messages"),
+        (told(origin=9), "told_origin of entry 0 is 9, should be one of 9 hot hosts"),
+        (told(sequence=0), "told_sequence of entry 0 is 0, should be 1 or more"),
+        (told(time=2**63), "told_time of entry 0 is -"),
+        (told(size=0), "told_size of entry 0 is 0"),
+        (told(blobs=2), "told_blobs of entry 0 is 2, should be 0 or 1"),
         ({"complete": [0, 0]}, "complete of entry 1 is 0, should be one of 1 messages, ascending"),
         (
             copy(destination=500),
-            "byte 60: word 2, 0001f400000002bc: the destination should be one of 500",
+            "byte 64: word 2, 0001f400000002bc: the destination should be one of 500",
         ),
         (bundle(source=490), "word 0, .*: the source should be one of 490 identities"),
         (bundle(message=1), "word 0, .*: the message should be one of 1"),
         (bundle(mark=NOT_WANTED), "word 0, .*: an IDONTWANT has no hops"),
         (bundle(copies=[]), "word 0, .*: a bundle should have one copy or more, all of them here"),
         (bundle(mark=1, copies=EXAMPLE.bundles[0].copies[:2]), "word 0, .*: a bundle should have one copy or more"),
-        (event(time=99), "byte 90: event 1, 0000000000000063.*: the time should be 100 or later"),
+        (event(time=99), "byte 94: event 1, 0000000000000063.*: the time should be 100 or later"),
         (event(time=2**63), "event 1, .*: the time should be 100 or later"),
         (event(destination=500), "event 1, .*: the destination"),
         (event(source=490), "event 1, .*: the source"),
@@ -217,14 +243,14 @@ def test_a_block_that_does_not_fit_the_experiment_is_refused(changes: dict[str, 
 
 def test_payloads_that_the_header_does_not_announce_are_refused() -> None:
     wrong = bytearray(EXAMPLE_BYTES)
-    wrong[43] = 3
+    wrong[47] = 3
     with pytest.raises(BlockError, match="payload lengths add up to 2, the header says 3"):
         read(bytes(wrong) + b"\0")
 
 
 @pytest.mark.parametrize(
     ("place", "value", "message"),
-    [(0, b"x", "magic is"), (5, b"\x02", "version is 2, only 4 is known"), (7, b"\x01", "reserved field is 1")],
+    [(0, b"x", "magic is"), (5, b"\x02", "version is 2, only 5 is known"), (7, b"\x01", "reserved field is 1")],
 )
 def test_a_block_of_another_format_is_refused(place: int, value: bytes, message: str) -> None:
     with pytest.raises(BlockError, match=message):

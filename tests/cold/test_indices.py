@@ -52,7 +52,11 @@ def test_arrays_refuse_negative_indices(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "names"),
-    [("test_twin.py", "plain or NAT or told or everybody or identit"), ("test_division.py", "whole_does and few")],
+    [
+        ("test_twin.py", "plain or NAT or told or everybody or identit"),
+        ("test_division.py", "whole_does and few"),
+        ("test_transactions_boundary.py", "greeting or announced or no_more"),
+    ],
 )
 def test_no_index_is_negative(file: str, names: str) -> None:
     """Tests of small networks, without the compiler."""

@@ -86,7 +86,9 @@ def test_the_kernels_agree_with_the_twin(case: str) -> None:
     twin.run(END)
     engine.run_until(END)
     results = merge([engine.partial_results()])
-    assert [[each[name] for name in TRANSACTION_COUNTS] for each in twin.spread] == results.transactions.tolist()
+    assert [
+        [each[name] for name in TRANSACTION_COUNTS] for each in twin.spread.values()
+    ] == results.transactions.tolist()
     assert {name: twin.counters[name] for name in engine.counters()} == engine.counters()
     assert engine._state.transaction_load.tolist() == twin.load[twin.hot :]
     table = transaction_table(results)

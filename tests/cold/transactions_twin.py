@@ -18,6 +18,8 @@ from tests.cold.requests_twin import RequestsTwin
 from tests.cold.twin import FETCH, NETWORK, OVERDUE, PASS_ON, SUBMIT, TELL_HASHES
 
 FRAME, ANNOUNCED, HASH, GREETING = 64, 38, 33, 90
+#: Of datagrams: headers, a hash, what an answer and a request have besides, the largest part. Then hosts' own numbers.
+HEADERS, HOT_HASH, CARRIER, ASK, PART, HOT_NUMBERS = 36, 32, 44, 2, 60_000, 1 << 30
 
 
 #: Names of methods, and their arguments behind the sender.
@@ -59,15 +61,41 @@ class TransactionsTwin(RequestsTwin):
             overlay.neighbours[overlay.row_start[v] : overlay.row_start[v + 1]].tolist() for v in range(identities)
         ]
         planned = planned_transactions(section, directory, seed, stop_time_ns)
-        self.slots = slots_needed(planned[:, TIME], self.rules.lifetime)
-        self.plan = planned.tolist()
+        self.slots = slots_needed(planned[:, TIME], self.rules.lifetime + self.rules.announce_interval)
+        self.plan: dict[int, list[int]] = dict(enumerate(planned.tolist()))
         self.knows: list[dict[int, Knowledge]] = [{} for _ in range(self.count)]
         self.waiting_hashes: list[list[int]] = [[] for _ in range(self.count)]
         self.tells_at = [-1] * self.count
-        self.spread = [Counter[str]() for _ in self.plan]
+        self.spread = {number: Counter[str]() for number in self.plan}
+        self.hosts: list[list[int | None]] = [[None] * min(self.rules.hot_peers, self.hot) for _ in range(self.count)]
         self.load = [[0, 0] for _ in range(self.count)]
-        for number, (time, origin, *_) in enumerate(self.plan):
+        for number, (time, origin, *_) in self.plan.items():
             self.own(time, origin, SUBMIT, number, 0, "submit", (number,))
+
+    def add(self, number: int, origin: int, time: int, size: int, blobs: bool) -> None:
+        """Make a hot host's transaction known, which hot hosts will tell of."""
+        is_pushed = not blobs and size <= self.rules.largest_pushed
+        self.plan[number] = [time, origin, size, int(blobs), int(is_pushed)]
+        self.spread[number] = Counter[str]()
+
+    def peers_of(self, identity: int) -> list[int]:
+        """Peers in the execution network: others, then hot hosts, in the order of their places."""
+        return self.connected[identity] + [host for host in self.hosts[identity] if host is not None]
+
+    def slot(self, number: int) -> int:
+        """What numbers are announced in the order of."""
+        return number if number >= HOT_NUMBERS else number % self.slots
+
+    def to_host(self, time: int, identity: int, host: int, body: int, name: str, item: tuple[int, ...]) -> None:
+        self.load[identity][0] += HEADERS + body
+        self.send(time, identity, host, HEADERS + body, name, [item])
+
+    def carry(self, time: int, identity: int, host: int, name: str, number: int, attempt: int, hops: int) -> None:
+        size = self.plan[number][2]
+        parts = -(-size // PART)
+        for part in range(parts):
+            carried = min(size - part * PART, PART)
+            self.to_host(time, identity, host, CARRIER + carried, name, (number, attempt, hops, part, parts, carried))
 
     def own(
         self, time: int, identity: int, kind: int, number: int, attempt: int, name: str, data: tuple[int, ...]
@@ -117,7 +145,7 @@ class TransactionsTwin(RequestsTwin):
         size, may_push = self.plan[number][2], self.plan[number][4]
         mine = self.of(identity, number)
         candidates = [
-            peer for peer in self.connected[identity] if peer not in mine.known and self.can_reach(time, identity, peer)
+            peer for peer in self.peers_of(identity) if peer not in mine.known and self.can_reach(time, identity, peer)
         ]
         mine.known.update(candidates)
         pushes = isqrt(len(candidates)) if may_push else 0
@@ -126,6 +154,9 @@ class TransactionsTwin(RequestsTwin):
             pick = turn + (word * (len(candidates) - turn) >> 32)
             candidates[turn], candidates[pick] = candidates[pick], candidates[turn]
             self.spread[number]["pushed"] += 1
+            if candidates[turn] < self.hot:
+                self.carry(time, identity, candidates[turn], "transaction", number, 0, hops)
+                continue
             self.packet(time, identity, candidates[turn], FRAME + size, [("transaction", (number, hops))])
         if candidates[pushes:]:
             mine.untold.update(candidates[pushes:])
@@ -142,9 +173,8 @@ class TransactionsTwin(RequestsTwin):
             self.tell_now(time, identity)
 
     def tell_now(self, time: int, identity: int) -> None:
-        # By slot, which is the number modulo as many as there are slots.
-        numbers = sorted(self.waiting_hashes[identity], key=lambda number: number % self.slots)
-        for peer in self.connected[identity]:
+        numbers = sorted(self.waiting_hashes[identity], key=self.slot)
+        for peer in self.peers_of(identity):
             told = [number for number in numbers if peer in self.of(identity, number).untold]
             if told and self.can_reach(time, identity, peer):
                 self.announce(time, identity, peer, told)
@@ -158,13 +188,16 @@ class TransactionsTwin(RequestsTwin):
             for number in part:
                 self.of(identity, number).known.add(peer)
                 self.spread[number]["announced"] += 1
+            if peer < self.hot:
+                self.to_host(time, identity, peer, HOT_HASH * len(part), "announcement", tuple(part))
+                continue
             contents = [len(part)] + [0] * (len(part) - 1)
             items = [("announcement", (number, many)) for number, many in zip(part, contents, strict=True)]
             self.packet(time, identity, peer, FRAME + ANNOUNCED * len(part), items)
 
     def tell_pool(self, time: int, identity: int, peer: int) -> None:
         numbers: list[int] = []
-        for number in sorted(self.knows[identity], key=lambda number: number % self.slots):
+        for number in sorted(self.knows[identity], key=self.slot):
             valid = self.valid_at(identity, number)
             is_valid = not self.is_over(time, number) and valid is not None and valid <= time
             if is_valid and not self.keeps_quiet(time, identity, number):
@@ -179,9 +212,12 @@ class TransactionsTwin(RequestsTwin):
             mine.offered.clear()
             mine.attempt += mine.attempt > 0 or mine.activity != "idle"
             mine.activity = "idle"
-        for peer in self.connected[identity]:
+        for peer in self.peers_of(identity):
             if self.can_reach(time, identity, peer):
-                self.packet(time, identity, peer, FRAME + GREETING, [("greeting", ())])
+                if peer < self.hot:
+                    self.to_host(time, identity, peer, 0, "greeting", (0,))
+                else:
+                    self.packet(time, identity, peer, FRAME + GREETING, [("greeting", ())])
                 self.tell_pool(time, identity, peer)
 
     def depart(self, time: int, identity: int, noticed_after: int, is_silent: bool) -> None:
@@ -207,6 +243,9 @@ class TransactionsTwin(RequestsTwin):
             return
         if many:
             self.load[identity][1] += wire(FRAME + ANNOUNCED * many)
+        self.hear(time, identity, source, number)
+
+    def hear(self, time: int, identity: int, source: int, number: int) -> None:
         if self.is_late(time, number):
             return
         mine = self.of(identity, number)
@@ -248,10 +287,14 @@ class TransactionsTwin(RequestsTwin):
             return
         mine.activity = "fetching"
         word = self.words(identity, ColdPurpose.TRANSACTION_FETCH, number << 16 | before)[0]
-        peer = sorted(mine.offered)[word * len(mine.offered) >> 32]
+        offered = [peer for peer in self.peers_of(identity) if peer in mine.offered]
+        peer = offered[word * len(offered) >> 32]
         mine.offered.discard(peer)
         self.spread[number]["asked"] += 1
-        self.packet(time, identity, peer, FRAME + HASH, [("asked_for", (number, mine.attempt))])
+        if peer < self.hot:
+            self.to_host(time, identity, peer, ASK + HOT_HASH, "asked", (number, mine.attempt % 2048))
+        else:
+            self.packet(time, identity, peer, FRAME + HASH, [("asked_for", (number, mine.attempt))])
         when = time + self.rules.fetch_timeout
         self.own(when, identity, OVERDUE, number, mine.attempt, "overdue", (number, mine.attempt))
 
@@ -259,17 +302,26 @@ class TransactionsTwin(RequestsTwin):
         if self.is_missed(time, identity):
             return
         self.load[identity][1] += wire(FRAME + HASH)
+        self.give(time, identity, source, number, attempt)
+
+    def give(self, time: int, identity: int, source: int, number: int, attempt: int) -> None:
         if self.is_late(time, number) or self.keeps_quiet(time, identity, number):
             return
         valid = self.valid_at(identity, number)
         if valid is None or valid > time:
             self.spread[number]["unserved"] += 1
-            self.packet(time, identity, source, FRAME, [("without", (number, attempt))])
+            if source < self.hot:
+                self.to_host(time, identity, source, CARRIER, "without", (number, attempt, 0, 0, 1, 0))
+            else:
+                self.packet(time, identity, source, FRAME, [("without", (number, attempt))])
             return
         self.spread[number]["served"] += 1
         mine = self.of(identity, number)
         mine.known.add(source)
         hops = min(mine.hops + 1, 255)
+        if source < self.hot:
+            self.carry(time, identity, source, "pooled", number, attempt, hops)
+            return
         self.packet(time, identity, source, FRAME + self.plan[number][2], [("pooled", (number, hops))])
 
     def without(self, time: int, identity: int, _source: int, number: int, attempt: int) -> None:
@@ -290,7 +342,9 @@ class TransactionsTwin(RequestsTwin):
             return
         size = wire(FRAME + self.plan[number][2])
         self.load[identity][1] += size
-        received = self.come_down(time, identity, size)
+        self.keep(time, identity, source, number, hops, how, self.come_down(time, identity, size))
+
+    def keep(self, time: int, identity: int, source: int, number: int, hops: int, how: str, received: int) -> None:
         if self.is_late(time, number):
             return
         mine = self.of(identity, number)
@@ -304,3 +358,61 @@ class TransactionsTwin(RequestsTwin):
         valid = self.valid_at(identity, number)
         assert valid is not None
         self.own(valid, identity, PASS_ON, number, 0, "pass_on", (number,))
+
+    # What hot hosts say; the first of each item is its place in the datagram.
+
+    def is_strange(self, identity: int, host: int, number: int) -> bool:
+        is_strange = host not in self.hosts[identity]
+        self.spread[number]["strangers"] += is_strange
+        return is_strange
+
+    def hot_greeting(self, time: int, identity: int, host: int, _place: int, what: int) -> None:
+        if self.is_missed(time, identity):
+            return
+        self.load[identity][1] += HEADERS
+        hosts = self.hosts[identity]
+        if what == 0:
+            is_met = host in hosts or None in hosts
+            self.to_host(time, identity, host, 0, "greeting", (1 if is_met else 2,))
+            if is_met:
+                if host not in hosts:
+                    hosts[hosts.index(None)] = host
+                for mine in self.knows[identity].values():
+                    mine.known.discard(host)
+                self.tell_pool(time, identity, host)
+        elif what == 2 and host in hosts:
+            hosts[hosts.index(host)] = None
+            for mine in self.knows[identity].values():
+                for those in (mine.known, mine.offered, mine.untold):
+                    those.discard(host)
+
+    def hot_announcement(self, time: int, identity: int, host: int, _place: int, number: int, many: int) -> None:
+        if self.is_missed(time, identity):
+            return
+        self.load[identity][1] += HEADERS + HOT_HASH * many if many else 0
+        if not self.is_strange(identity, host, number):
+            self.hear(time, identity, host, number)
+
+    def hot_ask(self, time: int, identity: int, host: int, place: int, number: int, attempt: int) -> None:
+        if self.is_missed(time, identity):
+            return
+        self.load[identity][1] += HOT_HASH + (0 if place else HEADERS + ASK)
+        if not self.is_strange(identity, host, number):
+            self.give(time, identity, host, number, attempt)
+
+    def hot_carried(self, time: int, identity: int, host: int, _place: int, number: int, hops: int, asked: int) -> None:
+        if self.is_missed(time, identity):
+            return
+        carried = self.plan[number][2]
+        size = -(-carried // PART) * (HEADERS + CARRIER) + carried
+        self.load[identity][1] += size
+        received = self.come_down(time, identity, size)
+        if not self.is_strange(identity, host, number):
+            self.keep(time, identity, host, number, hops, "got_fetched" if asked else "got_pushed", received)
+
+    def hot_without(self, time: int, identity: int, host: int, _place: int, number: int, attempt: int) -> None:
+        if self.is_missed(time, identity):
+            return
+        self.load[identity][1] += HEADERS + CARRIER
+        if not self.is_strange(identity, host, number) and not self.is_late(time, number):
+            self.go_on(time, identity, number, attempt, "fetching")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antumbra.doctor import required_features_missing
-from tests.system.experiment import Laboratory, Programs
+from tests.system.experiment import Laboratory, Programs, build_apps
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,6 +21,12 @@ def _machine() -> None:
 def laboratory(tmp_path: Path) -> Laboratory:
     """Where a test runs its experiments."""
     return Laboratory(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the programs of tests/apps that take part here, compiled."""
+    return build_apps(tmp_path_factory.mktemp("apps"), "transaction_*")
 
 
 @pytest.fixture(scope="session")
