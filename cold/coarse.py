@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bridge.batch import EventBatch, EventKind, pack_payloads
 from bridge.directory import HostDirectory
-from bridge.errors import InternalError
+from bridge.errors import InternalError, UserError
 from bridge.paths import PathTable
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage, CoarsePackets, Datagram, decode_entry, encode_entry
@@ -25,6 +25,7 @@ from cold.contacts import Contacts
 from cold.population import ports
 from cold.publications import PlannedMessages, PublicationPlan
 from cold.rehearsal import rehearsals_of
+from cold.representatives import is_unsteady
 from cold.resolution_section import Resolution
 from cold.results import TailResults
 from cold.section import ColdSection
@@ -83,6 +84,7 @@ class CoarseEngine:
         self._ranges = [range(first, last) for first, last in pairwise(cuts.tolist())]
         self._gossip = gossip
         self._stop = stop_time_ns
+        self._is_unsteady = is_unsteady(section)
         self._numbers = section.topic_numbers
         self._topics = sorted(resolution)
         self._index_of = {self._numbers[topic]: topic for topic in self._topics}
@@ -246,6 +248,16 @@ class CoarseEngine:
         return self._messages.get(message_id)
 
     def _take(self, datagram: Datagram) -> None:
+        if self._is_unsteady:
+            # Fields tell when identities get a message, but not who of them is there, and in whose mesh, meanwhile.
+            number = self._numbers[datagram.topic]
+            raise UserError(
+                f"host {self._directory.name_of(datagram.source)!r} talks to identities on topic {number}, which is "
+                "not exact: those that come and go, fail, or have gossip parameters of their own talk to hot hosts "
+                "only on exact topics",
+                where="cold.resolution",
+                hint=f"model topic {number} exactly; others may stay as they are",
+            )
         members = self._fields.members(datagram.topic)
         place = int(np.searchsorted(members, datagram.destination))
         if place == len(members) or members[place] != datagram.destination:

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bridge.directory import HostDirectory
-from bridge.errors import UserError
 from bridge.simtime import NS_PER_S
 from cold.mean_field import mesh_degree
 from cold.memberships import mean_known_peers
@@ -216,11 +215,4 @@ def resolutions(section: ColdSection, directory: HostDirectory, seed: int, stop_
         )
         for index, level in zip(automatic, levels, strict=True):
             chosen[index] = level
-    if directory.hot_count and is_unsteady(section) and set(chosen) != {Resolution.EXACT}:
-        raise UserError(
-            "identities that come and go, fail, or have gossip parameters of their own talk to hot hosts only on exact "
-            "topics",
-            where="cold.resolution",
-            hint="model all topics exactly, or leave the hosts out",
-        )
     return chosen

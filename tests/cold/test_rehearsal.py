@@ -1,11 +1,13 @@
 """Representatives that are executed on copies of a network that changes."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from bridge.batch import EventBatch, pack_payloads
 from bridge.errors import InternalError, UserError
 from bridge.simtime import NS_PER_S
 from cold.coarse import CoarseEngine
@@ -16,8 +18,11 @@ from cold.resolution_section import Resolution
 from cold.results import merge, message_table
 from cold.section import ColdSection
 from cold.subscriptions import subscriptions
+from cold.tail import build_tail
+from tests.cold.divided import DividedTail as Tail
 from tests.cold.divided import odd_cuts
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
+from tests.cold.test_boundary import ADDRESS, datagram, message_datagram, packet
 
 COUNT, END = 90, 12 * NS_PER_S
 CHURN = {
@@ -145,8 +150,76 @@ def test_only_what_differs_by_time_or_kind_is_unsteady() -> None:
     assert is_unsteady(section_with(**steady, clients={"own": {"share": 1, "gossip": {"d_lazy": 3}}}))
 
 
-def test_hot_hosts_need_exact_topics_in_a_network_that_changes() -> None:
-    with pytest.raises(UserError, match="talk to hot hosts only on exact topics"):
-        resolutions(section_with(), directory_of(COUNT, 1), 1, END)
-    exact = section_with(resolution={"default": "exact"})
-    assert set(resolutions(exact, directory_of(COUNT, 1), 1, END)) == {Resolution.EXACT}
+HOT = 2
+HELLO, GRAFT, MESSAGE = 1, 3, 7
+
+
+def say(tail: Tail, time: int, data: bytes, identity: int, source: int = 0) -> None:
+    """Have a hot host send a datagram to an identity, which gets it at a time [ns]."""
+    offset, payload = pack_payloads([packet(source, identity, data)])
+    tail.deliver(EventBatch.build([time], [source], [time], [identity], payload_offset=offset, payload=payload))
+
+
+def tail_of(section: ColdSection, shards: int) -> Tail:
+    directory = directory_of(COUNT, HOT)
+    levels = resolutions(section, directory, 5, END)
+    cuts = odd_cuts(directory, shards)
+
+    make: Any = partial(build_tail, resolution=levels)
+    return Tail(section, directory, three_nodes(), 5, END, cuts, make)
+
+
+def talk(tail: Tail) -> list[bytes]:
+    """Have hot hosts join the mesh of topic 1 and publish there; return what they are sent."""
+    for number in range(12):
+        say(tail, NS_PER_S // 2 + number, datagram(HELLO), HOT + 3 * number, number % HOT)
+        say(tail, NS_PER_S // 2 + 100 + number, datagram(GRAFT), HOT + 3 * number, number % HOT)
+    received = []
+    times = [second * NS_PER_S for second in range(2, 6)]
+    while (start := min([tail.next_event_time(), *times])) < END:
+        end = min(start + 2_000_000, END)
+        while times and times[0] < end:
+            time = times.pop(0)
+            message_id = ADDRESS[0] << 32 | len(times) + 1
+            say(tail, time, message_datagram(message_id, 0, time), HOT + 3 * len(times))
+        batch = tail.run_until(end)
+        order = np.lexsort((batch.source_event, batch.source, batch.deliver_time))
+        received += [batch.payload_of(row) for row in order]
+    tail.run_until(END)
+    return received
+
+
+@pytest.mark.parametrize("level", ["sampled", "mean-field"])
+def test_hot_hosts_talk_on_exact_topics_beside_coarse_ones_in_a_network_that_changes(level: str) -> None:
+    wanted = {"default": level, "representatives": 2, "epoch": "5 s", "topics": {1: "exact"}}
+    section = section_with(resolution=wanted)
+    one, two = tail_of(section, 1), tail_of(section, 2)
+    received = talk(one)
+    kinds = [data[31] for data in received]
+    # Some are away when they are greeted.
+    assert kinds.count(HELLO) > 5
+    assert kinds.count(MESSAGE) > 5
+    assert talk(two) == received
+    assert np.array_equal(one.message_table(), two.message_table())
+    assert one.arrival_digest() == two.arrival_digest()
+    # However much is published on coarse topics, it loads no links of exact ones.
+    larger = [KEYS["publications"][0], KEYS["publications"][1] | {"size": 50_000}]
+    assert talk(tail_of(section_with(resolution=wanted, publications=larger), 1)) == received
+    # And what they say changes nothing there.
+    silent = tail_of(section, 1)
+    silent.run_until(END)
+    rows, quiet = one.message_table(), silent.message_table()
+    assert np.array_equal(rows[rows["topic"] == 12], quiet[quiet["topic"] == 12])
+    # Those of publishers that are away come to nobody.
+    assert (rows["delivered"][rows["topic"] == 12] > 20).sum() >= 4
+    own = rows[rows["origin"] == 0]
+    assert len(own) == 4
+    assert (own["delivered"] > COUNT // 2).all()
+
+
+def test_hot_hosts_do_not_talk_on_coarse_topics_in_a_network_that_changes() -> None:
+    tail = tail_of(section_with(resolution={"default": "exact", "topics": {"subnets": "sampled"}}), 1)
+    say(tail, NS_PER_S, datagram(HELLO), HOT)
+    with pytest.raises(UserError, match="host 'hot1' talks to identities on topic 12, which is not exact") as caught:
+        say(tail, NS_PER_S + 1, datagram(HELLO, topic=12), HOT + 1, 1)
+    assert caught.value.hint == "model topic 12 exactly; others may stay as they are"

@@ -91,3 +91,55 @@ def test_real_peers_get_every_message_whatever_the_resolution(laboratory: Labora
         for run in (seen, true)
     )
     assert mean == pytest.approx(expected, rel=0.25)
+
+
+def in_a_network_that_changes(resolution: dict[str, Any]) -> Configuration:
+    """The same peers, on topic 1, beside identities that come and go and publish on topic 2 as well."""
+    publications = [
+        {"topic": topic, "time": "6 s", "count": 8, "interval": "600 ms", "size": 800, "origin": 40} for topic in (1, 2)
+    ]
+    wanted = experiment({**resolution, "representatives": 2}, [1, 2], publications)
+    tail = wanted["cold"]["populations"]["tail"]
+    tail["count"] = 600
+    tail["churn"] = {"sessions": {"kind": "exponential", "mean": "60 s"}, "absences": ["2 s", "9 s"]}
+    for host, peers in {
+        "alice": "100.64.0.9,100.64.1.1",
+        "bob": "100.64.2.2,100.64.0.77",
+        "carol": "100.64.1.5",
+    }.items():
+        process = wanted["hosts"][host]["processes"][0]
+        process["args"] = process["args"].replace(PEERS[host][1], peers)
+    return wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resolution", ["sampled", "mean-field"])
+def test_real_peers_talk_on_exact_topics_beside_coarse_ones_in_a_network_that_changes(
+    laboratory: Laboratory, resolution: str
+) -> None:
+    mixed = in_a_network_that_changes({"default": resolution, "topics": {1: "exact"}})
+    one = laboratory.run(mixed, name="one")
+    assert not differences(one, laboratory.run(mixed, "--shards", "2", name="two"))
+    assert one.manifest["resolutions"] == {"1": "exact", "2": resolution}
+    exact = laboratory.run(in_a_network_that_changes({}), name="exact")
+    seen, true = delays_ms(one), delays_ms(exact)
+    assert seen.keys() == true.keys()
+    assert len(seen) >= 2 + 3
+    assert all(peers.keys() == true[number].keys() for number, peers in seen.items())
+    table = pq.read_table(one.directory / "metrics" / "messages.parquet").to_pydict()
+    assert sorted(set(table["topic"])) == [1, 2]
+    assert min(table["delivered"]) > 450
+
+
+@pytest.mark.slow
+def test_a_peer_that_talks_on_a_coarse_topic_in_a_network_that_changes_ends_the_run(laboratory: Laboratory) -> None:
+    for shards in ("1", "2"):
+        run = laboratory.run(
+            in_a_network_that_changes({"default": "sampled", "topics": {2: "exact"}}),
+            "--shards",
+            shards,
+            name=f"on-{shards}",
+            expect=2,
+        )
+        assert "talks to identities on topic 1, which is not exact" in " ".join(run.errors.split())
+        assert "model topic 1 exactly" in " ".join(run.errors.split())
