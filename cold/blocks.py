@@ -296,8 +296,6 @@ def _counts(data: npt.NDArray[np.uint8]) -> tuple[int, ...]:
         expected += count * sum(np.dtype(wire).itemsize for _, wire, _ in columns)
     if len(data) != expected:
         what = f"{len(data)} bytes, but {words} words of copies, {events} events, {messages} messages, {news} of them"
-        what += (
-            f" described and {complete} complete, {told} transactions, {payload} bytes of payloads take {expected}"
-        )
+        what += f" described and {complete} complete, {told} transactions, {payload} bytes of payloads take {expected}"
         raise BlockError(what, min(len(data), expected))
     return start, *counts
