@@ -77,7 +77,7 @@ def main() -> None:
             ours = slope(lambda command: simulated(folder, command), [calls, kind], few, many) / per
             table.add_row(what, f"{ours * 1e6:.3f} µs", f"{baseline * 1e6:.3f} µs", f"{ours / baseline:.2f}", meaning)
 
-        for kind in ("getppid", "fcntl", "getsockopt"):
+        for kind in ("getppid", "fcntl", "setsockopt"):
             own = slope(native, [calls, kind], 100_000, 2_000_000)
             row(f"{kind}, rewritten site", kind, 100_000, 2_000_000, 1, own, "the same call, natively")
         own = slope(native, [calls, "recv"], 20_000, 300_000)

@@ -1,6 +1,6 @@
 /* Makes one kind of call many times: run natively and in the simulator, the difference between two counts is the cost.
  *
- *   calls getppid|fcntl|getsockopt|recv|pingpong COUNT
+ *   calls getppid|fcntl|setsockopt|recv|pingpong COUNT
  *   calls start PROGRAM [ARGUMENT] COUNT
  *
  * recv reads and refills a loopback datagram socket; pingpong passes a byte between two processes through two pipes, so
@@ -34,13 +34,11 @@ static void call_fcntl(long count) {
         require(fcntl(fd, F_GETFL) >= 0, "fcntl");
 }
 
-static void call_getsockopt(long count) {
-    int fd = socket(AF_INET, SOCK_DGRAM, 0), error;
+static void call_setsockopt(long count) {
+    int fd = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
     require(fd >= 0, "socket");
-    for (long i = 0; i < count; i++) {
-        socklen_t length = sizeof error;
-        require(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0, "getsockopt");
-    }
+    for (long i = 0; i < count; i++)
+        require(setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on) == 0, "setsockopt");
 }
 
 static void call_recv(long count) {
@@ -92,7 +90,7 @@ int main(int argc, char **argv) {
         void (*run)(long count);
     } kinds[] = {{"getppid", call_getppid},
                  {"fcntl", call_fcntl},
-                 {"getsockopt", call_getsockopt},
+                 {"setsockopt", call_setsockopt},
                  {"recv", call_recv},
                  {"pingpong", call_pingpong}};
     for (size_t i = 0; argc == 3 && i < sizeof kinds / sizeof *kinds; i++) {
@@ -107,6 +105,6 @@ int main(int argc, char **argv) {
         start(argv + 2, count);
         return 0;
     }
-    fprintf(stderr, "usage: calls getppid|fcntl|getsockopt|recv|pingpong COUNT, or calls start PROGRAM ... COUNT\n");
+    fprintf(stderr, "usage: calls getppid|fcntl|setsockopt|recv|pingpong COUNT, or calls start PROGRAM ... COUNT\n");
     return 2;
 }

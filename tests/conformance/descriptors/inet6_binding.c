@@ -36,12 +36,23 @@ static int place(size_t which, int type, int option, uint16_t port) {
     return fd;
 }
 
+/* A port that nobody has in either family. One that Linux gives to an IPv4 socket may be in use by one of IPv6, if only
+ * by a connection that ended some seconds ago. */
+static uint16_t free_port(int type) {
+    int fd = (int)MUST(socket(AF_INET6, type, 0));
+    set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    MUST(bind6(fd, name6("::", 0)));
+    uint16_t port = port_of(fd);
+    close(fd);
+    return port;
+}
+
 static void matrix(const char *what, int type, int option) {
     section(what);
     for (size_t a = 0; a < PLACES; a++) {
         printf("%s only %d:", places[a].address, places[a].only);
         for (size_t b = 0; b < PLACES; b++) {
-            int first = place(a, type, option, 0);
+            int first = place(a, type, option, free_port(type));
             int second = place(b, type, option, port_of(first));
             const char *result = second < 0 ? strerrorname_np(errno) : "bound";
             if (second >= 0 && type == SOCK_STREAM) {
@@ -95,7 +106,7 @@ static void which_gets_it(int type) {
     static const char *const names[] = {"IPv4 any", "both any", "::1 itself", "127.0.0.1 itself"};
     section(type == SOCK_STREAM ? "streams go to" : "datagrams go to");
     int fds[4];
-    uint16_t port = 0;
+    uint16_t port = free_port(type);
     static const size_t which[] = {0, 2, 4, 1};
     for (size_t i = 0; i < 4; i++) {
         fds[i] = place(which[i], type, SO_REUSEPORT, port);
@@ -103,7 +114,6 @@ static void which_gets_it(int type) {
             FACT(names[i], -1);
             return;
         }
-        port = port_of(fds[i]);
         if (type == SOCK_STREAM)
             MUST(listen(fds[i], 4));
     }
