@@ -29,8 +29,9 @@ PATH_BYTES: Final = 16
 DIRECTORY_BYTES: Final = 24
 """A line of the host directory: address, node, bandwidths."""
 
-FDS_PER_HOST: Final = 1
-"""A host's memory. Another one is its capture file; a process has a table of its own and costs the shard none."""
+FDS_PER_HOST: Final = 2
+"""A host's memory, and the socket for files on their way between processes. Another one is its capture file; a process
+has a table of its own and costs the shard none."""
 
 FDS_BASE: Final = 1024
 """Besides: the simulator's own, and the numbers up to 910, of which a managed process keeps three."""

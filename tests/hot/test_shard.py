@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from antumbra.resources import FDS_PER_HOST
 from bridge.digests import tree_digest
 from bridge.errors import InternalError, UserError
 from bridge.simtime import NS_PER_S
@@ -193,3 +194,15 @@ def test_the_table_of_names_is_sorted_and_knows_no_case() -> None:
         (0xFFFF << 32 | 0x0B000001, b"alpha"),
         (0xFD << 120 | 7, b"alpha"),
     ]
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_hosts_take_the_descriptors_that_the_machine_is_asked_for(experiment: Build, captured: bool) -> None:
+    taken = []
+    for hosts in (1, 6):
+        before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        run = experiment(*[[process(SLEEP, "1000")] * 2] * hosts, stop=1000, pcap=captured)
+        run.shard.run_until(NS_PER_S)
+        taken.append(sum(1 for _ in Path("/proc/self/fd").iterdir()) - before)
+        run.close()
+    assert taken[1] - taken[0] == 5 * (FDS_PER_HOST + captured)

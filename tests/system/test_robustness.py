@@ -60,7 +60,7 @@ def test_a_run_that_needs_more_than_there_is_is_refused_with_the_numbers(laborat
     limit = ["bash", "-c", 'ulimit -n 1200; exec "$@"', "limited"]
     run = laboratory.run(configuration, expect=None, prefix=limit)
     assert_explained(run)
-    assert "needs about 1224 file descriptors, and the hard limit here is 1200" in run.errors
+    assert "needs about 1324 file descriptors, and the hard limit here is 1200" in run.errors
     assert not run.directory.exists()
 
 
