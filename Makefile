@@ -45,7 +45,7 @@ $(VENV)/installed: $(VENV)/python pyproject.toml
 	@echo "installing into $(VENV) (the first time takes a minute or two)"
 	$(PIP) install 'meson-python>=0.18' 'meson>=1.3' 'ninja>=1.11'
 	$(PIP) install --no-build-isolation --config-settings=build-dir=$(BUILD) --editable '.[dev]'
-	@echo "compiling the kernels of the cold tail (once; about a minute)"
+	@echo "compiling the kernels of the cold tail (once; two to five minutes)"
 	python -m cold.compile
 	touch $@
 
