@@ -3,8 +3,7 @@
  * Called by inet.c (as a family's attempts), inet_options.c and ip.c (raw_input); calls ip.c for output.
  *
  * A packet that a program builds with its header is sent where the call says, and on a link where that header says. The
- * sum over an IPv4 header is filled
- * in for those who see one: on the simulated wire it is 0.
+ * sum over an IPv4 header is filled in for those who see one: on the simulated wire it is 0.
  */
 #include "raw.h"
 #include "checksum.h"
@@ -209,16 +208,15 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
     const struct packet_options *asked = &to->asked[socket->family == AF_INET6];
     bool named = socket->family == AF_INET6 && to->has_address && to->port;
     uint8_t protocol = (uint8_t)(named ? to->port : socket->protocol);
-    if (uio_copy_in(from, packet->data + header, length))
+    if (uio_copy_in(from, packet->data + header, length)) {
         error = -EFAULT;
-    else if (raw->header_included)
+    } else if (raw->header_included) {
         error = complete_header(socket, packet, source);
-    else
+    } else {
         ip_header(host, packet, protocol, source, address, socket);
-    if (!error && !raw->header_included)
         ip_header_options(packet, asked);
-    if (!error && !raw->header_included)
         error = put_checksum(socket, packet);
+    }
     if (!error && raw->header_included && socket->family == AF_INET6 && !is_whole6(packet)) {
         host->counters.packets_malformed++;
         packet_free(host, packet);
