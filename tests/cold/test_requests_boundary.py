@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridge.batch import EventBatch, pack_payloads
-from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
+from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from tests.cold.divided import DividedTail, odd_cuts
+from tests.cold.hot_hosts import run_beside
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
 from tests.cold.requests_twin import Part, RequestsTwin
 from tests.cold.test_boundary import (
@@ -23,9 +23,7 @@ from tests.cold.test_boundary import (
     Harness,
     Received,
     datagram,
-    packet,
     payload_of,
-    read,
 )
 from tests.cold.test_requests import agree
 
@@ -107,30 +105,6 @@ class Hosts:
                 self.say(time, each.destination, each.source, "part", tuple(part), response_datagram(part))
 
 
-def run(tail: ColdEngine | DividedTail, hosts: Hosts) -> list[Received]:
-    """Run a tail beside hot hosts, by windows; returns what they got."""
-    received: list[Received] = []
-    delivered: set[int] = set()
-    while True:
-        waiting = [each for each in hosts.said if each[2] not in delivered]
-        start = min([tail.next_event_time(), *(each[0] for each in waiting)], default=NEVER)
-        if start >= END:
-            break
-        window_end = min(start + 2 * NS_PER_MS, END)
-        for time, source, event, destination, _, _, data in waiting:
-            if time < window_end:
-                delivered.add(event)
-                offset, payload = pack_payloads([packet(source, destination, data)])
-                tail.deliver(
-                    EventBatch.build([time], [source], [event], [destination], payload_offset=offset, payload=payload)
-                )
-        new = read(tail.run_until(window_end))
-        hosts.hear(new)
-        received += new
-    tail.run_until(END)
-    return received
-
-
 def expected(twin: RequestsTwin) -> list[Received]:
     """What the twin sent of requests to hot hosts, as it looks on the wire."""
     result = []
@@ -154,7 +128,7 @@ def expected(twin: RequestsTwin) -> list[Received]:
 def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float) -> None:
     arguments = (section_of(COUNT, **KEYS), directory_of(COUNT, HOT), three_nodes(loss), seed, STOP)
     hosts, engine, twin = Hosts(seed), ColdEngine(*arguments), RequestsTwin(*arguments)
-    received = [each for each in run(engine, hosts) if each.kind in (REQUEST, RESPONSE)]
+    received = [each for each in run_beside(engine, hosts, END) if each.kind in (REQUEST, RESPONSE)]
     for time, source, event, destination, name, item, _ in hosts.said:
         twin.deliver(time, source, event, destination, name, [item])
     twin.run(END)
@@ -172,10 +146,10 @@ def test_hot_hosts_may_ask_identities_of_any_shard() -> None:
     directory = directory_of(COUNT, HOT)
     arguments = (section_of(COUNT, **KEYS), directory, three_nodes(0.1), 3, STOP)
     engine = ColdEngine(*arguments)
-    whole = run(engine, Hosts(3))
+    whole = run_beside(engine, Hosts(3), END)
     for shards in (2, 5):
         divided = DividedTail(*arguments, odd_cuts(directory, shards))
-        assert run(divided, Hosts(3)) == whole
+        assert run_beside(divided, Hosts(3), END) == whole
         assert divided.counters() == engine.counters()
         assert np.array_equal(divided.results().requests, engine.partial_results().requests)
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from bridge.batch import EventBatch, pack_payloads
 from bridge.errors import UserError
-from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
+from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
 from cold.transaction_kernels import BLOBS, ORIGIN, SEQUENCE, SIZE, TIME, TRANSACTION_COUNTS
 from cold.transaction_results import transaction_table
 from cold.transactions import Told
 from tests.cold.divided import DividedTail, odd_cuts
+from tests.cold.hot_hosts import run_beside
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.test_boundary import (
     ADDRESS,
@@ -27,9 +27,7 @@ from tests.cold.test_boundary import (
     Harness,
     Received,
     datagram,
-    packet,
     payload_of,
-    read,
 )
 from tests.cold.transactions_twin import TransactionsTwin
 
@@ -187,30 +185,6 @@ class Hosts:
                     self.say(time, here, there, "hot_ask", [(0, self.number(told), 5)], ask(5, told))
 
 
-def run(tail: ColdEngine | DividedTail, hosts: Hosts) -> list[Received]:
-    """Run a tail beside hot hosts, by windows; returns what they got."""
-    received: list[Received] = []
-    delivered: set[int] = set()
-    while True:
-        waiting = [each for each in hosts.said if each[2] not in delivered]
-        start = min([tail.next_event_time(), *(each[0] for each in waiting)], default=NEVER)
-        if start >= END:
-            break
-        window_end = min(start + 2 * NS_PER_MS, END)
-        for time, source, event, destination, _, _, data in sorted(waiting, key=lambda each: (each[0], each[2])):
-            if time < window_end:
-                delivered.add(event)
-                offset, payload = pack_payloads([packet(source, destination, data)])
-                tail.deliver(
-                    EventBatch.build([time], [source], [event], [destination], payload_offset=offset, payload=payload)
-                )
-        new = sorted(read(tail.run_until(window_end)), key=attrgetter("time", "source", "event"))
-        hosts.hear(new)
-        received += new
-    tail.run_until(END)
-    return received
-
-
 def expected(twin: TransactionsTwin, told: dict[int, Told]) -> list[Received]:
     """What the twin sent of transactions to hot hosts, as it looks on the wire."""
     result = []
@@ -246,7 +220,7 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float,
     arguments = (section_of(COUNT, **keys), directory_of(COUNT, HOT), three_nodes(loss), seed, STOP)
     engine, twin = ColdEngine(*arguments), TransactionsTwin(*arguments)
     hosts = hosts_of(engine, seed)
-    received = [each for each in run(engine, hosts) if each.kind >= TRANSACTION]
+    received = [each for each in run_beside(engine, hosts, END, by_time=True) if each.kind >= TRANSACTION]
     for told, number in hosts.own.items():
         twin.add(number, told.origin, told.time, told.size, bool(told.blobs))
     for time, source, event, destination, name, items, _ in hosts.said:
@@ -281,11 +255,11 @@ def test_hot_hosts_may_be_peers_of_identities_of_any_shard(keys: dict[str, Any])
     directory = directory_of(COUNT, HOT)
     arguments = (section_of(COUNT, **keys), directory, three_nodes(0.05), 3, STOP)
     engine = ColdEngine(*arguments)
-    whole = run(engine, hosts_of(engine, 3))
+    whole = run_beside(engine, hosts_of(engine, 3), END, by_time=True)
     results = merge([engine.partial_results()])
     for shards in (2, 5):
         divided = DividedTail(*arguments, odd_cuts(directory, shards))
-        assert run(divided, hosts_of(engine, 3)) == whole
+        assert run_beside(divided, hosts_of(engine, 3), END, by_time=True) == whole
         assert divided.counters() == engine.counters()
         assert divided.arrival_digest() == engine.arrival_digest()
         assert transaction_table(divided.results()).tolist() == transaction_table(results).tolist()
