@@ -31,9 +31,12 @@ struct wire_packet {
     uint32_t size_class;
     uint8_t bytes[];
 };
-#define PACKET_CLASSES 4u
+#define PACKET_CLASSES 8u
+struct pool_slab;
 struct packet_pool {
     struct wire_packet *free[PACKET_CLASSES];
+    struct pool_slab *slabs;    /* the newest first */
+    size_t slab_length, unused; /* of the newest: all of it, and what no packet has had yet */
 };
 /* NULL: no memory. */
 __attribute__((warn_unused_result)) struct wire_packet *pool_take(struct packet_pool *pool, const uint8_t *bytes,
@@ -63,7 +66,10 @@ struct event_queue {
     struct event *ring;
     size_t ring_first, ring_count, ring_capacity; /* a power of two */
 };
+/* 0, or -1: no memory. A packet has its own, for there are many. */
 __attribute__((warn_unused_result)) int queue_push(struct event_queue *queue, const struct event *event);
+__attribute__((warn_unused_result)) int queue_push_packet(struct event_queue *queue, int64_t time, uint32_t source,
+                                                          uint64_t id, struct wire_packet *packet);
 const struct event *queue_first(const struct event_queue *queue);                  /* NULL: empty */
 struct event queue_pop(struct event_queue *queue);                                 /* not of an empty queue */
 void queue_skip(struct event_queue *queue, struct packet_pool *pool, int64_t end); /* drops what is before `end` */

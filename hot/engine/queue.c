@@ -8,8 +8,38 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-static const uint32_t class_sizes[PACKET_CLASSES] = {256, 2048, 16384, 66560};
+/* Whole cache lines; 1536 bytes hold a packet as long as the MTU. */
+static const uint32_t class_sizes[PACKET_CLASSES] = {128, 256, 640, 1088, 1536, 4096, 16384, 66560};
+
+/* Slabs grow with what is in flight, up to a huge page: packets lie scattered, and each page of 4 KiB would be looked
+ * up in the page tables anew. */
+#define CACHE_LINE 64u
+#define SLAB_LEAST ((size_t)128 << 10)
+#define SLAB_MOST ((size_t)2 << 20)
+
+struct pool_slab {
+    struct pool_slab *next; /* packets begin at the next cache line */
+};
+
+static struct wire_packet *carve(struct packet_pool *pool, uint32_t size) {
+    if (pool->unused < size) {
+        size_t length = pool->slabs ? KMIN(2 * pool->slab_length, SLAB_MOST) : SLAB_LEAST;
+        struct pool_slab *slab = aligned_alloc(length, length);
+        if (!slab)
+            return NULL;
+        if (length == SLAB_MOST)
+            (void)madvise(slab, length, MADV_HUGEPAGE); /* without, it is slower */
+        slab->next = pool->slabs;
+        pool->slabs = slab;
+        pool->slab_length = length;
+        pool->unused = length - CACHE_LINE;
+    }
+    struct wire_packet *packet = (struct wire_packet *)((uint8_t *)pool->slabs + pool->slab_length - pool->unused);
+    pool->unused -= size;
+    return packet;
+}
 
 struct wire_packet *pool_take(struct packet_pool *pool, const uint8_t *bytes, uint32_t length) {
     uint32_t class = 0;
@@ -20,7 +50,7 @@ struct wire_packet *pool_take(struct packet_pool *pool, const uint8_t *bytes, ui
     struct wire_packet *packet = pool->free[class];
     if (packet)
         pool->free[class] = packet->next;
-    else if (!(packet = malloc(class_sizes[class])))
+    else if (!(packet = carve(pool, class_sizes[class])))
         return NULL;
     packet->next = NULL;
     packet->length = length;
@@ -35,12 +65,11 @@ void pool_give(struct packet_pool *pool, struct wire_packet *packet) {
 }
 
 void pool_free(struct packet_pool *pool) {
-    for (uint32_t class = 0; class < PACKET_CLASSES; class++) {
-        for (struct wire_packet *packet; (packet = pool->free[class]) != NULL;) {
-            pool->free[class] = packet->next;
-            free(packet);
-        }
+    for (struct pool_slab *slab; (slab = pool->slabs) != NULL;) {
+        pool->slabs = slab->next;
+        free(slab);
     }
+    *pool = (struct packet_pool){0};
 }
 
 static bool earlier(const struct event *left, const struct event *right) {
@@ -54,7 +83,9 @@ static bool earlier(const struct event *left, const struct event *right) {
     return left->id < right->id;
 }
 
-static int heap_push(struct event_queue *queue, const struct event *event) {
+/* Into the heap, and so starts and shutdowns, too: behind one of them in the ring nothing would be in order for long,
+ * for they lie far ahead. */
+int queue_push(struct event_queue *queue, const struct event *event) {
     if (queue->heap_count == queue->heap_capacity) {
         size_t capacity = queue->heap_capacity ? 2 * queue->heap_capacity : 16;
         struct event *heap = realloc(queue->heap, capacity * sizeof *heap);
@@ -91,28 +122,36 @@ static struct event *ring_at(const struct event_queue *queue, size_t place) {
     return &queue->ring[(queue->ring_first + place) & (queue->ring_capacity - 1)];
 }
 
-static int ring_push(struct event_queue *queue, const struct event *event) {
-    if (queue->ring_count == queue->ring_capacity) {
-        size_t capacity = queue->ring_capacity ? 2 * queue->ring_capacity : 16;
-        struct event *ring = malloc(capacity * sizeof *ring);
-        if (!ring)
-            return -1;
-        for (size_t i = 0; i < queue->ring_count; i++)
-            ring[i] = *ring_at(queue, i);
-        free(queue->ring);
-        queue->ring = ring;
-        queue->ring_first = 0;
-        queue->ring_capacity = capacity;
-    }
-    *ring_at(queue, queue->ring_count++) = *event;
+static int ring_grow(struct event_queue *queue) {
+    size_t capacity = queue->ring_capacity ? 2 * queue->ring_capacity : 16;
+    struct event *ring = malloc(capacity * sizeof *ring);
+    if (!ring)
+        return -1;
+    for (size_t i = 0; i < queue->ring_count; i++)
+        ring[i] = *ring_at(queue, i);
+    free(queue->ring);
+    queue->ring = ring;
+    queue->ring_first = 0;
+    queue->ring_capacity = capacity;
     return 0;
 }
 
-int queue_push(struct event_queue *queue, const struct event *event) {
-    /* Starts and shutdowns lie far ahead: behind one of them nothing would be in order for long. */
-    bool in_order =
-        event->kind == EVENT_PACKET && (!queue->ring_count || earlier(ring_at(queue, queue->ring_count - 1), event));
-    return in_order ? ring_push(queue, event) : heap_push(queue, event);
+int queue_push_packet(struct event_queue *queue, int64_t time, uint32_t source, uint64_t id,
+                      struct wire_packet *packet) {
+    struct event event = {.time = time, .id = id, .source = source, .kind = EVENT_PACKET, .u = {.packet = packet}};
+    if (queue->ring_count && !earlier(ring_at(queue, queue->ring_count - 1), &event))
+        return queue_push(queue, &event);
+    if (queue->ring_count == queue->ring_capacity && ring_grow(queue))
+        return -1;
+    /* Not by a copy of `event`: its wide loads would wait until the stores of the packet's bytes have left the
+     * processor, for they span several stores behind those. */
+    struct event *place = ring_at(queue, queue->ring_count++);
+    place->time = time;
+    place->id = id;
+    place->source = source;
+    place->kind = EVENT_PACKET;
+    place->u.packet = packet;
+    return 0;
 }
 
 static bool ring_is_first(const struct event_queue *queue) {

@@ -134,12 +134,11 @@ int route_arrival(struct engine *engine, struct engine_host *destination, int64_
         return engine_fail(engine, ENGINE_BROKEN, 0, destination->name,
                            "event %llu of host %u is for %lld ns, and this host has already reached %lld ns",
                            (unsigned long long)source_event, source, (long long)time, (long long)engine->window_end);
-    struct event event = {.time = time, .id = source_event, .source = source, .kind = EVENT_PACKET};
-    event.u.packet = pool_take(&engine->pool, bytes, length);
-    if (!event.u.packet)
+    struct wire_packet *packet = pool_take(&engine->pool, bytes, length);
+    if (!packet)
         return no_memory(engine);
-    if (queue_push(&destination->queue, &event)) {
-        pool_give(&engine->pool, event.u.packet);
+    if (queue_push_packet(&destination->queue, time, source, source_event, packet)) {
+        pool_give(&engine->pool, packet);
         return no_memory(engine);
     }
     int64_t *next = &engine->next_time[destination - engine->hosts];
@@ -181,8 +180,11 @@ static uint64_t fingerprint(int64_t time, uint32_t source, uint32_t destination,
     for (; length - at >= sizeof lanes; at += (uint32_t)sizeof lanes) {
         uint64_t words[4];
         memcpy(words, bytes + at, sizeof words);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 4; i++) {
             lanes[i] = mixed(lanes[i], words[i]);
+            /* One by one: a vector of SSE2 has no multiplication of 64 bits, and what gcc makes instead is slow. */
+            __asm__("" : "+r"(lanes[i]));
+        }
     }
     for (int i = 0; i < 4; i++)
         state = mixed(state, lanes[i]);

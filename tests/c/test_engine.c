@@ -21,12 +21,44 @@ static void check_order(const struct event *before, const struct event *event) {
     }
 }
 
-static struct event pop_first(struct event_queue *queue) {
+static struct event pop_first(struct event_queue *queue, struct packet_pool *pool) {
     struct event first = *queue_first(queue), popped = queue_pop(queue);
     CHECK(first.time == popped.time && first.id == popped.id && first.source == popped.source);
     if (popped.kind == EVENT_PACKET)
-        free(popped.u.packet);
+        pool_give(pool, popped.u.packet);
     return popped;
+}
+
+static void push_packet(struct event_queue *queue, struct packet_pool *pool, const struct event *event) {
+    struct wire_packet *packet = pool_take(pool, (const uint8_t *)"", 1);
+    CHECK(packet && queue_push_packet(queue, event->time, event->source, event->id, packet) == 0);
+}
+
+/* More than a slab of each length, of all sizes, so that many do not fit what is left of one. */
+static void packets_in_flight_keep_their_bytes(void) {
+    static struct wire_packet *packets[20000];
+    static uint8_t bytes[65580];
+    struct packet_pool pool = {0};
+    uint64_t random = 5;
+    CHECK(pool_take(&pool, bytes, 66560) == NULL);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < ARRAY_LENGTH(packets); i++) {
+            uint64_t draw = test_random(&random);
+            uint32_t length = (uint32_t)(draw % 100 ? draw % 1700 : draw % sizeof bytes) + 4;
+            memset(bytes, (int)(i % 251), length);
+            memcpy(bytes, &i, 4);
+            packets[i] = pool_take(&pool, bytes, length);
+            CHECK(packets[i] && packets[i]->length == length);
+        }
+        for (uint32_t i = 0; i < ARRAY_LENGTH(packets); i++) {
+            uint32_t length = packets[i]->length;
+            CHECK(memcmp(packets[i]->bytes, &i, 4) == 0);
+            for (uint32_t at = 4; at < length; at++)
+                CHECK(packets[i]->bytes[at] == i % 251);
+            pool_give(&pool, packets[i]);
+        }
+    }
+    pool_free(&pool);
 }
 
 static void events_of_a_host_are_popped_in_order(void) {
@@ -39,12 +71,13 @@ static void events_of_a_host_are_popped_in_order(void) {
         event.source = (uint32_t)((draw >> 16) % 5);
         event.kind = (draw >> 24) % 2 ? EVENT_PACKET : EVENT_START;
         if (event.kind == EVENT_PACKET)
-            event.u.packet = pool_take(&pool, (const uint8_t *)"", 1);
-        CHECK(queue_push(&queue, &event) == 0);
+            push_packet(&queue, &pool, &event);
+        else
+            CHECK(queue_push(&queue, &event) == 0);
     }
-    struct event before = pop_first(&queue);
+    struct event before = pop_first(&queue, &pool);
     while (queue_first(&queue)) {
-        struct event event = pop_first(&queue);
+        struct event event = pop_first(&queue, &pool);
         check_order(&before, &event);
         before = event;
     }
@@ -66,8 +99,7 @@ static void events_keep_their_order_while_others_come(void) {
             uint64_t draw = test_random(&random);
             int64_t latency = draw % 10 ? 1000 : 500 + (int64_t)(draw >> 8) % 4000;
             struct event event = {.time = now + latency, .id = (uint64_t)id, .source = (uint32_t)(draw >> 40) % 3};
-            event.u.packet = pool_take(&pool, (const uint8_t *)"", 1);
-            CHECK(queue_push(&queue, &event) == 0);
+            push_packet(&queue, &pool, &event);
         }
         for (; queue_next(&queue) <= now; waiting--) {
             struct event event = queue_pop(&queue);
@@ -494,6 +526,7 @@ static void captures_hold_packets_with_valid_checksums(void) {
 }
 
 int main(void) {
+    RUN(packets_in_flight_keep_their_bytes);
     RUN(events_of_a_host_are_popped_in_order);
     RUN(events_keep_their_order_while_others_come);
     RUN(a_token_bucket_passes_its_rate_exactly);
