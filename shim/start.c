@@ -5,6 +5,7 @@
  * vector of ours: no vDSO, fixed random bytes, a fixed CPU. Nothing of the program runs before the trap is in place.
  */
 #include "../hot/kernel/credentials.h"
+#include "../hot/kernel/fs.h"
 #include "../hot/kernel/process.h"
 #include "../hot/kernel/signal.h"
 #include "shim.h"
@@ -275,6 +276,10 @@ void shim_start(const uint64_t *stack) {
     /* A round place below the real kernel's own strings and vectors, whose size depends on its version. */
     uint64_t top = (((uint64_t)stack - 16384) & ~UINT64_C(0xffff)) - 16;
     uint64_t pointer = build_stack(top, task, request, &program, dynamic ? &interpreter : NULL);
+    if (!filtered) { /* the shard started it: what it could not look at */
+        fs_identify_streams(task);
+        process_enter_program(task, request);
+    }
     kfree(host, request);
     if (!filtered)
         install_filter();

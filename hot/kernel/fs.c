@@ -22,8 +22,8 @@
 #include <linux/stat.h>
 
 struct native_file {
-    uint64_t device, real_number; /* once `known` */
-    bool known, own, directory;
+    struct inode *inode; /* NULL until it is known what the real descriptor is */
+    bool directory, writes;
     struct snapshot *snapshot;
 };
 
@@ -39,53 +39,62 @@ static struct file *native_create(struct host *host, uint32_t flags) {
 
 struct file *fs_native_file(struct host *host, uint32_t flags) { return native_create(host, flags); }
 
-static void remember(struct native_file *native, const struct stat *status, bool own) {
-    native->device = status->st_dev;
-    native->real_number = status->st_ino;
+static int remember(struct host *host, struct file *file, const struct stat *status, bool own) {
+    struct native_file *native = file->object;
+    native->inode = inode_find(host, status, own);
+    if (!native->inode)
+        return -ENOMEM;
     native->directory = (status->st_mode & MODE_TYPE) == MODE_DIRECTORY;
-    native->own = own;
-    native->known = true;
+    native->writes = !(file->flags & O_PATH) && (file->flags & O_ACCMODE) != O_RDONLY;
+    inode_hold(native->inode, INODE_OPEN);
+    if (native->writes)
+        inode_hold(native->inode, INODE_WRITTEN);
+    return 0;
 }
 
 /* Identifies the file behind a description that was made without looking (a standard stream). */
-struct inode *native_inode(struct task *task, const struct file *file, int native_fd) {
+static struct inode *identify(struct task *task, struct file *file, int native_fd) {
     struct native_file *native = file->object;
-    struct stat status = {0};
-    if (!native->known) {
+    struct stat status;
+    if (!native->inode) {
         if (native_stat(native_fd, "", AT_EMPTY_PATH, &status) < 0)
             return NULL;
         char *name = kalloc_raw(task->host, FS_PATH_MAX);
         bool own =
             name && native_path(native_fd, name, FS_PATH_MAX) >= 0 && path_below(name, task->host->directory) != NULL;
         kfree(task->host, name);
-        remember(native, &status, own);
+        (void)remember(task->host, file, &status, own);
     }
-    status.st_dev = native->device;
-    status.st_ino = native->real_number;
-    return inode_get(task->host, &status, native->own);
+    return native->inode;
 }
 
-static void native_written(struct task *task, const struct file *file, int native_fd) {
+void fs_identify_streams(struct task *task) {
+    for (int fd = 0; fd < 3; fd++) {
+        const struct fd_entry *entry = fd_entry(task, fd);
+        if (entry && entry->file->kind == FILE_NATIVE)
+            (void)identify(task, entry->file, entry->native_fd);
+    }
+}
+
+struct inode *native_inode(struct task *task, struct file *file, int native_fd) {
+    struct inode *inode = identify(task, file, native_fd);
+    return inode ? inode_numbered(task->host, inode) : NULL;
+}
+
+struct inode *native_writes(const struct file *file) {
+    const struct native_file *native = file->object;
+    return native->writes ? native->inode : NULL;
+}
+
+static void native_written(struct task *task, struct file *file, int native_fd) {
     struct inode *inode = native_inode(task, file, native_fd);
     if (inode)
         inode_written(task->host, inode);
 }
 
-void fs_written(struct task *task, int native_fd) {
-    struct stat status;
-    struct inode *inode = NULL;
-    if (native_stat(native_fd, "", AT_EMPTY_PATH, &status) == 0)
-        inode = inode_get(task->host, &status, true);
-    if (inode)
-        inode_written(task->host, inode);
-}
-
-uint64_t fs_inode_number(struct host *host, int native_fd) {
-    struct stat status;
-    const struct inode *inode = NULL;
-    if (native_stat(native_fd, "", AT_EMPTY_PATH, &status) == 0)
-        inode = inode_get(host, &status, false);
-    return inode ? inode->number : 0;
+void fs_written(struct task *task, const struct fd_entry *entry) {
+    if (entry->file->kind == FILE_NATIVE)
+        native_written(task, entry->file, entry->native_fd);
 }
 
 static int64_t native_read(struct task *task, struct file *file, struct uio *to, const int64_t *position) {
@@ -172,6 +181,10 @@ static int64_t native_write(struct task *task, struct file *file, struct uio *fr
 static void native_release(struct host *host, struct file *file) {
     struct native_file *native = file->object;
     snapshot_free(host, native->snapshot);
+    if (native->writes)
+        inode_drop(host, native->inode, INODE_WRITTEN);
+    if (native->inode)
+        inode_drop(host, native->inode, INODE_OPEN);
     kfree(host, native);
 }
 
@@ -199,19 +212,6 @@ const struct file_operations native_operations = {
     .release = native_release,
     .ioctl = native_ioctl,
 };
-
-bool fs_is_open(const struct host *host, uint64_t device, uint64_t real_number) {
-    list_for_each(node, &host->processes) {
-        const struct fd_table *files = list_entry(node, struct process, host_node)->files;
-        for (uint32_t fd = 0; files && fd < files->capacity; fd++) {
-            const struct file *file = files->entries[fd].file;
-            const struct native_file *native = file && file->kind == FILE_NATIVE ? file->object : NULL;
-            if (native && native->known && native->device == device && native->real_number == real_number)
-                return true;
-        }
-    }
-    return false;
-}
 
 /* ---- Opening ---- */
 
@@ -241,7 +241,11 @@ static int64_t install_native(struct task *task, int64_t native_fd, const struct
         platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
         return -ENOMEM;
     }
-    remember(file->object, status, own);
+    if (remember(task->host, file, status, own)) {
+        platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
+        file_put(task->host, file);
+        return -ENOMEM;
+    }
     int fd = fd_install(task, file, 0, flags & O_CLOEXEC, (int)native_fd);
     if (fd >= 0 && !(flags & O_PATH)) {
         inotify_descriptor(task->host, (int)native_fd, IN_OPEN);
@@ -258,6 +262,20 @@ static int64_t open_native(int directory, const char *path, uint32_t flags, uint
     return platform_syscall(__NR_openat, (uint64_t)directory, (uint64_t)(uintptr_t)path, native_flags, mode, 0, 0);
 }
 
+/* Opening that would write what some process runs: -ETXTBSY, if nothing else is in the way of it. */
+static int64_t refuse_running(struct task *task, int directory, const char *path, uint32_t flags,
+                              const struct stat *status) {
+    const struct inode *inode = inode_seen(task->host, status);
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    if ((flags & O_PATH) || !writes || !inode || !inode->uses[INODE_RUN])
+        return 0;
+    int64_t native_fd = open_native(directory, path, flags & ~(uint32_t)O_TRUNC, 0);
+    if (native_fd < 0)
+        return native_fd;
+    platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
+    return -ETXTBSY;
+}
+
 static int64_t open_location(struct task *task, const struct location *location, uint32_t flags, uint32_t mode) {
     struct host *host = task->host;
     struct stat status;
@@ -265,7 +283,11 @@ static int64_t open_location(struct task *task, const struct location *location,
     if (location->generated && writes)
         return -EROFS;
     bool temporary = (flags & O_TMPFILE) == O_TMPFILE;
-    bool existed = !(flags & O_CREAT) || native_stat(location->directory, location->path, 0, &status) == 0;
+    bool found = writes && native_stat(location->directory, location->path, 0, &status) == 0;
+    bool existed = !(flags & O_CREAT) || found;
+    int64_t refused = found ? refuse_running(task, location->directory, location->path, flags, &status) : 0;
+    if (refused)
+        return refused;
     int64_t native_fd = open_native(location->directory, location->path, flags, mode & 07777 & ~task->process->umask);
     /* A FIFO without a reader, which the real kernel never sees, is not to be written. */
     if (native_fd == -ENXIO && native_stat(location->directory, location->path, 0, &status) == 0 && is_fifo(&status))
@@ -284,10 +306,13 @@ static int64_t open_location(struct task *task, const struct location *location,
         return result;
     }
     struct inode *inode;
-    if (temporary || !existed)
-        inode_created(task, &status, location->own);
-    else if ((flags & O_TRUNC) && (inode = inode_get(host, &status, location->own)))
+    if (temporary || !existed) {
+        inode = inode_created(task, &status, location->own);
+        if (inode)
+            inode->nameless = temporary;
+    } else if ((flags & O_TRUNC) && (inode = inode_get(host, &status, location->own))) {
         inode_written(host, inode);
+    }
     if (!existed) {
         location_parent_written(task, location);
         if (!temporary)
@@ -311,7 +336,14 @@ static int64_t reopen(struct task *task, const struct virtual_name *found, uint3
             kprintf(link, sizeof link, "/proc/self/fd/%d", entry->native_fd);
         else
             kprintf(link, sizeof link, "/proc/%u/fd/%d", found->process->native_pid, entry->native_fd);
-        int64_t native_fd = open_native(AT_FDCWD, link, flags & ~(uint32_t)(O_CREAT | O_EXCL), 0);
+        const struct native_file *native = file->object;
+        flags &= ~(uint32_t)(O_CREAT | O_EXCL);
+        int64_t refused = native_stat(AT_FDCWD, link, 0, &status);
+        if (!refused)
+            refused = refuse_running(task, AT_FDCWD, link, flags, &status);
+        if (refused)
+            return refused;
+        int64_t native_fd = open_native(AT_FDCWD, link, flags, 0);
         if (native_fd < 0)
             return native_fd;
         int64_t result = native_stat((int)native_fd, "", AT_EMPTY_PATH, &status);
@@ -319,7 +351,7 @@ static int64_t reopen(struct task *task, const struct virtual_name *found, uint3
             platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
             return result;
         }
-        bool own = ((const struct native_file *)file->object)->own;
+        bool own = native->inode && native->inode->own;
         struct inode *inode = inode_get(task->host, &status, own);
         if (inode && (flags & O_TRUNC))
             inode_written(task->host, inode);
@@ -411,13 +443,15 @@ int64_t sys_memfd_create(struct task *task, const uint64_t *a) {
         platform_syscall(__NR_close, (uint64_t)native_fd, 0, 0, 0, 0, 0);
         return result;
     }
-    inode_created(task, &status, true);
+    struct inode *inode = inode_created(task, &status, true);
+    if (inode)
+        inode->nameless = true;
     return install_native(task, native_fd, &status, true, O_RDWR | (flags & MFD_CLOEXEC ? O_CLOEXEC : 0u), false);
 }
 
 /* ---- Status ---- */
 
-static int64_t status_of_file(struct task *task, const struct file *file, int native_fd, struct stat *status) {
+static int64_t status_of_file(struct task *task, struct file *file, int native_fd, struct stat *status) {
     switch ((enum file_kind)file->kind) {
     case FILE_NATIVE: {
         int64_t result = native_stat(native_fd, "", AT_EMPTY_PATH, status);
@@ -460,7 +494,7 @@ static int64_t status_of_location(struct task *task, const struct location *loca
     if (found->kind == NAME_DESCRIPTOR && follow) {
         if (found->process == task->process)
             return status_of_descriptor(task, found->fd, status);
-        const struct file *file = found->process->files->entries[found->fd].file;
+        struct file *file = found->process->files->entries[found->fd].file;
         return file->kind == FILE_NATIVE ? -EACCES : status_of_file(task, file, -1, status);
     }
     if (found->kind != NAME_REAL) {
@@ -810,7 +844,7 @@ static struct snapshot **snapshot_slot(struct file *file) {
     if (file->kind != FILE_NATIVE)
         return NULL;
     struct native_file *native = file->object;
-    return native->known && !native->directory ? NULL : &native->snapshot;
+    return native->inode && !native->directory ? NULL : &native->snapshot;
 }
 
 int64_t sys_lseek(struct task *task, const uint64_t *a) {
@@ -930,11 +964,11 @@ static int64_t native_snapshot(struct task *task, const struct file *file, int n
     /* Numbers are given in this order, not in the real directory's. */
     for (size_t i = 0; i < snapshot_count(snapshot); i++) {
         struct snapshot_entry *entry = &snapshot_entries(snapshot)[i];
-        struct stat status = {.st_dev = native->device, .st_ino = entry->number};
+        struct stat status = {.st_dev = native->inode->device, .st_ino = entry->number};
         const char *name = snapshot->names.bytes + entry->name;
         if (strcmp(name, "..") == 0 && native_stat(native_fd, "..", 0, &status) < 0)
             return -ENOENT;
-        const struct inode *inode = inode_get(task->host, &status, native->own);
+        const struct inode *inode = inode_get(task->host, &status, native->inode->own);
         if (!inode)
             return -ENOMEM;
         entry->number = inode->number;

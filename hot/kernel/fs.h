@@ -28,9 +28,9 @@ void fs_program_owner(struct task *task, const char *path, struct program_owner 
 /* RLIMIT_FSIZE does not allow what the task asks for: it gets SIGXFSZ, and -EFBIG is returned. */
 int64_t fs_exceeds_size(struct task *task);
 /* Something other than write changed a native file: it shows virtual time from now on. */
-void fs_written(struct task *task, int native_fd);
-/* The virtual inode number of an open real file, for the identity of shared mappings (mm.c). */
-uint64_t fs_inode_number(struct host *host, int native_fd);
+void fs_written(struct task *task, const struct fd_entry *entry);
+/* Finds out what the shard opened as the streams of a first process: before anybody can take their names away. */
+void fs_identify_streams(struct task *task);
 
 /* ---- Pipes (pipe.c) ---- */
 

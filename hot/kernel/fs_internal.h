@@ -98,24 +98,44 @@ bool fs_virtual_to_real(const struct host *host, const char *name, char *out, si
 
 /* ---- Virtual inodes (inode.c) ---- */
 
+/* What a record is kept for once its file has no name any more. */
+enum inode_use {
+    INODE_OPEN,    /* descriptions */
+    INODE_WRITTEN, /* descriptions that may write, and shared mappings of such: nobody can start it as a program */
+    INODE_RUN,     /* processes whose program it is: nobody can open it for writing */
+    INODE_USES
+};
 struct inode {
     struct list node;
-    uint64_t device, real_number; /* the real inode */
-    uint64_t number;
+    uint64_t device, real_number;       /* the real inode */
+    uint64_t number;                    /* 0: no program has seen one yet */
     int64_t atime, mtime, ctime, btime; /* ns of Unix time; meaningful if `touched` */
     uint32_t user, group;               /* who made it, or was given it, in the run; else who owned it before */
     bool touched;                       /* created or written in the run */
     bool own;
+    bool nameless; /* its last name is gone, or it never had one: the record goes with its last use */
+    uint32_t uses[INODE_USES];
 };
-/* Whether a process of the host has a real file open. */
-bool fs_is_open(const struct host *host, uint64_t device, uint64_t real_number);
 /* The record of an open real file (fs.c); NULL: no memory. */
-struct inode *native_inode(struct task *task, const struct file *file, int native_fd);
+struct inode *native_inode(struct task *task, struct file *file, int native_fd);
+/* The same for a description that may write; else NULL. */
+struct inode *native_writes(const struct file *file);
 int64_t native_stat(int directory, const char *path, int flags, struct stat *status);
 /* The record of a real inode, made at first sight; NULL: no memory. */
 struct inode *inode_get(struct host *host, const struct stat *status, bool own);
-/* A file that the task just made. Whether its real number was seen before (and is reused) makes no difference. */
-void inode_created(struct task *task, const struct stat *status, bool own);
+/* Gives it a number, if it has none. */
+struct inode *inode_numbered(struct host *host, struct inode *inode);
+/* The record without a number: numbers follow the order in which programs see files. */
+struct inode *inode_find(struct host *host, const struct stat *status, bool own);
+/* The record of a real inode if there is one. */
+struct inode *inode_seen(const struct host *host, const struct stat *status);
+void inode_hold(struct inode *inode, enum inode_use use);
+void inode_drop(struct host *host, struct inode *inode, enum inode_use use); /* which may free it */
+/* The last name of a file is gone, with the record if nothing uses it. */
+void inode_unnamed(struct host *host, const struct stat *status);
+/* A file that the task just made. Whether its real number was seen before (and is reused) makes no difference. NULL: no
+ * memory. */
+struct inode *inode_created(struct task *task, const struct stat *status, bool own);
 void inode_written(struct host *host, struct inode *inode);
 /* Its mode or its owner changed: not what it holds. `status` as the real kernel gave it. */
 void inode_changed(struct host *host, struct inode *inode, struct stat *status);

@@ -4,6 +4,9 @@
  * the real ones if it is an input, the epoch if the run made it before programs started, and virtual time from the
  * moment that a program changes it. Its owner is who made it in the simulation, or to whom chown gave it; what was in
  * the host's directory before belongs to the user of the host's first process, and everything else to root.
+ *
+ * A record lives as long as its file has a name, and then until nothing uses it: descriptions, programs, mappings.
+ * So a host may make and remove files for ever. Numbers are not used again.
  */
 #include "credentials.h"
 #include "fs_internal.h"
@@ -64,15 +67,23 @@ static void grow(struct host *host, struct fs *fs) {
     fs->bucket_count = count;
 }
 
-static struct inode *find_or_insert(struct host *host, const struct stat *status, bool own) {
-    struct fs *fs = host->fs;
-    struct list *bucket = bucket_of(fs->buckets, fs->bucket_count, status->st_dev, status->st_ino);
+struct inode *inode_seen(const struct host *host, const struct stat *status) {
+    const struct fs *fs = host->fs;
+    const struct list *bucket = bucket_of(fs->buckets, fs->bucket_count, status->st_dev, status->st_ino);
     list_for_each(node, bucket) {
         struct inode *inode = list_entry(node, struct inode, node);
         if (inode->real_number == status->st_ino && inode->device == status->st_dev)
             return inode;
     }
-    struct inode *inode = kalloc(host, sizeof *inode);
+    return NULL;
+}
+
+struct inode *inode_find(struct host *host, const struct stat *status, bool own) {
+    struct fs *fs = host->fs;
+    struct inode *inode = inode_seen(host, status);
+    if (inode)
+        return inode;
+    inode = kalloc(host, sizeof *inode);
     if (!inode)
         return NULL;
     inode->device = status->st_dev;
@@ -80,30 +91,59 @@ static struct inode *find_or_insert(struct host *host, const struct stat *status
     inode->own = own;
     inode->user = own ? host->owner_user : 0;
     inode->group = own ? host->owner_group : 0;
-    list_push_back(bucket, &inode->node);
+    list_push_back(bucket_of(fs->buckets, fs->bucket_count, inode->device, inode->real_number), &inode->node);
     if (++fs->count > 2 * fs->bucket_count)
         grow(host, fs);
     return inode;
 }
 
-struct inode *inode_get(struct host *host, const struct stat *status, bool own) {
-    struct inode *inode = find_or_insert(host, status, own);
-    if (inode && !inode->number)
+struct inode *inode_numbered(struct host *host, struct inode *inode) {
+    if (!inode->number)
         inode->number = host->fs->next_number++;
     return inode;
 }
 
-void inode_created(struct task *task, const struct stat *status, bool own) {
-    struct host *host = task->host;
-    struct inode *inode = find_or_insert(host, status, own);
+struct inode *inode_get(struct host *host, const struct stat *status, bool own) {
+    struct inode *inode = inode_find(host, status, own);
+    return inode ? inode_numbered(host, inode) : NULL;
+}
+
+static void free_unused(struct host *host, struct inode *inode) {
+    for (size_t use = 0; use < INODE_USES; use++)
+        if (inode->uses[use])
+            return;
+    list_remove(&inode->node);
+    host->fs->count--;
+    kfree(host, inode);
+}
+
+void inode_hold(struct inode *inode, enum inode_use use) { inode->uses[use]++; }
+
+void inode_drop(struct host *host, struct inode *inode, enum inode_use use) {
+    if (!--inode->uses[use] && inode->nameless)
+        free_unused(host, inode);
+}
+
+void inode_unnamed(struct host *host, const struct stat *status) {
+    struct inode *inode = inode_seen(host, status);
     if (!inode)
         return;
+    inode->nameless = true;
+    free_unused(host, inode);
+}
+
+struct inode *inode_created(struct task *task, const struct stat *status, bool own) {
+    struct host *host = task->host;
+    struct inode *inode = inode_find(host, status, own);
+    if (!inode)
+        return NULL;
     inode->number = host->fs->next_number++;
     inode->own = own;
     inode->user = task->credentials->user.filesystem;
     inode->group = task->credentials->group.filesystem;
-    inode->touched = false;
+    inode->touched = inode->nameless = false;
     inode_written(host, inode);
+    return inode;
 }
 
 void inode_written(struct host *host, struct inode *inode) {

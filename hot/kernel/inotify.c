@@ -173,7 +173,8 @@ void inotify_descriptor(struct host *host, int native_fd, uint32_t mask) {
 }
 
 void inotify_gone(struct host *host, const struct stat *status) {
-    if (!inotify_active(host) || fs_is_open(host, status->st_dev, status->st_ino))
+    const struct inode *inode = inotify_active(host) ? inode_seen(host, status) : NULL;
+    if (!inotify_active(host) || (inode && inode->uses[INODE_OPEN]))
         return;
     inotify_status(host, status, IN_DELETE_SELF);
     list_for_each(instance, &host->inotifies) {

@@ -31,6 +31,7 @@ struct futexes;
 struct credentials;  /* credentials.h */
 struct ipc;          /* ipc.h: System V objects */
 struct known_code;   /* shim/rewrite.c */
+struct inode;        /* fs_internal.h */
 struct file_owner;   /* async.c */
 struct locked_range; /* mlock.c */
 
@@ -289,6 +290,7 @@ struct process {
     int32_t strace_fd;               /* native descriptor in the process, -1 = off */
     char *executable;                /* kalloc'ed path, for /proc/self/exe */
     uint32_t *program_users;         /* processes that run the program since one execve: they hold its file open */
+    struct inode *program;           /* the program's file, which nobody writes meanwhile; NULL: not known */
     char *command_line;              /* kalloc'ed, NUL separated, command_line_length bytes */
     uint32_t command_line_length;
     char *environment; /* as it was at the program's start, for /proc/self/environ */

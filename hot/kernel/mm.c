@@ -5,7 +5,7 @@
  */
 #include "mm.h"
 #include "caller.h"
-#include "fs.h"
+#include "fs_internal.h"
 #include "internal.h"
 #include "ipc.h"
 #include "packet_socket.h"
@@ -32,6 +32,7 @@ struct shared_map {
     uint64_t object, offset; /* offset of `start` in the object */
     struct segment *segment; /* of System V shared memory, which counts its mappings; else NULL */
     struct file *file;       /* of a packet socket's ring, which stays open as long as it is mapped; else NULL */
+    struct inode *written;   /* of a file that was opened for writing, and counts as that as long; else NULL */
 };
 
 static uint64_t page_up(uint64_t value) { return (value + PAGE - 1) & ~(PAGE - 1); }
@@ -42,7 +43,8 @@ bool mm_reserved(uint64_t start, uint64_t length) {
 }
 
 static struct shared_map *shared_map_add(struct process *process, uint64_t start, uint64_t end, uint64_t object,
-                                         uint64_t offset, struct segment *segment, struct file *file) {
+                                         uint64_t offset, struct segment *segment, struct file *file,
+                                         struct inode *written) {
     struct shared_map *map = kalloc(process->host, sizeof *map);
     if (!map)
         return NULL;
@@ -52,7 +54,10 @@ static struct shared_map *shared_map_add(struct process *process, uint64_t start
     map->offset = offset;
     map->segment = segment;
     map->file = file;
+    map->written = written;
     list_push_back(&process->shared_maps, &map->node);
+    if (written)
+        inode_hold(written, INODE_WRITTEN);
     if (file) {
         file_get(file);
         packet_ring_mapped(file, 1);
@@ -70,6 +75,8 @@ static void shared_map_free(struct process *process, struct shared_map *map) {
         packet_ring_mapped(map->file, -1);
         file_put(process->host, map->file);
     }
+    if (map->written)
+        inode_drop(process->host, map->written, INODE_WRITTEN);
     kfree(process->host, map);
 }
 
@@ -81,7 +88,7 @@ static void shared_map_cut(struct process *process, uint64_t start, uint64_t end
             continue;
         if (map->end > end)
             (void)shared_map_add(process, end, map->end, map->object, map->offset + (end - map->start), map->segment,
-                                 map->file);
+                                 map->file, map->written);
         if (map->start < start) {
             map->end = start;
             continue;
@@ -93,7 +100,8 @@ static void shared_map_cut(struct process *process, uint64_t start, uint64_t end
 int mm_copy(struct process *process, const struct process *from) {
     list_for_each(node, &from->shared_maps) {
         const struct shared_map *map = list_entry(node, struct shared_map, node);
-        if (!shared_map_add(process, map->start, map->end, map->object, map->offset, map->segment, map->file)) {
+        if (!shared_map_add(process, map->start, map->end, map->object, map->offset, map->segment, map->file,
+                            map->written)) {
             mm_release(process);
             return -ENOMEM;
         }
@@ -219,6 +227,7 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
     if (length && too_much(process, hint, length, !shared && (a[2] & PROT_WRITE), flags & MAP_FIXED))
         return -ENOMEM;
     uint64_t fd = UINT64_MAX, object = 0;
+    struct inode *written = NULL;
     if (!anonymous) {
         struct fd_entry *entry = fd_entry(task, (int)a[4]);
         if (!entry)
@@ -228,7 +237,9 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
         if (entry->native_fd < 0)
             return -ENODEV;
         fd = (uint64_t)entry->native_fd;
-        object = FILE_OBJECT | fs_inode_number(task->host, entry->native_fd);
+        const struct inode *inode = native_inode(task, entry->file, entry->native_fd);
+        object = FILE_OBJECT | (inode ? inode->number : 0);
+        written = native_writes(entry->file);
     }
     bool locked = flags & MAP_LOCKED || process->lock_future;
     if ((flags & MAP_LOCKED) && !mm_may_lock(task))
@@ -246,7 +257,7 @@ int64_t sys_mmap(struct task *task, const uint64_t *a) {
     if (shared) {
         if (anonymous)
             object = task->host->next_mm++;
-        if (!shared_map_add(process, start, start + length, object, anonymous ? 0 : a[5], NULL, NULL)) {
+        if (!shared_map_add(process, start, start + length, object, anonymous ? 0 : a[5], NULL, NULL, written)) {
             (void)platform_syscall(NATIVE_MUNMAP, start, length, 0, 0, 0, 0);
             return -ENOMEM;
         }
@@ -292,7 +303,8 @@ int64_t sys_mremap(struct task *task, const uint64_t *a) {
     }
     /* What moves is there twice for a moment: a segment must not lose its last mapping. */
     shared_map_cut(process, start, start + new_length);
-    if (found && !shared_map_add(process, start, start + new_length, old.object, offset, old.segment, old.file))
+    if (found &&
+        !shared_map_add(process, start, start + new_length, old.object, offset, old.segment, old.file, old.written))
         return -ENOMEM;
     if (start != a[0])
         shared_map_cut(process, a[0], a[0] + length);
@@ -312,7 +324,7 @@ int64_t mm_map_shared(struct task *task, uint64_t address, uint64_t length, uint
         return result;
     uint64_t start = (uint64_t)result;
     struct shared_map *map =
-        shared_map_add(process, start, start + length, object->identity, 0, object->segment, object->file);
+        shared_map_add(process, start, start + length, object->identity, 0, object->segment, object->file, NULL);
     if (!map) {
         (void)platform_syscall(NATIVE_MUNMAP, start, length, 0, 0, 0, 0);
         return -ENOMEM;

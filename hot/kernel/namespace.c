@@ -120,8 +120,10 @@ static void name_removed(struct task *task, const struct stat *status) {
     bool directory = (status->st_mode & MODE_TYPE) == MODE_DIRECTORY;
     if (!directory)
         inotify_status(task->host, status, IN_ATTRIB); /* the count of its links */
-    if (directory || status->st_nlink == 1)
+    if (directory || status->st_nlink == 1) {
         inotify_gone(task->host, status);
+        inode_unnamed(task->host, status);
+    }
 }
 
 static uint32_t directory_bit(const struct stat *status) {
@@ -136,13 +138,12 @@ static int64_t unlink_at(struct task *task, int directory, uint64_t user_path, u
     if (result)
         return result;
     struct stat status;
-    bool watched = inotify_active(task->host) &&
-                   native_stat(location->directory, location->path, AT_SYMLINK_NOFOLLOW, &status) == 0;
+    bool known = native_stat(location->directory, location->path, AT_SYMLINK_NOFOLLOW, &status) == 0;
     result = platform_syscall(__NR_unlinkat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path, flags,
                               0, 0, 0);
     if (!result) {
         location_parent_written(task, location);
-        if (watched) {
+        if (known) {
             name_removed(task, &status);
             inotify_entry(task, location, IN_DELETE | directory_bit(&status), 0);
         }
@@ -156,6 +157,12 @@ int64_t sys_unlink(struct task *task, const uint64_t *a) { return unlink_at(task
 int64_t sys_unlinkat(struct task *task, const uint64_t *a) { return unlink_at(task, (int)a[0], a[1], (uint32_t)a[2]); }
 
 int64_t sys_rmdir(struct task *task, const uint64_t *a) { return unlink_at(task, AT_FDCWD, a[0], AT_REMOVEDIR); }
+
+/* Whether nothing has the name of `replaced` any more, and it had only that one. */
+static bool rename_unnamed(const struct stat *moved, const struct stat *replaced, bool exchanged) {
+    bool same = replaced->st_ino == moved->st_ino && replaced->st_dev == moved->st_dev;
+    return replaced->st_ino && !exchanged && !same && (directory_bit(replaced) || replaced->st_nlink == 1);
+}
 
 /* `replaced` had the new name before; number 0: nobody. */
 static void tell_rename(struct task *task, const struct location *from, const struct location *to,
@@ -174,7 +181,7 @@ static void tell_rename(struct task *task, const struct location *from, const st
         inotify_entry(task, to, IN_MOVED_FROM | directory_bit(replaced), cookie);
         inotify_entry(task, from, IN_MOVED_TO | directory_bit(replaced), cookie);
         inotify_status(host, replaced, IN_MOVE_SELF);
-    } else if (replaced->st_ino && (directory_bit(replaced) || replaced->st_nlink == 1)) {
+    } else if (rename_unnamed(moved, replaced, exchanged)) {
         inotify_gone(host, replaced);
     }
 }
@@ -188,17 +195,18 @@ static int64_t rename_at(struct task *task, int from_directory, uint64_t from_pa
     result = find_changeable(task, to_directory, to_path, false, &to);
     if (!result) {
         struct stat moved, replaced = {0};
-        bool watched =
-            inotify_active(task->host) && native_stat(from->directory, from->path, AT_SYMLINK_NOFOLLOW, &moved) == 0;
-        if (watched && native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &replaced))
+        bool known = native_stat(from->directory, from->path, AT_SYMLINK_NOFOLLOW, &moved) == 0;
+        if (known && native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &replaced))
             replaced.st_ino = 0;
         result = platform_syscall(__NR_renameat2, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
                                   (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags, 0);
         if (!result) {
             location_parent_written(task, from);
             location_parent_written(task, to);
-            if (watched)
+            if (known && inotify_active(task->host))
                 tell_rename(task, from, to, &moved, &replaced, flags & RENAME_EXCHANGE);
+            if (known && rename_unnamed(&moved, &replaced, flags & RENAME_EXCHANGE))
+                inode_unnamed(task->host, &replaced);
         }
         location_free(task->host, to);
     }
@@ -254,8 +262,12 @@ static int64_t link_at(struct task *task, int from_directory, uint64_t from_path
     if (!result) {
         struct stat status;
         location_parent_written(task, to);
-        if (inotify_active(task->host) && native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &status) == 0)
+        if (native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &status) == 0) {
+            struct inode *inode = inode_seen(task->host, &status);
+            if (inode)
+                inode->nameless = false;
             inotify_status(task->host, &status, IN_ATTRIB);
+        }
         inotify_created(task, to);
     }
     if (from)
@@ -606,7 +618,12 @@ int64_t sys_truncate(struct task *task, const uint64_t *a) {
     int64_t result = find_changeable(task, AT_FDCWD, a[0], true, &location);
     if (result)
         return result;
+    struct stat status;
     result = limit_size(task, AT_FDCWD, location->path, 0, a[1]);
+    if (!result && native_stat(AT_FDCWD, location->path, 0, &status) == 0) {
+        const struct inode *inode = inode_seen(task->host, &status);
+        result = inode && inode->uses[INODE_RUN] ? -ETXTBSY : 0;
+    }
     if (!result)
         result = platform_syscall(__NR_truncate, (uint64_t)(uintptr_t)location->path, a[1], 0, 0, 0, 0);
     if (!result)
@@ -627,7 +644,7 @@ int64_t sys_ftruncate(struct task *task, const uint64_t *a) {
     if (!result)
         result = platform_syscall(__NR_ftruncate, (uint64_t)entry->native_fd, a[1], 0, 0, 0, 0);
     if (!result) {
-        fs_written(task, entry->native_fd);
+        fs_written(task, entry);
         inotify_descriptor(task->host, entry->native_fd, IN_MODIFY);
     }
     return result;
@@ -645,7 +662,7 @@ int64_t sys_fallocate(struct task *task, const uint64_t *a) {
     if (!result)
         result = platform_syscall(__NR_fallocate, (uint64_t)entry->native_fd, a[1], a[2], a[3], 0, 0);
     if (!result) {
-        fs_written(task, entry->native_fd);
+        fs_written(task, entry);
         inotify_descriptor(task->host, entry->native_fd, IN_MODIFY);
     }
     return result;

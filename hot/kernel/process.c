@@ -184,6 +184,8 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     process->mm = request->flags & CLONE_VM ? old->mm : host->next_mm++;
     if ((process->program_users = old->program_users))
         ++*process->program_users;
+    if ((process->program = old->program))
+        inode_hold(process->program, INODE_RUN);
     process->umask = old->umask;
     process->personality = old->personality;
     process->brk_start = old->brk_start;
@@ -221,6 +223,8 @@ static void discard_child(struct task *child, bool new_process) {
     mm_release(process);
     if (process->program_users)
         --*process->program_users; /* its parent runs it still */
+    if (process->program)
+        inode_drop(process->host, process->program, INODE_RUN);
     process_free(process);
 }
 
@@ -476,6 +480,9 @@ static void leave_program(struct process *process) {
     struct host *host = process->host;
     uint32_t *users = process->program_users;
     process->program_users = NULL;
+    if (process->program)
+        inode_drop(host, process->program, INODE_RUN);
+    process->program = NULL;
     if (!users || --*users)
         return;
     kfree(host, users);
@@ -785,6 +792,16 @@ void process_set_program(struct task *task, const struct exec_request *request) 
     memcpy(task->comm, name, KMIN(strlen(name), sizeof task->comm - 1));
 }
 
+void process_enter_program(struct task *task, const struct exec_request *request) {
+    struct process *process = task->process;
+    struct stat status;
+    bool own = path_below(request->path, task->host->directory) != NULL;
+    if (native_stat(AT_FDCWD, request->path, 0, &status) == 0)
+        process->program = inode_find(task->host, &status, own);
+    if (process->program)
+        inode_hold(process->program, INODE_RUN);
+}
+
 #define EXEC_STRING_MAX (size_t)(128u << 10) /* MAX_ARG_STRLEN: one argument, with its NUL */
 
 /* Copies a NULL-terminated vector of strings after what `request` holds already. */
@@ -882,6 +899,9 @@ static int64_t resolve_program(struct task *task, struct exec_request **request,
         result = native_stat(AT_FDCWD, real, 0, &status);
         if (!result && (status.st_mode & MODE_TYPE) != MODE_REGULAR) /* opening a FIFO would sleep */
             result = -EACCES;
+        const struct inode *inode = result ? NULL : inode_seen(task->host, &status);
+        if (inode && inode->uses[INODE_WRITTEN])
+            result = -ETXTBSY;
         if (result < 0)
             return result;
         int64_t fd = platform_syscall(2 /* open */, (uint64_t)real, 02000000 /* O_CLOEXEC */, 0, 0, 0, 0);
@@ -983,6 +1003,7 @@ static int64_t do_execve(struct task *task, int directory, uint64_t path, uint64
     process->executed = true;
     process->exit_signal = KSIGCHLD;
     process_set_program(task, request);
+    process_enter_program(task, request);
     fd_table_exec(task);
     signal_exec(process);
     task->altstack_flags = 2;

@@ -28,6 +28,8 @@ __attribute__((warn_unused_result)) struct exec_request *
 exec_request_create(struct host *host, const char *path, const char *const *arguments, uint32_t argument_count,
                     const char *const *environment, uint32_t environment_count);
 void process_set_program(struct task *task, const struct exec_request *request);
+/* What only a process can find out of the program that it is about to run: which file it is. */
+void process_enter_program(struct task *task, const struct exec_request *request);
 
 #define WAIT_STATUS_EXIT(code) (((code) & 0xff) << 8)
 #define WAIT_STATUS_SIGNAL(signo) ((signo) & 0x7f)

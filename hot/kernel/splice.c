@@ -288,7 +288,7 @@ int64_t sys_copy_file_range(struct task *task, const uint64_t *a) {
     int64_t result =
         platform_syscall(__NR_copy_file_range, (uint64_t)in->native_fd, a[1], (uint64_t)out->native_fd, a[3], a[4], 0);
     if (result > 0) {
-        fs_written(task, out->native_fd);
+        fs_written(task, out);
         inotify_descriptor(task->host, in->native_fd, IN_ACCESS);
         inotify_descriptor(task->host, out->native_fd, IN_MODIFY);
     }

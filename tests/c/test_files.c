@@ -13,6 +13,8 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -338,10 +340,9 @@ static void paths_lead_where_they_lead_without_a_simulation(void) {
         if (result)
             continue;
         CHECK_EQUAL(seen.st_mode, real.st_mode);
-        int real_fd = openat(AT_FDCWD, real_path, O_PATH | (flags ? O_NOFOLLOW : 0));
-        CHECK(real_fd >= 0);
-        CHECK_EQUAL(seen.st_ino, fs_inode_number(network->hosts[0], real_fd));
-        close(real_fd);
+        struct stat again; /* by the name that it has outside */
+        CHECK_EQUAL(CALL(task, newfstatat, (uint64_t)AT_FDCWD, P(real_path), P(&again), (uint64_t)flags), 0);
+        CHECK_EQUAL(seen.st_ino, again.st_ino);
     }
     network_free(network);
 }
@@ -650,6 +651,89 @@ static void no_memory_of_the_arena_is_lost(void) {
     network_free(network);
 }
 
+static uint64_t number_of(struct task *task, int fd) {
+    struct stat status;
+    CHECK_EQUAL(CALL(task, fstat, (uint64_t)fd, P(&status)), 0);
+    return status.st_ino;
+}
+
+/* Every way in which a file can lose its last name, and be used afterwards. */
+static void make_and_remove(struct task *task) {
+    struct stat status;
+    int fd = create_file(task, "first", "x");
+    uint64_t number = number_of(task, fd);
+    CHECK_EQUAL(CALL(task, link, P("first"), P("second")), 0);
+    CHECK_EQUAL(CALL(task, unlink, P("first")), 0);
+    CHECK_EQUAL(CALL(task, stat, P("second"), P(&status)), 0);
+    CHECK_EQUAL(status.st_ino, number);
+    CHECK_EQUAL(CALL(task, unlink, P("second")), 0);
+    CHECK_EQUAL(number_of(task, fd), number); /* it is open still */
+    int other = (int)CALL(task, dup, (uint64_t)fd);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)fd), 0);
+    CHECK_EQUAL(number_of(task, other), number);
+    int64_t map = CALL(task, mmap, 0, 4096, PROT_READ, MAP_SHARED, (uint64_t)other, 0);
+    CHECK(map > 0);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)other), 0);
+    CHECK_EQUAL(CALL(task, munmap, (uint64_t)map, 4096), 0);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)create_file(task, "old", "o")), 0);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)create_file(task, "new", "n")), 0);
+    CHECK_EQUAL(CALL(task, rename, P("new"), P("old")), 0);
+    CHECK_EQUAL(CALL(task, symlink, P("old"), P("link")), 0);
+    CHECK_EQUAL(CALL(task, lstat, P("link"), P(&status)), 0);
+    CHECK_EQUAL(CALL(task, unlink, P("link")), 0);
+    CHECK_EQUAL(CALL(task, unlink, P("old")), 0);
+    CHECK_EQUAL(CALL(task, mkdir, P("directory"), 0755), 0);
+    fd = (int)CALL(task, open, P("directory"), O_RDONLY | O_DIRECTORY);
+    number = number_of(task, fd);
+    CHECK_EQUAL(CALL(task, rmdir, P("directory")), 0);
+    CHECK_EQUAL(number_of(task, fd), number);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)fd), 0);
+    fd = (int)CALL(task, memfd_create, P("memory"), 0);
+    CHECK(number_of(task, fd) > number);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)fd), 0);
+    fd = (int)CALL(task, open, P("."), O_TMPFILE | O_RDWR, 0644);
+    if (fd < 0) /* not every file system has them */
+        return;
+    number = number_of(task, fd);
+    char name[40];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    CHECK_EQUAL(CALL(task, linkat, (uint64_t)AT_FDCWD, P(name), (uint64_t)AT_FDCWD, P("kept"), AT_SYMLINK_FOLLOW), 0);
+    CHECK_EQUAL(CALL(task, close, (uint64_t)fd), 0);
+    CHECK_EQUAL(CALL(task, stat, P("kept"), P(&status)), 0);
+    CHECK_EQUAL(status.st_ino, number);
+    CHECK_EQUAL(CALL(task, unlink, P("kept")), 0);
+}
+
+static void a_host_may_make_and_remove_files_for_ever(void) {
+    struct network *network;
+    struct task *task = begin(&network);
+    struct arena *arena = &network->hosts[0]->arena;
+    task->process->limits[RLIMIT_AS][0] = UINT64_MAX;
+    for (int i = 0; i < 10; i++)
+        make_and_remove(task);
+    uint64_t before = arena->bytes_in_use, unused = arena->unused;
+    for (int i = 0; i < 1000; i++)
+        make_and_remove(task);
+    CHECK_EQUAL(arena->bytes_in_use, before);
+    CHECK_EQUAL(arena->unused, unused);
+    arena->end = arena->unused + (1u << 20); /* room for some thousands of records */
+    for (int i = 0; i < 200000; i++) {
+        int64_t fd = CALL(task, open, P("one"), O_RDWR | O_CREAT, 0644);
+        CHECK(fd >= 0);
+        CHECK_EQUAL(CALL(task, close, (uint64_t)fd), 0);
+        char next[20];
+        snprintf(next, sizeof next, "name-%d", i % 7);
+        CHECK_EQUAL(CALL(task, rename, P("one"), P(next)), 0);
+        if (i % 7 == 6)
+            for (int k = 0; k < 7; k++) {
+                snprintf(next, sizeof next, "name-%d", k);
+                CHECK_EQUAL(CALL(task, unlink, P(next)), 0);
+            }
+    }
+    CHECK(arena->unused - unused < 4096); /* seven at a time */
+    network_free(network);
+}
+
 int main(void) {
     snprintf(directory, sizeof directory, "/tmp/antumbra_files_XXXXXX");
     CHECK(mkdtemp(directory));
@@ -675,6 +759,7 @@ int main(void) {
     RUN(bytes_move_between_descriptors_without_loss);
     RUN(a_held_lock_is_waited_for_in_virtual_time);
     RUN(no_memory_of_the_arena_is_lost);
+    RUN(a_host_may_make_and_remove_files_for_ever);
     char command[100];
     snprintf(command, sizeof command, "cd / && rm -rf %s", directory);
     return system(command) == 0 ? 0 : 1;
