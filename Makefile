@@ -12,15 +12,22 @@ C_FILES = $(shell find benchmarks configs hot shim tests -name '*.[ch]')
 # meson-python and meson find their tools (ninja) by name.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test before-pytest lint bench clean
 .DEFAULT_GOAL := demo
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed $(VENV)/kernels
 	antumbra run configs/quickstart.yaml
 
-test: lint $(VENV)/programs
-	meson test -C $(BUILD) --print-errorlogs
+# The kernels are compiled on one core while another does everything that does not need them.
+test: $(VENV)/installed
+	$(MAKE) --no-print-directory --jobs=2 $(VENV)/kernels before-pytest
 	python -m pytest -n 2 --dist loadgroup
+
+# One after the other: mypy reads what the programs' installation writes.
+before-pytest: $(VENV)/installed
+	$(MAKE) --no-print-directory $(VENV)/programs
+	$(MAKE) --no-print-directory lint
+	meson test -C $(BUILD) --print-errorlogs
 
 lint: $(VENV)/installed
 	ruff check
@@ -28,7 +35,7 @@ lint: $(VENV)/installed
 	mypy
 	clang-format --dry-run -Werror $(C_FILES)
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed $(VENV)/kernels
 	for benchmark in benchmarks/[!_]*.py; do echo "== $$benchmark"; python "$$benchmark"; done
 
 clean:
@@ -45,7 +52,10 @@ $(VENV)/installed: $(VENV)/python pyproject.toml
 	@echo "installing into $(VENV) (the first time takes a minute or two)"
 	$(PIP) install 'meson-python>=0.18' 'meson>=1.3' 'ninja>=1.11'
 	$(PIP) install --no-build-isolation --config-settings=build-dir=$(BUILD) --editable '.[dev]'
-	@echo "compiling the kernels of the cold tail (once; two to five minutes)"
+	touch $@
+
+$(VENV)/kernels: $(VENV)/installed
+	@echo "compiling the kernels of the cold tail (once; two to four minutes)"
 	python -m cold.compile
 	touch $@
 
