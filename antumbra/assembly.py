@@ -15,11 +15,11 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +39,8 @@ from antumbra.sharding import (
     merge_results,
     partition_of,
 )
+from antumbra.sides import ColdParticipant, HotParticipant, TailBuilder, build_hot
 from bridge.bus import Bus
-from bridge.directory import HostDirectory
 from bridge.errors import AntumbraError, UserError
 from bridge.local_bus import LocalBus
 from bridge.lookahead import lookahead_of
@@ -48,7 +48,6 @@ from bridge.metrics import WindowMetrics, write_table
 from bridge.mpi_bus import MpiBus
 from bridge.participant import Nobody, Participant
 from bridge.partition import PartitionMap
-from bridge.paths import PathTable
 from bridge.rundir import RunDirectory
 from bridge.traffic import TRAFFIC, Groups, traffic_table
 from bridge.usage import UsageRecorder
@@ -59,7 +58,7 @@ from hot.process_memory import ProcessMemoryRecorder
 from hot.section import ProcessOutcome
 
 if TYPE_CHECKING:
-    from cold.memberships import Connections
+    pass
 
 _MESSAGES: Final = "messages"
 _REQUESTS: Final = "requests"
@@ -69,38 +68,6 @@ _OUR_FAULT: Final = 3
 _log = logging.getLogger("antumbra")
 
 MessageTable = npt.NDArray[np.void]
-
-
-class HotParticipant(Participant, Protocol):
-    """What the assembly needs of the hot side beyond the window protocol."""
-
-    def process_outcomes(self) -> Sequence[ProcessOutcome]:
-        """Return how every configured process stands. Called after the last window, before `close`."""
-        ...
-
-    def process_groups(self) -> dict[int, int]:
-        """Return the HostId of each real process group that its managed processes form."""
-        ...
-
-    def packets(self) -> npt.NDArray[np.int64]:
-        """Return rows of (source, destination, packets, bytes): what left its hosts, and came from identities."""
-        ...
-
-    def loads(self) -> npt.NDArray[np.int64]:
-        """Return rows of (HostId, events executed, system calls)."""
-        ...
-
-
-class ColdParticipant(Participant, Protocol):
-    """What the assembly needs of the cold side beyond the window protocol."""
-
-    def partial_results(self) -> TailResults:
-        """Return what became of each message at the identities of this shard."""
-        ...
-
-    def events_executed(self) -> int:
-        """Return the number of events that its identities have executed."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -148,96 +115,6 @@ class RunResult:
         return 1 if self.loop.interrupted or self.failures else 0
 
 
-def build_hot(plan: Plan, run_directory: RunDirectory, partition: PartitionMap, shard: int) -> HotParticipant | None:
-    """Build the hot side of a shard, or nothing if none of its hosts has managed processes."""
-    ids = partition.hosts_of(shard)
-    if not ids:
-        return None
-    # Here, so that a purely cold experiment neither loads nor needs the C engine.
-    from hot.shard import HotShard
-
-    general = plan.sections.general
-    return HotShard(
-        [plan.hosts[number] for number in ids],
-        directory=plan.directory,
-        paths=plan.paths,
-        run_directory=run_directory,
-        seed=general.seed,
-        general=general,
-        experimental=plan.sections.experimental,
-        core=shard if partition.shard_count > 1 else None,
-    )
-
-
-class TailBuilder:
-    """Builds the cold side of shards.
-
-    Parameters
-    ----------
-    plan
-        Of the experiment.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._connections: Connections | None = None
-
-    def prepare(self) -> None:
-        """Do what every shard would have to do, before this process divides into shards."""
-        section = self._plan.sections.cold
-        if section is None:
-            return
-        from cold.tail import connections_before_shards
-
-        directory, _ = _as_the_tail_sees_it(self._plan)
-        seed = self._plan.sections.general.seed
-        with _memory_errors_reported():
-            self._connections = connections_before_shards(section, directory, seed, self._plan.resolutions)
-
-    def build(self, partition: PartitionMap, shard: int) -> ColdParticipant | None:
-        """Build the cold side of a shard, or nothing if it has no identities. Once: it keeps nothing for another."""
-        plan, connections = self._plan, self._connections
-        self._connections = None
-        owned = partition.identities_of(shard)
-        if plan.sections.cold is None or not owned:
-            return None
-        # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
-        from cold.tail import build_tail
-
-        general = plan.sections.general
-        directory, paths = _as_the_tail_sees_it(plan)
-        return build_tail(
-            plan.sections.cold,
-            directory,
-            paths,
-            general.seed,
-            general.stop_time,
-            list(plan.resolutions),
-            owned=owned,
-            cuts=partition.cuts,
-            shard=shard,
-            connections=connections,
-        )
-
-
-@contextmanager
-def _memory_errors_reported() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError as error:
-        raise UserError("there is no more memory", hint=str(error)) from error
-
-
-def _as_the_tail_sees_it(plan: Plan) -> tuple[HostDirectory, PathTable]:
-    """Return the paths from the places of identities to all others as a table, and the directory with its numbers."""
-    directory = plan.directory
-    rows = np.unique(directory.node[directory.hot_count :])
-    table = plan.paths.table(rows)
-    number_of = np.empty(len(table.node_ids), dtype=np.int32)
-    number_of[plan.paths.columns(rows)] = np.arange(len(table.node_ids))
-    return replace(directory, node=number_of[directory.node]), table
-
-
 def run(
     configuration: Configuration | Plan,
     directory: str | Path | None = None,
@@ -279,15 +156,28 @@ def run(
     if count > 1 and not mpi:
         tail.prepare()
     bus = connect(plan, count, mpi)
+    part = _Part(plan, tail, partition, bus, where, on_progress if bus.shard == 0 else None)
     if isinstance(bus, LocalBus) and bus.shard > 0:
         # A process of our own making: nobody expects it to come back.
-        os._exit(_run_as_child(plan, tail, partition, bus, where))
-    return _run_on(plan, tail, partition, bus, where, on_progress if bus.shard == 0 else None)
+        os._exit(_run_as_child(part))
+    return _run_on(part)
 
 
-def _run_as_child(plan: Plan, tail: TailBuilder, partition: PartitionMap, bus: Bus, where: Path) -> int:
+@dataclass(frozen=True)
+class _Part:
+    """What the process of one shard has of the whole run."""
+
+    plan: Plan
+    tail: TailBuilder
+    partition: PartitionMap
+    bus: Bus
+    where: Path
+    on_progress: Callable[[int], None] | None
+
+
+def _run_as_child(part: _Part) -> int:
     try:
-        code = _run_on(plan, tail, partition, bus, where, None).exit_code
+        code = _run_on(part).exit_code
     except AntumbraError as error:
         code = error.exit_code
     except KeyboardInterrupt:
@@ -301,59 +191,37 @@ def _run_as_child(plan: Plan, tail: TailBuilder, partition: PartitionMap, bus: B
     return code
 
 
-def _run_on(
-    plan: Plan,
-    tail: TailBuilder,
-    partition: PartitionMap,
-    bus: Bus,
-    where: Path,
-    on_progress: Callable[[int], None] | None,
-) -> RunResult:
+def _run_on(part: _Part) -> RunResult:
     try:
-        if bus.shard_count == 1:
-            return _run_alone(plan, tail, partition, bus, where, on_progress)
-        return _run_together(plan, tail, partition, bus, where, on_progress)
+        return _run_alone(part) if part.bus.shard_count == 1 else _run_together(part)
     except BaseException as error:
-        _tell_failure(bus, error, None)
+        _tell_failure(part.bus, error, None)
         raise
     finally:
-        bus.close()
+        part.bus.close()
 
 
-def _run_alone(
-    plan: Plan,
-    tail: TailBuilder,
-    partition: PartitionMap,
-    bus: Bus,
-    where: Path,
-    on_progress: Callable[[int], None] | None,
-) -> RunResult:
-    with RunDirectory(where) as run_directory, _ending_told(run_directory):
-        copy_template(plan.sections.general.template_directory, run_directory.path)
-        _describe(plan, partition, run_directory)
-        own, ended = _run_shard(plan, tail, partition, bus, run_directory, on_progress)
-        result = _result_of([own], plan, where, ended)
+def _run_alone(part: _Part) -> RunResult:
+    with RunDirectory(part.where) as run_directory, _ending_told(run_directory):
+        copy_template(part.plan.sections.general.template_directory, run_directory.path)
+        _describe(part.plan, part.partition, run_directory)
+        own, ended = _run_shard(part, run_directory)
+        result = _result_of([own], part.plan, part.where, ended)
         _write_tail(run_directory, result)
         run_directory.write_statistics(result.statistics)
         run_directory.finish(_status(result))
     return result
 
 
-def _run_together(
-    plan: Plan,
-    tail: TailBuilder,
-    partition: PartitionMap,
-    bus: Bus,
-    where: Path,
-    on_progress: Callable[[int], None] | None,
-) -> RunResult:
-    if bus.shard > 0:
-        return _run_one_of_many(plan, tail, partition, bus, where, on_progress)[0]
-    with RunDirectory(where) as whole, _ending_told(whole):
-        copy_template(plan.sections.general.template_directory, where, without=plan.directory.hostnames)
-        _describe(plan, partition, whole)
-        result, finish = _run_one_of_many(plan, tail, partition, bus, where, on_progress)
-        merge_directories(whole, _kinds(plan), bus.shard_count)
+def _run_together(part: _Part) -> RunResult:
+    plan = part.plan
+    if part.bus.shard > 0:
+        return _run_one_of_many(part)[0]
+    with RunDirectory(part.where) as whole, _ending_told(whole):
+        copy_template(plan.sections.general.template_directory, part.where, without=plan.directory.hostnames)
+        _describe(plan, part.partition, whole)
+        result, finish = _run_one_of_many(part)
+        merge_directories(whole, _kinds(plan), part.bus.shard_count)
         _write_tail(whole, result)
         whole.write_statistics(result.statistics)
         whole.finish(_status(result))
@@ -361,28 +229,22 @@ def _run_together(
     return result
 
 
-def _run_one_of_many(
-    plan: Plan,
-    tail: TailBuilder,
-    partition: PartitionMap,
-    bus: Bus,
-    where: Path,
-    on_progress: Callable[[int], None] | None,
-) -> tuple[RunResult, Callable[[], None]]:
+def _run_one_of_many(part: _Part) -> tuple[RunResult, Callable[[], None]]:
     """Run one of several shards. Shard 0 has to say, with the function returned, when the whole run is written."""
+    plan, bus = part.plan, part.bus
 
     def barrier() -> None:
         bus.meet({}, ())
 
     # Nobody writes before shard 0 has claimed the run's directory and cleared it.
     barrier()
-    with RunDirectory(where / f"shard-{bus.shard}") as own_directory, _ending_told(own_directory, digests=False):
+    with RunDirectory(part.where / f"shard-{bus.shard}") as own_directory, _ending_told(own_directory, digests=False):
         own_directory.describe({}, seed=plan.sections.general.seed, shard=bus.shard, shards=bus.shard_count)
-        names = [plan.directory.hostnames[number] for number in partition.hosts_of(bus.shard)]
+        names = [plan.directory.hostnames[number] for number in part.partition.hosts_of(bus.shard)]
         copy_template(plan.sections.general.template_directory, own_directory.path, only=names)
-        own, ended = _run_shard(plan, tail, partition, bus, own_directory, on_progress)
+        own, ended = _run_shard(part, own_directory)
         own_directory.write_statistics(own.statistics)
-        result = _result_of(gather(bus, own), plan, where, ended)
+        result = _result_of(gather(bus, own), plan, part.where, ended)
         own_directory.finish(_status(result), digests=False)
     if bus.shard > 0:
         barrier()
@@ -458,14 +320,8 @@ def _kinds(plan: Plan) -> list[str]:
     return [name for name, there in (("hot", plan.hosts), ("cold", plan.sections.cold is not None)) if there]
 
 
-def _run_shard(
-    plan: Plan,
-    tail: TailBuilder,
-    partition: PartitionMap,
-    bus: Bus,
-    run_directory: RunDirectory,
-    on_progress: Callable[[int], None] | None,
-) -> tuple[ShardResult, LoopResult]:
+def _run_shard(part: _Part, run_directory: RunDirectory) -> tuple[ShardResult, LoopResult]:
+    plan, partition, bus = part.plan, part.partition, part.bus
     participants: dict[str, Participant] = {}
     recorders: list[WindowMetrics | WindowLog | UsageRecorder | ProcessMemoryRecorder] = []
     loop: WindowLoop | None = None
@@ -473,7 +329,7 @@ def _run_shard(
         hot = build_hot(plan, run_directory, partition, bus.shard)
         if plan.hosts:
             participants["hot"] = hot or Nobody()
-        cold = tail.build(partition, bus.shard)
+        cold = part.tail.build(partition, bus.shard)
         if plan.sections.cold is not None:
             participants["cold"] = cold or Nobody()
         names = tuple(participants)
@@ -501,7 +357,7 @@ def _run_shard(
             stop_time_ns=plan.sections.general.stop_time,
             shard_of=partition.shard_of,
             on_window=record,
-            on_progress=on_progress,
+            on_progress=part.on_progress,
             inner_runahead_ns=inner_ns,
         )
         with _stopping_on_signals(loop, bus):

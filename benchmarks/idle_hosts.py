@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import antumbra
-from antumbra.assembly import build_hot
+from antumbra.sides import build_hot
 from bridge.partition import PartitionMap
 from bridge.rundir import RunDirectory
 from bridge.simtime import NS_PER_S

@@ -1,0 +1,146 @@
+"""The two sides of a shard, hot and cold: what a run needs of each, and how they are built from a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from antumbra.plan import Plan
+from bridge.directory import HostDirectory
+from bridge.errors import UserError
+from bridge.participant import Participant
+from bridge.partition import PartitionMap
+from bridge.paths import PathTable
+from bridge.rundir import RunDirectory
+from cold.results import TailResults
+from hot.section import ProcessOutcome
+
+if TYPE_CHECKING:
+    from cold.memberships import Connections
+
+
+class HotParticipant(Participant, Protocol):
+    """What a run needs of the hot side beyond the window protocol."""
+
+    def process_outcomes(self) -> Sequence[ProcessOutcome]:
+        """Return how every configured process stands. Called after the last window, before `close`."""
+        ...
+
+    def process_groups(self) -> dict[int, int]:
+        """Return the HostId of each real process group that its managed processes form."""
+        ...
+
+    def packets(self) -> npt.NDArray[np.int64]:
+        """Return rows of (source, destination, packets, bytes): what left its hosts, and came from identities."""
+        ...
+
+    def loads(self) -> npt.NDArray[np.int64]:
+        """Return rows of (HostId, events executed, system calls)."""
+        ...
+
+
+class ColdParticipant(Participant, Protocol):
+    """What a run needs of the cold side beyond the window protocol."""
+
+    def partial_results(self) -> TailResults:
+        """Return what became of each message at the identities of this shard."""
+        ...
+
+    def events_executed(self) -> int:
+        """Return the number of events that its identities have executed."""
+        ...
+
+
+def build_hot(plan: Plan, run_directory: RunDirectory, partition: PartitionMap, shard: int) -> HotParticipant | None:
+    """Build the hot side of a shard, or nothing if none of its hosts has managed processes."""
+    ids = partition.hosts_of(shard)
+    if not ids:
+        return None
+    # Here, so that a purely cold experiment neither loads nor needs the C engine.
+    from hot.shard import HotShard
+
+    general = plan.sections.general
+    return HotShard(
+        [plan.hosts[number] for number in ids],
+        directory=plan.directory,
+        paths=plan.paths,
+        run_directory=run_directory,
+        seed=general.seed,
+        general=general,
+        experimental=plan.sections.experimental,
+        core=shard if partition.shard_count > 1 else None,
+    )
+
+
+class TailBuilder:
+    """Builds the cold side of shards.
+
+    Parameters
+    ----------
+    plan
+        Of the experiment.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._connections: Connections | None = None
+
+    def prepare(self) -> None:
+        """Do what every shard would have to do, before this process divides into shards."""
+        section = self._plan.sections.cold
+        if section is None:
+            return
+        from cold.tail import connections_before_shards
+
+        directory, _ = _as_the_tail_sees_it(self._plan)
+        seed = self._plan.sections.general.seed
+        with _memory_errors_reported():
+            self._connections = connections_before_shards(section, directory, seed, self._plan.resolutions)
+
+    def build(self, partition: PartitionMap, shard: int) -> ColdParticipant | None:
+        """Build the cold side of a shard, or nothing if it has no identities. Once: it keeps nothing for another."""
+        plan, connections = self._plan, self._connections
+        self._connections = None
+        owned = partition.identities_of(shard)
+        if plan.sections.cold is None or not owned:
+            return None
+        # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
+        from cold.tail import build_tail
+
+        general = plan.sections.general
+        directory, paths = _as_the_tail_sees_it(plan)
+        return build_tail(
+            plan.sections.cold,
+            directory,
+            paths,
+            general.seed,
+            general.stop_time,
+            list(plan.resolutions),
+            owned=owned,
+            cuts=partition.cuts,
+            shard=shard,
+            connections=connections,
+        )
+
+
+@contextmanager
+def _memory_errors_reported() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise UserError("there is no more memory", hint=str(error)) from error
+
+
+def _as_the_tail_sees_it(plan: Plan) -> tuple[HostDirectory, PathTable]:
+    """Return the paths from the places of identities to all others as a table, and the directory with its numbers."""
+    directory = plan.directory
+    rows = np.unique(directory.node[directory.hot_count :])
+    table = plan.paths.table(rows)
+    number_of = np.empty(len(table.node_ids), dtype=np.int32)
+    number_of[plan.paths.columns(rows)] = np.arange(len(table.node_ids))
+    return replace(directory, node=number_of[directory.node]), table
