@@ -441,6 +441,9 @@ static int64_t append(struct tcp *tcp, struct uio *from, uint32_t mss) {
     return take;
 }
 
+/* The last segment is filled up to its full length without asking for room, as by Linux. */
+static bool tail_is_open(const struct tcp *tcp, uint32_t mss) { return tcp->unsent && tcp_last(tcp)->length < mss; }
+
 int64_t tcp_send(struct task *task, struct socket *socket, struct uio *from, int flags) {
     (void)task;
     struct tcp *tcp = socket->tcp;
@@ -455,7 +458,7 @@ int64_t tcp_send(struct task *task, struct socket *socket, struct uio *from, int
     uint32_t mss = tcp_current_mss(tcp);
     int64_t total = 0, result = 0;
     while (from->remaining) {
-        if (!is_memory_free(tcp)) {
+        if (!is_memory_free(tcp) && !tail_is_open(tcp, mss)) {
             tcp->no_space = true;
             result = -EAGAIN;
             break;

@@ -300,6 +300,17 @@ static void filling(void) {
         break;
     }
     close(pair[0]), close(pair[1]);
+    /* The smallest buffer there is: a segment that was begun is filled nevertheless. */
+    connected(pair);
+    int smallest = 1, on = 1;
+    MUST(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest));
+    MUST(setsockopt(pair[0], IPPROTO_TCP, TCP_CORK, &on, sizeof on));
+    bool part = false;
+    ssize_t done;
+    for (sent = 0; (done = send(pair[0], block, 100, MSG_DONTWAIT)) > 0; sent += done)
+        part = part || done < 100;
+    printf("corked, more than 30000 bytes: %d, the last of a segment a part: %d\n", sent > 30000, part);
+    close(pair[0]), close(pair[1]);
 }
 
 static void stream(void) {
