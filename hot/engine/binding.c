@@ -286,6 +286,20 @@ static PyObject *method_add_process(PyObject *object, PyObject *arguments, PyObj
     return result;
 }
 
+/* The first table that names a host which has no node; NULL: all have one. What is found is a place in other tables. */
+static const char *find_stranger(const struct route_table *routes) {
+    for (size_t i = 0; i < routes->address_count; i++)
+        if (routes->address_ids[i] >= routes->host_count)
+            return "address_ids has the number";
+    for (size_t i = 0; i < routes->range_count; i++)
+        if ((uint64_t)routes->range_first_id[i] + routes->range_size[i] > routes->host_count)
+            return "range_first_id and range_size have the number";
+    for (size_t i = 0; i < routes->exception_count; i++)
+        if (routes->exception_ids[i] >= routes->host_count)
+            return "exception6_ids has the number";
+    return NULL;
+}
+
 static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
     static char *names[] = {"addresses",   "address_ids",    "range_first",  "range_size", "range_first_id", "prefix6",
@@ -324,6 +338,12 @@ static PyObject *method_set_routes(PyObject *object, PyObject *arguments, PyObje
     if (b[1].len != b[0].len || b[3].len != b[2].len || b[4].len != b[2].len || b[5].len != 16 ||
         b[6].len != 4 * b[7].len || nodes < 0 || nodes > INT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "the tables do not fit each other");
+        return NULL;
+    }
+    const char *stranger = find_stranger(routes);
+    if (stranger) {
+        PyErr_Format(PyExc_ValueError, "%s of a host that is not among the %zu of node_of_host", stranger,
+                     routes->host_count);
         return NULL;
     }
     if (route_init(routes))

@@ -31,7 +31,9 @@
 #define PROTOCOL_ICMPV6 58
 #define LOOPBACK_ADDRESS UINT32_C(0x7f000001)
 #define IP4_LOOPBACK ip4_address(LOOPBACK_ADDRESS)
-#define IP6_LINK_PREFIX 64u /* of an address on eth0 */
+#define IP4_LINK_PREFIX 24u /* of addresses on eth0 */
+#define IP4_LINK_MASK UINT32_C(0xffffff00)
+#define IP6_LINK_PREFIX 64u
 #define INTERFACE_LO 1u
 #define INTERFACE_ETH 2u
 

@@ -14,8 +14,6 @@
 
 #define REQUEST_MAX 32768u
 #define ANSWER_MAX 4096u
-#define ETH_PREFIX 24u
-#define ETH_MASK UINT32_C(0xffffff00)
 #define LOOPBACK_PREFIX 8u
 #define METRIC_LINK 256u /* IPv6 routes of the kernel's own, and those of users (IP6_RT_PRIO_ADDRCONF, _USER) */
 #define METRIC_USER 1024u
@@ -118,10 +116,10 @@ static int interface_value(struct host *host, uint32_t command, uint32_t interfa
         put_address(value, interface_address(host, interface));
         return 0;
     case SIOCGIFBRDADDR:
-        put_address(value, interface == INTERFACE_LO ? 0 : host->address | ~ETH_MASK);
+        put_address(value, interface == INTERFACE_LO ? 0 : host->address | ~IP4_LINK_MASK);
         return 0;
     case SIOCGIFNETMASK:
-        put_address(value, interface == INTERFACE_LO ? UINT32_C(0xff000000) : ETH_MASK);
+        put_address(value, interface == INTERFACE_LO ? UINT32_C(0xff000000) : IP4_LINK_MASK);
         return 0;
     case SIOCGIFHWADDR:
         value[0] = (uint8_t)(interface == INTERFACE_LO ? HARDWARE_LOOPBACK & 0xff : HARDWARE_ETHER);
@@ -308,7 +306,7 @@ static void describe_address(const struct host *host, struct answer *answer, con
     if (!address)
         return;
     address->ifa_family = AF_INET;
-    address->ifa_prefixlen = (uint8_t)(loopback ? LOOPBACK_PREFIX : ETH_PREFIX);
+    address->ifa_prefixlen = (uint8_t)(loopback ? LOOPBACK_PREFIX : IP4_LINK_PREFIX);
     address->ifa_flags = IFA_F_PERMANENT;
     address->ifa_scope = loopback ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
     address->ifa_index = interface;
@@ -316,7 +314,7 @@ static void describe_address(const struct host *host, struct answer *answer, con
     put_ip(answer, IFA_ADDRESS, own);
     put_ip(answer, IFA_LOCAL, own);
     if (!loopback)
-        put_ip(answer, IFA_BROADCAST, ip4_address(host->address | ~ETH_MASK));
+        put_ip(answer, IFA_BROADCAST, ip4_address(host->address | ~IP4_LINK_MASK));
     put_text(answer, IFA_LABEL, interface_name(interface));
     put_number(answer, IFA_FLAGS, IFA_F_PERMANENT);
     struct ifa_cacheinfo forever = {.ifa_prefered = UINT32_MAX, .ifa_valid = UINT32_MAX};
@@ -402,10 +400,10 @@ static void describe_route(struct answer *answer, const struct nlmsghdr *request
 
 static void describe_routes(const struct host *host, struct answer *answer, const struct nlmsghdr *request,
                             uint32_t port) {
-    struct ip_address own = ip4_address(host->address), network = ip4_address(host->address & ETH_MASK);
+    struct ip_address own = ip4_address(host->address), network = ip4_address(host->address & IP4_LINK_MASK);
     const struct route routes[] = {
         {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_LINK, 0, INTERFACE_ETH, IP4_ANY, own},
-        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_LINK, ETH_PREFIX, INTERFACE_ETH, network, own},
+        {RT_TABLE_MAIN, RTN_UNICAST, RT_SCOPE_LINK, IP4_LINK_PREFIX, INTERFACE_ETH, network, own},
         {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, 32, INTERFACE_ETH, own, own},
         {RT_TABLE_LOCAL, RTN_LOCAL, RT_SCOPE_HOST, LOOPBACK_PREFIX, INTERFACE_LO,
          ip4_address(LOOPBACK_ADDRESS & 0xff000000u), IP4_LOOPBACK},

@@ -25,11 +25,11 @@ static void put_padded(struct output *out, const char *text, size_t length, size
 }
 
 static void put_number(struct output *out, uint64_t value, bool negative, unsigned base, size_t width, bool left,
-                       char pad, bool prefix) {
+                       char pad, bool prefix, bool upper) {
     char digits[24];
     size_t length = 0;
     do
-        digits[length++] = "0123456789abcdef"[value % base];
+        digits[length++] = (upper ? "0123456789ABCDEF" : "0123456789abcdef")[value % base];
     while (value /= base);
     if (prefix) {
         digits[length++] = 'x';
@@ -96,17 +96,19 @@ int kvprintf(char *buffer, size_t capacity, const char *format, __builtin_va_lis
         }
         case 'd': {
             int64_t value = longs ? __builtin_va_arg(arguments, int64_t) : __builtin_va_arg(arguments, int);
-            put_number(&out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, value < 0, 10, width, left, pad, false);
+            put_number(&out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, value < 0, 10, width, left, pad, false,
+                       false);
             break;
         }
         case 'u':
-        case 'x': {
+        case 'x':
+        case 'X': {
             uint64_t value = longs ? __builtin_va_arg(arguments, uint64_t) : __builtin_va_arg(arguments, unsigned);
-            put_number(&out, value, false, *at == 'x' ? 16 : 10, width, left, pad, false);
+            put_number(&out, value, false, *at == 'u' ? 10 : 16, width, left, pad, false, *at == 'X');
             break;
         }
         case 'p':
-            put_number(&out, (uint64_t)__builtin_va_arg(arguments, void *), false, 16, width, left, ' ', true);
+            put_number(&out, (uint64_t)__builtin_va_arg(arguments, void *), false, 16, width, left, ' ', true, false);
             break;
         case '%':
             put(&out, '%');

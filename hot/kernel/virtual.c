@@ -449,6 +449,22 @@ static void hardware_address(struct text *text, struct task *task, const struct 
     text_printf(text, "%02x:%02x:%02x:%02x:%02x:%02x\n", a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
+/* Addresses are shown as this machine reads them from the wire; lines are filled up to 127 places. */
+static void net_route4(struct text *text, uint32_t to, uint32_t mask) {
+    char line[128];
+    kprintf(line, sizeof line, "eth0\t%08X\t00000000\t0001\t0\t0\t0\t%08X\t0\t0\t0", __builtin_bswap32(to),
+            __builtin_bswap32(mask));
+    text_printf(text, "%-127s\n", line);
+}
+
+static void net_routes4(struct text *text, struct task *task, const struct virtual_name *found) {
+    (void)found;
+    text_printf(text, "%-127s\n",
+                "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT");
+    net_route4(text, 0, 0);
+    net_route4(text, task->host->address & IP4_LINK_MASK, IP4_LINK_MASK);
+}
+
 static void hexadecimal(struct text *text, struct ip_address address) {
     text_printf(text, "%016lx%016lx", address.high, address.low);
 }
@@ -550,9 +566,7 @@ static const struct virtual_row rows[] = {
     GENERATED_FILE("/proc/net/dev", net_devices, 0444),
     GENERATED_FILE("/proc/net/if_inet6", net_addresses6, 0444),
     GENERATED_FILE("/proc/net/ipv6_route", net_routes6, 0444),
-    CONSTANT_FILE("/proc/net/route",
-                  "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
-                  "eth0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n"),
+    GENERATED_FILE("/proc/net/route", net_routes4, 0444),
     {"/proc/self", NULL, link_self, 0777, NAME_LINK, false},
     GENERATED_FILE("/proc/stat", machine_stat, 0444),
     CONSTANT_FILE("/proc/sys/fs/file-max", "1048576\n"),

@@ -8,16 +8,20 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from antumbra.resources import FDS_PER_HOST
 from bridge.digests import tree_digest
+from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
+from bridge.paths import Paths
 from bridge.simtime import NS_PER_S
 from hot.etc import address_table, name_table, write_etc
 from hot.scripts import resolve_program
+from hot.shard import HotShard
 from tests.hot.experiment import Experiment, process
 
 Build = Callable[..., Experiment]
@@ -151,6 +155,19 @@ def test_two_shards_do_not_fit_one_process(experiment: Build) -> None:
     experiment([process(ECHO)])
     with pytest.raises(InternalError, match="another shard"):
         experiment([process(ECHO)])
+
+
+def test_a_table_of_addresses_names_only_hosts_that_have_a_node(
+    experiment: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = HotShard._set_routes
+
+    def without_the_last_node(shard: HotShard, directory: HostDirectory, paths: Paths) -> None:
+        original(shard, replace(directory, node=directory.node[:-1]), paths)
+
+    monkeypatch.setattr(HotShard, "_set_routes", without_the_last_node)
+    with pytest.raises(ValueError, match="address_ids has the number of a host that is not among the 1 of"):
+        experiment([process(ECHO)], [process(ECHO)])
 
 
 def test_a_program_that_cannot_be_run_is_the_users_error(tmp_path: Path) -> None:

@@ -224,3 +224,12 @@ def test_a_host_may_be_called_otherwise_by_its_programs(laboratory: Laboratory) 
     *names, address, _, _ = run.stdout("renamed").splitlines()
     assert names == ["renamed", "other.example", "other.example", "other.example"]
     assert address.split() == ["11.7.7.8", "STREAM", "renamed"]
+
+
+def test_the_table_of_routes_shows_those_that_there_are(laboratory: Laboratory) -> None:
+    run = laboratory.run(experiment({"asker": host(process("cat", "/proc/net/route"), ip_addr="11.7.9.12")}))
+    rows = [line.split() for line in run.stdout("asker").splitlines()]
+    assert [(name, to, flags, mask) for name, to, _, flags, _, _, _, mask, *_ in rows[1:]] == [
+        ("eth0", "00000000", "0001", "00000000"),
+        ("eth0", "0009070B", "0001", "00FFFFFF"),
+    ]
