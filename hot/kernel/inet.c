@@ -619,8 +619,12 @@ int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, in
 
 int64_t inet_receive(struct task *task, struct socket *socket, struct uio *to, int flags,
                      struct socket_message *message) {
-    if (socket->type == SOCK_STREAM)
-        return tcp_receive(task, socket, to, flags, message);
+    if (socket->type == SOCK_STREAM) {
+        int64_t received = tcp_receive(task, socket, to, flags, message);
+        message->has_unread = received >= 0 && socket->tcp->settings.tell_unread;
+        message->unread = tcp_unread_hint(socket->tcp);
+        return received;
+    }
     if (socket->type == SOCK_RAW && flags & MSG_OOB)
         return -EOPNOTSUPP;
     size_t space = to->remaining;

@@ -23,6 +23,7 @@
 #include <linux/netlink.h>
 #include <linux/poll.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <linux/time_types.h>
 
 #define SEGMENTS_MAX 1024u /* UIO_MAXIOV */
@@ -516,10 +517,10 @@ int64_t sys_accept(struct task *task, const uint64_t *a) { return accept(task, a
 
 int64_t sys_accept4(struct task *task, const uint64_t *a) { return accept(task, a, (int)a[3]); }
 
-static int connect_inet(struct task *task, struct file *file, const uint8_t *name, uint32_t length) {
+static int connect_inet(struct task *task, struct file *file, const uint8_t *name, uint32_t length, bool nonblocking) {
     struct socket *socket = file->object;
     int result = inet_connect(task, socket, name, length);
-    if ((result != -EINPROGRESS && result != -EALREADY) || (file->flags & O_NONBLOCK))
+    if ((result != -EINPROGRESS && result != -EALREADY) || nonblocking)
         return result;
     int64_t deadline = deadline_of(task->host, socket->send_timeout);
     while (socket->state == SOCKET_CONNECTING) {
@@ -564,7 +565,7 @@ int64_t sys_connect(struct task *task, const uint64_t *a) {
     case AF_PACKET:
         return -EOPNOTSUPP;
     default:
-        return connect_inet(task, file, name, (uint32_t)a[2]);
+        return connect_inet(task, file, name, (uint32_t)a[2], (file->flags & O_NONBLOCK) != 0);
     }
 }
 
@@ -618,8 +619,32 @@ static int wait_to_send(struct task *task, struct file *file, bool nonblocking, 
     return wait_result(result, deadline, -EAGAIN);
 }
 
+/* MSG_FASTOPEN: connects first. The data follow the handshake, for nobody gives cookies. */
+static int connect_by_sending(struct task *task, struct file *file, int flags, const struct socket_message *message) {
+    struct socket *socket = file->object;
+    uint16_t family = (uint16_t)socket->family;
+    uint8_t nameless[sizeof family]; /* one that is connected says so first, and only then that this is no name */
+    memcpy(nameless, &family, sizeof family);
+    bool named = message->name_length != 0;
+    if (message->name_length >= sizeof family)
+        memcpy(&family, message->name, sizeof family);
+    if (family == AF_UNSPEC)
+        return -EOPNOTSUPP;
+    socket->tcp->settings.fast_open_once = true;
+    int result =
+        connect_inet(task, file, named ? message->name : nameless,
+                     named ? message->name_length : (uint32_t)sizeof nameless, socket_nonblocking(socket, flags));
+    socket->tcp->settings.fast_open_once = false; /* where it came to no SYN */
+    return result;
+}
+
 static int64_t send(struct task *task, struct file *file, struct uio *from, int flags, struct socket_message *message) {
     struct socket *socket = file->object;
+    if ((flags & MSG_FASTOPEN) && socket->tcp) {
+        int error = connect_by_sending(task, file, flags, message);
+        if (error)
+            return error;
+    }
     int64_t deadline = deadline_of(task->host, socket->send_timeout), total = 0, result;
     bool stream = socket->type == SOCK_STREAM;
     for (;;) {
@@ -1077,6 +1102,8 @@ static int control_to_user(struct task *task, const struct socket *socket, struc
     }
     if (message->has_time && (socket->timestamp || socket->timestamp_ns))
         error = put_time(writer, socket, message->time);
+    if (!error && message->has_unread)
+        error = control_put(writer, SOL_TCP, TCP_INQ, &message->unread, sizeof(message->unread));
     if (!error && socket->hints.tell_drops && message->drops)
         error = control_put(writer, SOL_SOCKET, SO_RXQ_OVFL, &message->drops, sizeof(message->drops));
     if (!error && socket->v6.packet_info && message->has_source)

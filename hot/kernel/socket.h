@@ -38,6 +38,7 @@
 #define MSG_NOSIGNAL 0x4000
 #define MSG_MORE 0x8000
 #define MSG_WAITFORONE 0x10000
+#define MSG_FASTOPEN 0x20000000
 #define MSG_CMSG_CLOEXEC 0x40000000
 
 #define SHUT_RD 0
@@ -98,6 +99,8 @@ struct socket_message {
     bool ends;      /* of a stream, out: what follows belongs to another receive (files, an urgent mark) */
     bool has_error; /* MSG_ERRQUEUE */
     struct extended_error error;
+    bool has_unread; /* TCP_INQ */
+    int32_t unread;
     bool has_auxiliary; /* PACKET_AUXDATA */
     struct tpacket_auxdata auxiliary;
 };

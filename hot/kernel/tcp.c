@@ -289,7 +289,10 @@ int tcp_connect(struct socket *socket) {
     tcp->rcv_scale = TCP_WINDOW_SCALE;
     choose_sequence(tcp);
     tcp_set_state(tcp, TCP_SYN_SENT);
+    tcp->asks_cookie = tcp->settings.fast_open_connect || tcp->settings.fast_open_once;
+    tcp->settings.fast_open_once = false;
     tcp_send_syn(tcp);
+    tcp->asks_cookie = false; /* one that is sent again does without: it may be what was in the way */
     if (!tcp_first(tcp)) {
         tcp_set_state(tcp, TCP_CLOSE);
         socket->state = SOCKET_UNCONNECTED;
@@ -366,6 +369,8 @@ struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t lo
     struct tcp *tcp = socket->tcp;
     tcp->settings = listener->settings;
     tcp->settings.defer_accept = 0;
+    tcp->settings.fast_open_queue = 0;
+    tcp->settings.fast_open_connect = tcp->settings.fast_open_once = false;
     tcp->listener = listener;
     list_push_back(&listener->handshakes, &tcp->child_node);
     choose_window(tcp);
@@ -949,8 +954,20 @@ int tcp_set_option(struct socket *socket, int name, const void *value, uint32_t 
         tcp_write_possible(tcp);
         return 0;
     case TCP_FASTOPEN:
+        if (number < 0 || !tcp_in(tcp, TCP_STATES(TCP_CLOSE) | TCP_STATES(TCP_LISTEN)))
+            return -EINVAL;
+        settings->fast_open_queue = (uint32_t)KMIN(number, SOMAXCONN);
+        return 0;
     case TCP_FASTOPEN_CONNECT:
-        return -EOPNOTSUPP;
+        if (number < 0 || number > 1 || tcp->state != TCP_CLOSE)
+            return -EINVAL;
+        settings->fast_open_connect = number != 0;
+        return 0;
+    case TCP_INQ:
+        if (number < 0 || number > 1)
+            return -EINVAL;
+        settings->tell_unread = number != 0;
+        return 0;
     default:
         return -ENOPROTOOPT;
     }
@@ -1064,8 +1081,13 @@ static int get_number(const struct socket *socket, int name, int32_t *number) {
         *number = (int32_t)settings->not_sent_low_water;
         return 0;
     case TCP_FASTOPEN:
+        *number = (int32_t)settings->fast_open_queue;
+        return 0;
     case TCP_FASTOPEN_CONNECT:
-        *number = 0;
+        *number = settings->fast_open_connect;
+        return 0;
+    case TCP_INQ:
+        *number = settings->tell_unread;
         return 0;
     default:
         return -ENOPROTOOPT;

@@ -8,9 +8,10 @@
  *
  * RFC 9293 with 7323 (window scale, timestamps, PAWS), 2018 and 2883 (SACK, D-SACK), 8985 (RACK-TLP), 5682 (F-RTO),
  * 6298 (RTO), 6937 (PRR), 9438 (CUBIC); where they leave a choice, what Linux does. Urgent data
- * are one byte, named by a pointer just behind it (RFC 6093, 3.1: what programs expect). Left out on purpose: ECN, Fast
- * Open, PMTU discovery (the network carries every packet whole), SYN cookies (the SYN queue
- * is not limited instead), pacing.
+ * are one byte, named by a pointer just behind it (RFC 6093, 3.1: what programs expect). Fast Open (RFC 7413) is as
+ * with net.ipv4.tcp_fastopen at its default of 1: clients ask for a cookie, and no listener has one to give, so no SYN
+ * carries data. Left out on purpose: ECN, PMTU discovery (the network carries every packet whole), SYN cookies (the SYN
+ * queue is not limited instead), pacing.
  */
 #ifndef ANTUMBRA_KERNEL_TCP_H
 #define ANTUMBRA_KERNEL_TCP_H
@@ -49,6 +50,7 @@ enum tcp_state {
 #define TCP_OPTION_SACK_PERMITTED 4
 #define TCP_OPTION_SACK 5
 #define TCP_OPTION_TIMESTAMPS 8
+#define TCP_OPTION_FAST_OPEN 34 /* RFC 7413, 2 */
 
 #define TCP_RTO_INITIAL (1 * NS_PER_S) /* RFC 6298, 2.1 */
 #define TCP_RTO_MIN (200 * NS_PER_MS)  /* Linux; RFC 6298, 2.4 would have 1 s */
@@ -145,8 +147,11 @@ struct tcp_settings {
     uint32_t max_segment; /* TCP_MAXSEG */
     uint32_t window_clamp, not_sent_low_water;
     uint8_t keepalive_probes, syn_retries;
-    uint8_t defer_accept; /* TCP_DEFER_ACCEPT: SYN-ACKs that a connection has time for, until its data come */
-    uint8_t congestion;   /* enum tcp_congestion_kind */
+    uint8_t defer_accept;     /* TCP_DEFER_ACCEPT: SYN-ACKs that a connection has time for, until its data come */
+    uint8_t congestion;       /* enum tcp_congestion_kind */
+    uint32_t fast_open_queue; /* TCP_FASTOPEN: kept and shown */
+    bool fast_open_connect, fast_open_once; /* TCP_FASTOPEN_CONNECT; of the next connect alone (MSG_FASTOPEN) */
+    bool tell_unread;                       /* TCP_INQ */
 };
 
 struct tcp {
@@ -173,6 +178,7 @@ struct tcp {
     bool no_space;           /* a writer or poller found no room: tell it when there is */
     bool done;               /* was connected once and is over (Linux: SOCK_DONE) */
     bool orphan;             /* the program has closed it */
+    bool asks_cookie;        /* the SYN that is sent now has the option of Fast Open */
     bool fin_queued;         /* a FIN stands at the end of the queue, or was sent and acknowledged */
 
     /* Round-trip time (RFC 6298 with Linux's variance); ns */
@@ -278,6 +284,11 @@ static inline uint32_t tcp_receive_window(const struct tcp *tcp) {
 /* What the program reads next (Linux: copied_seq). A FIN counts as read. */
 static inline uint32_t tcp_read_sequence(const struct tcp *tcp) {
     return tcp->rcv_nxt - tcp->fin_received - tcp->ready_bytes;
+}
+/* What TCP_INQ tells: unread bytes, and one more where the end of the stream is known. */
+static inline int32_t tcp_unread_hint(const struct tcp *tcp) {
+    uint32_t unread = tcp->ready_bytes + tcp->fin_received;
+    return unread ? (int32_t)unread : tcp->done;
 }
 static inline bool tcp_sends_urgent(const struct tcp *tcp) { return tcp->snd_up != tcp->snd_una; }
 /* RFC 7323, 4.1: one tick per millisecond, from a place of the connection's own. */

@@ -64,9 +64,10 @@ static int64_t queue_limit(const struct tcp *tcp) {
 
 /* ---- Building ---- */
 
-static uint8_t *put_timestamps(const struct tcp *tcp, uint8_t *p) {
-    *p++ = TCP_OPTION_NOP;
-    *p++ = TCP_OPTION_NOP;
+/* `permit_sack`: that option takes the place of what would only fill up a word, as Linux has it. */
+static uint8_t *put_timestamps(const struct tcp *tcp, uint8_t *p, bool permit_sack) {
+    *p++ = permit_sack ? TCP_OPTION_SACK_PERMITTED : TCP_OPTION_NOP;
+    *p++ = permit_sack ? 2 : TCP_OPTION_NOP;
     *p++ = TCP_OPTION_TIMESTAMPS;
     *p++ = 10;
     put32(p, tcp_clock(tcp));
@@ -79,19 +80,26 @@ static uint8_t *put_syn_options(const struct tcp *tcp, uint8_t *p, bool answer) 
     *p++ = 4;
     put16(p, (uint16_t)tcp->advertised_mss);
     p += 2;
-    if (!answer || tcp->sack) {
+    bool sack = !answer || tcp->sack;
+    if (!answer || tcp->timestamps) {
+        p = put_timestamps(tcp, p, sack);
+    } else if (sack) {
         *p++ = TCP_OPTION_NOP;
         *p++ = TCP_OPTION_NOP;
         *p++ = TCP_OPTION_SACK_PERMITTED;
         *p++ = 2;
     }
-    if (!answer || tcp->timestamps)
-        p = put_timestamps(tcp, p);
     if (!answer || tcp->rcv_scale) {
         *p++ = TCP_OPTION_NOP;
         *p++ = TCP_OPTION_WINDOW_SCALE;
         *p++ = 3;
         *p++ = TCP_WINDOW_SCALE;
+    }
+    if (tcp->asks_cookie) {
+        *p++ = TCP_OPTION_FAST_OPEN;
+        *p++ = 2;
+        *p++ = TCP_OPTION_NOP;
+        *p++ = TCP_OPTION_NOP;
     }
     return p;
 }
@@ -152,7 +160,7 @@ static void send(struct tcp *tcp, uint32_t sequence, uint8_t flags, const uint8_
         window = KMIN(tcp->rcv_wnd, 65535u);
     } else {
         if (tcp->timestamps)
-            end = put_timestamps(tcp, end);
+            end = put_timestamps(tcp, end, false);
         if (!(flags & TCP_RST)) {
             uint32_t space = OPTIONS_MAX - (uint32_t)(end - options);
             uint32_t mss = tcp_current_mss(tcp);

@@ -265,6 +265,48 @@ static void closing(void) {
     lingering_replaced();
 }
 
+static void put_hint(const char *what, int fd, size_t length) {
+    char bytes[64];
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } control;
+    struct iovec part = {bytes, length};
+    struct msghdr message = {NULL, 0, &part, 1, &control, sizeof control, 0};
+    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT);
+    put_result(what, got, errno);
+    const struct cmsghdr *item = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
+    int hint = -7;
+    if (item)
+        memcpy(&hint, CMSG_DATA(item), sizeof hint);
+    if (item)
+        printf("  level %d kind %d, unread %d\n", item->cmsg_level, item->cmsg_type, hint);
+}
+
+static void hints(void) {
+    section("TCP_INQ");
+    int pair[2], value = 2;
+    connected(pair);
+    FACT("set 2", setsockopt(pair[1], IPPROTO_TCP, TCP_INQ, &value, sizeof value));
+    put_hint("without data", pair[1], 4);
+    MUST(send(pair[0], "0123456789", 10, 0));
+    await(pair[1], POLLIN);
+    put_hint("not asked for", pair[1], 1);
+    value = 1;
+    FACT("set 1", setsockopt(pair[1], IPPROTO_TCP, TCP_INQ, &value, sizeof value));
+    put_hint("a part", pair[1], 4);
+    put_hint("nothing", pair[1], 0);
+    put_hint("the rest", pair[1], 5);
+    put_hint("no data", pair[1], 5);
+    MUST(send(pair[0], "abc", 3, 0));
+    close(pair[0]);
+    await(pair[1], POLLRDHUP);
+    put_hint("before the end", pair[1], 1);
+    put_hint("up to the end", pair[1], 2);
+    put_hint("the end", pair[1], 2);
+    close(pair[1]);
+}
+
 static void filling(void) {
     section("full buffers");
     int pair[2];
@@ -318,6 +360,7 @@ static void stream(void) {
     halves();
     closing();
     filling();
+    hints();
 }
 
 #endif
