@@ -1,7 +1,12 @@
 /* What the simulated kernel asks of the process that runs it: user memory, real system calls, warnings. */
 #include "../hot/kernel/caller.h"
 #include "shim.h"
+#include <asm/mman.h>
 #include <asm/unistd.h>
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/mman.h>
 
 int copy_from_user(void *destination, uint64_t source, size_t length) {
     return (int)shim_copy(destination, (const void *)source, length);
@@ -18,6 +23,22 @@ int64_t string_from_user(char *destination, uint64_t source, size_t capacity) {
 int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     return native6(number, a, b, c, d, e, f);
 }
+
+const void *platform_map_table(const struct host *host, const char *table, size_t *size) {
+    char path[HOST_PATH_MAX + 16];
+    kprintf(path, sizeof path, "%s/%s", host->hosts_file, table);
+    int64_t fd = host->hosts_file[0] ? native(__NR_open, path, O_RDONLY | O_CLOEXEC, 0) : -ENOENT;
+    if (fd < 0)
+        return NULL;
+    int64_t length = native(__NR_lseek, fd, 0, SEEK_END), rows = -ENOENT;
+    if (length > 0)
+        rows = native6(__NR_mmap, 0, (uint64_t)length, PROT_READ, MAP_PRIVATE, (uint64_t)fd, 0);
+    (void)native(__NR_close, fd);
+    *size = (size_t)length;
+    return rows < 0 ? NULL : (const void *)rows;
+}
+
+void platform_unmap_table(const void *bytes, size_t size) { (void)native(__NR_munmap, bytes, size); }
 
 /* The caller of the task's last system call, from the real maps. */
 static void describe_caller(const struct task *task, char *out, size_t capacity) {

@@ -269,6 +269,7 @@ __attribute__((warn_unused_result)) int route_arrival(struct engine *engine, str
 void outbound_free(struct outbound *outbound);
 
 /* run.c */
+extern const char *engine_etc_directory; /* of the host that runs: platform.c knows no engine */
 __attribute__((warn_unused_result)) int engine_run_until(struct engine *engine, int64_t window_end);
 int64_t engine_next_time(const struct engine *engine);
 __attribute__((warn_unused_result)) int host_schedule(struct engine *engine, struct engine_host *host, int64_t time,

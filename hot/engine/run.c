@@ -170,9 +170,12 @@ static int run_own_events(struct step *step) {
     return 0;
 }
 
+const char *engine_etc_directory;
+
 static int run_host(struct engine *engine, struct engine_host *host, int64_t end) {
     if (host_wake(engine, host))
         return -1;
+    engine_etc_directory = host->etc_directory;
     uint64_t events = host->kernel->counters.events;
     struct step step = {.engine = engine, .host = host, .end = end};
     while (!host->broken) {

@@ -14,10 +14,6 @@
 #include "socket.h"
 #include "tcp.h"
 
-#include <asm/unistd.h>
-#include <linux/fcntl.h>
-#include <linux/fs.h>
-
 #define HEADER 12u
 #define NAME_MAX_WIRE 255u /* RFC 1035, 2.3.4: with the lengths of the labels */
 #define TTL 60u
@@ -92,42 +88,28 @@ static bool has_opt(const uint8_t *message, uint32_t length, const struct questi
            get16(message + at + 1) == TYPE_OPT;
 }
 
-static int64_t open_table(const struct host *host, const char *table) {
-    char path[HOST_PATH_MAX + 16];
-    kprintf(path, sizeof path, "%s/%s", host->hosts_file, table);
-    return host->hosts_file[0] ? platform_syscall(__NR_open, (uint64_t)path, O_RDONLY | O_CLOEXEC, 0, 0, 0, 0)
-                               : -ENOENT;
-}
-
 /* The row of a table in order that starts with a key. */
-static enum code search_table(int64_t fd, const void *key, size_t key_size, void *row, size_t row_size) {
-    int64_t size = platform_syscall(__NR_lseek, (uint64_t)fd, 0, SEEK_END, 0, 0, 0), low = 0,
-            high = size / (int64_t)row_size;
-    if (size < 0)
+static enum code search(const struct host *host, const char *table, const void *key, size_t key_size, void *row,
+                        size_t row_size) {
+    size_t size, low = 0;
+    const uint8_t *rows = platform_map_table(host, table, &size);
+    if (!rows)
         return SERVER_FAILURE;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2, place = middle * (int64_t)row_size;
-        int64_t got = platform_syscall(__NR_pread64, (uint64_t)fd, (uint64_t)row, row_size, (uint64_t)place, 0, 0);
-        if (got != (int64_t)row_size)
-            return SERVER_FAILURE;
-        int order = memcmp(row, key, key_size);
-        if (order == 0)
-            return NO_ERROR;
+    enum code code = NAME_ERROR;
+    for (size_t high = size / row_size; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        int order = memcmp(rows + middle * row_size, key, key_size);
+        if (order == 0) {
+            memcpy(row, rows + middle * row_size, row_size);
+            code = NO_ERROR;
+            break;
+        }
         if (order < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    return NAME_ERROR;
-}
-
-static enum code search(const struct host *host, const char *table, const void *key, size_t key_size, void *row,
-                        size_t row_size) {
-    int64_t fd = open_table(host, table);
-    if (fd < 0)
-        return SERVER_FAILURE;
-    enum code code = search_table(fd, key, key_size, row, row_size);
-    (void)platform_syscall(__NR_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+    platform_unmap_table(rows, size);
     return code;
 }
 
@@ -301,10 +283,11 @@ static uint32_t answer(const struct host *host, const uint8_t *query, uint32_t l
 }
 
 static bool knows_names(const struct host *host) {
-    int64_t fd = open_table(host, "names");
-    if (fd >= 0)
-        (void)platform_syscall(__NR_close, (uint64_t)fd, 0, 0, 0, 0, 0);
-    return fd >= 0;
+    size_t size;
+    const void *rows = platform_map_table(host, "names", &size);
+    if (rows)
+        platform_unmap_table(rows, size);
+    return rows != NULL;
 }
 
 /* Less than a header, or an answer itself: nobody asks, and nobody is answered (0). */
@@ -387,8 +370,7 @@ void dns_serve(struct host *host) {
         struct tcp *tcp = list_entry(node, struct tcp, child_node);
         bool open = tcp_in(tcp, TCP_STATES(TCP_ESTABLISHED) | TCP_STATES(TCP_CLOSE_WAIT));
         bool answered = open && answer_all(tcp);
-        /* The rest of a query may wait for the ACK of its beginning, and only a process can read the tables, not the
-         * shard: what is sent in a call has to be answered in it. */
+        /* The rest of a query may wait for the ACK of its beginning. */
         if (answered && tcp->ack_scheduled)
             tcp_send_ack(tcp);
         if (answered && !tcp->fin_received)

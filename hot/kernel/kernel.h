@@ -490,6 +490,9 @@ __attribute__((warn_unused_result)) int copy_to_user(uint64_t destination, const
 /* Length without the NUL, -EFAULT, or -ENAMETOOLONG. */
 __attribute__((warn_unused_result)) int64_t string_from_user(char *destination, uint64_t source, size_t capacity);
 
+/* A table of the names of the run's hosts (dns.c), to be read and given back; NULL: there is none. */
+const void *platform_map_table(const struct host *host, const char *table, size_t *size);
+void platform_unmap_table(const void *bytes, size_t size);
 /* A real system call of the process that runs this code. -errno on failure. */
 int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 /* Gives the turn to `next` (NULL: the shard) and sleeps until `self` has it again; returns at once if next == self. */

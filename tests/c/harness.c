@@ -124,6 +124,13 @@ int harness_rights_socket(void) {
     return (int)fd;
 }
 
+const void *platform_map_table(const struct host *host, const char *table, size_t *size) {
+    (void)host, (void)table, (void)size;
+    return NULL;
+}
+
+void platform_unmap_table(const void *bytes, size_t size) { (void)bytes, (void)size; }
+
 int64_t platform_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
     if (native_calls)
         return native_calls(number, (const uint64_t[6]){a, b, c, d, e, f});

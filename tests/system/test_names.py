@@ -226,6 +226,24 @@ def test_a_host_may_be_called_otherwise_by_its_programs(laboratory: Laboratory) 
     assert address.split() == ["11.7.7.8", "STREAM", "renamed"]
 
 
+#: Holds a question back, over TCP, until a timer of the kernel sends it: no process runs then.
+CORKED = """
+import socket, struct, time
+with socket.create_connection(("127.0.0.1", 53)) as asker:
+    asker.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    question = struct.pack(">HHHHHH", 7, 0, 1, 0, 0, 0) + b"\\x06server\\x00" + struct.pack(">HH", 1, 1)
+    before = time.monotonic()
+    asker.send(struct.pack(">H", len(question)) + question)
+    answer = asker.recv(999)
+    print(time.monotonic() > before, answer[5] & 15, socket.inet_ntoa(answer[-4:]))
+"""
+
+
+def test_a_question_that_a_timer_sends_is_answered(laboratory: Laboratory) -> None:
+    run = laboratory.run_twice(experiment({"asker": host(process("python3", "-c", CORKED)), "server": _server()}))
+    assert run.stdout("asker") == "True 0 11.7.7.7\n"
+
+
 def test_the_table_of_routes_shows_those_that_there_are(laboratory: Laboratory) -> None:
     run = laboratory.run(experiment({"asker": host(process("cat", "/proc/net/route"), ip_addr="11.7.9.12")}))
     rows = [line.split() for line in run.stdout("asker").splitlines()]
