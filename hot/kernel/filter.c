@@ -6,6 +6,7 @@
  * write: it takes a jump that leads out of the program for its end.
  */
 #include "filter.h"
+#include "packet_socket.h"
 #include <linux/bpf_common.h>
 
 #define PROGRAM_MAX 4096u /* BPF_MAXINSNS */
@@ -20,6 +21,8 @@ static bool is_known_ancillary(uint32_t offset) {
     case SKF_AD_PROTOCOL:
     case SKF_AD_PKTTYPE:
     case SKF_AD_IFINDEX:
+    case SKF_AD_NLATTR:
+    case SKF_AD_NLATTR_NEST:
     case SKF_AD_MARK:
     case SKF_AD_QUEUE:
     case SKF_AD_HATYPE:
@@ -30,6 +33,7 @@ static bool is_known_ancillary(uint32_t offset) {
     case SKF_AD_VLAN_TAG_PRESENT:
     case SKF_AD_RANDOM:
     case SKF_AD_VLAN_TPID:
+    case SKF_AD_PAY_OFFSET:
         return true;
     default:
         return false;
@@ -215,6 +219,73 @@ static bool load_packet(const struct filter_input *input, uint32_t offset, uint3
     return offset >= LINK && input->has_link && load_bytes(input, offset - LINK, size, value);
 }
 
+/* Where the payload of an IP packet begins, behind the header of its transport protocol (Linux: skb_get_poff); of ARP,
+ * where its packet begins. 0: it is nothing of these. */
+static uint32_t payload_offset(const struct filter_input *input) {
+    const uint8_t *bytes = input->bytes + input->network;
+    uint32_t length = input->length > input->network ? input->length - input->network : 0, at, protocol, offset;
+    if (input->protocol == ETHERTYPE_ARP)
+        return input->network - KMIN(input->begin, input->network);
+    if (input->protocol == ETHERTYPE_IP && length >= IP_HEADER && (bytes[0] & 0xfu) >= IP_HEADER / 4) {
+        at = (bytes[0] & 0xfu) * 4;
+        protocol = bytes[9];
+    } else if (input->protocol == ETHERTYPE_IP6 && length >= IP6_HEADER) {
+        at = IP6_HEADER;
+        protocol = bytes[6];
+    } else {
+        return 0;
+    }
+    switch (protocol) {
+    case PROTOCOL_TCP:
+        offset = at + 12 < length ? KMAX((uint32_t)(bytes[at + 12] >> 4) * 4, TCP_HEADER) : 0;
+        break;
+    case PROTOCOL_UDP:
+    case PROTOCOL_ICMP:
+    case PROTOCOL_ICMPV6:
+        offset = UDP_HEADER; /* those of ICMP are as long */
+        break;
+    default:
+        offset = 0;
+    }
+    uint32_t end = input->network + KMIN(at, length) + offset;
+    return end > input->begin ? end - input->begin : 0;
+}
+
+#define ATTRIBUTE_HEADER 4u
+#define ATTRIBUTE_TYPE 0x3fffu /* NLA_TYPE_MASK */
+
+/* From there on, the place of the netlink attribute of type X; 0: none. */
+static uint32_t find_attribute(const struct filter_input *input, uint32_t from, uint32_t end, uint32_t type) {
+    while (end - from >= ATTRIBUTE_HEADER) {
+        uint16_t header[2]; /* length and type, as this machine has them */
+        memcpy(header, input->bytes + input->begin + from, sizeof header);
+        if (header[0] < ATTRIBUTE_HEADER || header[0] > end - from)
+            return 0;
+        if ((header[1] & ATTRIBUTE_TYPE) == type)
+            return from;
+        uint32_t step = (header[0] + 3u) & ~3u;
+        if (step > end - from)
+            return 0;
+        from += step;
+    }
+    return 0;
+}
+
+/* Linux: bpf_skb_get_nlattr and bpf_skb_get_nlattr_nest. A is the place of the first attribute, or of what holds it. */
+static uint32_t attribute(const struct machine *machine, bool nested) {
+    const struct filter_input *input = machine->input;
+    uint32_t length = input->length > input->begin ? input->length - input->begin : 0, from = machine->a;
+    if (length < ATTRIBUTE_HEADER || from > length - ATTRIBUTE_HEADER)
+        return 0;
+    if (!nested)
+        return find_attribute(input, from, length, machine->x);
+    uint16_t held;
+    memcpy(&held, input->bytes + input->begin + from, sizeof held);
+    if (held < ATTRIBUTE_HEADER || held > length - from)
+        return 0;
+    return find_attribute(input, from + ATTRIBUTE_HEADER, from + held, machine->x);
+}
+
 static void load_ancillary(struct host *host, struct machine *machine, uint32_t what) {
     const struct filter_input *input = machine->input;
     switch (what) {
@@ -232,6 +303,13 @@ static void load_ancillary(struct host *host, struct machine *machine, uint32_t 
         break;
     case SKF_AD_ALU_XOR_X:
         machine->a ^= machine->x;
+        break;
+    case SKF_AD_NLATTR:
+    case SKF_AD_NLATTR_NEST:
+        machine->a = attribute(machine, what == SKF_AD_NLATTR_NEST);
+        break;
+    case SKF_AD_PAY_OFFSET:
+        machine->a = payload_offset(input);
         break;
     case SKF_AD_RANDOM:
         machine->a = (uint32_t)rng_next(host, RNG_KERNEL);

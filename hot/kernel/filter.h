@@ -22,7 +22,7 @@ struct filter_input {
     uint32_t interface;
 };
 
-/* 0, or -EINVAL where Linux would not take it either. NLATTR, NLATTR_NEST and PAY_OFFSET are not known here. */
+/* 0, or -EINVAL where Linux would not take it either. */
 __attribute__((warn_unused_result)) int filter_check(const struct sock_filter *program, uint32_t length);
 /* How many bytes, from `begin` on, the program lets through; 0: none, drop it. Only a program that was checked. */
 uint32_t filter_run(struct host *host, const struct filter *filter, const struct filter_input *input);

@@ -329,6 +329,31 @@ static void leaves(const char *what, int fd) {
 #define LOAD(size, at) BPF_STMT(BPF_LD | (size) | BPF_ABS, (uint32_t)(at))
 #define RETURN_A BPF_STMT(BPF_RET | BPF_A, 0)
 
+/* What filters find in netlink attributes, of types 1 to 3; 2 holds 5 and 6. Cooked, they begin behind IP and UDP. */
+static void attributes(int raw, int cooked) {
+    static const uint16_t sent[] = {6, 1, 77, 0, 20, 2, 4, 5, 8, 6, 99, 99, 4, 0x4003, 3, 3};
+    static const struct {
+        const char *name;
+        uint32_t what, from, type;
+    } searches[] = {{"the first", SKF_AD_NLATTR, 28, 1},       {"another", SKF_AD_NLATTR, 28, 2},
+                    {"one of a nest", SKF_AD_NLATTR, 28, 5},   {"with a flag", SKF_AD_NLATTR, 28, 3},
+                    {"in no nest", SKF_AD_NLATTR_NEST, 28, 1}, {"in a nest", SKF_AD_NLATTR_NEST, 36, 6},
+                    {"its first", SKF_AD_NLATTR_NEST, 36, 5},  {"behind the nest", SKF_AD_NLATTR_NEST, 36, 3},
+                    {"from the end", SKF_AD_NLATTR, 56, 3},    {"beyond", SKF_AD_NLATTR, 58, 3},
+                    {"no type", SKF_AD_NLATTR, 28, 9},         {"far away", SKF_AD_NLATTR, UINT32_MAX, 1}};
+    for (size_t i = 0; i < sizeof searches / sizeof searches[0]; i++) {
+        uint8_t data[2048];
+        ATTACH(cooked, searches[i].name, BPF_STMT(BPF_LD | BPF_IMM, searches[i].from),
+               BPF_STMT(BPF_LDX | BPF_IMM, searches[i].type), LOAD(BPF_W, SKF_AD_OFF + searches[i].what),
+               BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1), RETURN_A);
+        while (recv(raw, data, sizeof data, MSG_DONTWAIT) > 0 || recv(cooked, data, sizeof data, MSG_DONTWAIT) > 0)
+            continue;
+        struct sockaddr_in name = to4(PORT + 1);
+        MUST(sendto(sender, sent, sizeof sent, 0, (struct sockaddr *)&name, sizeof name));
+        printf("attribute, %s: %zd\n", searches[i].name, recv(cooked, data, sizeof data, MSG_DONTWAIT | MSG_TRUNC));
+    }
+}
+
 static void filters(void) {
     section("what filters see");
     int raw = open_on_lo(SOCK_RAW, ETH_P_IP), cooked = open_on_lo(SOCK_DGRAM, ETH_P_IP);
@@ -357,6 +382,8 @@ static void filters(void) {
     LEAVES("negation", BPF_STMT(BPF_LD | BPF_IMM, (uint32_t)-7), BPF_STMT(BPF_ALU | BPF_NEG, 0), RETURN_A);
     LEAVES("unsigned", BPF_STMT(BPF_LD | BPF_IMM, (uint32_t)-7), BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 7, 0, 1),
            BPF_STMT(BPF_RET | BPF_K, 5), BPF_STMT(BPF_RET | BPF_K, 3));
+    LEAVES("payload", LOAD(BPF_W, SKF_AD_OFF + SKF_AD_PAY_OFFSET), RETURN_A);
+    attributes(raw, cooked);
     LEAVES("memory", BPF_STMT(BPF_LD | BPF_IMM, 11), BPF_STMT(BPF_ST, 15), BPF_STMT(BPF_LDX | BPF_MEM, 15),
            BPF_STMT(BPF_MISC | BPF_TXA, 0), RETURN_A);
 
