@@ -506,6 +506,8 @@ static int datagram_connect(struct socket *socket, const uint8_t *name, uint32_t
     if (error)
         return error;
     if (socket->type == SOCK_RAW) {
+        if (name_family(name) != socket->family)
+            return -EAFNOSUPPORT;
         error = raw_connect(socket, to.address, to.port);
         if (!error && to.scope)
             socket->bound_interface = to.scope;

@@ -88,9 +88,9 @@ int raw_bind(struct socket *socket, struct ip_address address) {
 
 int raw_connect(struct socket *socket, struct ip_address address, uint16_t port) {
     address = inet_destination(socket, address);
-    if (socket->family == AF_INET6 && ip_is_v4(address))
-        return -EINVAL;
-    int error = inet_route(socket, 0, socket->bound_address, address);
+    /* An IPv4 address that an earlier connect gave an AF_INET6 socket stays, and has no way to others. */
+    bool mapped = socket->family == AF_INET6 && ip_is_v4(socket->local_address);
+    int error = inet_route(socket, 0, mapped ? socket->local_address : socket->bound_address, address);
     if (error)
         return error;
     socket->local_address =
@@ -173,7 +173,7 @@ static int choose_destination(const struct socket *socket, const struct udp_mess
     }
     if (!raw_of(socket)->header_included && has_type(socket) && length < 2)
         return -EFAULT; /* Linux looks at type and code before it does anything else */
-    if (v6 && ip_is_v4(*address))
+    if (v6 && ip_is_v4(*address) && to->has_address)
         return -ENETUNREACH;
     if (!v6 && ip_v4(*address) == UINT32_MAX && !socket->broadcast)
         return -EACCES;
@@ -199,6 +199,11 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
         return -EMSGSIZE;
     if (raw->header_included && socket->write_shutdown)
         return -EPIPE;
+    if (socket->family == AF_INET6 && ip_is_v4(address)) {
+        /* Connected to such an address: Linux sends it as it is, in a packet of IPv6, which no host takes. */
+        host->counters.packets_malformed++;
+        return raw->header_included && length < IP6_HEADER ? -EINVAL : (int64_t)length;
+    }
     if (socket->queued_bytes >= socket->send_buffer)
         return -EAGAIN;
     struct packet *packet = packet_create(host, header + length);

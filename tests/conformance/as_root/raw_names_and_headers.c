@@ -188,10 +188,34 @@ static void headers(void) {
     close(raw), close(heard);
 }
 
+static void mapped(void) {
+    section("IPv4 addresses of AF_INET6 sockets");
+    int fd = (int)MUST(socket(AF_INET6, SOCK_RAW, OWN_PROTOCOL));
+    struct sockaddr_in name = to4("127.0.0.1");
+    FACT("connect to one of AF_INET", CONNECT(fd, name));
+    struct sockaddr_in6 name6 = to6("::ffff:127.0.0.1", 7), own, peer;
+    socklen_t own_length = sizeof own, peer_length = sizeof peer;
+    char text[2][INET6_ADDRSTRLEN];
+    FACT("connect to a mapped one", CONNECT(fd, name6));
+    FACT("getsockname", getsockname(fd, (struct sockaddr *)&own, &own_length));
+    FACT("getpeername", getpeername(fd, (struct sockaddr *)&peer, &peer_length));
+    printf("%s %d, %s %d\n", inet_ntop(AF_INET6, &own.sin6_addr, text[0], sizeof text[0]), ntohs(own.sin6_port),
+           inet_ntop(AF_INET6, &peer.sin6_addr, text[1], sizeof text[1]), ntohs(peer.sin6_port));
+    int listener = (int)MUST(socket(AF_INET, SOCK_RAW, OWN_PROTOCOL));
+    FACT("send", send(fd, "nobody", 6, 0));
+    FACT("what comes of it", recv(listener, &name, sizeof name, MSG_DONTWAIT));
+    name6 = to6("::1", 0);
+    FACT("connect to another", CONNECT(fd, name6));
+    FACT("send", send(fd, "somebody", 8, 0));
+    FACT("what comes of it", recv(listener, &name, sizeof name, MSG_DONTWAIT));
+    close(fd), close(listener);
+}
+
 int main(void) {
     begin();
     names();
     names6();
+    mapped();
     options();
     headers();
     return 0;
