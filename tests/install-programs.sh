@@ -32,7 +32,9 @@ need ruby ruby
 need rustc rustc
 need socat socat
 need ssh openssh-client
+need script bsdutils
 need tcpdump tcpdump
+need tmux tmux
 need tshark tshark
 need wget wget
 need wrk wrk

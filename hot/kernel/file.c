@@ -40,6 +40,7 @@ const struct file_operations *const file_operations_of[FILE_KINDS] = {
     [FILE_SOCKET_PACKET] = &packet_operations,
     [FILE_PIDFD] = &pidfd_operations,
     [FILE_INOTIFY] = &inotify_operations,
+    [FILE_TERMINAL] = &terminal_operations,
 };
 
 /* ---- Descriptions ---- */

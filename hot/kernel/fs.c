@@ -9,6 +9,7 @@
 #include "inotify.h"
 #include "signal.h"
 #include "syscalls.h"
+#include "tty.h"
 
 #include <asm/ioctls.h>
 #include <asm/statfs.h>
@@ -368,6 +369,8 @@ static int64_t reopen(struct task *task, const struct virtual_name *found, uint3
         int64_t result = pipe_reopen(file, flags, &opened);
         return result ? result : fd_install(task, opened, 0, flags & O_CLOEXEC, -1);
     }
+    case FILE_TERMINAL:
+        return terminal_reopen(task, file, flags);
     default:
         return -ENXIO;
     }
@@ -394,6 +397,9 @@ static int64_t open_at(struct task *task, int directory, uint64_t user_path, uin
         break;
     case NAME_DESCRIPTOR:
         result = flags & O_NOFOLLOW ? -ELOOP : reopen(task, found, flags);
+        break;
+    case NAME_TERMINAL:
+        result = terminal_open(task, location->name, found, flags);
         break;
     case NAME_FILE:
     case NAME_RANDOM:
@@ -472,6 +478,9 @@ static int64_t status_of_file(struct task *task, struct file *file, int native_f
     case FILE_SOCKET_PACKET:
         status_synthetic(status, MODE_SOCKET | 0777, file_number(task->host, file));
         break;
+    case FILE_TERMINAL:
+        terminal_status(file, status);
+        return 0;
     default: /* all of them are one inode of the kernel's */
         status_synthetic(status, 0600, file_number(task->host, file));
         return 0;
@@ -496,6 +505,10 @@ static int64_t status_of_location(struct task *task, const struct location *loca
             return status_of_descriptor(task, found->fd, status);
         struct file *file = found->process->files->entries[found->fd].file;
         return file->kind == FILE_NATIVE ? -EACCES : status_of_file(task, file, -1, status);
+    }
+    if (found->kind == NAME_TERMINAL) {
+        terminal_name_status(location->name, found, status);
+        return 0;
     }
     if (found->kind != NAME_REAL) {
         uint32_t mode = virtual_mode(found);

@@ -23,6 +23,7 @@ struct host *host_create(void *base, uint64_t size, uint32_t id, uint64_t seed, 
     list_init(&host->processes);
     list_init(&host->signalfds);
     list_init(&host->fifos);
+    list_init(&host->terminals);
     list_init(&host->inotifies);
     list_init(&host->warnings);
     host->rights_fd = -1;

@@ -9,6 +9,7 @@
  *   async.c signals about files
  *   credentials.c capabilities.c users, groups, who may do what
  *   pipe.c eventfd.c timerfd.c epoll.c poll.c unix_socket.c             fs.c real and virtual files
+ *   pty.c tty_*.c terminals
  *   socket.c inet*.c ip.c icmp.c udp.c tcp*.c netlink.c packet_*.c the network
  *   syscall.c the table, dispatch, strace
  *   link.c relay.c router.c the access link, and how the host's time passes
@@ -29,6 +30,7 @@ struct link; /* link.h: the access link */
 struct fs;   /* fs.h: virtual inodes and files */
 struct futexes;
 struct credentials;  /* credentials.h */
+struct terminal;     /* tty.h */
 struct ipc;          /* ipc.h: System V objects */
 struct known_code;   /* shim/rewrite.c */
 struct inode;        /* fs_internal.h */
@@ -246,6 +248,8 @@ struct process {
     struct process *parent; /* NULL: the shard started it, or its parent is gone */
     struct host *host;
     int32_t pid, process_group, session;
+    struct terminal *terminal; /* of its session, if that has one and the process did not give it up */
+    int32_t lost_foreground;   /* of a leader whose terminal was hung up: who was in its foreground */
     uint32_t native_pid;
     uint32_t config_index; /* which configured process started this tree; UINT32_MAX = none (a descendant) */
     struct fd_table *files;
@@ -336,6 +340,7 @@ struct host {
     struct list processes;
     struct list signalfds; /* struct signalfd: woken when a signal arrives */
     struct list fifos;     /* struct pipe: those with a name that are open */
+    struct list terminals; /* struct terminal: those that are open */
     struct list inotifies; /* struct inotify: told what happens to files */
     uint32_t inotify_cookie;
     int32_t next_pid;
@@ -400,6 +405,7 @@ enum file_kind {
     FILE_SOCKET_PACKET,
     FILE_PIDFD,
     FILE_INOTIFY,
+    FILE_TERMINAL, /* either end: pty.c */
     FILE_KINDS
 };
 struct file {
@@ -448,7 +454,7 @@ static inline const struct file_operations *file_operations(const struct file *f
 }
 extern const struct file_operations native_operations, virtual_operations, pipe_operations, eventfd_operations,
     timerfd_operations, signalfd_operations, epoll_operations, inet_operations, unix_operations, netlink_operations,
-    packet_operations, pidfd_operations, inotify_operations;
+    packet_operations, pidfd_operations, inotify_operations, terminal_operations;
 
 __attribute__((warn_unused_result)) struct file *file_create(struct host *host, enum file_kind kind, uint32_t flags,
                                                              void *object); /* one reference; NULL: no memory */

@@ -8,6 +8,7 @@
 #include "fs_internal.h"
 #include "inotify.h"
 #include "syscalls.h"
+#include "tty.h"
 
 #include <asm/unistd.h>
 #include <linux/capability.h>
@@ -335,11 +336,36 @@ static int64_t changed_mode(const struct task *task, const struct inode *inode, 
     return (int64_t)(mode & 07777 & ~(sets_group ? 0u : (uint64_t)SET_GROUP));
 }
 
+/* Terminals have modes and owners, though nothing real is behind them. */
+static int64_t chmod_terminal(const struct task *task, struct terminal *terminal, uint64_t mode) {
+    if (task->credentials->user.filesystem != terminal->user && !credentials_capable(task, CAP_FOWNER))
+        return -EPERM;
+    terminal->mode = (uint32_t)mode & 07777;
+    return 0;
+}
+
+/* Finds a name whose mode or owner is to be changed: that of a terminal, or a real one. */
+static int64_t find_owned(struct task *task, int directory, uint64_t user_path, bool follow,
+                          struct location **location) {
+    int64_t result = location_find(task, directory, user_path, follow, location);
+    if (result || (*location)->found.terminal)
+        return result;
+    result = location_changeable(*location);
+    if (result)
+        location_free(task->host, *location);
+    return result;
+}
+
 static int64_t chmod_at(struct task *task, int directory, uint64_t user_path, uint64_t mode, bool follow) {
     struct location *location;
-    int64_t result = find_changeable(task, directory, user_path, follow, &location);
+    int64_t result = find_owned(task, directory, user_path, follow, &location);
     if (result)
         return result;
+    if (location->found.terminal) {
+        result = chmod_terminal(task, location->found.terminal, mode);
+        location_free(task->host, location);
+        return result;
+    }
     struct stat status;
     struct inode *inode = NULL;
     result = find_inode(task, location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, location->own,
@@ -373,6 +399,8 @@ int64_t sys_fchmod(struct task *task, const uint64_t *a) {
     const struct fd_entry *entry = fd_entry(task, (int)a[0]);
     if (!entry || (entry->file->flags & O_PATH))
         return -EBADF;
+    if (terminal_behind(entry->file))
+        return chmod_terminal(task, terminal_behind(entry->file), a[1]);
     if (entry->native_fd < 0)
         return 0; /* modes of sockets and pipes mean nothing */
     struct stat status;
@@ -420,14 +448,29 @@ static int64_t give_inode(struct task *task, struct inode *inode, struct stat *s
     return 0;
 }
 
+/* The owner of what is no real file. */
+static int64_t give_simulated(const struct task *task, uint32_t *owner, uint32_t *of_group, uint64_t user,
+                              uint64_t group) {
+    if (!may_give(task, *owner, *of_group, (uint32_t)user, (uint32_t)group))
+        return -EPERM;
+    *owner = (uint32_t)user == UINT32_MAX ? *owner : (uint32_t)user;
+    *of_group = (uint32_t)group == UINT32_MAX ? *of_group : (uint32_t)group;
+    return 0;
+}
+
 static int64_t chown_at(struct task *task, int directory, uint64_t user_path, uint64_t user, uint64_t group,
                         bool follow) {
     struct location *location;
     struct stat status;
     struct inode *inode = NULL;
-    int64_t result = find_changeable(task, directory, user_path, follow, &location);
+    int64_t result = find_owned(task, directory, user_path, follow, &location);
     if (result)
         return result;
+    struct terminal *terminal = location->found.terminal;
+    if (terminal) {
+        location_free(task->host, location);
+        return give_simulated(task, &terminal->user, &terminal->group, user, group);
+    }
     result = find_inode(task, location->directory, location->path, follow ? 0 : AT_SYMLINK_NOFOLLOW, location->own,
                         &status, &inode);
     if (!result)
@@ -455,11 +498,9 @@ static int64_t chown_descriptor(struct task *task, int fd, uint64_t user, uint64
             inotify_descriptor(task->host, entry->native_fd, IN_ATTRIB);
         return result;
     }
-    if (!may_give(task, file->user, file->group, (uint32_t)user, (uint32_t)group))
-        return -EPERM;
-    file->user = (uint32_t)user == UINT32_MAX ? file->user : (uint32_t)user;
-    file->group = (uint32_t)group == UINT32_MAX ? file->group : (uint32_t)group;
-    return 0;
+    struct terminal *terminal = terminal_behind(file);
+    return terminal ? give_simulated(task, &terminal->user, &terminal->group, user, group)
+                    : give_simulated(task, &file->user, &file->group, user, group);
 }
 
 int64_t sys_chown(struct task *task, const uint64_t *a) { return chown_at(task, AT_FDCWD, a[0], a[1], a[2], true); }

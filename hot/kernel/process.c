@@ -18,6 +18,7 @@
 #include "scheduling.h"
 #include "signal.h"
 #include "syscalls.h"
+#include "tty.h"
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
@@ -199,6 +200,7 @@ static struct task *process_fork(struct task *task, const struct clone_request *
     enter_host(process, child);
     process->process_group = old->process_group;
     process->session = old->session;
+    process->terminal = old->terminal;
     if (!(request->flags & CLONE_VM) || (request->flags & CLONE_VFORK)) { /* else it would be the parent's, in use */
         child->altstack_base = task->altstack_base;
         child->altstack_size = task->altstack_size;
@@ -496,6 +498,7 @@ static void process_finish(struct process *process, bool in_process) {
     process->zombie = true;
     fd_table_put(host, process->files, in_process);
     process->files = NULL;
+    terminal_session_ends(process);
     leave_program(process);
     mm_release(process);
     semaphores_undo(process);
@@ -1106,5 +1109,6 @@ int64_t sys_setsid(struct task *task, const uint64_t *a) {
             return -EPERM;
     }
     process->session = process->process_group = process->pid;
+    process->terminal = NULL;
     return process->pid;
 }

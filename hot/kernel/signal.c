@@ -391,7 +391,7 @@ static void tell_parent(struct process *process, int code, int status) {
 }
 
 /* Nobody of the same session outside of the group could continue its members: stops of a terminal are not for them. */
-static bool group_orphaned(const struct process *process) {
+bool signal_group_orphaned(const struct process *process) {
     list_for_each(node, &process->host->processes) {
         const struct process *member = list_entry(node, struct process, host_node);
         const struct process *parent = member->parent;
@@ -402,18 +402,20 @@ static bool group_orphaned(const struct process *process) {
     return true;
 }
 
-void signal_orphaned(struct process *process) {
-    static const int signals[] = {KSIGHUP, KSIGCONT};
-    if (!group_orphaned(process))
-        return;
-    for (size_t i = 0; i < ARRAY_LENGTH(signals); i++) {
-        struct signal_info info = {.signo = signals[i], .code = SIGNAL_OF_KERNEL};
-        list_for_each(node, &process->host->processes) {
-            struct process *member = list_entry(node, struct process, host_node);
-            if (member->process_group == process->process_group)
-                (void)signal_send_process(member, signals[i], &info);
-        }
+void signal_send_group(struct host *host, int32_t group, int signo) {
+    struct signal_info info = {.signo = signo, .code = SIGNAL_OF_KERNEL};
+    list_for_each(node, &host->processes) {
+        struct process *member = list_entry(node, struct process, host_node);
+        if (member->process_group == group)
+            (void)signal_send_process(member, signo, &info);
     }
+}
+
+void signal_orphaned(struct process *process) {
+    if (!signal_group_orphaned(process))
+        return;
+    signal_send_group(process->host, process->process_group, KSIGHUP);
+    signal_send_group(process->host, process->process_group, KSIGCONT);
 }
 
 static void stop(struct process *process, int signo) {
@@ -455,7 +457,7 @@ bool signal_next(struct task *task, struct signal_delivery *delivery) {
         if (is_ignored(process, signo))
             continue;
         if (action->handler == KSIG_DFL && (signal_bit(signo) & STOPS)) {
-            if (signo == KSIGSTOP || !group_orphaned(process))
+            if (signo == KSIGSTOP || !signal_group_orphaned(process))
                 stop(process, signo);
             continue;
         }

@@ -88,6 +88,9 @@ bool signal_limit_reached(const struct process *process);
 bool signal_on_altstack(const struct task *task, uint64_t stack);
 void signal_clear_handlers(struct process *process); /* handlers become defaults, what is ignored stays so */
 void signal_exec(struct process *process);           /* the same, and POSIX timers go */
+/* Whether nobody of its session outside of its group could continue it: stops of a terminal are not for it. */
+bool signal_group_orphaned(const struct process *process);
+void signal_send_group(struct host *host, int32_t group, int signo); /* of the kernel */
 /* A stopped process has lost its parent: if nobody of its session can continue its group now, the group is told. */
 void signal_orphaned(struct process *process);
 void signal_process_release(struct process *process); /* timers and queues go */

@@ -11,6 +11,7 @@
 #include "scheduling.h"
 #include "signal.h"
 #include "socket.h"
+#include "tty.h"
 
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
@@ -249,11 +250,13 @@ static void process_stat(struct text *text, struct task *task, const struct virt
     const struct process *process = found->process;
     const struct task *shown = named_task(found);
     const struct scheduling scheduling = shown ? shown->scheduling : (struct scheduling){0};
-    text_printf(text, "%d (%s) %c %d %d %d 0 -1 4194304 0 0 0 0 %ld 0 %ld 0 %d %d %u 0 %ld 268435456 16384 ",
+    const struct terminal *terminal = process->terminal;
+    text_printf(text, "%d (%s) %c %d %d %d %u %d 4194304 0 0 0 0 %ld 0 %ld 0 %d %d %u 0 %ld 268435456 16384 ",
                 found->tid, comm_of(found), state_of(found, task), parent_pid(process), process->process_group,
-                process->session, ticks(process_cpu_time(process)), ticks(process->children_cpu_ns),
-                scheduling_shown_priority(&scheduling), scheduling.nice, thread_count(process),
-                ticks(BOOT_UPTIME + process->start_time));
+                process->session, terminal_device(terminal),
+                terminal && terminal->foreground ? terminal->foreground : -1, ticks(process_cpu_time(process)),
+                ticks(process->children_cpu_ns), scheduling_shown_priority(&scheduling), scheduling.nice,
+                thread_count(process), ticks(BOOT_UPTIME + process->start_time));
     text_printf(text, "18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 %d %d 0 0 0 0 0 0 0 0 0 0 %d\n",
                 scheduling.priority, scheduling.policy, process->zombie ? process->exit_status : 0);
 }
@@ -535,10 +538,14 @@ static const struct virtual_row process_rows[] = {
 
 static const struct virtual_row rows[] = {
     LINK_TO("/dev/fd", "/proc/self/fd"),
+    {"/dev/ptmx", NULL, NULL, 0666, NAME_TERMINAL, false},
+    {"/dev/pts", NULL, NULL, 0755, NAME_DIRECTORY, false},
+    {"/dev/pts/ptmx", NULL, NULL, 0666, NAME_TERMINAL, false},
     {"/dev/random", NULL, NULL, 0666, NAME_RANDOM, false},
     LINK_TO("/dev/stderr", "/proc/self/fd/2"),
     LINK_TO("/dev/stdin", "/proc/self/fd/0"),
     LINK_TO("/dev/stdout", "/proc/self/fd/1"),
+    {"/dev/tty", NULL, NULL, 0666, NAME_TERMINAL, false},
     {"/dev/urandom", NULL, NULL, 0666, NAME_RANDOM, false},
     LINK_TO("/etc/mtab", "/proc/self/mounts"),
     CONSTANT_FILE("/proc/cmdline", "root=/dev/root ro\n"),
@@ -692,6 +699,16 @@ static void find_in_process(const char *rest, struct virtual_name *found) {
     (void)find_row(process_rows, ARRAY_LENGTH(process_rows), rest + 1, found);
 }
 
+/* `rest` is "/..." behind /dev/pts, or NULL. */
+static void find_terminal(struct host *host, const char *rest, struct virtual_name *found) {
+    int32_t number;
+    const char *end = rest && *rest ? parse_number(rest + 1, &number) : NULL;
+    if (end && !*end)
+        found->terminal = terminal_find(host, number);
+    if (found->terminal)
+        found->kind = NAME_TERMINAL;
+}
+
 void virtual_find(struct task *task, const char *name, struct virtual_name *found) {
     *found = (struct virtual_name){.kind = NAME_REAL, .fd = -1};
     const char *proc = path_below(name, "/proc"), *device = path_below(name, "/dev");
@@ -705,10 +722,8 @@ void virtual_find(struct task *task, const char *name, struct virtual_name *foun
         if (strcmp(device, "/null") == 0 || strcmp(device, "/zero") == 0 || strcmp(device, "/full") == 0 ||
             path_below(device, "/shm"))
             found->kind = NAME_REAL;
-        else if (strcmp(device, "/tty") == 0)
-            found->error = -ENXIO;
-        else
-            (void)find_row(rows, ARRAY_LENGTH(rows), name, found);
+        else if (!find_row(rows, ARRAY_LENGTH(rows), name, found))
+            find_terminal(task->host, path_below(device, "/pts"), found);
         return;
     }
     int32_t pid;
@@ -734,6 +749,8 @@ uint64_t virtual_number(const char *name) {
 
 uint32_t virtual_mode(const struct virtual_name *found) {
     switch ((enum virtual_kind)found->kind) {
+    case NAME_TERMINAL:
+        return MODE_CHARACTER | (found->terminal ? found->terminal->mode : found->row->permissions);
     case NAME_RANDOM:
         return MODE_CHARACTER | found->row->permissions;
     case NAME_DIRECTORY:
@@ -752,6 +769,10 @@ void virtual_owner(const struct virtual_name *found, uint32_t *user, uint32_t *g
     const struct credentials *credentials = own ? credentials_of(found->process) : NULL;
     *user = own ? credentials->user.effective : 0;
     *group = own ? credentials->group.effective : 0;
+    if (found->terminal) {
+        *user = found->terminal->user;
+        *group = found->terminal->group;
+    }
 }
 
 int64_t virtual_permit(const struct task *task, const struct virtual_name *found, uint32_t wanted) {
@@ -783,6 +804,8 @@ static int64_t descriptor_link(struct task *task, const struct virtual_name *fou
         return result ? result : (int64_t)strlen(out);
     }
     const char *name = file_operations(file)->name;
+    if (file->kind == FILE_TERMINAL)
+        return terminal_link(file, out, capacity);
     if (file->kind == FILE_VIRTUAL)
         return kprintf(out, capacity, "%s", ((const struct virtual_file *)file->object)->name);
     if (strncmp(name, "anon_inode:", 11) == 0)
@@ -896,6 +919,7 @@ static void list_rows(struct snapshot *snapshot, const struct virtual_row *table
             continue;
         memcpy(last, name, sizeof last);
         uint8_t type = rest[length] || table[i].kind == NAME_DIRECTORY ? 4  /* DT_DIR */
+                       : table[i].kind == NAME_TERMINAL                ? 2  /* DT_CHR */
                        : table[i].kind == NAME_LINK                    ? 10 /* DT_LNK */
                                                                        : 8 /* DT_REG */;
         snapshot_add(snapshot, name, virtual_number(table[i].name), type);
@@ -918,6 +942,12 @@ int64_t virtual_snapshot(struct task *task, struct file *file, struct snapshot *
     snapshot_add(snapshot, "..", virtual->number, 4);
     if (!found.process) {
         list_rows(snapshot, rows, ARRAY_LENGTH(rows), virtual->name);
+        if (strcmp(virtual->name, "/dev/pts") == 0)
+            list_for_each(node, &task->host->terminals) {
+                const struct terminal *terminal = list_entry(node, struct terminal, node);
+                if (terminal->master)
+                    add_number(snapshot, terminal->number, 2 /* DT_CHR */);
+            }
         if (strcmp(virtual->name, "/proc") == 0)
             list_for_each(node, &task->host->processes) {
                 const struct process *process = list_entry(node, struct process, host_node);
