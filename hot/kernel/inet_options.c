@@ -404,6 +404,39 @@ int inet_set_option(struct task *task, struct socket *socket, int level, int nam
     }
 }
 
+/* One item of control data, cut where room ends (Linux: put_cmsg). */
+static void put_item(uint8_t *value, uint32_t room, uint32_t *used, int type, const void *data, uint32_t size) {
+    uint32_t left = room - *used;
+    if (left < sizeof(struct control_header))
+        return;
+    uint32_t whole = (uint32_t)sizeof(struct control_header) + size, kept = KMIN(whole, left);
+    uint32_t space = KMIN((uint32_t)CONTROL_ALIGN(whole), left);
+    const struct control_header header = {kept, IPPROTO_IP, type};
+    memset(value + *used, 0, space);
+    memcpy(value + *used, &header, sizeof header);
+    memcpy(value + *used + sizeof header, data, kept - sizeof header);
+    *used += space;
+}
+
+/* IP_PKTOPTIONS: what messages of a stream would tell of their packets, as far as it is known. */
+static int get_packet_options(const struct socket *socket, uint8_t *value, uint32_t *length) {
+    if (socket->type != SOCK_STREAM || socket->family != AF_INET)
+        return -ENOPROTOOPT;
+    uint32_t used = 0;
+    struct in_pktinfo information = {.ipi_ifindex = (int)socket->syn_interface};
+    put32((uint8_t *)&information.ipi_spec_dst, ip_v4(socket->local_address));
+    information.ipi_addr = information.ipi_spec_dst;
+    int32_t tos = socket->syn_tos;
+    if (socket->packet_info)
+        put_item(value, *length, &used, IP_PKTINFO, &information, sizeof information);
+    if (socket->packet_ttl)
+        put_item(value, *length, &used, IP_TTL, &socket->multicast_ttl, sizeof socket->multicast_ttl);
+    if (socket->packet_tos)
+        put_item(value, *length, &used, IP_TOS, &tos, sizeof tos);
+    *length = used;
+    return 0;
+}
+
 int inet_get_option(struct socket *socket, int level, int name, void *value, uint32_t *length) {
     int32_t number;
     int error;
@@ -420,6 +453,8 @@ int inet_get_option(struct socket *socket, int level, int name, void *value, uin
             *length = 0;
             return 0;
         }
+        if (name == IP_PKTOPTIONS)
+            return get_packet_options(socket, value, length);
         error = get_ip_option(socket, name, &number);
         break;
     case SOL_TCP:

@@ -168,6 +168,8 @@ struct socket {
     struct socket_options6 v6;
     uint32_t bound_interface;   /* SO_BINDTODEVICE: 0, INTERFACE_LO or INTERFACE_ETH */
     uint32_t unicast_interface; /* IP_UNICAST_IF: where no other is named; 0: none */
+    uint32_t syn_interface;     /* of the SYN that an accepted connection came by, for IP_PKTOPTIONS; 0: none */
+    uint8_t syn_tos;
     uint64_t cookie;
     int32_t peer[3]; /* SO_PEERCRED: process, user, group; process 0 = none */
     int32_t priority, mark, tos, ttl, low_water;

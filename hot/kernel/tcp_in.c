@@ -1036,6 +1036,15 @@ static void take_syn(struct tcp *tcp, const struct tcp_header *header) {
     tcp->snd_wl1 = header->sequence;
 }
 
+/* What Linux keeps of a SYN's way, some of it where a socket has its multicast options. */
+static void note_way(struct socket *socket, const struct packet *packet) {
+    bool v6 = packet_is_v6(packet);
+    socket->syn_interface = inet_interface(socket->host, packet_source(packet));
+    socket->syn_tos = v6 ? 0 : packet->data[1];
+    if (!v6)
+        socket->multicast_ttl = packet->data[8];
+}
+
 static void listen_input(struct tcp *listener, const struct packet *packet, const struct tcp_header *header) {
     if (header->flags & TCP_RST)
         return;
@@ -1051,6 +1060,7 @@ static void listen_input(struct tcp *listener, const struct packet *packet, cons
         tcp_child(listener, packet_destination(packet), get16(ports + 2), packet_source(packet), get16(ports));
     if (!tcp)
         return;
+    note_way(tcp->socket, packet);
     take_syn(tcp, header);
     tcp_set_state(tcp, TCP_SYN_RECV);
     tcp_send_syn(tcp);

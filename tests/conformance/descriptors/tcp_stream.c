@@ -33,9 +33,57 @@ static void names(void) {
     close(fd), close(accepted), close(listening);
 }
 
+#ifndef IP_PKTOPTIONS
+#define IP_PKTOPTIONS 9
+#endif
+
+static void put_packet_options(const char *what, int fd, socklen_t room) {
+    union {
+        char bytes[256];
+        struct cmsghdr header;
+    } control;
+    memset(&control, 0, sizeof control);
+    int result = getsockopt(fd, IPPROTO_IP, IP_PKTOPTIONS, &control, &room);
+    put_result(what, result, errno);
+    printf("  %u bytes\n", room);
+    if (result)
+        return;
+    struct msghdr message = {.msg_control = &control, .msg_controllen = room};
+    for (struct cmsghdr *item = CMSG_FIRSTHDR(&message); item; item = CMSG_NXTHDR(&message, item)) {
+        printf("  level %d kind %d", item->cmsg_level, item->cmsg_type);
+        put_bytes("", CMSG_DATA(item), item->cmsg_len - CMSG_LEN(0));
+    }
+}
+
+/* What a connection keeps of the SYN that it came by. */
+static void packet_options(void) {
+    section("IP_PKTOPTIONS");
+    int listening = listener(4), fd = socket(AF_INET, SOCK_STREAM, 0), tos = 0x20, ttl = 33, on = 1;
+    MUST(setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos));
+    MUST(setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl));
+    MUST(connect_to(fd, name_of(listening)));
+    int accepted = (int)MUST(accept(listening, NULL, NULL));
+    const int asked[] = {IP_PKTINFO, IP_RECVTTL, IP_RECVTOS};
+    for (size_t i = 0; i < 3; i++) {
+        put_packet_options("accepted", accepted, 256);
+        MUST(setsockopt(accepted, IPPROTO_IP, asked[i], &on, sizeof on));
+        MUST(setsockopt(fd, IPPROTO_IP, asked[i], &on, sizeof on));
+    }
+    for (socklen_t room = 0; room < 90; room += 18)
+        put_packet_options("little room", accepted, room);
+    put_packet_options("connected", fd, 256);
+    put_packet_options("listening", listening, 256);
+    FACT("set", setsockopt(fd, IPPROTO_IP, IP_PKTOPTIONS, &on, sizeof on));
+    close(fd);
+    fd = socket(AF_INET, SOCK_DGRAM, 0);
+    put_packet_options("datagrams", fd, 256);
+    close(fd), close(accepted), close(listening);
+}
+
 int main(void) {
     begin();
     names();
+    packet_options();
     stream();
     return 0;
 }
