@@ -122,7 +122,8 @@ class Boundary:
         self._directory = directory
         self._addresses = WireAddresses.of(directory)
         self._port = port
-        self._socket: dict[int, int] = {}
+        #: Of a hot host at an identity: its port and address family.
+        self.sockets: dict[int, int] = {}
         self._topic_number = np.array(topics, dtype=np.int64)
         self._topic_index = {number: index for index, number in enumerate(topics)}
         self._seen_ttl_ns = seen_ttl_ns
@@ -175,7 +176,7 @@ class Boundary:
             if topic is not None and not is_asked and not self._subscribes(state, int(batch.destination[row]), topic):
                 self.dropped["not_subscribed"] += 1
                 continue
-            if self._socket.setdefault(ends, socket) != socket:
+            if self.sockets.setdefault(ends, socket) != socket:
                 self.dropped["second_port"] += 1
                 continue
             if kind >= TRANSACTION:
@@ -363,7 +364,7 @@ class Boundary:
         self.sent += count
         out = state.out[:count]
         ends = out[:, 1] << 32 | out[:, 1] >> 32
-        sockets = np.array([self._socket[pair] for pair in ends.tolist()], dtype=np.int64)
+        sockets = np.array([self.sockets[pair] for pair in ends.tolist()], dtype=np.int64)
         offset = np.zeros(count + 1, dtype=np.int64)
         np.cumsum(packet_sizes(out, sockets, state.message_size), out=offset[1:])
         data = np.zeros(int(offset[-1]), dtype=np.uint8)

@@ -29,16 +29,18 @@ from scipy.special import ndtri
 
 from bridge.rng import draw_uniform_array
 from bridge.simtime import NS_PER_MS, NS_PER_S
+from cold.arrival_curves import NOBODY_GETS_IT, NOTHING_COMES, Curves, Hazard, Lacking
 from cold.mean_field import by_step, validation_delays
 from cold.memberships import mean_known_peers
 from cold.miniature import Miniature, Snapshot
+from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.representatives import Outcome, Part, Represented, Schedule
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
 from cold.sessions import Lives, comes_and_goes, habits_of
-from cold.state_kernels import COUNTER_NAMES
+from cold.state_kernels import COUNTER_NAMES, MOST_HOPS
 
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
@@ -193,6 +195,20 @@ class Gossiped(NamedTuple):
     """IWANTs."""
     told: float
     """IHAVEs."""
+    hazard: Float64Array
+    """float64[N, M, T]: in each step, of who has been there for m heartbeats."""
+
+
+class Moment(NamedTuple):
+    """The small network at the time of a representative, and what happens in it afterwards."""
+
+    now: Snapshot
+    when: Int64Array
+    """int64[C]: of each change [ns]."""
+    who: Int64Array
+    """int64[C]: a subscriber."""
+    comes: npt.NDArray[np.bool_]
+    """bool[C]."""
 
 
 class ChangingField:
@@ -200,9 +216,13 @@ class ChangingField:
 
     def __init__(self, represented: Represented) -> None:
         section, directory, paths, seed, topic, group, members, _ = represented
+        self._represented = represented
+        self._is_asked, self._first_id = directory.hot_count > 0, directory.hot_count
         self._section, self._gossip, self._clients = section, section.gossip, section.client_gossip
         self._schedule = Schedule(represented)
         self._small = Miniature(represented)
+        self._time = 0
+        self._moment: dict[int, Moment] = {}
         self._known = mean_known_peers(section, topic, len(members(topic)))
         cold = slice(directory.hot_count, None)
         where = np.zeros((int(group.max()) + 1, 3), dtype=np.int64)
@@ -221,18 +241,53 @@ class ChangingField:
         self._type = of_type.ravel().astype(np.int64)
         self._type_class = np.zeros(kinds.shape[1], dtype=np.int64)
         self._type_class[self._type] = self._small.klass
+        self._of_kind = {kind: number for number, kind in enumerate(map(tuple, kinds.T.tolist()))}
+        self._everybodys_group = group
+        self._everybodys_kind = client_kinds(section, seed, self._first_id, len(group))
 
     def parts_of(self, planned: PlannedMessages) -> list[Part]:
         """Return the representatives that messages follow, message by message."""
         return self._schedule.parts_of(planned, with_returns=True)
 
+    def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
+        """Return the representative that a message follows which a hot host brings to an identity at a time [ns]."""
+        return self._schedule.entry_of(time, host, message_id, size)
+
+    def type_of(self, host: int) -> int:
+        """Return whose curve of a representative's is that of an identity, or of one like it in the small network."""
+        group, kind = (int(each[host - self._first_id]) for each in (self._everybodys_group, self._everybodys_kind))
+        own = self._of_kind.get((group, kind))
+        if own is not None:
+            return own
+        unlike = (self._node[self._type_group] != self._node[group]) * 4
+        unlike += (self._type_group != group) * 2 + (self._type_kind != kind)
+        return int(np.argmin(unlike))
+
     def play(self, parts: Iterable[Part]) -> None:
-        """Solve for representatives that were not. Later ones must come later: time does not go back."""
-        snapshot: Snapshot | None = None
+        """Solve for representatives that were not."""
         for part in sorted(set(parts) - self._outcome.keys()):
-            if snapshot is None or snapshot.time != part.time:
-                snapshot = self._small.at(part.time)
-            self._outcome[part] = self._solve(part, snapshot)
+            self._outcome[part] = self._solve(part, self._moment_of(part))
+
+    def _moment_of(self, part: Part) -> Moment:
+        """The small network at the time of a representative.
+
+        Time does not go back there. Hot hosts ask for representatives in the order in which their messages are
+        published: so all of an epoch are looked at together.
+        """
+        if part.time in self._moment:
+            return self._moment[part.time]
+        times = [part.time]
+        if self._is_asked:
+            times = [self._schedule.time_of(number) for number in self._schedule.epoch_of(part.number)]
+            if times[0] < self._time:
+                self._small = Miniature(self._represented)
+        else:
+            self._moment.clear()
+        for time in times:
+            now = self._small.at(time)
+            self._moment[time] = Moment(now, *self._small.changes_after(time, time + self._gossip.seen_ttl))
+            self._time = time
+        return self._moment[part.time]
 
     def outcome(self, part: Part) -> Outcome:
         """Return what became of a representative that was solved for."""
@@ -326,6 +381,13 @@ class ChangingField:
         there = now.loss[self._node[part.group], self._node[self._type_group]] < 1
         reachable = max(float(count[there].sum()), 1.0)
         copy = (MESSAGE_BYTES + part.size) * 8 / self._up_bps[part.group]
+        if part.is_relayed:
+            wanted = max(float(now.members[now.is_up].mean()), 0.0) if now.is_up.any() else 0.0
+            number = min(max(round(wanted), 1), max(round(reachable * self._small.scale), 1))
+            share = min(wanted / reachable / self._small.scale, 1.0)
+            checking = np.concatenate(self._validation)
+            moments = (checking[:, None] + copy * np.arange(1, number + 1)).ravel()
+            return moments, np.where(there, share, 0.0), float(number)
         if part.standing & 1:
             if self._gossip.flood_publish:
                 wanted = self._known * reachable / max(len(now.is_up) - 1, 1)
@@ -340,16 +402,18 @@ class ChangingField:
         moments = (part.missed + 0.5 + np.arange(max(beats, 1))) * beat + copy
         return moments, np.where(there, min(lazy * beats / reachable / self._small.scale, 1.0), 0.0), 0.0
 
-    def _solve(self, part: Part, now: Snapshot) -> Outcome:
+    def _solve(self, part: Part, moment: Moment) -> Outcome:
+        now = moment.now
         terms = self._terms(part, now)
         if not terms.first.any():
             nothing = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
-            return Outcome(np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64), nothing, 0, 0, 0)
+            never = Curves((NOBODY_GETS_IT,) * len(terms.weight), (NOTHING_COMES,) * len(terms.weight), 0)
+            return Outcome(np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64), nothing, 0, 0, 0, never)
         up, scale = now.is_up, self._small.scale
         pushed = solve_push(terms, float(up.sum()) * scale, self._gossip.seen_ttl / NS_PER_S)
         lacking = np.ones(len(up))
         lacking[up] = (pushed.sigma_phi[self._type] * pushed.theta[self._type] ** now.pushers)[up]
-        late = self._gossip_stage(part, now, terms, pushed, lacking)
+        late = self._gossip_stage(part, moment, terms, pushed, lacking)
 
         count = np.bincount(self._type[up], minlength=len(terms.weight))
         flow = -np.diff(pushed.lacking, axis=0, prepend=1.0) @ count
@@ -390,13 +454,44 @@ class ChangingField:
         }
         counters = np.array([counted.get(name, 0) for name in COUNTER_NAMES], dtype=np.int64)
         told = round(late.told * scale)
-        return Outcome(summary, overall, counters, delivered, told, round(told * heard))
+        curves = self._curves(terms, pushed, late) if self._is_asked else None
+        return Outcome(summary, overall, counters, delivered, told, round(told * heard), curves)
 
-    def _gossip_stage(self, part: Part, now: Snapshot, terms: Terms, pushed: Pushed, lacking: Float64Array) -> Gossiped:
+    def _curves(self, terms: Terms, pushed: Pushed, late: Gossiped) -> Curves:
+        """When those of each type get the message; a type of which nobody is up is taken for the others at its node."""
+        steps, width = len(pushed.lacking), _STEP_NS
+        grid = np.rint(np.arange(steps) * terms.step * NS_PER_S).astype(np.int64)
+        first_end = int(grid[-1])
+        later = np.arange(len(late.hazard) + 1, dtype=np.int64) * width
+        totals = np.cumsum(np.concatenate([np.zeros_like(late.hazard[:1]), late.hazard]), axis=0)
+        after = later[later > first_end]
+        hop = float(
+            (terms.own.mean(axis=0) * np.arange(terms.own.shape[1])).sum() / max(terms.own.mean(axis=0).sum(), 1e-300)
+        )
+        hop = max((hop + float(terms.path.mean())) * terms.step * NS_PER_S, 1.0)
+        present, coming = [], []
+        node = self._node[self._type_group]
+        for number in range(len(terms.weight)):
+            alike = [np.arange(len(terms.weight)) == number, node == node[number], np.ones(len(node), dtype=np.bool_)]
+            weight = next(terms.weight * rows for rows in alike if (terms.weight * rows).any())
+            weight = weight / weight.sum()
+            share = np.minimum.accumulate(np.clip(pushed.lacking @ weight, 0.0, 1.0))
+            total = totals @ weight
+            rest = np.interp(after, later, total[:, -1]) - np.interp(first_end, later, total[:, -1])
+            time = np.concatenate([grid, after])
+            share = np.concatenate([share, share[-1] * np.exp(-rest)])
+            present.append(Lacking(time, share, np.clip(time / hop, 1, MOST_HOPS)))
+            coming.append(Hazard(later, total.T.copy()))
+        return Curves(tuple(present), tuple(coming), int(later[-1]) + 1)
+
+    def _gossip_stage(
+        self, part: Part, moment: Moment, terms: Terms, pushed: Pushed, lacking: Float64Array
+    ) -> Gossiped:
         """Follow what is told, and those who come and go, until no message cache tells of the message.
 
         `lacking` is the probability that each subscriber of the small network lacks it at the end of the first stage.
         """
+        now = moment.now
         width, types = _STEP_NS / NS_PER_S, len(terms.weight)
         kind, type_of, scale = self._type_kind, self._type, self._small.scale
         first_end = len(pushed.lacking) * terms.step
@@ -426,14 +521,14 @@ class ChangingField:
         pushers = np.bincount(type_of[now.is_up], weights=now.pushers[now.is_up], minlength=types)
         passing = (pushers / np.maximum(count, 1))[:, None] * terms.mixing * terms.arrives / talkers
 
-        horizon = part.time + self._gossip.seen_ttl
-        when, who, comes = self._small.changes_after(part.time, horizon)
+        when, who, comes = moment.when, moment.who, moment.comes
         is_up, cohort = now.is_up.copy(), now.is_up
         lack, by_push = np.ones(len(lacking)), np.zeros(len(lacking))
         since = np.full(len(lacking), -beats * int(np.ceil(beat.max() / width)))
         heartbeat = np.maximum(np.rint(beat / width), 1).astype(np.int64)
         late = np.zeros(types)
         flows: list[float] = []
+        hazards: list[Float64Array] = []
         # Where few are left that tell, it is chance that decides whether a message lives on.
         steps = np.arange(self._gossip.seen_ttl // _STEP_NS)
         noise = draw_uniform_array(self._seed, steps, int(ColdPurpose.LATE_RECEIPTS), self._draws_of(part))
@@ -455,7 +550,9 @@ class ChangingField:
                 share = np.minimum(1 - (1 - lacking) * progress[number][type_of], before)
                 by_push += np.where(cohort & is_up, before - share, 0.0)
                 gained[cohort] = 0.0
-            gained *= _of_whole_members(float(gained.sum()) * scale, float(noise[number]))
+            luck = _of_whole_members(float(gained.sum()) * scale, float(noise[number]))
+            hazards.append(hazard * luck)
+            gained *= luck
             gained = np.minimum(gained, before)
             lack = before - gained
             if number < first_steps:
@@ -473,7 +570,7 @@ class ChangingField:
             if number > first_steps and float((1 - lack - ring[number % len(ring)]).sum()) * scale < _HALF:
                 break
         time = np.asarray((np.arange(len(flows)) + 0.5) * width, dtype=np.float64)
-        return Gossiped(time, np.array(flows, dtype=np.float64), by_push, asked, told)
+        return Gossiped(time, np.array(flows, dtype=np.float64), by_push, asked, told, np.array(hazards))
 
 
 def _some(shares: Float64Array) -> Float64Array:

@@ -8,6 +8,7 @@ its own identities.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -16,20 +17,24 @@ import numpy.typing as npt
 
 from bridge.batch import EventBatch, EventKind, pack_payloads
 from bridge.directory import HostDirectory
-from bridge.errors import InternalError, UserError
+from bridge.errors import InternalError
 from bridge.paths import PathTable
+from cold.changing_arrivals import ChangingArrivals
+from cold.changing_contacts import ChangingContacts, Links
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage, CoarsePackets, Datagram, decode_entry, encode_entry
 from cold.coarse_results import CoarseResults, Followed
-from cold.contacts import Contacts
+from cold.contacts import Contacts, arrivals
+from cold.engine import ColdEngine
 from cold.population import ports
 from cold.publications import PlannedMessages, PublicationPlan
 from cold.rehearsal import rehearsals_of
-from cold.representatives import is_unsteady
+from cold.representatives import Outcome, is_unsteady
 from cold.resolution_section import Resolution
 from cold.results import TailResults
 from cold.section import ColdSection
 from cold.state_kernels import COUNTER_NAMES, MESSAGE, NEVER
+from cold.surroundings import Surroundings
 
 #: Publications are planned so far ahead of the first event that needs them [ns].
 _AHEAD_NS: Final = 100_000_000
@@ -59,6 +64,8 @@ class CoarseEngine:
         First HostIds of the ranges of all shards, and one past the last identity: int64[shards + 1].
     shard
         Position of `owned` in `cuts`.
+    exact
+        In a network that changes and has hot hosts: what executes the identities' links on all topics.
 
     Attributes
     ----------
@@ -78,13 +85,13 @@ class CoarseEngine:
         owned: range,
         cuts: npt.NDArray[np.int64],
         shard: int,
+        exact: ColdEngine | None = None,
     ) -> None:
         gossip = section.gossip
         self._directory, self._owned, self._shard = directory, owned, shard
         self._ranges = [range(first, last) for first, last in pairwise(cuts.tolist())]
         self._gossip = gossip
         self._stop = stop_time_ns
-        self._is_unsteady = is_unsteady(section)
         self._numbers = section.topic_numbers
         self._topics = sorted(resolution)
         self._index_of = {self._numbers[topic]: topic for topic in self._topics}
@@ -103,18 +110,36 @@ class CoarseEngine:
         self._untold: list[tuple[CoarseMessage, int, int, int]] = []
         self._entries_told = 0
         self._into = _quickest_ways_in(directory, paths, self._ranges)
-        self._slowest_validation = gossip.validation_delay.bounds()[1]
-        self._packets = CoarsePackets(directory, ports(section, directory), self._numbers, self._topics)
-        self._contacts = Contacts(
-            directory, paths, gossip, seed, self._fields, self._enter, self._live_on, self._message_of
-        )
+        clients = section.client_gossip
+        self._slowest_validation = max(client.validation_delay.bounds()[1] for client in clients)
+        self._longest_beat = max(client.heartbeat for client in clients)
+        boundary = None if exact is None else exact.boundary
+        self._packets = CoarsePackets(directory, ports(section, directory), self._numbers, self._topics, boundary)
+        self._links: Links | None = None
+        self._changing: ChangingArrivals | None = None
+        self._contacts: Contacts
+        asks = (self._enter, self._live_on, self._message_of)
+        if is_unsteady(section) and exact is not None:
+            surroundings = Surroundings(section, directory, paths, seed)
+            self._changing = ChangingArrivals(section, directory, paths, seed, rehearsals, surroundings)
+            self._links = Links(exact)
+            self._contacts = ChangingContacts(
+                *(directory, paths, gossip, seed, self._fields, *asks, self._changing),
+                links=self._links,
+                surroundings=surroundings,
+            )
+        else:
+            self._contacts = Contacts(
+                *(directory, paths, gossip, seed, self._fields, *asks, partial(arrivals, self._fields))
+            )
         self._now = 0
         self.others_next: Callable[[], int] | None = None
         self._fingerprint = 0
 
     def next_event_time(self) -> int:
         """Time of the earliest event of an identity that hot hosts talk to [ns]; NEVER if none."""
-        while self._live and (planned := self._plan.next_time()) < min(self._contacts.next_time(), self._stop):
+        # Of what happens at one time, a publication may be the first.
+        while self._live and (planned := self._plan.next_time()) < min(self._contacts.next_time() + 1, self._stop):
             self._admit(planned + _AHEAD_NS)
         return self._contacts.next_time()
 
@@ -127,7 +152,8 @@ class CoarseEngine:
         self._contacts.out.clear()
         if len(batch):
             self._fingerprint += batch.fingerprint()
-        return EventBatch.concatenate([batch, self._tell_entries()])
+        links = [] if self._links is None else self._links.taken()
+        return EventBatch.concatenate([batch, self._tell_entries(), *links])
 
     def claims(self, batch: EventBatch) -> npt.NDArray[np.bool_]:
         """Which events are for this participant and not for that of exact topics: bool[n]."""
@@ -145,6 +171,22 @@ class CoarseEngine:
         if not is_entry.all():
             for datagram in self._packets.decode(batch.select(~is_entry)):
                 self._take(datagram)
+
+    def overhear(self, batch: EventBatch) -> None:
+        """Note which identities hot hosts speak to of links, which others answer: messages come to these, too."""
+        if not isinstance(self._contacts, ChangingContacts):
+            return
+        packets = batch.select(batch.kind == EventKind.PACKET)
+        for row, topic in self._packets.about_links(packets):
+            host = int(packets.destination[row])
+            if self._has_topic(host, topic):
+                time, source = int(packets.deliver_time[row]), int(packets.source[row])
+                self._contacts.watch(time, source, int(packets.source_event[row]), host, topic)
+
+    def _has_topic(self, host: int, topic: int) -> bool:
+        members = self._fields.members(topic)
+        place = int(np.searchsorted(members, host))
+        return place < len(members) and int(members[place]) == host
 
     def close(self) -> None:
         """Nothing to release but memory."""
@@ -171,7 +213,7 @@ class CoarseEngine:
             # One shard counts what no message causes alone.
             if len(members) and int(members[0]) in self._owned:
                 total.update(self._results.told(topic, everything, self._end()))
-        if self._owned.start == self._directory.hot_count:
+        if self._owned.start == self._directory.hot_count and self._links is None:
             alone = len(self._topics) == len(self._numbers)
             total.update(self._results.network_counters(self._end(), with_lives=alone))
         return {name: total.get(name, 0) for name in COUNTER_NAMES}
@@ -208,17 +250,21 @@ class CoarseEngine:
         """Make a message known, and note until when somebody may get it or be told of it."""
         self._messages[message.message_id] = message
         self._live[message.topic].append(message)
-        if message.is_planned:
+        if not message.is_planned:
+            self._release[message.message_id] = message.publish_time + self._gossip.seen_ttl
+        elif self._changing is not None:
+            self._hold(message, message.publish_time, _end_of(self._changing.published(message)))
+        else:
             source_group = int(self._fields.source_groups(message.topic, np.array([message.origin]))[0])
             fields = self._fields.of(message.topic)
             number = fields.representative(message.origin, source_group, message.message_id, message.size)
-            self._hold(message, message.publish_time, fields.field(source_group, message.size).delay[number])
-        else:
-            self._release[message.message_id] = message.publish_time + self._gossip.seen_ttl
+            delay = fields.field(source_group, message.size).delay[number]
+            self._hold(message, message.publish_time, int(delay.max()))
 
-    def _hold(self, message: CoarseMessage, start: int, delay: npt.NDArray[np.int64]) -> None:
-        spread = start + int(delay.max()) + self._slowest_validation
-        until = spread + (self._gossip.mcache_length + 2) * self._gossip.heartbeat
+    def _hold(self, message: CoarseMessage, start: int, longest: int) -> None:
+        """Keep what there is about a message that takes so long, from a time on, to come wherever it comes [ns]."""
+        spread = start + longest + self._slowest_validation
+        until = spread + (self._gossip.mcache_length + 2) * self._longest_beat
         self._release[message.message_id] = max(self._release.get(message.message_id, 0), until)
 
     def _live_on(self, topic: int, now: int) -> Sequence[CoarseMessage]:
@@ -248,19 +294,7 @@ class CoarseEngine:
         return self._messages.get(message_id)
 
     def _take(self, datagram: Datagram) -> None:
-        if self._is_unsteady:
-            # Fields tell when identities get a message, but not who of them is there, and in whose mesh, meanwhile.
-            number = self._numbers[datagram.topic]
-            raise UserError(
-                f"host {self._directory.name_of(datagram.source)!r} talks to identities on topic {number}, which is "
-                "not exact: those that come and go, fail, or have gossip parameters of their own talk to hot hosts "
-                "only on exact topics",
-                where="cold.resolution",
-                hint=f"model topic {number} exactly; others may stay as they are",
-            )
-        members = self._fields.members(datagram.topic)
-        place = int(np.searchsorted(members, datagram.destination))
-        if place == len(members) or members[place] != datagram.destination:
+        if not self._has_topic(datagram.destination, datagram.topic):
             self._packets.dropped["not_subscribed"] += 1
             return
         message = None
@@ -297,10 +331,14 @@ class CoarseEngine:
     def _add_entry(self, message: CoarseMessage, time: int, host: int, hops: int) -> None:
         message.entries.append((time, host, hops))
         message.entries.sort()
-        source_group = int(self._fields.source_groups(message.topic, np.array([host]))[0])
-        fields = self._fields.of(message.topic)
-        number = fields.representative(host, source_group, message.message_id, message.size, relayed=True)
-        self._hold(message, time, fields.field(source_group, message.size, relayed=True).delay[number])
+        if self._changing is not None:
+            self._hold(message, time, _end_of(self._changing.entered(message, time, host)))
+        else:
+            source_group = int(self._fields.source_groups(message.topic, np.array([host]))[0])
+            fields = self._fields.of(message.topic)
+            number = fields.representative(host, source_group, message.message_id, message.size, relayed=True)
+            delay = fields.field(source_group, message.size, relayed=True).delay[number]
+            self._hold(message, time, int(delay.max()))
         self._contacts.expect(message)
 
     def _tell_entries(self) -> EventBatch:
@@ -347,7 +385,7 @@ class CoarseEngine:
         self._results.rehearse(self._planned)
         end = self._end()
         everything = [self._results.follow(planned, end) for planned in self._planned]
-        return [*everything, self._results.follow_entered(self._entered(), end)]
+        return [*everything, self._results.follow_entered(self._entered(), end, self._changing)]
 
     def _followed(self) -> list[Followed]:
         """Of what began at this shard's identities."""
@@ -361,7 +399,7 @@ class CoarseEngine:
             part = PlannedMessages(planned.message_id[ours], planned.published.taken(ours))
             parts.append(self._results.follow(part, end))
         entered = [message for message in self._entered() if message.entries[0][1] in self._owned]
-        return [*parts, self._results.follow_entered(entered, end)]
+        return [*parts, self._results.follow_entered(entered, end, self._changing)]
 
 
 def _messages(planned: PlannedMessages, rows: npt.NDArray[np.intp]) -> list[CoarseMessage]:
@@ -377,6 +415,12 @@ def _messages(planned: PlannedMessages, rows: npt.NDArray[np.intp]) -> list[Coar
             strict=True,
         )
     ]
+
+
+def _end_of(outcome: Outcome) -> int:
+    """How long a message that follows a representative takes at most [ns]."""
+    assert outcome.curves is not None, "they are kept where hot hosts are"
+    return outcome.curves.end
 
 
 def _description(message: CoarseMessage) -> tuple[int, int, int, int]:

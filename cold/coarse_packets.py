@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bridge.batch import EventBatch, EventKind
 from bridge.directory import HostDirectory
 from bridge.simtime import EPOCH, NS_PER_S
+from cold.boundary import Boundary
 from cold.boundary_kernels import (
     ACCEPTED,
     MESSAGE_HEADER,
@@ -133,6 +134,8 @@ class CoarsePackets:
         Of all topics, by index.
     coarse
         Indices of the topics that are not exact.
+    links
+        Who reads and writes what HELLO, LEAVE, GRAFT and PRUNE say on these topics, if it is somebody else.
     """
 
     def __init__(
@@ -141,13 +144,16 @@ class CoarsePackets:
         port: npt.NDArray[np.uint16],
         topic_numbers: Sequence[int],
         coarse: Sequence[int],
+        links: Boundary | None = None,
     ) -> None:
         self._directory = directory
         self._addresses = WireAddresses.of(directory)
         self._port = port
         self._number = np.array(topic_numbers, dtype=np.int64)
         self._coarse = {topic_numbers[index]: index for index in coarse}
-        self._socket: dict[int, int] = {}
+        # A hot host has one port for an identity, whoever of us hears it first.
+        self._socket: dict[int, int] = {} if links is None else links.sockets
+        self._has_links = links is None
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
@@ -167,8 +173,17 @@ class CoarsePackets:
     def claims(self, batch: EventBatch) -> npt.NDArray[np.bool_]:
         """Which events are packets about coarse topics: bool[n]."""
         verdicts = self._parse(batch)
-        coarse = np.isin(verdicts[:, 3], list(self._coarse)) & (verdicts[:, 2] < REQUEST)
+        kind = verdicts[:, 2]
+        coarse = np.isin(verdicts[:, 3], list(self._coarse)) & (kind < REQUEST) & (self._has_links | (kind >= IHAVE))
         return np.asarray((verdicts[:, 0] == ACCEPTED) & (batch.kind == EventKind.PACKET) & coarse, dtype=np.bool_)
+
+    def about_links(self, batch: EventBatch) -> list[tuple[int, int]]:
+        """Rows of the packets that speak of links on coarse topics, and the topics' indices."""
+        found = []
+        for row, (verdict, _, kind, number, _, _) in enumerate(self._parse(batch).tolist()):
+            if verdict == ACCEPTED and kind < IHAVE and number in self._coarse:
+                found.append((row, self._coarse[number]))
+        return found
 
     def decode(self, batch: EventBatch) -> list[Datagram]:
         """Take packets apart; those that are not good are dropped and counted."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
+from cold.changing_arrivals import ChangingArrivals
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage
 from cold.contacts import arrivals
@@ -43,6 +44,8 @@ _CONTROL_BYTES: Final = 36
 _ID_BYTES: Final = 8
 _PERCENTILES: Final = (50, 95, 99)
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_Row: TypeAlias = tuple[npt.NDArray[np.int64], int, npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""The last four columns of `Followed`, of one message."""
 
 
 class Followed(NamedTuple):
@@ -154,27 +157,16 @@ class CoarseResults:
         columns: list[Any] = [*_described(planned), summary, delivered, told, counters]
         return Followed(*columns)
 
-    def follow_entered(self, messages: Sequence[CoarseMessage], end: int) -> Followed:
-        """What the messages of hot hosts have come to before `end` [ns]."""
-        summary, totals = [], []
-        for message in messages:
-            members = self._fields.members(message.topic)
-            times, _ = arrivals(self._fields, message, members)
-            for time, host, _ in message.entries:
-                place = int(np.searchsorted(members, host))
-                times[place] = min(int(times[place]), time)
-            delays = times[times < min(end, NEVER)] - message.publish_time
-            summary.append(summarise(delays))
-            _, host, _ = message.entries[0]
-            source_group = int(self._fields.source_groups(message.topic, np.array([host]))[0])
-            topic = self._fields.of(message.topic)
-            field = topic.field(source_group, message.size, relayed=True)
-            number = topic.representative(host, source_group, message.message_id, message.size, relayed=True)
-            row = field.totals[number]
-            shared = _scaled(row, len(delays) / max(int(row[DELIVERED]), 1))
-            shared[DELIVERED] = len(delays)
-            totals.append(shared)
+    def follow_entered(
+        self, messages: Sequence[CoarseMessage], end: int, changing: ChangingArrivals | None = None
+    ) -> Followed:
+        """What the messages of hot hosts have come to before `end` [ns]; `changing` is for networks that change."""
+        if changing is None:
+            followed = [self._follow_one_entered(message, end) for message in messages]
+        else:
+            followed = [_follow_one_rehearsed(message, end, changing, self._fields) for message in messages]
         count = len(messages)
+        summary, delivered, told, counters = zip(*followed, strict=True) if followed else ((), (), (), ())
         return Followed(
             np.array([message.message_id for message in messages], dtype=np.uint64),
             np.array([message.topic for message in messages], dtype=np.int64),
@@ -182,9 +174,29 @@ class CoarseResults:
             np.array([message.origin_address for message in messages], dtype=np.uint32),
             np.array([message.size for message in messages], dtype=np.int64),
             np.array([message.publish_time for message in messages], dtype=np.int64),
-            np.stack(summary) if count else np.zeros((0, 4), dtype=np.int64),
-            *_costs(totals, np.array([message.size for message in messages], dtype=np.int64)),
+            np.array(summary, dtype=np.int64).reshape(count, 4),
+            np.array(delivered, dtype=np.int64),
+            np.array(told, dtype=np.int64).reshape(count, 2),
+            np.array(counters, dtype=np.int64).reshape(count, len(COUNTER_NAMES)),
         )
+
+    def _follow_one_entered(self, message: CoarseMessage, end: int) -> _Row:
+        members = self._fields.members(message.topic)
+        times, _ = arrivals(self._fields, message, members)
+        for time, host, _ in message.entries:
+            place = int(np.searchsorted(members, host))
+            times[place] = min(int(times[place]), time)
+        delays = times[times < min(end, NEVER)] - message.publish_time
+        _, host, _ = message.entries[0]
+        source_group = int(self._fields.source_groups(message.topic, np.array([host]))[0])
+        topic = self._fields.of(message.topic)
+        field = topic.field(source_group, message.size, relayed=True)
+        number = topic.representative(host, source_group, message.message_id, message.size, relayed=True)
+        row = field.totals[number]
+        shared = _scaled(row, len(delays) / max(int(row[DELIVERED]), 1))
+        shared[DELIVERED] = len(delays)
+        delivered, told, counters = _costs([shared], np.array([message.size], dtype=np.int64))
+        return summarise(delays), int(delivered[0]), told[0], counters[0]
 
     def table(self, parts: Iterable[Followed]) -> TailResults:
         """Rows of the message table. The histogram of a message has an entry for each quantile of the table."""
@@ -274,6 +286,44 @@ class CoarseResults:
         messages = sum(int(np.count_nonzero(part.topic == topic)) for part in parts)
         beats = max(messages, 1) * self._gossip.mcache_gossip
         return round(int(told[0]) / beats), int(told[1]) / max(int(told[0]), 1)
+
+
+def _follow_one_rehearsed(message: CoarseMessage, end: int, changing: ChangingArrivals, fields: CoarseFields) -> _Row:
+    """What a message of a hot host has come to, by the representatives that it follows from each entry.
+
+    With F_k(t) the share of all that can be reached that the k-th of them has come to, it comes to the share
+    1 - (1 - F_1) (1 - F_2) ...: as for single identities, the ways are independent.
+    """
+    ways = [
+        (time, changing.entered(message, time, host))
+        for time, host, _ in message.entries
+        if time < end and changing.passes_on(time, host)
+    ]
+    # Who brought it in has it, whomever it tells.
+    brought = sum(time < end for time, _, _ in message.entries)
+    reachable = max((outcome.delivered for _, outcome in ways), default=0)
+    counters = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
+    counters[PUBLISHED] = 1
+    if not reachable:
+        delays = np.array([time for time, _, _ in message.entries if time < end], dtype=np.int64) - message.publish_time
+        return summarise(delays), brought, np.zeros(2, dtype=np.int64), counters
+    levels = np.linspace(0, 1, LEVELS)
+    grid = np.unique(np.concatenate([time + outcome.overall for time, outcome in ways]))
+    grid = np.append(grid[grid < end], min(end, int(grid[-1])))
+    lacking = np.ones(len(grid))
+    for time, outcome in ways:
+        got = np.interp(grid - time, outcome.overall, levels, left=0.0) * outcome.delivered / reachable
+        lacking = lacking * (1.0 - got)
+    share = np.maximum.accumulate(1.0 - lacking)
+    _, first = ways[0]
+    delivered = min(max(round(reachable * float(share[-1])), brought), len(fields.members(message.topic)))
+    at = np.array([percent / 100 for percent in (*_PERCENTILES, 100)]) * float(share[-1])
+    summary = np.interp(at, share, grid).astype(np.int64) - message.publish_time
+    part = delivered / first.delivered if first.delivered else 0.0
+    told = np.array([first.told, first.heard], dtype=np.int64)
+    counters = (first.counters * part).astype(np.int64)
+    counters[PUBLISHED] = 1
+    return summary, delivered, told, counters
 
 
 def _of(planned: PlannedMessages, rows: npt.NDArray[np.bool_]) -> PlannedMessages:

@@ -49,11 +49,14 @@ from cold.state_kernels import (
 )
 from cold.topic_fields import typical_size
 
-_NETWORK, _TELL, _FORWARD, _PUBLISH, _HEARTBEAT = range(5)
+NETWORK, _TELL, _FORWARD, _PUBLISH, _HEARTBEAT = range(5)
 _WORD: Final = 0xFFFFFFFF
 Key: TypeAlias = tuple[int, int, int, int, int, int]
 """Time, identity, class, source, counter of the source, message id: the order of events."""
 _Act: TypeAlias = Callable[[], None]
+Arrivals: TypeAlias = Callable[
+    [CoarseMessage, npt.NDArray[np.uint32]], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+]
 
 
 @dataclass(eq=False, slots=True)
@@ -78,6 +81,8 @@ class Station:
     uplink_rate: int
     downlink_rate: int
     phase: int
+    gossip: GossipSection
+    """Of its kind of client."""
     uplink_free: int = 0
     downlink_free: int = 0
     packets: int = 0
@@ -115,6 +120,9 @@ class Contacts:
         Messages of a topic that are not past at a time [ns].
     find
         The message of an id that is known on a topic at a time [ns].
+    arrivals
+        When identities get a message from inside the tail, whole [ns], NEVER where it does not come, and over how many
+        hops.
     """
 
     def __init__(
@@ -127,11 +135,12 @@ class Contacts:
         entered: Callable[[CoarseMessage, int, int, int], None],
         live_on: Callable[[int, int], Sequence[CoarseMessage]],
         find: Callable[[int, int, int], CoarseMessage | None],
+        arrivals: Arrivals,
     ) -> None:
         self._directory, self._gossip, self._seed, self._fields = directory, gossip, seed, fields
         self._latency, self._loss = paths.latency_ns, paths.loss
-        self._validation = gossip.validation_delay.table()
-        self._entered, self._live_on, self._find = entered, live_on, find
+        self._validation: dict[int, npt.NDArray[np.int64]] = {}
+        self._entered, self._live_on, self._find, self._arrivals = entered, live_on, find, arrivals
         self._stations: dict[int, Station] = {}
         self._on_topic: dict[int, list[int]] = {}
         self._degrees: dict[int, Degrees] = {}
@@ -160,7 +169,7 @@ class Contacts:
 
     def take(self, datagram: Datagram, message: CoarseMessage | None) -> None:
         """Schedule a packet of a hot host; `message` is the one it carries, as the tail knows it."""
-        key = (datagram.time, datagram.destination, _NETWORK, datagram.source, datagram.event, 0)
+        key = (datagram.time, datagram.destination, NETWORK, datagram.source, datagram.event, 0)
         self._push(key, lambda: self._receive_datagram(datagram, message))
 
     def expect(self, message: CoarseMessage, hosts: Sequence[int] | None = None) -> None:
@@ -195,7 +204,7 @@ class Contacts:
     def _drawn(self, message: CoarseMessage, hosts: Sequence[int]) -> list[tuple[int, int, int]]:
         """HostIds, times of the whole receipt [ns] and hops, where the message comes from inside the tail."""
         others = np.array([host for host in hosts if host not in message.received], dtype=np.uint32)
-        times, hops = arrivals(self._fields, message, others)
+        times, hops = self._arrivals(message, others)
         there = (times != NEVER) & (times < message.publish_time + self._gossip.seen_ttl)
         columns = (others[there], times[there], hops[there])
         return list(zip(*(column.tolist() for column in columns), strict=True))
@@ -212,7 +221,7 @@ class Contacts:
             return
         self._expected[expected] = arrival
         # Nobody in particular sends it: after packets of hot hosts of the same time.
-        key = (arrival, station.host, _NETWORK, self._directory.total_count, 0, message.message_id)
+        key = (arrival, station.host, NETWORK, self._directory.total_count, 0, message.message_id)
         self._push(key, lambda: self._receive_copy(message, station, arrival, -1, hops))
 
     def _is_superseded(self, key: Key) -> bool:
@@ -233,7 +242,7 @@ class Contacts:
         if station.beat >= 0:
             return
         station.beat = number
-        beat = station.phase + number * self._gossip.heartbeat
+        beat = station.phase + number * station.gossip.heartbeat
         key = (beat, station.host, _HEARTBEAT, 0, 0, 0)
         self._push(key, lambda: self._heartbeat(station, beat, number))
 
@@ -241,15 +250,20 @@ class Contacts:
 
     def _station(self, host: int) -> Station:
         if host not in self._stations:
-            directory = self._directory
+            directory, gossip = self._directory, self._gossip_of(host)
             self._stations[host] = Station(
                 host,
                 int(directory.node[host]),
                 int(link_rates(directory.uplink_bps[host : host + 1])[0]),
                 int(link_rates(directory.downlink_bps[host : host + 1])[0]),
-                int(heartbeat_phases(self._seed, host, 1, self._gossip.heartbeat)[0]),
+                int(heartbeat_phases(self._seed, host, 1, gossip.heartbeat)[0]),
+                gossip,
             )
         return self._stations[host]
+
+    def _gossip_of(self, _host: int) -> GossipSection:
+        """The gossip parameters of an identity."""
+        return self._gossip
 
     def _contact(self, station: Station, topic: int) -> Contact:
         """The contact of an identity on a topic; a new one learns what it has got so far."""
@@ -279,7 +293,7 @@ class Contacts:
         return self._degrees[topic]
 
     def _interval(self, station: Station, time: int) -> int:
-        return max(0, -((station.phase - time) // self._gossip.heartbeat))
+        return max(0, -((station.phase - time) // station.gossip.heartbeat))
 
     def _words(self, host: int, purpose: int, counter: int) -> list[int]:
         words = philox4x32(counter & _WORD, counter >> 32, host, purpose, self._seed & _WORD, self._seed >> 32)
@@ -287,7 +301,8 @@ class Contacts:
 
     def _validation_delay(self, message: CoarseMessage, station: Station) -> int:
         words = self._words(station.host, ColdPurpose.VALIDATION, message.message_id)
-        return int(draw_value(self._validation, 0, uint64(words[0] | words[1] << 32)))
+        table = self._validation.setdefault(id(station.gossip), station.gossip.validation_delay.table())
+        return int(draw_value(table, 0, uint64(words[0] | words[1] << 32)))
 
     @staticmethod
     def _transfer(message: CoarseMessage, rate: int) -> int:
@@ -306,14 +321,17 @@ class Contacts:
         counter = station.packets
         station.packets += 1
         self.counters["bytes_sent"] += size
-        node = self._directory.node[packet.destination]
-        loss = float(self._loss[station.node, node])
+        latency, loss = self._path(station.uplink_free, station.node, int(self._directory.node[packet.destination]))
         draw = (uint64(self._seed), station.host, int(Purpose.PACKET_LOSS), FIRST_EVENT + counter)
         if loss > 0 and draw_uniform(*draw) < loss:
             self.counters["packets_lost"] += 1
             return
-        arrival = station.uplink_free + int(self._latency[station.node, node])
+        arrival = station.uplink_free + latency
         self.out.append(packet._replace(time=arrival, counter=counter))
+
+    def _path(self, _time: int, one: int, other: int) -> tuple[int, float]:
+        """Latency and loss of a packet that leaves one node for another at a time [ns]."""
+        return int(self._latency[one, other]), float(self._loss[one, other])
 
     def _send_message(self, station: Station, time: int, peer: int, message: CoarseMessage, hops: int) -> None:
         packet = Packet(0, station.host, 0, peer, MESSAGE, message.topic, message=message, hops=hops)
@@ -366,7 +384,7 @@ class Contacts:
         message.received[host] = (received, hops)
         if source >= 0 and not message.is_planned:
             self._entered(message, time, host, hops)
-        if self._gossip.idontwant_size is not None and message.size >= self._gossip.idontwant_size:
+        if station.gossip.idontwant_size is not None and message.size >= station.gossip.idontwant_size:
             key = (received, host, _TELL, 0, 0, message.message_id)
             self._push(key, lambda: self._tell_unwanted(message, station, received, source))
         ready = received + self._validation_delay(message, station)

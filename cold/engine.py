@@ -27,6 +27,7 @@ from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFa
 from cold.fanout_kernels import FIRST_PEER
 from cold.gossip_kernels import advance, backoffs_for, note_cuts, note_needs, room_for
 from cold.jit import uint64
+from cold.link_kernels import members_of, peers_of
 from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import Connections, connections_of, memberships
 from cold.messages import MessageTable, aligned_zeros
@@ -42,8 +43,9 @@ from cold.row_lists import ROW_LISTS, first_rows, with_free_rows
 from cold.score_layout import RULES, SCORE_COLUMNS
 from cold.section import ColdSection, GossipSection
 from cold.session_kernels import SHORTEST
-from cold.sessions import Lives, comes_and_goes, detection_ms, habits_of
+from cold.sessions import Changes, Lives, comes_and_goes, detection_ms, habits_of
 from cold.state_kernels import (
+    ARRIVAL_SHIFT,
     AUXILIARY_SHIFT,
     BACKOFF_COUNT,
     CHUNK,
@@ -67,8 +69,10 @@ from cold.state_kernels import (
     JOIN,
     LINK_COUNT,
     MESH_COUNT,
+    MESSAGE,
     MESSAGE_FREE_COUNT,
     MESSAGE_FREE_HEAD,
+    MOST_HOPS,
     MOST_HOSTS,
     MOST_ROWS,
     NEEDED,
@@ -283,6 +287,9 @@ class ColdEngine:
             host_mask=(1 << host_bits) - 1,
         )
         self._host_mask = parameters.host_mask
+        # What `mesh_of` and `peers_of` list.
+        self._peers = np.zeros(parameters.largest_row + 1, dtype=np.int64)
+        self._in_reach = np.zeros(len(self._peers), dtype=np.uint8)
         self._parameters = by_reference(parameters)
         self._bucket_shift, self._first_member, self._full_topics = bucket_shift, first_member, full_topics
         n = self._identities
@@ -568,6 +575,72 @@ class ColdEngine:
         before = np.bitwise_count(own[identity, :word]).sum(axis=1, dtype=np.int64)
         before += np.bitwise_count(own[identity, word] & np.uint64(bit - 1))
         return identity, first[identity] + self._full_topics + before
+
+    def mesh_of(self, host: int, topic: int) -> list[int]:
+        """HostIds in the mesh of an identity of this shard that subscribes to a topic's index, as they joined it."""
+        count = members_of(self._reference, self._parameters, host - self._owned.start, topic, self._peers)
+        members: list[int] = self._peers[:count].tolist()
+        return members
+
+    def peers_of(self, host: int, topic: int, time: int) -> list[tuple[int, bool]]:
+        """HostIds of the peers that an identity knows on a topic, as `mesh_of`, and who of them can be reached.
+
+        Cold ones come first, then hot ones; `time` is one at which `run_until` has stopped [ns].
+        """
+        identity = host - self._owned.start
+        count = peers_of(self._reference, self._parameters, time, identity, topic, self._peers, self._in_reach)
+        return list(zip(self._peers[:count].tolist(), (self._in_reach[:count] != 0).tolist(), strict=True))
+
+    def bring(self, message_id: int, topic: int, time: int, host: int, size: int) -> None:
+        """Let a copy of a message that nobody of the tail publishes come to an identity of this shard.
+
+        Parameters
+        ----------
+        message_id
+            Its id.
+        topic
+            Index of the topic.
+        time
+            When the copy arrives, which is also taken for the time of the publication [ns].
+        host
+            HostId of the identity.
+        size
+            Bytes of the payload.
+        """
+        state, slot = self._messages.reserve(self._state, message_id, topic, self._now, time)
+        self._replace_state(state)
+        self._replace_state(self._messages.describe(self._state, slot, topic, time, -1, message_id >> 32, size))
+        # The first hot host has sent it: it matters to nobody which.
+        self._insert(np.array([[time, host << 32, slot << SLOT_SHIFT | MESSAGE]], dtype=np.int64))
+
+    def receipts(self, message_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """When the identities of this shard that subscribe got a message that is not over.
+
+        Returns
+        -------
+        int64[n], int64[n], int64[n]
+            HostIds, ascending; times [ns], NEVER where it has not come; hops.
+        """
+        slot = self._messages.slot_of[message_id]
+        identity, _ = self._rows(int(self._state.message_topic[slot]))
+        start = int(self._state.arrival_start[slot])
+        arrival = self._state.arrival[start : start + len(identity)]
+        time = np.where(arrival == NEVER, NEVER, arrival >> ARRIVAL_SHIFT)
+        return identity + self._owned.start, time, np.where(arrival == NEVER, 0, arrival & MOST_HOPS)
+
+    def changes_until(self, end: int) -> Changes:
+        """Who comes and goes from the time on at which `run_until` has stopped [ns]; indices of all identities."""
+        if self._lives is None:
+            return Changes.none()
+        lives = self._lives.copied()
+        lives.take(self._now + 1)
+        lives.advance(self._now)
+        return lives.take(end)
+
+    @property
+    def boundary(self) -> Boundary:
+        """Where hot hosts are."""
+        return self._boundary
 
     def has_news(self) -> bool:
         """Whether a heartbeat of any identity has still to tell of a message."""

@@ -18,8 +18,10 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from bridge.simtime import NEVER
+from cold.arrival_curves import Curves, Observed, observed_curves
 from cold.changing_field import ChangingField
 from cold.engine import ColdEngine
+from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
@@ -28,6 +30,7 @@ from cold.representatives import NoMessages, Outcome, Part, Representation, Repr
 from cold.resolution_section import Resolution
 from cold.results import bucket_middles
 from cold.section import ColdSection
+from cold.sessions import Changes
 from cold.state_kernels import COUNTER_NAMES
 
 Int64Array = npt.NDArray[np.int64]
@@ -70,7 +73,18 @@ class Rehearsal:
         section, directory, paths, seed, topic, group, members, stop_time_ns = represented
         alone = section.model_copy(update={"requests": [], "transactions": None})
         self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
+        self._time = 0
+        # Hot hosts ask for representatives in the order in which their messages are published.
+        self._is_asked = directory.hot_count > 0
+        self._at_first = self._engine.fork(NoMessages()) if self._is_asked else None
+        self._at_begin: tuple[int, ColdEngine] | None = None
         self._members = members
+        kinds = client_kinds(section, seed, directory.hot_count, len(group)).astype(np.int64)
+        of_type, kind_of = np.unique(np.stack([group.astype(np.int64), kinds]), axis=1, return_inverse=True)
+        self._type = kind_of.ravel().astype(np.int64)
+        place = np.zeros(of_type.shape[1], dtype=np.int64)
+        place[self._type] = directory.node[directory.hot_count :]
+        self._place = place
         self._seed, self._topic, self._group, self._first = seed, topic, group, directory.hot_count
         self._schedule = Schedule(represented)
         self._beat = max(client.heartbeat for client in section.client_gossip)
@@ -81,15 +95,39 @@ class Rehearsal:
         """The representatives that messages follow, message by message."""
         return self._schedule.parts_of(planned)
 
+    def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
+        """The representative that a message follows which a hot host brings to an identity at a time [ns]."""
+        return self._schedule.entry_of(time, host, message_id, size)
+
+    def type_of(self, host: int) -> int:
+        """Whose curve of a representative's is that of an identity."""
+        return int(self._type[host - self._first])
+
     def play(self, parts: Iterable[Part]) -> None:
-        """Execute representatives that were not. Later ones must come later: time does not go back."""
+        """Execute representatives that were not."""
         quiet = self._engine
         number = -1
         for part in sorted(set(parts) - self._outcome.keys()):
             if part.number != number:
-                self._engine.run_until(part.time)
+                self._go_to(part)
                 quiet, number = self._engine.fork(NoMessages()), part.number
             self._outcome[part] = self._play(part, quiet)
+
+    def _go_to(self, part: Part) -> None:
+        """Have the engine at the time of a representative, which may be before that of the last one."""
+        if self._is_asked:
+            begin = self._schedule.begin_of(part.number)
+            if part.time < self._time:
+                assert self._at_first is not None, "it is kept where hot hosts ask"
+                kept = (0, self._at_first)
+                if self._at_begin is not None and self._at_begin[0] <= part.time:
+                    kept = self._at_begin
+                self._time, self._engine = kept[0], kept[1].fork(NoMessages())
+            if self._time <= begin and (self._at_begin is None or self._at_begin[0] != begin):
+                self._engine.run_until(begin)
+                self._at_begin = begin, self._engine.fork(NoMessages())
+        self._engine.run_until(part.time)
+        self._time = part.time
 
     def outcome(self, part: Part) -> Outcome:
         """What became of a representative that was played."""
@@ -102,7 +140,7 @@ class Rehearsal:
 
     def _play(self, part: Part, quiet: ColdEngine) -> Outcome:
         """Execute a representative; `quiet` is the same network without it, at its time."""
-        index = part.number << 10 | part.group << 2 | part.standing
+        index = part.is_relayed << 40 | part.number << 10 | part.group << 2 | part.standing
         draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REPRESENTATIVE), 1 << 63 | index)) >> 32
         standing = self._engine.is_up(part.time).astype(np.int64)
         standing[self._members(self._topic) - np.uint32(self._first)] += 2
@@ -111,11 +149,14 @@ class Rehearsal:
         candidates = next(found for found in (of_group & alike, alike, of_group) if found.any())
         places = np.flatnonzero(candidates)
         origin = self._first + int(places[draw * len(places) >> 32])
-        message = PlannedMessages(
-            np.array([_FIRST_ID | index & 0xFFFFFFFF], dtype=np.uint64),
-            Publications(*(np.array([value], dtype=np.int64) for value in (part.time, self._topic, origin, part.size))),
-        )
-        engine = self._engine.fork(_OneMessage(message))
+        message_id = _FIRST_ID | index & 0xFFFFFFFF
+        if part.is_relayed:
+            engine = quiet.fork(NoMessages())
+            engine.bring(message_id, self._topic, part.time, origin, part.size)
+        else:
+            columns = (np.array([value], dtype=np.int64) for value in (part.time, self._topic, origin, part.size))
+            message = PlannedMessages(np.array([message_id], dtype=np.uint64), Publications(*columns))
+            engine = quiet.fork(_OneMessage(message))
         end = part.time
         while end < part.time + self._seen_ttl:
             end += self._beat
@@ -124,6 +165,7 @@ class Rehearsal:
                 # What was told of last is asked for and comes.
                 break
         engine.run_until(end + self._beat)
+        changes = quiet.changes_until(end + self._beat) if self._is_asked else None
         quiet = quiet.fork(NoMessages())
         quiet.run_until(end + self._beat)
         results = engine.partial_results()
@@ -148,7 +190,32 @@ class Rehearsal:
             ("heartbeats", counters[_COLUMN["heartbeats"]]),
         ):
             counters[_COLUMN[name]] -= what
-        return Outcome(summary, overall, counters, delivered, told, heard)
+        curves = None if changes is None else self._curves(engine, message_id, part, origin, standing & 1 == 1, changes)
+        return Outcome(summary, overall, counters, delivered, told, heard, curves)
+
+    def _curves(
+        self,
+        engine: ColdEngine,
+        message_id: int,
+        part: Part,
+        origin: int,
+        was_up: npt.NDArray[np.bool_],
+        changes: Changes,
+    ) -> Curves:
+        """When those alike get the message that has been executed; its publisher is like nobody."""
+        host, time, hops = engine.receipts(message_id)
+        others = host != origin
+        host, time, hops = host[others], time[others], hops[others]
+        identity = host - self._first
+        received = np.where(time == NEVER, NEVER, time - part.time)
+        row = np.full(len(self._group), -1, dtype=np.int64)
+        row[identity] = np.arange(len(identity))
+        ours = (row[changes.identity] >= 0) & (changes.time >= part.time)
+        observed = Observed(
+            *(received, hops, was_up[identity]),
+            *(changes.time[ours] - part.time, row[changes.identity[ours]], changes.is_up[ours]),
+        )
+        return observed_curves(observed, self._type[identity], self._place)
 
 
 def _counted(engine: ColdEngine) -> Int64Array:

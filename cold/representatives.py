@@ -16,16 +16,17 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from bridge.simtime import NEVER
+from cold.arrival_curves import Curves
 from cold.churn_section import DEFAULT_DETECTION
 from cold.failure_section import CrashFailure, PartitionFailure, WithholdingFailure
 from cold.jit import uint64
 from cold.population import client_kinds, heartbeat_phases
-from cold.propagation_kernels import choose_representatives
+from cold.propagation_kernels import choose_representatives, entry_key
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
-from cold.sessions import Lives, comes_and_goes, habits_of
+from cold.sessions import Histories, comes_and_goes, habits_of
 from cold.topic_fields import typical_size
 
 Int64Array = npt.NDArray[np.int64]
@@ -65,6 +66,8 @@ class Part(NamedTuple):
     size: int
     missed: int = 0
     """Heartbeats that its publisher is away for from then on; as many as tell of a message if it is away for longer."""
+    is_relayed: bool = False
+    """Nobody of the tail publishes it: a copy from outside comes to a member of the group, which pushes it on."""
 
 
 class Outcome(NamedTuple):
@@ -81,6 +84,8 @@ class Outcome(NamedTuple):
     """IHAVE packets that tell of it."""
     heard: int
     """IHAVE packets that were received."""
+    curves: Curves | None = None
+    """When identities get it; None where no hot host asks."""
 
 
 def is_unsteady(section: ColdSection) -> bool:
@@ -127,6 +132,12 @@ class Representation(Protocol):
     def own_counters(self, end: int) -> dict[str, int]:
         """Return what the network counts that has no messages, up to a time after all representatives [ns]."""
 
+    def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
+        """Return the representative that a message follows which a hot host brings to an identity at a time [ns]."""
+
+    def type_of(self, host: int) -> int:
+        """Return whose curve of a representative's is that of an identity."""
+
 
 class NoMessages:
     """A plan of nothing."""
@@ -155,7 +166,9 @@ class Schedule:
         self._first = directory.hot_count
         self._representatives = section.resolution.representatives
         self._epochs = epochs_of(section, stop_time_ns)
-        self._habits = habits_of(section, directory, paths.node_ids) if comes_and_goes(section) else None
+        self._histories: Histories | None = None
+        if comes_and_goes(section):
+            self._histories = Histories(habits_of(section, directory, paths.node_ids), seed, self._first)
         kinds = client_kinds(section, seed, self._first, len(group))
         self._heartbeat = np.array([client.heartbeat for client in section.client_gossip], dtype=np.int64)[kinds]
         self._most_missed = section.gossip.mcache_gossip
@@ -185,6 +198,24 @@ class Schedule:
         columns = (number.tolist(), group.tolist(), standing.tolist(), sizes, missed.tolist())
         return [Part(self.time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
 
+    def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
+        """The representative that a message follows which a hot host brings to an identity at a time [ns]."""
+        key = np.array([entry_key(uint64(message_id), host)], dtype=np.uint64)
+        chosen = choose_representatives(uint64(self._seed), np.array([host]), key, self._representatives)
+        epoch = min(int(np.searchsorted(self._epochs, time, side="right")), len(self._epochs) - 1) - 1
+        number = epoch * self._representatives + int(chosen[0])
+        group = int(self._group[host - self._first])
+        return Part(self.time_of(number), number, group, 3, typical_size(size), is_relayed=True)
+
+    def epoch_of(self, number: int) -> range:
+        """Numbers of the representatives that share an epoch with one."""
+        first = number - number % self._representatives
+        return range(first, first + self._representatives)
+
+    def begin_of(self, number: int) -> int:
+        """When the epoch of a representative begins [ns]."""
+        return int(self._epochs[number // self._representatives])
+
     def time_of(self, number: int) -> int:
         """A moment of the representative's own part of its epoch [ns]."""
         epoch, which = divmod(number, self._representatives)
@@ -195,19 +226,15 @@ class Schedule:
     def _missed(self, published: Publications) -> Int64Array:
         """0 if the publisher of a message was up, else one more than the heartbeats that it missed, of those that tell.
 
-        Messages are in the order of time: int64[n].
+        int64[n].
         """
         result = np.zeros(len(published.time), dtype=np.int64)
-        if self._habits is None:
+        if self._histories is None:
             return result
-        lives = Lives(self._habits, self._seed, self._first)
         for row, (time, origin) in enumerate(zip(published.time.tolist(), published.origin.tolist(), strict=True)):
-            lives.take(time + 1)
-            lives.advance(time)
-            identity = origin - self._first
-            until, is_odd = int(lives.until[identity]), int(lives.number[identity]) & 1
-            if is_odd == int(time < until):
-                beat = int(self._heartbeat[identity])
+            is_up, until = self._histories.interval(origin, time)
+            if not is_up:
+                beat = int(self._heartbeat[origin - self._first])
                 phase = int(heartbeat_phases(self._seed, origin, 1, beat)[0])
                 before = -(-(until - phase) // beat) - -(-(time - phase) // beat)
                 result[row] = 1 + min(max(before, 0), self._most_missed)

@@ -5,6 +5,7 @@ A life is a function of configuration and seed, so that a shard knows of any ide
 """
 
 import copy
+from bisect import bisect_right
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from cold.session_kernels import (
     apply_changes,
     begin_lives,
     changes_before,
+    end_of_interval,
 )
 
 Int64Array = npt.NDArray[np.int64]
@@ -114,6 +116,12 @@ class Changes(NamedTuple):
     """bool[n]: whether it comes."""
     is_silent: npt.NDArray[np.bool_]
     """bool[n]: whether it goes without notice."""
+
+    @staticmethod
+    def none() -> "Changes":
+        """Return the changes of those who never change."""
+        nothing, nobody = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
+        return Changes(nothing, nothing, nobody, nobody)
 
 
 class Lives:
@@ -209,3 +217,51 @@ class Lives:
         found = found[np.argsort(found[:, TIME], kind="stable")]
         self._changes = np.concatenate([self._changes, found])
         return True
+
+
+class Histories:
+    """The lives of some identities, at any time and in any order; `Lives` has those of all, as time goes on.
+
+    Parameters
+    ----------
+    habits
+        How identities come and go.
+    seed
+        Seed of the run.
+    first_id
+        HostId of identity 0.
+    """
+
+    def __init__(self, habits: Habits, seed: int, first_id: int) -> None:
+        self._habits, self._seed, self._first_id = habits, uint64(seed), first_id
+        self._number = np.zeros(len(habits.habit), dtype=np.uint32)
+        self._until = np.zeros(len(habits.habit), dtype=np.int64)
+        begin_lives(habits, self._seed, first_id, self._number, self._until)
+        self._ends: dict[int, list[int]] = {}
+
+    def _ends_of(self, host: int, time: int) -> list[int]:
+        """When the intervals of an identity end, at least up to the one that it is in at a time [ns]."""
+        identity = host - self._first_id
+        ends = self._ends.setdefault(identity, [int(self._until[identity])])
+        while ends[-1] <= time:
+            number = int(self._number[identity]) + len(ends)
+            ends.append(int(end_of_interval(self._habits, self._seed, self._first_id, identity, number, ends[-1])))
+        return ends
+
+    def interval(self, host: int, time: int) -> tuple[bool, int]:
+        """Whether an identity is up at a time, and until when it remains what it is [ns]."""
+        ends = self._ends_of(host, time)
+        place = bisect_right(ends, time)
+        is_up = (int(self._number[host - self._first_id]) + place) & 1 == 0
+        return is_up, ends[place]
+
+    def sessions(self, host: int, begin: int, end: int) -> list[tuple[int, int]]:
+        """From when until when an identity is up between two times [ns]."""
+        found = []
+        time = begin
+        while time < end:
+            is_up, until = self.interval(host, time)
+            if is_up:
+                found.append((time, min(until, end)))
+            time = until
+        return found

@@ -16,6 +16,8 @@ from bridge.simtime import NEVER
 from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
 from cold.memberships import Connections, connections_of
+from cold.publications import PlanOfSomeTopics
+from cold.representatives import is_unsteady
 from cold.resolution_section import Resolution
 from cold.results import TailResults, merge, message_table
 from cold.section import ColdSection
@@ -47,7 +49,9 @@ class MixedTail:
 
     def run_until(self, window_end: int) -> EventBatch:
         """Execute the events before `window_end`; return packets for hot hosts, and what other shards must know."""
-        return EventBatch.concatenate([part.run_until(window_end) for part in self._parts])
+        # The coarse topics let the exact ones' time pass, where their identities' links are there.
+        batches = [part.run_until(window_end) for part in reversed(self._parts)]
+        return EventBatch.concatenate(batches)
 
     def deliver(self, batch: EventBatch) -> None:
         """Take packets of hot hosts and events of other shards, each for the topics that it is about."""
@@ -60,7 +64,9 @@ class MixedTail:
         if coarse.any():
             self._coarse.deliver(batch.select(coarse))
         if not coarse.all():
-            self._exact.deliver(batch.select(~coarse))
+            others = batch.select(~coarse)
+            self._exact.deliver(others)
+            self._coarse.overhear(others)
 
     def close(self) -> None:
         """Nothing to release but memory."""
@@ -115,10 +121,25 @@ class MixedTail:
         }
 
 
-def _has_exact_engine(section: ColdSection, resolution: Sequence[Resolution]) -> bool:
+def _has_exact_engine(section: ColdSection, directory: HostDirectory, resolution: Sequence[Resolution]) -> bool:
     return (
-        not resolution or Resolution.EXACT in resolution or bool(section.requests) or section.transactions is not None
+        not resolution
+        or Resolution.EXACT in resolution
+        or bool(section.requests)
+        or section.transactions is not None
+        or _links_are_exact(section, directory)
     )
+
+
+def _links_are_exact(section: ColdSection, directory: HostDirectory) -> bool:
+    """Whether connections and meshes of coarse topics are executed, as hot hosts see them, without their messages."""
+    return directory.hot_count > 0 and is_unsteady(section)
+
+
+def _linked_topics(section: ColdSection, directory: HostDirectory, resolution: Sequence[Resolution]) -> list[int]:
+    """Indices of the topics whose connections and meshes the exact engine executes."""
+    everything = _links_are_exact(section, directory)
+    return [index for index, level in enumerate(resolution) if everything or level is Resolution.EXACT]
 
 
 def connections_before_shards(
@@ -128,10 +149,9 @@ def connections_before_shards(
 
     It is half of the work of building a tail. Shards that are processes forked from one can share it.
     """
-    if not _has_exact_engine(section, resolution):
+    if not _has_exact_engine(section, directory, resolution):
         return None
-    exact = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
-    return connections_of(section, directory, seed, exact)
+    return connections_of(section, directory, seed, _linked_topics(section, directory, resolution))
 
 
 def build_tail(
@@ -160,7 +180,7 @@ def build_tail(
     """
     coarse = {index: level for index, level in enumerate(resolution) if level is not Resolution.EXACT}
     exact = None
-    if _has_exact_engine(section, resolution):
+    if _has_exact_engine(section, directory, resolution):
         kept = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
         exact = ColdEngine(
             section,
@@ -171,11 +191,18 @@ def build_tail(
             owned=owned,
             cuts=cuts,
             shard=shard,
-            topics=kept,
+            topics=_linked_topics(section, directory, resolution),
+            plan=PlanOfSomeTopics(section, directory, seed, stop_time_ns, kept),
             connections=connections,
         )
         if not coarse:
             return exact
     del connections
-    engine = CoarseEngine(section, directory, paths, seed, stop_time_ns, coarse, owned=owned, cuts=cuts, shard=shard)
+    engine = CoarseEngine(
+        *(section, directory, paths, seed, stop_time_ns, coarse),
+        owned=owned,
+        cuts=cuts,
+        shard=shard,
+        exact=exact if _links_are_exact(section, directory) else None,
+    )
     return MixedTail(exact, engine, len(owned))

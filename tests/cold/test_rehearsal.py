@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from bridge.batch import EventBatch, pack_payloads
-from bridge.errors import InternalError, UserError
+from bridge.errors import InternalError
 from bridge.simtime import NS_PER_S
 from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
@@ -215,11 +215,3 @@ def test_hot_hosts_talk_on_exact_topics_beside_coarse_ones_in_a_network_that_cha
     own = rows[rows["origin"] == 0]
     assert len(own) == 4
     assert (own["delivered"] > COUNT // 2).all()
-
-
-def test_hot_hosts_do_not_talk_on_coarse_topics_in_a_network_that_changes() -> None:
-    tail = tail_of(section_with(resolution={"default": "exact", "topics": {"subnets": "sampled"}}), 1)
-    say(tail, NS_PER_S, datagram(HELLO), HOT)
-    with pytest.raises(UserError, match="host 'hot1' talks to identities on topic 12, which is not exact") as caught:
-        say(tail, NS_PER_S + 1, datagram(HELLO, topic=12), HOT + 1, 1)
-    assert caught.value.hint == "model topic 12 exactly; others may stay as they are"
