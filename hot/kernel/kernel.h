@@ -209,7 +209,9 @@ struct task {
     uint64_t timer_slack; /* ns; kept and shown */
     uint32_t native_tid;
     /* accounting */
-    uint32_t idle_calls; /* calls that only looked, in one instant: spin detection */
+    uint32_t idle_calls;   /* calls that only looked, in one instant: spin detection */
+    uint64_t questions[4]; /* what it asked last, and was answered (syscall.c) */
+    uint32_t next_question;
     uint32_t turn_calls; /* calls since it last slept or yielded */
     int64_t cpu_ns;      /* modelled CPU time not yet applied */
     int64_t cpu_total_ns;

@@ -10,6 +10,7 @@
 #define LOOK 1u
 #define FRAME 2u
 #define ASIDE 4u
+#define PROBE 8u
 
 /* After this many calls in one instant that only looked at the world, each further one costs SPIN_STEP of virtual time:
  * a program that waits for something by looking would otherwise wait for ever in that instant. */
@@ -185,15 +186,60 @@ static bool may_wait(uint64_t number) {
 /* What a call means for whether its task spins. */
 enum conduct { ACTED, LOOKED, NEITHER };
 
+static uint64_t mixed(uint64_t hash, uint64_t value) {
+    hash = (hash ^ value) * UINT64_C(0x9E3779B97F4A7C15);
+    return hash ^ hash >> 29;
+}
+
+/* What a call asked and was answered, as a number. Where results go to does not matter, nor where a name lies. */
+static uint64_t question(uint64_t number, const uint64_t *a, int64_t result) {
+    const char *kinds = descriptions[number].arguments;
+    uint64_t hash = mixed(number, (uint64_t)result);
+    for (int i = 0; kinds[i]; i++) {
+        char text[256];
+        if (kinds[i] == 's' && string_from_user(text, a[i], sizeof text) >= 0)
+            for (const char *at = text; *at; at++)
+                hash = mixed(hash, (uint8_t)*at);
+        else if (kinds[i] != 'p')
+            hash = mixed(hash, a[i]);
+    }
+    return hash;
+}
+
+/* Whether it is one of the last few questions of the task, with the same answer. */
+static bool asked_before(struct task *task, uint64_t asked) {
+    for (size_t i = 0; i < ARRAY_LENGTH(task->questions); i++)
+        if (task->questions[i] == asked)
+            return true;
+    task->questions[task->next_question++ % ARRAY_LENGTH(task->questions)] = asked;
+    return false;
+}
+
+/* A call that failed changed nothing. Sending signal 0 only asks who is there. */
+static bool only_asks(uint64_t number, const uint64_t *a, int64_t result) {
+    if (result < 0 || !(descriptions[number].flags & PROBE))
+        return result < 0;
+    const char *kinds = descriptions[number].arguments;
+    for (int i = 0; kinds[i]; i++)
+        if (kinds[i] == 'g' && a[i])
+            return false;
+    return true;
+}
+
 /* Also a poll that finds something only looks: a program that never takes what it was shown spins as well. One that
  * slept while time went on does not. */
-static enum conduct conduct_of(uint64_t number, int64_t result, bool slept) {
-    uint8_t flags = number < SYSCALL_LIMIT ? descriptions[number].flags : 0;
+static enum conduct conduct_of(struct task *task, uint64_t number, const uint64_t *a, int64_t result, bool slept) {
+    bool known = number < SYSCALL_LIMIT && descriptions[number].name;
+    uint8_t flags = known ? descriptions[number].flags : 0;
     if (slept)
         return ACTED;
     if (flags & ASIDE)
         return NEITHER;
-    return result == -EAGAIN || (flags & LOOK) ? LOOKED : ACTED;
+    if (result == -EAGAIN || (flags & LOOK))
+        return LOOKED;
+    if (known && !returns_pointer(number) && only_asks(number, a, result))
+        return asked_before(task, question(number, a, result)) ? LOOKED : ACTED;
+    return ACTED;
 }
 
 /* Lets modelled CPU time pass: sleeps once more than max_unapplied_cpu_ns has gathered. */
@@ -260,7 +306,7 @@ int64_t syscall_dispatch(struct task *task, uint64_t number, const uint64_t a[6]
     net_run_backlog(host);
     if (trace)
         trace_end(&line, task, number, result);
-    account(task, conduct_of(number, result, slept));
+    account(task, conduct_of(task, number, a, result, slept));
     if (++task->turn_calls > (may_wait(number) ? SLICE_CALLS_WAITING : SLICE_CALLS)) {
         task->turn_calls = 0;
         task_yield(task);

@@ -1,11 +1,15 @@
 /*
  * Spins on a clock until time has passed, as programs with short waits do: on clock_gettime until 1 ms has
  * passed, or on rdtsc until CYCLES have; or polls until an instant has gone by, not only come, as Ruby's threads do,
- * or asks whether its child has ended. If time stands still for a running program, it never ends.
+ * or asks whether its child has ended, or looks for a file or a process by their names. If time stands still for a
+ * running program, it never ends.
  */
 #include "common.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -32,6 +36,48 @@ static uint64_t ask_for_child(void) {
     return rounds;
 }
 
+/* A child makes the file after a while, and ends some time later. */
+static uint64_t look_for(const char *how) {
+    uint64_t rounds = 0;
+    struct stat status;
+    signal(SIGCHLD, SIG_IGN);
+    unlink("awaited");
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(1000);
+        close(creat("awaited", 0644));
+        _exit(0);
+    }
+    if (strcmp(how, "stat") == 0)
+        for (; stat("awaited", &status); rounds++)
+            continue;
+    else if (strcmp(how, "access") == 0)
+        for (; access("awaited", F_OK); rounds++)
+            continue;
+    else if (strcmp(how, "open") == 0)
+        for (; open("awaited", O_RDONLY) < 0 && access("elsewhere", F_OK); rounds++)
+            continue;
+    else
+        for (; kill(child, 0) == 0; rounds++)
+            continue;
+    return rounds;
+}
+
+/* Many cheap calls that are no spin: each asks something else, or something is done in between. No time passes. */
+static uint64_t ask_much(void) {
+    uint64_t rounds = 0;
+    struct stat status;
+    char name[32];
+    for (int fd = creat("written", 0644); rounds < 1000000; rounds++) {
+        snprintf(name, sizeof name, "name-%llu", (unsigned long long)rounds);
+        if (stat(name, &status) == 0 || fstat(fd, &status) || kill(getpid(), 0))
+            exit(1);
+        if (rounds % 100 == 0 && write(fd, name, 1) != 1)
+            exit(1);
+    }
+    return rounds;
+}
+
 int main(int argc, char **argv) {
     uint64_t readings = 0;
     if (argc == 1 || strcmp(argv[1], "clock") == 0) {
@@ -55,8 +101,19 @@ int main(int argc, char **argv) {
         readings = argv[1][0] == 'p' ? poll_beyond(start + 1000000) : ask_for_child();
         printf("%s elapsed_ns %lld rounds %llu\n", argv[1], (long long)(clock_ns(CLOCK_MONOTONIC) - start),
                (unsigned long long)readings);
+    } else if (strcmp(argv[1], "much") == 0) {
+        int64_t start = clock_ns(CLOCK_MONOTONIC);
+        readings = ask_much();
+        printf("much elapsed_ns %lld rounds %llu\n", (long long)(clock_ns(CLOCK_MONOTONIC) - start),
+               (unsigned long long)readings);
+    } else if (strcmp(argv[1], "stat") == 0 || strcmp(argv[1], "access") == 0 || strcmp(argv[1], "open") == 0 ||
+               strcmp(argv[1], "kill") == 0) {
+        int64_t start = clock_ns(CLOCK_MONOTONIC);
+        readings = look_for(argv[1]);
+        printf("%s elapsed_ns %lld rounds %llu\n", argv[1], (long long)(clock_ns(CLOCK_MONOTONIC) - start),
+               (unsigned long long)readings);
     } else {
-        usage("time_spinner [clock | rdtsc [CYCLES] | poll | child]");
+        usage("time_spinner [clock | rdtsc [CYCLES] | poll | child | stat | access | open | kill | much]");
     }
     return 0;
 }

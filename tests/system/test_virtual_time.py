@@ -45,11 +45,17 @@ def test_years_pass_in_a_run_that_has_nothing_to_do(laboratory: Laboratory) -> N
     assert run.stdout("sleeper") == f"{EPOCH_S + 10 * YEAR_S}\n"
 
 
-@pytest.mark.parametrize("how", ["clock", "rdtsc", "poll", "child"])
+@pytest.mark.parametrize("how", ["clock", "rdtsc", "poll", "child", "stat", "access", "open", "kill"])
 def test_a_program_that_waits_by_looking_sees_time_pass(laboratory: Laboratory, apps: Path, how: str) -> None:
     hosts = {"spinner": host(process(apps / "time_spinner", how))}
     run = laboratory.run(experiment(hosts))
     assert run.stdout("spinner").startswith(f"{how} elapsed_")
+
+
+def test_a_million_questions_are_no_spin(laboratory: Laboratory, apps: Path) -> None:
+    run = laboratory.run(experiment({"only": host(process(apps / "time_spinner", "much"))}))
+    assert run.stdout("only") == "much elapsed_ns 0 rounds 1000000\n"
+    assert run.statistics["hot"]["spins_detected"] == 0
 
 
 def test_processes_start_and_files_are_stamped_in_simulated_time(laboratory: Laboratory) -> None:
