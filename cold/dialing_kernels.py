@@ -205,7 +205,7 @@ def rows_of_connections(connections: Connections) -> tuple[Int64Array, UInt32Arr
     Returns
     -------
     row_start, neighbours, dialled
-        As `cold.overlay_kernels.rows_of_edges` has them.
+        As `cold.overlay.rows_of_edges` has them.
     """
     identities = len(connections.degree)
     row_start = np.zeros(identities + 1, dtype=np.int64)

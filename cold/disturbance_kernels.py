@@ -30,6 +30,8 @@ def is_disturbed(state: State, number: int, time: int, a: int, b: int) -> bool:
 @inlined_kernel
 def path_loss(state: State, parameters: Parameters, time: int, a: int, b: int) -> float:
     """Probability that a packet from node `a` to node `b` is lost that leaves at a time."""
+    if parameters.lossy == 0:
+        return 0.0
     loss = state.loss[a, b]
     for number in range(parameters.disturbances):
         if is_disturbed(state, number, time, a, b):

@@ -32,6 +32,7 @@ from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import Connections, connections_of, memberships
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
+from cold.overlay_kernels import add_nodes
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
@@ -277,8 +278,10 @@ class ColdEngine:
             redial_ms=section.overlay.redial // 1_000_000 if len(phase_of_redial) else 0,
             silences=silence_count,
             disturbances=sum(isinstance(f, PartitionFailure | DegradationFailure) for f in section.failures),
+            lossy=int(bool((paths.loss > 0.0).any() or (disturbances.loss > 0.0).any())),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
+            first_spared=buckets + shards,
             longest_step_ns=min(paths.min_latency_ns, shortest_beat),
             largest_row=int(row_lengths.max()) + directory.hot_count,
             digit_bits=((self._identities - 1).bit_length() + 1) // 2,
@@ -331,7 +334,7 @@ class ColdEngine:
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
-            "neighbours": _with_nodes(overlay.neighbours, directory.node, host_bits),
+            "neighbours": _with_nodes(overlay.neighbours, directory.node.astype(np.uint16), host_bits),
             # What kernels look at only where something in the configuration makes them takes no memory without it.
             "dialled": overlay.dialled_bits() if any(client.d_out > 0 for client in clients) else np.zeros(1, np.uint8),
             "topic_place": members.topic_place,
@@ -363,8 +366,8 @@ class ColdEngine:
             "bucket_tail": np.zeros(buckets + shards, dtype=np.int64),
             "message_pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 2),
             "message_chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
-            "message_head": np.full(buckets + shards, -1, dtype=np.int32),
-            "message_tail": np.zeros(buckets + shards, dtype=np.int64),
+            "message_head": np.full(2 * buckets + shards, -1, dtype=np.int32),
+            "message_tail": np.zeros(2 * buckets + shards, dtype=np.int64),
             "last_bundle": np.full(shards, -1, dtype=np.int64),
             "bucket_first": np.full(buckets + shards, NEVER, dtype=np.int64),
             "bucket_unwanted": np.zeros(buckets, dtype=np.int64),
@@ -837,10 +840,14 @@ def _with_room(array: npt.NDArray[Scalar], used: int, more: int) -> npt.NDArray[
 
 
 def _with_nodes(
-    neighbours: npt.NDArray[np.uint32], node: npt.NDArray[np.int32], host_bits: int
+    neighbours: npt.NDArray[np.uint32], node: npt.NDArray[np.uint16], host_bits: int
 ) -> npt.NDArray[np.uint32]:
     """`State.neighbours` of HostIds."""
-    return neighbours | node.astype(np.uint32)[neighbours] << np.uint32(host_bits) if host_bits < 32 else neighbours
+    if host_bits == 32:
+        return neighbours
+    with_nodes = np.empty_like(neighbours)
+    add_nodes(neighbours, node, host_bits, with_nodes)
+    return with_nodes
 
 
 def _check_cuts(everybody: range, owned: range, cuts: npt.NDArray[np.int64], shard: int) -> None:

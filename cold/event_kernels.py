@@ -75,7 +75,6 @@ from cold.state_kernels import (
     SLOT_SHIFT,
     SOURCE_MASK,
     SOURCE_SHIFT,
-    SPARED,
     STEP_TIME_SHIFT,
     UNREACHABLE,
     UNWANTED,
@@ -269,6 +268,44 @@ def put_word_apart(state: State, bucket: int, word: int) -> int:
     state.message_pool[uint64(position >> 1), position & 1] = word
     state.message_tail[bucket] = position + 1
     return position
+
+
+@inlined_kernel
+def push_spared(state: State, parameters: Parameters, time: int) -> None:
+    """Have an IHAVE counted at its arrival, which has no other effect. There must be a free chunk."""
+    bucket = (time >> parameters.bucket_shift) & parameters.bucket_mask
+    put_word_apart(state, parameters.first_spared + bucket, time)
+    if time < state.bucket_first[bucket]:
+        state.bucket_first[bucket] = time
+
+
+@kernel
+def take_spared(state: State, parameters: Parameters, bucket: int, end: int) -> int:
+    """Take what `push_spared` put into a bucket, as far as it is before `end`; returns how many there were.
+
+    There must be a free chunk.
+    """
+    taken = int64(0)
+    number = parameters.first_spared + bucket
+    chunk = state.message_head[number]
+    tail = state.message_tail[number]
+    state.message_head[number] = -1
+    state.message_tail[number] = 0
+    while chunk >= 0:
+        following = state.message_chunk_next[chunk]
+        begin = int64(chunk) << (CHUNK_SHIFT + 1)
+        chunk_end = tail if following < 0 else begin + 2 * CHUNK
+        for position in range(begin, chunk_end):
+            time = state.message_pool[uint64(position >> 1), position & 1]
+            if time < end:
+                taken += 1
+            else:
+                push_spared(state, parameters, time)
+        state.message_chunk_next[chunk] = state.cursor[MESSAGE_FREE_HEAD]
+        state.cursor[MESSAGE_FREE_HEAD] = chunk
+        state.cursor[MESSAGE_FREE_COUNT] += 1
+        chunk = following
+    return taken
 
 
 @kernel
@@ -767,6 +804,7 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     columns = state.identity.shape[1]
     if state.bucket_first[bucket] < end:
         state.bucket_first[bucket] = NEVER
+        ihaves = take_spared(state, parameters, bucket, end)
         chunk = state.bucket_head[bucket]
         tail = state.bucket_tail[bucket]
         state.bucket_head[bucket] = -1
@@ -789,7 +827,7 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                     push(state, parameters, time, ends, what)
                     continue
                 kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
-                if kind == SPARED or (kind == IHAVE and not can_ask(state, parameters, ends, slot)):
+                if kind == IHAVE and not can_ask(state, parameters, ends, slot):
                     ihaves += 1
                     continue
                 if kind == IHAVE_ID and is_idle_id(state, parameters, ends, slot):

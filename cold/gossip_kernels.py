@@ -27,6 +27,7 @@ from cold.event_kernels import (
     precedes,
     push,
     push_message,
+    push_spared,
     push_unwanted,
     put,
     schedule,
@@ -161,7 +162,6 @@ from cold.state_kernels import (
     SENDER_COLUMNS,
     SLOT_MASK,
     SLOT_SHIFT,
-    SPARED,
     STEP_END,
     STEP_START,
     TELL,
@@ -304,7 +304,7 @@ def send_list(
     in the last intervals before its heartbeat `number`.
     """
     ends = peer << 32 | (identity + parameters.first_id)
-    push(state, parameters, arrival, ends, SPARED)
+    push_spared(state, parameters, arrival)
     shard = shard_of(state, peer)
     for word in range(state.missing.shape[2]):
         left = state.missing[shard, topic, word] & uint64(state.identity[identity, SEEN + word])
@@ -499,12 +499,18 @@ def note_need(state: State, parameters: Parameters, time: int, identity: int) ->
 
 
 @inlined_kernel
-def needs_beat(state: State, parameters: Parameters, identity: int, topic: int, row: int, here: bool) -> bool:
-    """Whether the membership `row` gives the next heartbeat something to do; `here` is whether the identity is up."""
+def has_cached(state: State, parameters: Parameters, row: int) -> bool:
+    """Whether messages were cached in one of the last intervals between heartbeats, on the membership `row`."""
     cached = int64(0)
     for column in range(RECENT, parameters.first_member):
         cached |= int64(state.mesh[row, column])
-    if cached != 0:
+    return cached != 0
+
+
+@inlined_kernel
+def needs_beat(state: State, parameters: Parameters, identity: int, topic: int, row: int, here: bool) -> bool:
+    """Whether the membership `row` gives the next heartbeat something to do; `here` is whether the identity is up."""
+    if has_cached(state, parameters, row):
         return True
     if not here:
         return False
@@ -860,26 +866,26 @@ def choose_gossip_peers(
 
 @kernel
 def list_unmarked(state: State, parameters: Parameters, identity: int, topic: int, row: int, known: int) -> int:
-    """List the places of known peers that have no marks in `state.scratch`; returns how many they are."""
+    """List the places of known peers that have no marks in `state.scratch`; returns how many they are.
+
+    Without branches, whose outcome would be as good as random.
+    """
     chosen = 0
     cold = count_cold_peers(state, parameters, identity, topic, row)
     if state.topic_place[topic] < parameters.full_topics:
         for place in range(cold):
-            if state.marks[place] == 0:
-                state.scratch[chosen] = place
-                chosen += 1
+            state.scratch[chosen] = place
+            chosen += 1 - int64(state.marks[place])
     else:
         start = int64(state.known_start[partial_row(parameters, identity, row)])
         for index in range(start, start + cold):
             place = int64(state.known[index])
-            if state.marks[place] == 0:
-                state.scratch[chosen] = place
-                chosen += 1
+            state.scratch[chosen] = place
+            chosen += 1 - int64(state.marks[place])
     for index in range(cold, known):
         place = place_at(state, parameters, identity, topic, row, index)
-        if state.marks[place] == 0:
-            state.scratch[chosen] = place
-            chosen += 1
+        state.scratch[chosen] = place
+        chosen += 1 - int64(state.marks[place])
     return chosen
 
 
@@ -888,24 +894,26 @@ def draw_unmarked(
     state: State, parameters: Parameters, identity: int, topic: int, row: int, heartbeat: int, known: int, wanted: int
 ) -> int:
     """Draw as many places as are `wanted` of known peers without marks into `state.scratch`; there are more of them."""
-    chosen = 0
+    chosen = int64(0)
     block = 0
-    while True:
+    is_full = state.topic_place[topic] < parameters.full_topics
+    cold = count_cold_peers(state, parameters, identity, topic, row)
+    while chosen < wanted:
         words = draw_words(
             parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | block
         )
         block += 1
         for word in words:
-            if chosen == wanted:
-                return chosen
-            place = place_at(state, parameters, identity, topic, row, int64(word) * known >> 32)
-            fresh = state.marks[place] == 0
-            for position in range(chosen):
-                if state.scratch[position] == place:
-                    fresh = False
-            if fresh:
+            place = int64(word) * known >> 32
+            if not is_full or place >= cold:
+                place = place_at(state, parameters, identity, topic, row, place)
+            if chosen < wanted and state.marks[place] == 0:
+                state.marks[place] = 1
                 state.scratch[chosen] = place
                 chosen += 1
+    for position in range(chosen):
+        state.marks[state.scratch[position]] = 0
+    return chosen
 
 
 @kernel
@@ -917,15 +925,21 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
     busy = needed = False
     here = is_up(state, parameters, identity + parameters.first_id, time)
     number = next_heartbeat(state, identity, time)
+    interval = (number + 1) % parameters.mcache_gossip
+    # A mesh that is large enough asks for nothing, but for these.
+    is_stable = parameters.scoring == 0 and parameters.outbound == 0 and parameters.disturbances == 0
+    enough = state.client[client_of(state, identity), D_LOW]
     row = state.identity[identity, FIRST_ROW]
     place = next_place(state, parameters, identity, 0)
     while place >= 0:
-        topic = int64(state.topic_of_place[place])
-        if mend_mesh(state, parameters, time, identity, topic, row, number):
-            busy = True
-        if tell_recent(state, parameters, time, identity, topic, row, number):
-            busy = True
-        needed = needed or needs_beat(state, parameters, identity, topic, row, here)
+        mends = not is_stable or state.mesh[row, MESH_COUNT] < enough
+        if mends or has_cached(state, parameters, row):
+            topic = int64(state.topic_of_place[place])
+            if mends and mend_mesh(state, parameters, time, identity, topic, row, number):
+                busy = True
+            if tell_recent(state, parameters, time, identity, topic, row, number, interval):
+                busy = True
+            needed = needed or needs_beat(state, parameters, identity, topic, row, here)
         row += 1
         place = next_place(state, parameters, identity, place + 1)
     if has_fanout(state, identity) and mend_fanouts(state, parameters, time, identity, number):
@@ -1020,13 +1034,16 @@ def send_prune(state: State, parameters: Parameters, time: int, identity: int, p
 
 @kernel
 def tell_recent(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int, following: int
 ) -> bool:
-    """Tell peers outside the mesh of the membership `row` what was cached lately; whether there was something."""
+    """Tell peers outside the mesh of the membership `row` what was cached lately; whether there was something.
+
+    What was cached in the oldest interval is forgotten, for the interval `following` has its place.
+    """
     ids = int64(0)
     for interval in range(parameters.mcache_gossip):
         ids += recent(state, row, interval)
-    set_recent(state, row, (number + 1) % parameters.mcache_gossip, 0)
+    set_recent(state, row, following, 0)
     host = identity + parameters.first_id
     if ids == 0 or not is_up(state, parameters, host, time) or is_silent(state, parameters, host, time):
         return ids != 0
@@ -1034,9 +1051,11 @@ def tell_recent(
         chosen = choose_gossip_peers(state, parameters, identity, topic, row, number)
     else:
         chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, row, number)
-    cold = 0
-    while cold < chosen and int64(state.scratch[cold]) < count_neighbours(state, identity):
-        cold += 1
+    cold = int64(chosen)
+    if parameters.hot_count > 0:
+        cold = int64(0)
+        while cold < chosen and int64(state.scratch[cold]) < count_neighbours(state, identity):
+            cold += 1
     size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
     tell_cold_peers(state, parameters, time, identity, topic, number, size, cold)
     for position in range(cold, chosen):
@@ -1066,8 +1085,7 @@ def tell_cold_peers(
     counter = state.sender[identity, PACKETS]
     node = state.sender[identity, NODE]
     what = (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE
-    if not is_open(state, topic):
-        what = SPARED
+    spared = not is_open(state, topic)
     for position in range(count):
         member = int64(state.neighbours[first + int64(state.scratch[position])])
         peer = member & parameters.host_mask
@@ -1078,10 +1096,12 @@ def tell_cold_peers(
             state.counters[PACKETS_LOST] += 1
             continue
         arrival = free + path_latency(state, parameters, free, node, other)
-        if is_own(parameters, peer):
-            push(state, parameters, arrival, peer << 32 | source, what)
-        else:
+        if not is_own(parameters, peer):
             send_list(state, parameters, time, arrival, identity, peer, topic, number & WORD, counter + position)
+        elif spared:
+            push_spared(state, parameters, arrival)
+        else:
+            push(state, parameters, arrival, peer << 32 | source, what)
     if count > 0:
         state.sender[identity, UPLINK_FREE] = free
         state.sender[identity, PACKETS] = counter + count
@@ -1284,7 +1304,7 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
     per_event = 2 * parameters.largest_row + parameters.most_memberships * (128 + slots // 64) + slots + 8
     per_event += request_records(state, parameters) + transaction_records(state)
     records = (events + 1) * per_event
-    chunks = min(records, records // CHUNK + len(state.bucket_head))
+    chunks = min(records, records // CHUNK + len(state.message_head))
     ids = (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
     if len(state.cuts) > 2:
         # What an IHAVE lists goes to other shards id by id.

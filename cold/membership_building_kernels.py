@@ -6,7 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cold.jit import int64, kernel, uint64
-from cold.state_kernels import PlaceArray, count_bits
+from cold.prefetch_kernels import prefetch
+from cold.state_kernels import CACHE_LINE, MESH_COUNT, PlaceArray, count_bits
+
+#: How many rows, and how many neighbours, before their turn the processor is told of what they lead to.
+_ROWS_AHEAD: Final = 4
+_NEIGHBOURS_AHEAD: Final = 64
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -23,12 +28,12 @@ def write_places(
     count: npt.NDArray[np.uint8],
     first_member: int,
 ) -> None:
-    """Write the places of the first members of meshes.
+    """Write the numbers of first members of meshes, and their places.
 
     Parameters
     ----------
     mesh
-        place[M, width]: `State.mesh`, written from the column `first_member` on.
+        place[M, width]: `State.mesh`, whose column MESH_COUNT is written, and those from `first_member` on.
     row
         int64[n]: rows of `mesh`.
     identity
@@ -40,7 +45,14 @@ def write_places(
     first_member
         See `mesh`.
     """
+    width = mesh.shape[1]
     for index in range(len(row)):
+        if index + _ROWS_AHEAD < len(row):
+            ahead = identity[index + _ROWS_AHEAD]
+            prefetch(mesh, row[index + _ROWS_AHEAD] * width)
+            for peer in range(row_start[ahead], row_start[ahead + 1], CACHE_LINE // 4):
+                prefetch(neighbours, peer)
+        mesh[row[index], MESH_COUNT] = count[index]
         peers = neighbours[row_start[identity[index]] : row_start[identity[index] + 1]]
         for position in range(count[index]):
             # Without branches, which a search would have: many rows are on their way from memory at a time.
@@ -59,8 +71,9 @@ def known_peers(
     hot_count: int,
     partial_start: npt.NDArray[np.int64],
     longest: int,
+    known_start: npt.NDArray[np.uint32],
     nothing: PlaceArray,
-) -> tuple[npt.NDArray[np.uint32], PlaceArray]:
+) -> tuple[PlaceArray, int]:
     """Find the neighbours that have each of an identity's partial topics too.
 
     Parameters
@@ -77,20 +90,23 @@ def known_peers(
         int64[N + 1]: where each identity's memberships begin among those of partial topics.
     longest
         The most neighbours of one identity.
+    known_start
+        uint32[Q + 1]: where each membership's begin in `known`; 0, and written.
     nothing
         place[0], of the type that the places are wanted in.
 
     Returns
     -------
-    known_start
-        uint32[Q + 1]: where each membership's begin in `known`.
     known
-        place[known_start[Q]]: places of neighbours, ascending for each membership.
+        Places of neighbours, ascending for each membership; what follows the last of them is not used.
+    used
+        How many they are, known_start[Q].
     """
     words = subscribed.shape[1]
     common = np.empty((longest, words), dtype=np.uint64)
+    # Of each topic that an identity and one of its peers have: number of the topic, and of the peer.
+    pairs = np.empty((64 * words * longest, 2), dtype=np.uint32)
     fill = np.empty(64 * words, dtype=np.int64)
-    known_start = np.zeros(partial_start[-1] + 1, dtype=np.uint32)
     known = np.empty(len(neighbours) // 8, nothing.dtype)
     used = int64(0)
     for identity in range(len(row_start) - 1):
@@ -99,18 +115,26 @@ def known_peers(
         peers = row_start[identity + 1] - begin
         # What is random in memory comes first, so that it can come at the same time.
         for peer in range(peers):
+            ahead = begin + peer + _NEIGHBOURS_AHEAD
+            if ahead < len(neighbours):
+                prefetch(subscribed, (int64(neighbours[ahead]) - hot_count) * words)
             other = int64(neighbours[begin + peer]) - hot_count
             for word in range(words):
                 common[peer, word] = subscribed[host, word] & subscribed[other, word]
         topics = partial_start[identity + 1] - first
         fill[:topics] = 0
+        count = int64(0)
         for peer in range(peers):
             before = int64(0)
             for word in range(words):
                 own, both = subscribed[host, word], common[peer, word]
                 while both != _ZERO:
-                    fill[before + count_bits(own & ((both & (~both + _ONE)) - _ONE))] += 1
+                    topic = before + count_bits(own & ((both & (~both + _ONE)) - _ONE))
                     both &= both - _ONE
+                    fill[topic] += 1
+                    pairs[count, 0] = topic
+                    pairs[count, 1] = peer
+                    count += 1
                 before += count_bits(own)
         for topic in range(topics):
             size = fill[topic]
@@ -121,14 +145,8 @@ def known_peers(
             longer = np.empty(used + used // 4, nothing.dtype)
             longer[: len(known)] = known
             known = longer
-        for peer in range(peers):
-            before = int64(0)
-            for word in range(words):
-                own, both = subscribed[host, word], common[peer, word]
-                while both != _ZERO:
-                    topic = before + count_bits(own & ((both & (~both + _ONE)) - _ONE))
-                    known[fill[topic]] = peer
-                    fill[topic] += 1
-                    both &= both - _ONE
-                before += count_bits(own)
-    return known_start, known[:used].copy()
+        for pair in range(count):
+            topic = pairs[pair, 0]
+            known[fill[topic]] = pairs[pair, 1]
+            fill[topic] += 1
+    return known, used

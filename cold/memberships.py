@@ -19,7 +19,7 @@ from cold.membership_building_kernels import known_peers, write_places
 from cold.overlay import Overlay, build_overlay, topic_cycles, topic_edges, topic_mesh
 from cold.population import client_kinds
 from cold.section import ColdSection
-from cold.state_kernels import MESH_COUNT, PlaceArray
+from cold.state_kernels import PlaceArray
 from cold.subscriptions import subscriptions
 from cold.topics import TopicGroup
 
@@ -204,7 +204,10 @@ def memberships(
     known_start, known = np.zeros(len(rank) + 1, dtype=np.uint32), np.zeros(0, dtype=places)
     if partial:
         ends = (overlay.row_start, overlay.neighbours, subscribed, owned.start, hot_count, partial_start)
-        known_start, known = known_peers(*ends, int(row_lengths.max(initial=0)), known)
+        found, used = known_peers(*ends, int(row_lengths.max(initial=0)), known_start, known)
+        # A copy of numpy's, which asks for huge pages: the kernels look up known peers at random.
+        known = found[:used].copy()
+        del found
     return Memberships(
         place,
         np.array([*full, *partial], dtype=np.int32),
@@ -235,7 +238,6 @@ def _write(
     first_member: int,
 ) -> None:
     """Write first meshes, as HostIds, into the rows `row` of `State.mesh`, as places."""
-    mesh[row, MESH_COUNT] = count
     write_places(
         mesh, row, identity, overlay.row_start, overlay.neighbours, np.ascontiguousarray(members), count, first_member
     )

@@ -15,7 +15,15 @@ import numpy.typing as npt
 from cold.dialing import Dialing, connect, order_of
 from cold.dialing_kernels import rows_of_connections
 from cold.jit import uint64
-from cold.overlay_kernels import add_to_mesh, ascending_order, draw_keys, draw_keys_of, graft_in_turn, rows_of_edges
+from cold.overlay_kernels import (
+    add_to_mesh,
+    ascending_order,
+    choose,
+    draw_keys,
+    draw_keys_of,
+    graft_in_turn,
+    write_rows_of_edges,
+)
 from cold.purposes import ColdPurpose
 
 Reachable = npt.NDArray[np.bool_] | None
@@ -63,6 +71,38 @@ class Overlay(NamedTuple):
 def _cycle(seed: int, first_id: int, count: int, purpose: ColdPurpose, number: int) -> npt.NDArray[np.uint32]:
     draws = draw_keys(uint64(seed), first_id, count, int(purpose), number)
     return ascending_order(draws)
+
+
+def rows_of_edges(
+    count: int, first_id: int, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
+    """Rows of sorted, distinct neighbours of a multigraph without self-loops, whose edges have a direction.
+
+    The arrays are numpy's own, which asks for huge pages: kernels look up neighbours at random.
+
+    Parameters
+    ----------
+    count
+        Number of vertices, less than 2**31.
+    first_id
+        HostId of vertex 0.
+    left, right
+        uint32[edges]: ends of each edge; the left one has dialled the right one.
+
+    Returns
+    -------
+    row_start
+        int64[count + 1].
+    neighbours
+        uint32[row_start[count]]: HostIds.
+    dialled
+        bool[row_start[count]]: whether the edge leads from the vertex of the row to the neighbour; of edges in both
+        directions between two vertices, the one from the lower vertex is kept.
+    """
+    neighbours = np.empty(2 * len(left), dtype=np.uint32)
+    dialled = np.empty(2 * len(left), dtype=np.bool_)
+    row_start, used = write_rows_of_edges(count, first_id, left, right, neighbours, dialled)
+    return row_start, neighbours[:used], dialled[:used]
 
 
 def build_overlay(
@@ -208,7 +248,7 @@ def topic_edges(
         rights.append(columns.astype(np.uint32))
     identity = members - np.uint32(first_id)
     left, right = _dialled_edges(np.concatenate(lefts), np.concatenate(rights), is_reachable)
-    return Edges(identity[left], identity[right])
+    return Edges(choose(identity, left), choose(identity, right))
 
 
 def topic_mesh(
@@ -244,7 +284,7 @@ def topic_mesh(
     count = np.zeros(len(members), dtype=np.uint8)
     for order in cycles[: max(int(mesh_degree.max(initial=0)) // 2, 1)]:
         add_to_mesh(mesh, count, mesh_degree, *_dialled_edges(order, np.roll(order, -1), is_reachable), 0)
-    return members[mesh] if len(members) else mesh, count
+    return choose(members, mesh.ravel()).reshape(mesh.shape) if len(members) else mesh, count
 
 
 def topic_overlay(

@@ -21,6 +21,8 @@ _KEYS_OF_BUCKET = 4
 _BAND_BITS = 12
 #: 128 MiB of ends of edges.
 _ENDS_AT_A_TIME = 1 << 24
+#: No entry of a row: a vertex has 31 bits, and there is none of the highest number.
+_NO_ENTRY = np.uint32(0xFFFFFFFF)
 
 
 @kernel
@@ -84,9 +86,14 @@ def ascending_order(keys: UInt64Array) -> UInt32Array:
 
 
 @kernel
-def rows_of_edges(
-    count: int, first_id: int, left: UInt32Array, right: UInt32Array
-) -> tuple[Int64Array, UInt32Array, npt.NDArray[np.bool_]]:
+def write_rows_of_edges(
+    count: int,
+    first_id: int,
+    left: UInt32Array,
+    right: UInt32Array,
+    neighbours: UInt32Array,
+    dialled: npt.NDArray[np.bool_],
+) -> tuple[Int64Array, int]:
     """Rows of sorted, distinct neighbours of a multigraph without self-loops, whose edges have a direction.
 
     Of edges in both directions between two vertices, the one from the lower vertex is kept. Ends of edges are first
@@ -96,32 +103,38 @@ def rows_of_edges(
     Parameters
     ----------
     count
-        Number of vertices, at most 2**31.
+        Number of vertices, less than 2**31.
     first_id
         HostId of vertex 0.
     left, right
         uint32[edges]: ends of each edge; the left one has dialled the right one.
+    neighbours
+        uint32[2 * edges]: HostIds, written.
+    dialled
+        bool[2 * edges]: whether the edge leads from the vertex of the row to the neighbour, written.
 
     Returns
     -------
     row_start
-        int64[count + 1].
-    neighbours
-        uint32[row_start[count]]: HostIds.
-    dialled
-        bool[row_start[count]]: whether the edge leads from the vertex of the row to the neighbour.
+        int64[count + 1]: where the neighbours of each vertex begin.
+    used
+        How many there are.
     """
     bands = (count + (1 << _BAND_BITS) - 1) >> _BAND_BITS
     band_start = np.zeros(bands + 1, dtype=np.int64)
     for edge in range(len(left)):
         band_start[(int64(left[edge]) >> _BAND_BITS) + 1] += 1
         band_start[(int64(right[edge]) >> _BAND_BITS) + 1] += 1
+    room = int64(0)
     for band in range(bands):
+        room = max(room, band_start[band + 1])
         band_start[band + 1] += band_start[band]
+    room = max(room, min(int64(_ENDS_AT_A_TIME), band_start[bands]))
+    vertices = np.empty(room, dtype=np.uint32)
+    # The neighbour, and in the lowest bit the direction.
+    entries = np.empty(room, dtype=np.uint32)
 
     row_start = np.zeros(count + 1, dtype=np.int64)
-    neighbours = np.empty(band_start[bands], dtype=np.uint32)
-    dialled = np.empty(band_start[bands], dtype=np.bool_)
     used = int64(0)
     first_band = int64(0)
     while first_band < bands:
@@ -129,10 +142,6 @@ def rows_of_edges(
         while past_band < bands and band_start[past_band + 1] - band_start[first_band] <= _ENDS_AT_A_TIME:
             past_band += 1
         fill = band_start[first_band:past_band] - band_start[first_band]
-        ends = band_start[past_band] - band_start[first_band]
-        vertices = np.empty(ends, dtype=np.uint32)
-        # The neighbour, and in the lowest bit the direction.
-        entries = np.empty(ends, dtype=np.uint32)
         for edge in range(len(left)):
             a, b = int64(left[edge]), int64(right[edge])
             band_of_a, band_of_b = a >> _BAND_BITS, b >> _BAND_BITS
@@ -160,7 +169,7 @@ def rows_of_edges(
             )
             begin = end
         first_band = past_band
-    return row_start, neighbours[:used], dialled[:used]
+    return row_start, used
 
 
 @kernel
@@ -175,7 +184,7 @@ def _write_rows(
     dialled: npt.NDArray[np.bool_],
     used: int,
 ) -> int:
-    """Write the rows of the vertices from `first` to before `past` for `rows_of_edges`.
+    """Write the rows of the vertices from `first` to before `past` for `write_rows_of_edges`.
 
     Parameters
     ----------
@@ -186,7 +195,7 @@ def _write_rows(
     vertices, entries
         uint32[n] each: ends of edges, in any order: the vertex; twice the neighbour, plus 1 if the vertex has dialled.
     row_start, neighbours, dialled
-        What `rows_of_edges` returns; written on.
+        Those of `write_rows_of_edges`; written on.
     used
         How many neighbours there are.
 
@@ -206,18 +215,28 @@ def _write_rows(
         row = int64(vertices[end]) - first
         rows[fill[row]] = entries[end]
         fill[row] += 1
+    longest = int64(0)
     for row in range(past - first):
-        begin, end = start[row], start[row + 1]
-        for position in range(begin + 1, end):
-            entry = rows[position]
-            hole = position
-            while hole > begin and rows[hole - 1] > entry:
-                rows[hole] = rows[hole - 1]
-                hole -= 1
-            rows[hole] = entry
+        longest = max(longest, start[row + 1] - start[row])
+    ascending = np.empty(longest, dtype=np.uint32)
+    for row in range(past - first):
+        unsorted = rows[start[row] : start[row + 1]]
+        for position in range(len(unsorted)):
+            ascending[position] = _NO_ENTRY
+        # The place of an entry is the number of smaller ones: many are compared at a time, and nothing is to be guessed
+        # as in a sort. Equal ones have the same place, and leave free those that follow it.
+        for position in range(len(unsorted)):
+            entry = unsorted[position]
+            place = int64(0)
+            for other in range(len(unsorted)):
+                place += unsorted[other] < entry
+            ascending[place] = entry
         before = int64(-1)
-        for position in range(begin, end):
-            neighbour, outbound = int64(rows[position] >> 1), rows[position] & 1 != 0
+        for position in range(len(unsorted)):
+            entry = ascending[position]
+            if entry == _NO_ENTRY:
+                continue
+            neighbour, outbound = int64(entry >> 1), entry & 1 != 0
             if neighbour != before:
                 neighbours[used] = first_id + neighbour
                 dialled[used] = outbound
@@ -227,6 +246,23 @@ def _write_rows(
                 dialled[used - 1] = first + row < neighbour
         row_start[first + row + 1] = used
     return used
+
+
+@kernel
+def choose(values: UInt32Array, numbers: UInt32Array) -> UInt32Array:
+    """Return ``values[numbers]``, uint32[n], for which numpy would first make 64 bits of each number."""
+    chosen = np.empty(len(numbers), dtype=np.uint32)
+    for index in range(len(numbers)):
+        chosen[index] = values[numbers[index]]
+    return chosen
+
+
+@kernel
+def add_nodes(neighbours: UInt32Array, node: npt.NDArray[np.uint16], host_bits: int, added: UInt32Array) -> None:
+    """Write HostIds, uint32[n], with their nodes above their lowest `host_bits` bits to `added`, uint32[n]."""
+    for index in range(len(neighbours)):
+        host = int64(neighbours[index])
+        added[index] = host | int64(node[host]) << host_bits
 
 
 @kernel

@@ -17,6 +17,9 @@ backoff [ms] of a PRUNE, the number of the datagram that an IHAVE_ID came in. Th
 message arrays; of GRAFT, PRUNE, HELLO, LEAVE and IHAVE it is the topic's index. Packets of one source with one time of
 arrival keep the order in which they were sent, because every step from `push` to `execute` is stable.
 
+Most IHAVEs tell of nothing that their receiver could lack: there is nothing to do but to count them when they arrive.
+So they are a word each, their time, in a second ring of lists of chunks of the same pool.
+
 A shard has rows for its own identities only. Behind the ring, the calendar has a bucket for each shard: records for its
 identities wait there for the end of the window. Copies of messages wait there in bundles: those that an identity sends
 of a message, one after another. They are words as in the blocks that will carry them (``docs/formats.md``), one for the
@@ -189,8 +192,6 @@ HOT_NUMBERS: Final = 1 << 30
 # Kinds that arrive from the network as a part of a datagram, or stand for one.
 #: One id of an IHAVE of a hot host.
 IHAVE_ID: Final = 32
-#: An IHAVE for an identity of another shard, whose identities have all that it lists: counted here, when it arrives.
-SPARED: Final = 33
 #: A MESSAGE that is no first copy, where it matters from whom it comes.
 DUPLICATE: Final = 34
 #: A RESPONSE datagram of a hot host: the auxiliary word is its row in `State.letter`.
@@ -347,9 +348,13 @@ class Parameters(NamedTuple):
     """Number of spans of time in which identities tell nobody of others' messages."""
     disturbances: int
     """Number of disturbances of paths that there may be in the run."""
+    lossy: int
+    """1 if a packet may be lost on some path at some time, else 0."""
     bucket_shift: int
     """A bucket is 2 ** bucket_shift ns of time: a function of the network's latencies, and part of the model."""
     bucket_mask: int
+    first_spared: int
+    """The first of the buckets of `State.message_head` for IHAVEs that nobody has to look at."""
     longest_step_ns: int
     """No step is longer: nothing sent in it arrives in it, and no identity has two heartbeats in it."""
     largest_row: int
@@ -499,13 +504,13 @@ class State(NamedTuple):
     """int64[chunks * CHUNK, 2]: copies of messages."""
     message_chunk_next: Int32Array
     message_head: Int32Array
-    """int32[buckets + R]."""
+    """int32[buckets + R + buckets]: of copies, of what is for shards, and of IHAVEs that nobody has to look at."""
     message_tail: Int64Array
-    """int64[buckets + R]: in words, not records, where the bucket is that of a shard."""
+    """int64[buckets + R + buckets]: in words, not records, but for the buckets of copies."""
     last_bundle: Int64Array
     """int64[R]: the word of `message_pool` with the last bundle for each shard; -1 if it has none."""
     bucket_first: Int64Array
-    """int64[buckets + R]: earliest time in the bucket, of both pools."""
+    """int64[buckets + R]: earliest time in the bucket, of both pools, and of IHAVEs that nobody has to look at."""
     bucket_unwanted: Int64Array
     """int64[buckets]: how many of the copies are none, but an IDONTWANT."""
     due: Int64Array
