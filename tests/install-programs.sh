@@ -51,6 +51,7 @@ need_server psql postgresql-client
 need_server redis-server redis-server
 need_server sshd openssh-server
 need_server stunnel4 stunnel4
+need_server tor tor
 need_server unbound unbound
 # Debian keeps it off the search path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need_server postgres postgresql
