@@ -13,9 +13,10 @@
 #define PROBE 8u
 
 /* After this many calls in one instant that only looked at the world, each further one costs SPIN_STEP of virtual time:
- * a program that waits for something by looking would otherwise wait for ever in that instant. */
+ * a program that waits for something by looking would otherwise wait for ever in that instant. The step divides nothing
+ * round: a program that looks twice and compares would see no tick of a clock that comes every hundredth look. */
 #define SPIN_CALLS 1000u
-#define SPIN_STEP (10 * NS_PER_US)
+#define SPIN_STEP 10243
 
 /* A task that never sleeps still lets others run: after so many calls, and much sooner in a call that could have slept,
  * because that is where programs have let go of their locks (CPython's GIL, for one). */

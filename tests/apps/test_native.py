@@ -65,6 +65,7 @@ def test_a_program_succeeds_and_says_the_same_twice(programs: Path, command: str
         "time_spinner rdtsc 100000",
         "time_spinner poll",
         "time_spinner child",
+        "time_spinner ticks",
     ],
 )
 def test_a_program_sees_time_pass(programs: Path, command: str) -> None:

@@ -45,7 +45,7 @@ def test_years_pass_in_a_run_that_has_nothing_to_do(laboratory: Laboratory) -> N
     assert run.stdout("sleeper") == f"{EPOCH_S + 10 * YEAR_S}\n"
 
 
-@pytest.mark.parametrize("how", ["clock", "rdtsc", "poll", "child", "stat", "access", "open", "kill"])
+@pytest.mark.parametrize("how", ["clock", "rdtsc", "poll", "child", "ticks", "stat", "access", "open", "kill"])
 def test_a_program_that_waits_by_looking_sees_time_pass(laboratory: Laboratory, apps: Path, how: str) -> None:
     hosts = {"spinner": host(process(apps / "time_spinner", how))}
     run = laboratory.run(experiment(hosts))
