@@ -44,8 +44,11 @@ need_server etcd etcd-server
 need_server etcdctl etcd-client
 need_server haproxy haproxy
 need_server iperf3 iperf3
+need_server mariadb mariadb-client
+need_server mariadbd mariadb-server
 need_server memcached memcached
 need_server mosquitto mosquitto
+need_server nats-server nats-server
 need_server nginx nginx-light
 need_server psql postgresql-client
 need_server redis-server redis-server
