@@ -16,7 +16,8 @@ def tree_entries(root: Path) -> dict[str, str]:
     """Digest every entry below a directory.
 
     Names, kinds, contents and the targets of symbolic links count. Owners, modes, times and inode numbers do
-    not: they belong to the machine that the run was made on.
+    not: they belong to the machine that the run was made on. Nor does the place of the directory: a link by an absolute
+    name to what is in it counts by the name below it.
 
     Returns
     -------
@@ -25,10 +26,11 @@ def tree_entries(root: Path) -> dict[str, str]:
         target>``, ``directory``, or ``special`` (sockets, pipes, devices).
     """
     entries: dict[str, str] = {}
+    place = os.fsencode(root.resolve()) + b"/"
     for folder, folder_names, file_names in os.walk(root):
         for name in folder_names + file_names:
             path = Path(folder) / name
-            entries[str(path.relative_to(root))] = _entry_digest(path)
+            entries[str(path.relative_to(root))] = _entry_digest(path, place)
     return {name: entries[name] for name in sorted(entries, key=os.fsencode)}
 
 
@@ -41,10 +43,14 @@ def tree_digest(root: Path) -> str:
     return total.hexdigest()
 
 
-def _entry_digest(path: Path) -> str:
+def _entry_digest(path: Path, place: bytes) -> str:
     mode = path.lstat().st_mode
     if stat.S_ISREG(mode):
         return f"file:{file_digest(path)}"
     if stat.S_ISLNK(mode):
-        return f"link:{hashlib.sha256(os.fsencode(path.readlink())).hexdigest()}"
+        target = os.fsencode(path.readlink())
+        if target.startswith(place):
+            # No target has a zero byte, so none says this.
+            target = b"\0" + target.removeprefix(place)
+        return f"link:{hashlib.sha256(target).hexdigest()}"
     return "directory" if stat.S_ISDIR(mode) else "special"

@@ -163,7 +163,9 @@ class RunDirectory:
         for host in sorted((shard / HOSTS).iterdir()):
             target = self.path / HOSTS / host.name
             with disk_errors_reported(target):
+                place = host.resolve()
                 host.rename(target)
+                _point_links_to(target.resolve(), before=place)
 
     def finish(self, status: str, *, digests: bool = True) -> None:
         """Say in the manifest how the run ended, with the digests by which it is compared with others.
@@ -283,3 +285,13 @@ def _plain(value: Any) -> object:
     if isinstance(value, (Path, bytes)):
         return value.hex() if isinstance(value, bytes) else str(value)
     raise TypeError(f"{type(value).__name__} has no place in a JSON file")
+
+
+def _point_links_to(place: Path, *, before: Path) -> None:
+    """Mend the symbolic links of a moved directory that lead into it by its name before."""
+    for folder, folder_names, file_names in os.walk(place):
+        for name in folder_names + file_names:
+            link = Path(folder) / name
+            if link.is_symlink() and (target := link.readlink()).is_relative_to(before):
+                link.unlink()
+                link.symlink_to(place / target.relative_to(before))

@@ -41,6 +41,7 @@ class Engine:
         address6: bytes,
         directory: bytes,
         etc_directory: bytes,
+        real_names: bytes,
         uplink_bps: int,
         downlink_bps: int,
         capture_path: bytes,

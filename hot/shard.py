@@ -26,6 +26,7 @@ from bridge.simtime import EPOCH, NEVER, NS_PER_S
 from bridge.traffic import PacketCount
 from hot._engine import Engine, EngineError
 from hot.etc import write_etc
+from hot.real_names import SHARED_DIRECTORIES, real_names
 from hot.scripts import resolve_program
 from hot.section import ExperimentalSection, FinalState, HostPlan, ProcessOutcome, ProcessPlan
 
@@ -82,6 +83,7 @@ class HotShard:
         self._hot_count = directory.hot_count
         self._from_identities = PacketCount()
         self._root = run_directory.path.resolve()
+        self._private_tmp = experimental.private_tmp
         etc = self._root / _ETC
         with _failures_explained():
             self._engine = Engine(
@@ -262,6 +264,7 @@ class HotShard:
                 address6=directory.address6_of(host.host_id).to_bytes(16),
                 directory=os.fsencode(own),
                 etc_directory=os.fsencode(etc),
+                real_names=self._real_names(host),
                 uplink_bps=int(directory.uplink_bps[host.host_id]),
                 downlink_bps=int(directory.downlink_bps[host.host_id]),
                 capture_path=os.fsencode(own / CAPTURE_FILE),
@@ -269,6 +272,10 @@ class HotShard:
             )
             for process in host.processes:
                 self._add_process(place, process)
+
+    def _real_names(self, host: HostPlan) -> bytes:
+        names = SHARED_DIRECTORIES if not self._private_tmp else real_names(host)
+        return b"".join(os.fsencode(name) + b"\0" for name in names)
 
     def _add_process(self, place: int, process: ProcessPlan) -> None:
         program, arguments = resolve_program(process.executable, process.arguments)

@@ -185,18 +185,18 @@ static struct engine_host *host_at(struct engine_object *self, unsigned int plac
 
 static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject *keywords) {
     struct engine_object *self = (struct engine_object *)object;
-    static char *names[] = {"host_id",    "name",         "address",      "address6",     "directory", "etc_directory",
-                            "uplink_bps", "downlink_bps", "capture_path", "capture_size", NULL};
+    static char *names[] = {"host_id",    "name",       "address",      "address6",     "directory",    "etc_directory",
+                            "real_names", "uplink_bps", "downlink_bps", "capture_path", "capture_size", NULL};
     unsigned int id, address, capture_size;
-    const char *name, *address6;
-    Py_ssize_t address6_length;
+    const char *name, *address6, *real_names;
+    Py_ssize_t address6_length, real_names_length;
     PyObject *directory, *etc_directory, *capture_path;
     long long uplink_bps, downlink_bps;
     if (!ready(self))
         return NULL;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$IsIy#SSLLSI", names, &id, &name, &address, &address6,
-                                     &address6_length, &directory, &etc_directory, &uplink_bps, &downlink_bps,
-                                     &capture_path, &capture_size))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "$IsIy#SSy#LLSI", names, &id, &name, &address, &address6,
+                                     &address6_length, &directory, &etc_directory, &real_names, &real_names_length,
+                                     &uplink_bps, &downlink_bps, &capture_path, &capture_size))
         return NULL;
     if (address6_length != 16) {
         PyErr_SetString(PyExc_ValueError, "an IPv6 address has 16 bytes");
@@ -212,11 +212,17 @@ static PyObject *method_add_host(PyObject *object, PyObject *arguments, PyObject
         PyErr_Format(PyExc_ValueError, "the name or the directory of host %s is too long", name);
         return NULL;
     }
+    /* After the last name's end comes an empty name. */
+    if (real_names_length >= REAL_NAMES_MAX || (real_names_length && real_names[real_names_length - 1])) {
+        PyErr_Format(PyExc_ValueError, "the real names of host %s do not fit, or the last has no end", name);
+        return NULL;
+    }
     struct engine_host *host =
         engine_add_host(&self->engine, id, name, address, ip_get((const uint8_t *)address6),
                         PyBytes_AS_STRING(directory), PyBytes_AS_STRING(etc_directory), uplink_bps, downlink_bps);
     if (!host)
         return raise_failure(&self->engine);
+    memcpy(host->real_names, real_names, (size_t)real_names_length);
     if (capture_size) {
         host->pcap_path = strdup(PyBytes_AS_STRING(capture_path));
         host->pcap = host->pcap_path ? pcap_open(host->pcap_path, capture_size) : NULL;

@@ -128,6 +128,7 @@ struct engine_host {
     uint32_t id, address;
     struct ip_address address6;
     char *name, *directory, *etc_directory;
+    char real_names[REAL_NAMES_MAX]; /* as in struct host; whoever adds the host sets it */
     int64_t uplink_bps, downlink_bps;
     int arena_fd;
     int rights_fd; /* of the kernel's rights.c */

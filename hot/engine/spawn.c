@@ -159,6 +159,7 @@ int host_wake(struct engine *engine, struct engine_host *host) {
     }
     snprintf(kernel->directory, sizeof kernel->directory, "%s", host->directory);
     snprintf(kernel->hosts_file, sizeof kernel->hosts_file, "%s", host->etc_directory);
+    memcpy(kernel->real_names, host->real_names, sizeof kernel->real_names);
     kernel->strace_mode = options->strace_mode;
     kernel->model_cpu = options->model_cpu;
     kernel->call_cost_ns = options->call_cost_ns;

@@ -959,13 +959,16 @@ static int64_t native_snapshot(struct task *task, const struct file *file, int n
     char *buffer = kalloc_raw(task->host, capacity);
     if (!buffer)
         return -ENOMEM;
-    int64_t length = lseek_native(native_fd, 0, SEEK_SET);
+    int64_t length = native_path(native_fd, buffer, capacity);
+    bool host_directory = length > 0 && strcmp(buffer, task->host->directory) == 0;
+    length = lseek_native(native_fd, 0, SEEK_SET);
     if (length == 0) {
         while ((length = platform_syscall(__NR_getdents64, (uint64_t)native_fd, (uint64_t)(uintptr_t)buffer, capacity,
                                           0, 0, 0)) > 0) {
             for (int64_t at = 0; at < length;) {
                 const struct directory_record *record = (const void *)(buffer + at);
-                snapshot_add(snapshot, record->name, record->number, record->type);
+                if (!host_directory || !fs_is_private_directory(record->name))
+                    snapshot_add(snapshot, record->name, record->number, record->type);
                 at += record->length;
             }
         }

@@ -71,6 +71,9 @@ struct snapshot **virtual_snapshot_slot(struct file *file);
 
 /* ---- Where a name leads (path.c) ---- */
 
+/* Whether this entry of the host's directory holds what programs see elsewhere, as in /tmp. */
+bool fs_is_private_directory(const char *name);
+
 /* A name that fits, below the host's real directory: the real kernel says ENAMETOOLONG if it has to. */
 #define FS_REAL_MAX (FS_PATH_MAX + HOST_PATH_MAX)
 

@@ -318,6 +318,7 @@ struct host_counters {
 #define HOST_NAME_MAX 64
 #define NODE_NAME_MAX 64
 #define HOST_PATH_MAX 512
+#define REAL_NAMES_MAX 1024
 struct host {
     uint32_t abi_version;
     uint32_t id; /* HostId */
@@ -334,6 +335,7 @@ struct host {
         domain_name[NODE_NAME_MAX + 1]; /* as uname tells: `name`, until a program sets it */
     char directory[HOST_PATH_MAX];      /* real path of the host's own directory */
     char hosts_file[HOST_PATH_MAX];     /* real path of the generated /etc/hosts and its siblings' directory */
+    char real_names[REAL_NAMES_MAX];    /* of what is real below directories of its own, each ended by a 0, then a 0 */
     /* scheduler */
     struct list run_queue;
     struct task *current; /* holds the turn; NULL = the shard */

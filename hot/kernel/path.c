@@ -1,4 +1,5 @@
-/* Where a name leads: the host's own directory under /srv/<hostname>, generated /etc files, virtual names, real files.
+/* Where a name leads: the host's own directory under /srv/<hostname>, its own directories for temporary files,
+ * generated /etc files, virtual names, real files.
  *
  * fs.c and namespace.c call this for every path. Names are compared after a lexical normalisation; what is real goes to
  * the real kernel as the program wrote it, so that symbolic links behave.
@@ -23,12 +24,65 @@ int64_t native_path(int native_fd, char *out, size_t capacity) {
     return length;
 }
 
+/* Directories that anybody may write to. Real ones would be shared by all hosts and runs of the machine, and hold what
+ * was left in them. */
+static const struct private_directory {
+    const char *name, *place; /* the place is in the host's directory */
+} private_directories[] = {{"/dev/shm", "/.shm"}, {"/tmp", "/.tmp"}, {"/var/tmp", "/.var-tmp"}};
+
+bool fs_is_private_directory(const char *name) {
+    for (size_t i = 0; i < ARRAY_LENGTH(private_directories); i++) {
+        if (strcmp(name, private_directories[i].place + 1) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_real(const struct host *host, const char *name) {
+    for (const char *real = host->real_names; *real; real += strlen(real) + 1) {
+        if (path_below(name, real))
+            return true;
+    }
+    return false;
+}
+
+/* Makes the private directory that a real path below the host's directory leads to, or through, unless it is there. */
+static int64_t make_private_directory(struct host *host, const char *path) {
+    const char *below = path + strlen(host->directory);
+    char real[HOST_PATH_MAX + 16];
+    for (size_t i = 0; i < ARRAY_LENGTH(private_directories); i++) {
+        if (!path_below(below, private_directories[i].place))
+            continue;
+        kprintf(real, sizeof real, "%s%s", host->directory, private_directories[i].place);
+        int64_t result = platform_syscall(__NR_mkdir, (uint64_t)(uintptr_t)real, 0777, 0, 0, 0, 0);
+        if (result)
+            return result == -EEXIST ? 0 : result;
+        result = platform_syscall(__NR_chmod, (uint64_t)(uintptr_t)real, 01777, 0, 0, 0, 0);
+        struct stat status;
+        if (!result)
+            result = native_stat(AT_FDCWD, real, 0, &status);
+        struct inode *inode = result ? NULL : inode_find(host, &status, true);
+        if (inode)
+            inode->user = inode->group = 0;
+        return result ? result : inode ? 0 : -ENOMEM;
+    }
+    return 0;
+}
+
 int fs_real_to_virtual(const struct host *host, char *path, size_t capacity) {
     const char *rest = path_below(path, host->directory);
     if (!rest)
         return 0;
     char prefix[HOST_NAME_MAX + 8];
     size_t prefix_length = (size_t)kprintf(prefix, sizeof prefix, "/srv/%s", host->name);
+    for (size_t i = 0; i < ARRAY_LENGTH(private_directories); i++) {
+        const char *below = path_below(rest, private_directories[i].place);
+        if (below) {
+            prefix_length = (size_t)kprintf(prefix, sizeof prefix, "%s", private_directories[i].name);
+            rest = below;
+            break;
+        }
+    }
     size_t rest_length = strlen(rest);
     if (prefix_length + rest_length + 1 > capacity)
         return -ENAMETOOLONG;
@@ -53,7 +107,7 @@ int fs_below_root(const struct process *process, char *name, const char *unreach
     return 0;
 }
 
-enum translation { AS_IS, HOST_DIRECTORY, GENERATED, SHARED_MEMORY };
+enum translation { AS_IS, HOST_DIRECTORY, GENERATED, PRIVATE };
 
 static enum translation translate(const struct host *host, const char *name, char *out, size_t capacity) {
     char prefix[HOST_NAME_MAX + 8];
@@ -63,10 +117,12 @@ static enum translation translate(const struct host *host, const char *name, cha
         kprintf(out, capacity, "%s%s", host->directory, rest);
         return HOST_DIRECTORY;
     }
-    rest = path_below(name, "/dev/shm");
-    if (rest && host->directory[0]) { /* real shared memory would be shared by all hosts of the machine */
-        kprintf(out, capacity, "%s/.shm%s", host->directory, rest);
-        return SHARED_MEMORY;
+    for (size_t i = 0; host->directory[0] && i < ARRAY_LENGTH(private_directories); i++) {
+        rest = path_below(name, private_directories[i].name);
+        if (rest && !is_real(host, name)) {
+            kprintf(out, capacity, "%s%s%s", host->directory, private_directories[i].place, rest);
+            return PRIVATE;
+        }
     }
     rest = path_below(name, "/etc");
     for (size_t i = 0; rest && *rest && host->hosts_file[0] && i < ARRAY_LENGTH(generated_files); i++) {
@@ -237,12 +293,12 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
     size_t length = strlen(path);
     bool slash = path[length - 1] == '/';
     enum translation how = translate(host, location->name, location->path, FS_REAL_MAX - 1);
-    location->own = how == HOST_DIRECTORY || how == SHARED_MEMORY;
+    location->own = how == HOST_DIRECTORY || how == PRIVATE;
     location->generated = how == GENERATED;
-    if (how == SHARED_MEMORY) {
-        char real[HOST_PATH_MAX + 8];
-        kprintf(real, sizeof real, "%s/.shm", host->directory);
-        platform_syscall(__NR_mkdir, (uint64_t)(uintptr_t)real, 0777, 0, 0, 0, 0);
+    if (how == PRIVATE) {
+        result = make_private_directory(host, location->path);
+        if (result)
+            return result;
     }
     /* As the program wrote it wherever the real kernel then stays where the name says: it knows the symbolic links. */
     bool as_given = !root && !changed && (how == AS_IS ? absolute || !base_own : how == HOST_DIRECTORY && base_own);

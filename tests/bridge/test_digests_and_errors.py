@@ -47,6 +47,19 @@ def test_every_kind_of_difference_changes_the_digest(tmp_path: Path) -> None:
     assert tree_entries(tree)["pipe"] == "special"
 
 
+def test_a_link_into_the_tree_counts_by_its_name_there(tmp_path: Path) -> None:
+    trees = [make_tree(tmp_path / name, ["a/b"]) for name in ("first", "second")]
+    for tree in trees:
+        (tree / "absolute").symlink_to(tree / "a/b")
+    assert tree_digest(trees[0]) == tree_digest(trees[1])
+    digests = set()
+    for target in (trees[0] / "empty", trees[1] / "a/b", Path("a/b")):
+        (trees[0] / "absolute").unlink()
+        (trees[0] / "absolute").symlink_to(target)
+        digests.add(tree_digest(trees[0]))
+    assert len(digests | {tree_digest(trees[1])}) == 4
+
+
 def test_a_link_to_a_directory_is_not_followed(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "tree", ["a/b"])
     (tree / "loop").symlink_to(".")

@@ -6,6 +6,7 @@ import os
 import platform
 import socket
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -178,3 +179,34 @@ print(order)
     hosts = {"first": host(python(code))}
     runs = [laboratory.run(experiment(hosts), name=name) for name in ("one", "two", "three")]
     assert len({run.stdout("first") for run in runs}) == 1
+
+
+def test_temporary_files_are_the_hosts_own(laboratory: Laboratory) -> None:
+    with TemporaryDirectory(dir="/tmp", prefix="antumbra-test-") as left, TemporaryDirectory(dir="/tmp") as named:
+        (Path(named) / "input").write_text("input\n")
+        look = (
+            f"ls -A /tmp /var/tmp; cat {named}/input; cat /tmp/antumbra-*/*; echo $HOSTNAME > /tmp/mine;"
+            " cp /tmp/mine /var/tmp; ln -s /tmp/mine /tmp/link; cat /tmp/link; cd /tmp; pwd; readlink -f link;"
+            " stat -c '%a %U %y' /tmp; ls -A /srv/$HOSTNAME"
+        )
+        (Path(left) / "secret").write_text("left by another program\n")
+        hosts = {name: host(shell(look), shell("cat /tmp/mine", start_time="2 s")) for name in "ab"}
+        run = laboratory.run_twice(experiment(hosts))
+        for name in "ab":
+            first, second = (
+                path.read_text() for path in sorted((run.directory / "hosts" / name).glob("bash.*.stdout"))
+            )
+            listed, *told = first.split("1777 root 2000-01-01 00:00:00.000000000 +0000\n")
+            assert listed.splitlines() == ["/tmp:", "", "/var/tmp:", "input", name, "/tmp", "/tmp/mine"]
+            assert told == ["bash.1000.stderr\nbash.1000.stdout\nbash.1000.strace\neth0.pcap\n"]
+            assert second == f"{name}\n"
+            assert "/tmp/antumbra-*/*': No such file or directory" in run.path(name, "bash.1000.stderr").read_text()
+        assert not Path("/tmp/mine").exists()
+        alone, divided = (laboratory.run(experiment(hosts), "--shards", count, name=count) for count in "12")
+        assert alone.manifest["digests"] == divided.manifest["digests"]
+        assert [(divided.directory / "hosts" / name / ".tmp" / "link").read_text() for name in "ab"] == ["a\n", "b\n"]
+        shared = laboratory.run(
+            experiment({"a": host(shell("cat /tmp/antumbra-test-*/secret"))}, experimental={"private_tmp": False}),
+            name="shared",
+        )
+        assert shared.stdout("a") == "left by another program\n"
