@@ -99,7 +99,11 @@ static uint64_t rounds_of(const char *how, int64_t start) {
         return ask_for_child();
     if (strcmp(how, "ticks") == 0)
         return find_ticks();
-    return strcmp(how, "much") == 0 ? ask_much() : look_for(how);
+    if (strcmp(how, "much") == 0)
+        return ask_much();
+    if (strcmp(how, "stat") && strcmp(how, "access") && strcmp(how, "open") && strcmp(how, "kill"))
+        usage("time_spinner [clock | rdtsc [CYCLES] | poll | child | ticks | stat | access | open | kill | much]");
+    return look_for(how);
 }
 
 int main(int argc, char **argv) {
@@ -120,13 +124,11 @@ int main(int argc, char **argv) {
         } while (now - start < cycles);
         printf("rdtsc elapsed_cycles %llu readings %llu\n", (unsigned long long)(now - start),
                (unsigned long long)readings);
-    } else if (strstr(" poll child ticks stat access open kill much ", argv[1])) {
+    } else {
         int64_t start = clock_ns(CLOCK_MONOTONIC);
         readings = rounds_of(argv[1], start);
         printf("%s elapsed_ns %lld rounds %llu\n", argv[1], (long long)(clock_ns(CLOCK_MONOTONIC) - start),
                (unsigned long long)readings);
-    } else {
-        usage("time_spinner [clock | rdtsc [CYCLES] | poll | child | ticks | stat | access | open | kill | much]");
     }
     return 0;
 }
