@@ -56,6 +56,7 @@ need_server sshd openssh-server
 need_server stunnel4 stunnel4
 need_server tor tor
 need_server unbound unbound
+need_server vsftpd vsftpd
 # Debian keeps it off the search path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need_server postgres postgresql
 

@@ -248,3 +248,55 @@ def test_grpc_calls_in_all_four_ways(laboratory: Laboratory, program: Programs) 
         "b'late' 5.0",
         "FAILED_PRECONDITION no ipv4",
     ]
+
+
+_JETSTREAM = """
+import json, socket, sys, time
+connection = socket.create_connection(("n2", 4222))
+stream = connection.makefile("rb")
+stream.readline()
+connection.sendall(b'CONNECT {"verbose":false}\\r\\nSUB answers 1\\r\\n')
+
+def request(subject, content=b""):
+    connection.sendall(b"PUB %s answers %d\\r\\n%s\\r\\n" % (subject.encode(), len(content), content))
+    while True:
+        line = stream.readline().split()
+        if line[0] == b"MSG":
+            answer = json.loads(stream.read(int(line[-1])))
+            stream.readline()
+            return answer
+        if line[0] == b"PING":
+            connection.sendall(b"PONG\\r\\n")
+
+stream_of_three = {"name": "ORDERS", "subjects": ["orders.*"], "num_replicas": 3, "storage": "file"}
+made = request("$JS.API.STREAM.CREATE.ORDERS", json.dumps(stream_of_three).encode())
+print("made", made["config"]["num_replicas"], made["cluster"]["leader"] in ("n1", "n2", "n3"))
+print("before", [request("orders.new", b"order %d" % number)["seq"] for number in range(3)])
+time.sleep(20 - time.time() % 60)
+print("after", [request("orders.new", b"order %d" % number)["seq"] for number in range(3, 6)])
+info = request("$JS.API.STREAM.INFO.ORDERS")
+print("kept", info["state"]["messages"], info["cluster"]["leader"] in ("n2", "n3"))
+print("unheard", [peer["name"] for peer in info["cluster"]["replicas"] if peer["active"] > 5e9])
+"""
+
+
+def test_a_cluster_of_nats_keeps_a_stream_though_a_node_dies(laboratory: Laboratory, program: Programs) -> None:
+    nats = program("nats-server")
+    routes = ",".join(f"nats://n{number}:6222" for number in (1, 2, 3))
+    options = f"-p 4222 -js -sd js --cluster_name c --cluster nats://0.0.0.0:6222 --routes {routes}".split()
+    killed = {"shutdown_time": "14 s", "shutdown_signal": "SIGKILL", "expected_final_state": {"signaled": "SIGKILL"}}
+    run = laboratory.run_twice(
+        experiment(
+            {
+                **{
+                    name: host(process(nats, *options, "--name", name, start_time="1 s", **ending))
+                    for name, ending in (("n1", killed), ("n2", RUNNING), ("n3", RUNNING))
+                },
+                "client": host(python(_JETSTREAM, start_time="10 s"), node=1),
+            },
+            network=network(latency="5 ms"),
+        )
+    )
+    assert run.stdout("client").splitlines() == [
+        *("made 3 True", "before [1, 2, 3]", "after [4, 5, 6]", "kept 6 True", "unheard ['n1']"),
+    ]

@@ -89,3 +89,35 @@ def test_a_java_virtual_machine_serves_another(laboratory: Laboratory, program: 
         )
     )
     assert run.stdout("client", "java") == "java got /question\n"
+
+
+def test_vsftpd_serves_curl_by_connections_of_either_side(laboratory: Laboratory, program: Programs) -> None:
+    vsftpd, curl = program("vsftpd"), program("curl")
+    settings = (
+        *("listen=YES", "listen_ipv6=NO", "background=NO", "run_as_launching_user=YES", "seccomp_sandbox=NO"),
+        *("anonymous_enable=YES", "no_anon_password=YES", "ftp_username=nobody"),
+        *("anon_root=/srv/server/pub", "secure_chroot_dir=/srv/server/empty"),
+    )
+    write = f"mkdir -p pub empty; seq 10000 > pub/file; printf '%s\\n' {' '.join(settings)} > conf"
+    ways = ("--disable-epsv", "--epsv", "-P -", "--eprt -P -")
+    fetch = "; ".join(
+        (
+            "exec 2>&1",
+            f"{curl} -sS ftp://server/ | grep -o 48894.*",
+            *(f"{curl} -sS {way} ftp://server/file | md5sum" for way in ways),
+            "seq 10000 | md5sum",
+            f"{curl} -sS -r 100-109 ftp://server/file; {curl} -sS ftp://server/none",
+        )
+    )
+    run = laboratory.run_twice(
+        experiment(
+            {
+                "server": host(shell(f"{write}; exec {vsftpd} conf", expected_final_state="running")),
+                "client": host(shell(fetch, start_time="2 s", expected_final_state={"exited": 78})),
+            }
+        )
+    )
+    told = run.stdout("client").splitlines()
+    assert told[0] == "48894 Jan 01 00:00 file"
+    assert len(set(told[1:6])) == 1
+    assert told[6:] == ["7", "38", "39", "40curl: (78) The file does not exist"]
