@@ -363,6 +363,7 @@ struct host {
     uint32_t strace_mode;
     bool model_cpu; /* deterministic CPU-cost model */
     int64_t call_cost_ns, max_unapplied_cpu_ns;
+    int64_t calls_until;                  /* when its calls would have ended if each took some time (syscall.c) */
     uint32_t send_buffer, receive_buffer; /* defaults for sockets, bytes */
     bool send_autotune, receive_autotune;
     bool round_robin;  /* sockets take turns at the uplink, a packet each */

@@ -18,6 +18,13 @@
 #define SPIN_CALLS 1000u
 #define SPIN_STEP 10243
 
+/* No processor makes calls without end in an instant, even if each of them does something: two threads that wake each
+ * other would stop time for ever. The host's calls may be so far ahead of time, at CALL_TIME for each of them; then the
+ * one that calls sleeps for CALLS_STEP, odd as above. */
+#define CALLS_AHEAD (5 * NS_PER_S)
+#define CALL_TIME NS_PER_US
+#define CALLS_STEP (10 * NS_PER_MS + 243)
+
 /* A task that never sleeps still lets others run: after so many calls, and much sooner in a call that could have slept,
  * because that is where programs have let go of their locks (CPython's GIL, for one). */
 #define SLICE_CALLS 1024u
@@ -243,18 +250,25 @@ static enum conduct conduct_of(struct task *task, uint64_t number, const uint64_
     return ACTED;
 }
 
+/* Sleeps for computing, which is not interruptible; what is pending is taken afterwards. */
+static void compute(struct task *task, int64_t duration) {
+    struct host *host = task->host;
+    int64_t until = host->now + duration;
+    uint64_t mask = task->signal_mask;
+    task->signal_mask = UNINTERRUPTIBLE;
+    while (host->now < until && task_block(task, until) != -ERESTARTSYS)
+        continue;
+    task->signal_mask = mask;
+}
+
 /* Lets modelled CPU time pass: sleeps once more than max_unapplied_cpu_ns has gathered. */
 static void apply_cpu(struct task *task) {
     struct host *host = task->host;
     if (task->cpu_ns <= host->max_unapplied_cpu_ns)
         return;
-    int64_t until = host->now + task->cpu_ns;
+    int64_t duration = task->cpu_ns;
     task->cpu_ns = 0;
-    uint64_t mask = task->signal_mask;
-    task->signal_mask = UNINTERRUPTIBLE; /* computing is not interruptible; what is pending is taken afterwards */
-    while (host->now < until && task_block(task, until) != -ERESTARTSYS)
-        continue;
-    task->signal_mask = mask;
+    compute(task, duration);
 }
 
 static void account(struct task *task, enum conduct conduct) {
@@ -266,6 +280,11 @@ static void account(struct task *task, enum conduct conduct) {
             signal_cpu_time(task->process);
         apply_cpu(task);
     }
+    if (host->calls_until < host->now)
+        host->calls_until = host->now;
+    host->calls_until += CALL_TIME;
+    if (host->calls_until - host->now > CALLS_AHEAD)
+        compute(task, CALLS_STEP);
     if (conduct == ACTED)
         task->idle_calls = 0;
     if (conduct != LOOKED)
@@ -276,12 +295,7 @@ static void account(struct task *task, enum conduct conduct) {
         return;
     if (task->idle_calls == SPIN_CALLS + 1)
         host->counters.spins_detected++;
-    uint64_t mask = task->signal_mask;
-    int64_t until = host->now + SPIN_STEP;
-    task->signal_mask = UNINTERRUPTIBLE;
-    while (host->now < until && task_block(task, until) != -ERESTARTSYS)
-        continue;
-    task->signal_mask = mask;
+    compute(task, SPIN_STEP);
 }
 
 int64_t syscall_dispatch(struct task *task, uint64_t number, const uint64_t a[6]) {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.experiment import Laboratory, experiment, host, process, python, shell
+from tests.system.experiment import Laboratory, experiment, host, network, process, python, shell
 
 EPOCH_S = 946_684_800
 YEAR_S = 365 * 24 * 3600
@@ -56,6 +56,17 @@ def test_a_million_questions_are_no_spin(laboratory: Laboratory, apps: Path) -> 
     run = laboratory.run(experiment({"only": host(process(apps / "time_spinner", "much"))}))
     assert run.stdout("only") == "much elapsed_ns 0 rounds 1000000\n"
     assert run.statistics["hot"]["spins_detected"] == 0
+
+
+def test_processes_that_wake_each_other_without_end_do_not_stop_time(laboratory: Laboratory) -> None:
+    busy = "mkfifo there back; exec 3<>there 4<>back; cat <&3 >&4 & cat <&4 >&3 & echo >&3; wait"
+    hosts = {
+        "busy": host(shell(busy, expected_final_state="running")),
+        "bystander": host(shell("sleep 1.5; date +%s.%N"), node=1),
+    }
+    run = laboratory.run(experiment(hosts, stop_time="2 s", network=network()))
+    assert run.stdout("bystander") == f"{EPOCH_S + 1}.500000000\n"
+    assert 6_000_000 < run.statistics["hot"]["calls"] < 8_000_000
 
 
 def test_processes_start_and_files_are_stamped_in_simulated_time(laboratory: Laboratory) -> None:
