@@ -21,7 +21,7 @@ demo: $(VENV)/installed $(VENV)/kernels
 # The kernels are compiled on one core while another does everything that does not need them.
 test: $(VENV)/installed
 	$(MAKE) --no-print-directory --jobs=2 $(VENV)/kernels before-pytest
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest -n 2
 
 # One after the other: mypy reads what the programs' installation writes.
 before-pytest: $(VENV)/installed

@@ -139,7 +139,6 @@ class Contacts:
     ) -> None:
         self._directory, self._gossip, self._seed, self._fields = directory, gossip, seed, fields
         self._latency, self._loss = paths.latency_ns, paths.loss
-        self._validation: dict[int, npt.NDArray[np.int64]] = {}
         self._entered, self._live_on, self._find, self._arrivals = entered, live_on, find, arrivals
         self._stations: dict[int, Station] = {}
         self._on_topic: dict[int, list[int]] = {}
@@ -301,8 +300,7 @@ class Contacts:
 
     def _validation_delay(self, message: CoarseMessage, station: Station) -> int:
         words = self._words(station.host, ColdPurpose.VALIDATION, message.message_id)
-        table = self._validation.setdefault(id(station.gossip), station.gossip.validation_delay.table())
-        return int(draw_value(table, 0, uint64(words[0] | words[1] << 32)))
+        return int(draw_value(station.gossip.validation_delay.table(), 0, uint64(words[0] | words[1] << 32)))
 
     @staticmethod
     def _transfer(message: CoarseMessage, rate: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).parent
 #: Rooms whose tests compute and nothing else: any file may run beside any other. All others start programs, look at
@@ -12,14 +14,15 @@ HERE = Path(__file__).parent
 COMPUTING = frozenset({"bridge", "calibration", "cold", "config", "statistical"})
 
 
-def _group(item: pytest.Item) -> str:
-    room, *_, file = item.path.relative_to(HERE).parts
-    return f"{room}/{file}" if room in COMPUTING else "machine"
+class Groups(LoadScopeScheduling):  # type: ignore[misc] # it has no types
+    """Gives the tests of a group to one process, those of a computing room by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.split("::")[0])
+        room, *_, file = path.relative_to(HERE.name).parts
+        return f"{room}/{file}" if room in COMPUTING else "machine"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test in its group; the largest, which nothing can shorten, begins first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _group(item) != "machine")
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """Divide them by groups, the largest first, which nothing can shorten."""
+    return Groups(config, log)

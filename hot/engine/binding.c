@@ -301,7 +301,7 @@ static const char *find_stranger(const struct route_table *routes) {
         if ((uint64_t)routes->range_first_id[i] + routes->range_size[i] > routes->host_count)
             return "range_first_id and range_size have the number";
     for (size_t i = 0; i < routes->exception_count; i++)
-        if (routes->exception_ids[i] >= routes->host_count)
+        if (routes->exception_ids[i] >= routes->host_count && routes->exception_ids[i] != NO_HOST)
             return "exception6_ids has the number";
     return NULL;
 }
