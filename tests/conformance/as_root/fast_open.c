@@ -1,28 +1,13 @@
 /* TCP Fast Open as net.ipv4.tcp_fastopen has it by default: clients ask for cookies, listeners give none. Root's, for a
  * raw socket sees the SYN, and natively the kernel remembers of a place what it was asked for before. */
-#include "facts.h"
+#include "own_network.h"
 
 #include <arpa/inet.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 
 static struct sockaddr_in place = {.sin_family = AF_INET};
-
-/* Natively a network of one's own, where no place is remembered; a simulated host has one, and may not make another. */
-static void fresh_network(void) {
-    if (unshare(CLONE_NEWNET) < 0)
-        return;
-    int fd = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
-    struct ifreq request = {.ifr_name = "lo"};
-    MUST(ioctl(fd, SIOCGIFFLAGS, &request));
-    request.ifr_flags |= IFF_UP;
-    MUST(ioctl(fd, SIOCSIFFLAGS, &request));
-    close(fd);
-}
 
 static int stream_socket(int flags) { return (int)MUST(socket(AF_INET, SOCK_STREAM | flags, 0)); }
 
@@ -151,7 +136,7 @@ static void connecting(int listener, int raw) {
 
 int main(void) {
     begin();
-    fresh_network();
+    own_network();
     place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int listener = stream_socket(0), raw = (int)MUST(socket(AF_INET, SOCK_RAW, IPPROTO_TCP));
     MUST(bind(listener, (struct sockaddr *)&place, sizeof place));

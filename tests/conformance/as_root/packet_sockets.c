@@ -1,17 +1,15 @@
 /* Packet sockets on the loopback: what they hear and are told of it, filters, rings, sending, options. */
-#include "facts.h"
+#include "own_network.h"
 
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/ethernet.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/udp.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -19,18 +17,6 @@
 #define FRAME_SIZE 2048u
 #define BLOCK_SIZE 4096u
 #define FRAMES 4u
-
-/* Natively a network of one's own, where nobody else sends; a simulated host has one, and may not make another. */
-static void quiet_network(void) {
-    if (unshare(CLONE_NEWNET) < 0)
-        return;
-    int fd = (int)MUST(socket(AF_INET, SOCK_DGRAM, 0));
-    struct ifreq request = {.ifr_name = "lo"};
-    MUST(ioctl(fd, SIOCGIFFLAGS, &request));
-    request.ifr_flags |= IFF_UP;
-    MUST(ioctl(fd, SIOCSIFFLAGS, &request));
-    close(fd);
-}
 
 static struct sockaddr_ll on(const char *interface, int protocol) {
     return (struct sockaddr_ll){.sll_family = AF_PACKET,
@@ -712,7 +698,7 @@ static void sending(void) {
 
 int main(void) {
     begin();
-    quiet_network();
+    own_network();
     begin_talk();
     creating();
     hearing();
