@@ -246,7 +246,7 @@ class ExperimentalSection(Section):
     lookahead: Literal["global", "partition"] = "global"
     """Ours: how often shards exchange events: after the smallest latency of all, or of those that cross shards."""
     private_tmp: bool = True
-    """Ours: each host has its own /tmp and /var/tmp, empty at first but for what its processes' configuration names."""
+    """Ours: each host has its own /tmp, /var/tmp and /run, new but for input that their configuration names."""
     turn_limit: Duration = Field(default=60 * 10**9, gt=0)
     """Ours, not Shadow's: wall-clock time after which a process that makes no progress is ended."""
 

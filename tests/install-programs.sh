@@ -95,8 +95,4 @@ elif [ -d /run/systemd/system ]; then
     echo "tests that need these will be skipped, unless you install them: ${servers[*]}" >&2
 else
     install --no-start "${servers[@]}"
-    # Debian makes it when the server starts.
-    if [ "$(id -u)" = 0 ] && command -v sshd >/dev/null; then
-        mkdir -p /run/sshd
-    fi
 fi

@@ -15,6 +15,15 @@ static inline const char *path_below(const char *name, const char *prefix) {
     return name + length;
 }
 
+/* What a host knows of real files. */
+struct fs {
+    struct list *buckets; /* of struct inode */
+    uint32_t bucket_count, count;
+    uint32_t private_made; /* path.c: a bit for each directory of the host's own that was made */
+    uint64_t next_number;
+    uint64_t warned[16]; /* a bit for each hash of a name that was warned about */
+};
+
 /* ---- Text that grows in the arena (virtual.c) ---- */
 
 struct text {
@@ -81,6 +90,7 @@ struct location {
     struct virtual_name found;
     bool own;       /* below the host's own directory */
     bool generated; /* one of the /etc files of the host: not to be changed */
+    uint8_t dots;   /* the last component as it was given: 1 for ".", 2 for ".." */
     int directory;  /* for the real kernel, with `path`: AT_FDCWD or a real descriptor */
     char path[FS_REAL_MAX];
     char name[FS_PATH_MAX]; /* absolute and normalised, as programs see it */
@@ -92,6 +102,10 @@ __attribute__((warn_unused_result)) int64_t location_find(struct task *task, int
 __attribute__((warn_unused_result)) int64_t location_of(struct task *task, int directory, const char *path, bool follow,
                                                         struct location **location);
 void location_free(struct host *host, struct location *location);
+/* Which mount the entry is in: a file's names are all in one. */
+size_t location_mount(const struct location *location);
+/* Whether it is where the machine mounts something, which rmdir and rename find busy. */
+bool location_mounted(const struct location *location);
 /* 0 if it is real and may be changed, else the error that changing it gives. */
 int64_t location_changeable(const struct location *location);
 /* An entry of the directory that holds it came or went (namespace.c). */

@@ -18,13 +18,6 @@
 #define FIRST_BUCKETS 64u
 #define FIRST_NUMBER 0x1000u
 
-struct fs {
-    struct list *buckets;
-    uint32_t bucket_count, count;
-    uint64_t next_number;
-    uint64_t warned[16]; /* a bit for each hash of a name that was warned about */
-};
-
 int fs_create(struct host *host) {
     struct fs *fs = kalloc(host, sizeof *fs);
     struct list *buckets = kalloc(host, FIRST_BUCKETS * sizeof *buckets);

@@ -131,6 +131,13 @@ static uint32_t directory_bit(const struct stat *status) {
     return (status->st_mode & MODE_TYPE) == MODE_DIRECTORY ? IN_ISDIR : 0;
 }
 
+/* 0 if nothing but what is in it keeps a directory from being removed. */
+static int64_t removable(const struct location *location) {
+    if (location->dots)
+        return location->dots == 1 ? -EINVAL : -ENOTEMPTY;
+    return location_mounted(location) ? -EBUSY : 0;
+}
+
 static int64_t unlink_at(struct task *task, int directory, uint64_t user_path, uint32_t flags) {
     if (flags & ~(uint32_t)AT_REMOVEDIR)
         return -EINVAL;
@@ -140,8 +147,10 @@ static int64_t unlink_at(struct task *task, int directory, uint64_t user_path, u
         return result;
     struct stat status;
     bool known = native_stat(location->directory, location->path, AT_SYMLINK_NOFOLLOW, &status) == 0;
-    result = platform_syscall(__NR_unlinkat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path, flags,
-                              0, 0, 0);
+    result = flags & AT_REMOVEDIR ? removable(location) : 0;
+    if (!result)
+        result = platform_syscall(__NR_unlinkat, (uint64_t)location->directory, (uint64_t)(uintptr_t)location->path,
+                                  flags, 0, 0, 0);
     if (!result) {
         location_parent_written(task, location);
         if (known) {
@@ -187,6 +196,8 @@ static void tell_rename(struct task *task, const struct location *from, const st
     }
 }
 
+static bool busy(const struct location *location) { return location->dots || location_mounted(location); }
+
 static int64_t rename_at(struct task *task, int from_directory, uint64_t from_path, int to_directory, uint64_t to_path,
                          uint64_t flags) {
     struct location *from, *to;
@@ -199,8 +210,10 @@ static int64_t rename_at(struct task *task, int from_directory, uint64_t from_pa
         bool known = native_stat(from->directory, from->path, AT_SYMLINK_NOFOLLOW, &moved) == 0;
         if (known && native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &replaced))
             replaced.st_ino = 0;
-        result = platform_syscall(__NR_renameat2, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
-                                  (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags, 0);
+        result = location_mount(from) != location_mount(to) ? -EXDEV : busy(from) || busy(to) ? -EBUSY : 0;
+        if (!result)
+            result = platform_syscall(__NR_renameat2, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
+                                      (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags, 0);
         if (!result) {
             location_parent_written(task, from);
             location_parent_written(task, to);
@@ -240,6 +253,7 @@ static int64_t link_at(struct task *task, int from_directory, uint64_t from_path
     if (flags & ~(uint32_t)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
     struct location *from = NULL, *to;
+    struct stat status;
     char first;
     if (copy_from_user(&first, from_path, 1))
         return -EFAULT;
@@ -255,13 +269,14 @@ static int64_t link_at(struct task *task, int from_directory, uint64_t from_path
             result = link_descriptor(fd_entry(task, from->found.fd), to);
         else if (!result && from->found.kind != NAME_REAL)
             result = from->found.kind == NAME_MISSING ? -ENOENT : -EXDEV;
+        else if (!result && location_mount(from) != location_mount(to))
+            result = native_stat(from->directory, from->path, AT_SYMLINK_NOFOLLOW, &status) ?: -EXDEV;
         else if (!result)
             result =
                 platform_syscall(__NR_linkat, (uint64_t)from->directory, (uint64_t)(uintptr_t)from->path,
                                  (uint64_t)to->directory, (uint64_t)(uintptr_t)to->path, flags & AT_SYMLINK_FOLLOW, 0);
     }
     if (!result) {
-        struct stat status;
         location_parent_written(task, to);
         if (native_stat(to->directory, to->path, AT_SYMLINK_NOFOLLOW, &status) == 0) {
             struct inode *inode = inode_seen(task->host, &status);

@@ -24,11 +24,24 @@ int64_t native_path(int native_fd, char *out, size_t capacity) {
     return length;
 }
 
-/* Directories that anybody may write to. Real ones would be shared by all hosts and runs of the machine, and hold what
- * was left in them. */
+/* Directories for what lives while a machine runs. Real ones would be shared by all hosts and runs, and hold what was
+ * left in them. Those that a machine mounts at every start can be neither removed nor renamed. */
 static const struct private_directory {
     const char *name, *place; /* the place is in the host's directory */
-} private_directories[] = {{"/dev/shm", "/.shm"}, {"/tmp", "/.tmp"}, {"/var/tmp", "/.var-tmp"}};
+    uint32_t mode;
+    bool mounted;
+} private_directories[] = {
+    {"/dev/shm", "/.shm", 01777, true},
+    {"/run", "/.run", 0755, true},
+    {"/tmp", "/.tmp", 01777, false},
+    {"/var/tmp", "/.var-tmp", 01777, false},
+};
+
+/* What a machine has in them once it has started. */
+static const struct {
+    const char *place;
+    uint32_t mode;
+} first_entries[] = {{"/.run/lock", 01777}, {"/.run/user", 0755}};
 
 bool fs_is_private_directory(const char *name) {
     for (size_t i = 0; i < ARRAY_LENGTH(private_directories); i++) {
@@ -46,27 +59,75 @@ static bool is_real(const struct host *host, const char *name) {
     return false;
 }
 
-/* Makes the private directory that a real path below the host's directory leads to, or through, unless it is there. */
+static int64_t make_directory(struct host *host, const char *place, uint32_t mode) {
+    char real[HOST_PATH_MAX + REAL_NAMES_MAX + 16];
+    kprintf(real, sizeof real, "%s%s", host->directory, place);
+    int64_t result = platform_syscall(__NR_mkdir, (uint64_t)(uintptr_t)real, 0777, 0, 0, 0, 0);
+    if (result)
+        return result == -EEXIST ? 0 : result;
+    result = platform_syscall(__NR_chmod, (uint64_t)(uintptr_t)real, mode, 0, 0, 0, 0);
+    struct stat status;
+    if (!result)
+        result = native_stat(AT_FDCWD, real, 0, &status);
+    struct inode *inode = result ? NULL : inode_find(host, &status, true);
+    if (inode)
+        inode->user = inode->group = 0;
+    return result ? result : inode ? 0 : -ENOMEM;
+}
+
+/* The directories above what is real below a private one: programs look at every component of a name. */
+static int64_t make_parents(struct host *host, const struct private_directory *directory) {
+    char place[REAL_NAMES_MAX + 16];
+    int64_t result = 0;
+    for (const char *real = host->real_names; *real; real += strlen(real) + 1) {
+        const char *below = path_below(real, directory->name);
+        for (const char *at = below; !result && at && *at; at++) {
+            if (*at != '/' || at == below)
+                continue;
+            kprintf(place, sizeof place, "%s%.*s", directory->place, (int)(at - below), below);
+            result = make_directory(host, place, 0755);
+        }
+    }
+    return result;
+}
+
+/* Makes the private directory that a real path below the host's directory leads to, or through, when a program looks
+ * there for the first time. From then on it is the programs'. */
 static int64_t make_private_directory(struct host *host, const char *path) {
     const char *below = path + strlen(host->directory);
-    char real[HOST_PATH_MAX + 16];
     for (size_t i = 0; i < ARRAY_LENGTH(private_directories); i++) {
-        if (!path_below(below, private_directories[i].place))
+        const struct private_directory *directory = &private_directories[i];
+        if (!path_below(below, directory->place))
             continue;
-        kprintf(real, sizeof real, "%s%s", host->directory, private_directories[i].place);
-        int64_t result = platform_syscall(__NR_mkdir, (uint64_t)(uintptr_t)real, 0777, 0, 0, 0, 0);
-        if (result)
-            return result == -EEXIST ? 0 : result;
-        result = platform_syscall(__NR_chmod, (uint64_t)(uintptr_t)real, 01777, 0, 0, 0, 0);
-        struct stat status;
+        if (host->fs->private_made >> i & 1)
+            return 0;
+        int64_t result = make_directory(host, directory->place, directory->mode);
+        for (size_t entry = 0; !result && entry < ARRAY_LENGTH(first_entries); entry++)
+            if (path_below(first_entries[entry].place, directory->place))
+                result = make_directory(host, first_entries[entry].place, first_entries[entry].mode);
         if (!result)
-            result = native_stat(AT_FDCWD, real, 0, &status);
-        struct inode *inode = result ? NULL : inode_find(host, &status, true);
-        if (inode)
-            inode->user = inode->group = 0;
-        return result ? result : inode ? 0 : -ENOMEM;
+            result = make_parents(host, directory);
+        if (!result)
+            host->fs->private_made |= 1u << i;
+        return result;
     }
     return 0;
+}
+
+size_t location_mount(const struct location *location) {
+    for (size_t i = 0; location->own && i < ARRAY_LENGTH(private_directories); i++) {
+        const char *below = path_below(location->name, private_directories[i].name);
+        if (private_directories[i].mounted && below && *below)
+            return i + 1;
+    }
+    return 0;
+}
+
+bool location_mounted(const struct location *location) {
+    for (size_t i = 0; location->own && i < ARRAY_LENGTH(private_directories); i++)
+        if (private_directories[i].mounted && strcmp(location->name, private_directories[i].name) == 0)
+            return true;
+    return false;
 }
 
 int fs_real_to_virtual(const struct host *host, char *path, size_t capacity) {
@@ -209,10 +270,10 @@ static int64_t link_target(struct task *task, char *name, const struct virtual_n
     return 0;
 }
 
-/* "/proc/self/fd/5/x", "/dev/fd/5": a link of ours inside the path. Rewrites the name. */
+/* "/proc/self/fd/5/x", "/dev/fd/5", "/var/run/x": a link of ours inside the path. Rewrites the name. */
 static int64_t follow_inner_link(struct task *task, char *name, char *spare, bool *rewritten) {
     *rewritten = false;
-    if (!path_below(name, "/proc") && !path_below(name, "/dev"))
+    if (!path_below(name, "/proc") && !path_below(name, "/dev") && !path_below(name, "/var"))
         return 0;
     for (char *slash = name + 1; *slash; slash++) {
         if (*slash != '/')
@@ -257,6 +318,18 @@ static int64_t follow_links(struct task *task, struct location *location, bool f
     return -ELOOP;
 }
 
+static uint8_t last_dots(const char *path) {
+    size_t end = strlen(path);
+    while (end && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start && path[start - 1] != '/')
+        start--;
+    size_t length = end - start;
+    bool dots = (length == 1 || length == 2) && path[start] == '.' && path[end - 1] == '.';
+    return dots ? (uint8_t)length : 0;
+}
+
 static int64_t find(struct task *task, int directory, const char *path, bool follow, struct location *location) {
     struct host *host = task->host;
     bool absolute = path[0] == '/';
@@ -264,6 +337,7 @@ static int64_t find(struct task *task, int directory, const char *path, bool fol
     if (!*path)
         return -ENOENT;
     const char *root = task->process->root;
+    location->dots = last_dots(path);
     kprintf(location->path, FS_PATH_MAX, "%s", root ? root : "");
     location->directory = AT_FDCWD;
     if (!absolute)

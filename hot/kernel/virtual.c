@@ -521,12 +521,14 @@ static const struct virtual_row process_rows[] = {
                                "2 1 0:5 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
                                "3 1 0:6 / /sys rw,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
                                "4 1 0:7 / /dev rw,nosuid - devtmpfs devtmpfs rw\n"
-                               "5 4 0:8 / /dev/shm rw,nosuid,nodev - tmpfs tmpfs rw\n"),
+                               "5 4 0:8 / /dev/shm rw,nosuid,nodev - tmpfs tmpfs rw\n"
+                               "6 1 0:9 / /run rw,nosuid,nodev,noexec,relatime - tmpfs tmpfs rw\n"),
     CONSTANT_FILE("mounts", "/dev/root / ext4 rw,relatime 0 0\n"
                             "proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n"
                             "sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n"
                             "devtmpfs /dev devtmpfs rw,nosuid 0 0\n"
-                            "tmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n"),
+                            "tmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n"
+                            "tmpfs /run tmpfs rw,nosuid,nodev,noexec,relatime 0 0\n"),
     {"oom_score", "0\n", NULL, 0444, NAME_FILE, false},
     {"oom_score_adj", "0\n", NULL, 0644, NAME_FILE, false},
     {"root", "/", NULL, 0777, NAME_LINK, true},
@@ -633,6 +635,9 @@ static const struct virtual_row rows[] = {
     CONSTANT_FILE("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152\n"),
 };
 
+/* What is below /var is real but for these, which lead to where the host has directories of its own. */
+static const struct virtual_row links_in_var[] = {LINK_TO("/var/lock", "/run/lock"), LINK_TO("/var/run", "/run")};
+
 static const struct virtual_row directory_row = {"", NULL, NULL, 0555, NAME_DIRECTORY, false};
 
 /* ---- Finding ---- */
@@ -711,6 +716,9 @@ static void find_terminal(struct host *host, const char *rest, struct virtual_na
 
 void virtual_find(struct task *task, const char *name, struct virtual_name *found) {
     *found = (struct virtual_name){.kind = NAME_REAL, .fd = -1};
+    for (size_t i = 0; i < ARRAY_LENGTH(links_in_var); i++)
+        if (strcmp(name, links_in_var[i].name) == 0)
+            found_row(found, &links_in_var[i]);
     const char *proc = path_below(name, "/proc"), *device = path_below(name, "/dev");
     if (strcmp(name, "/etc/mtab") == 0 || proc || path_below(name, "/sys") || (device && *device)) {
         found->kind = NAME_MISSING;

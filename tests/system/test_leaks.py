@@ -163,6 +163,46 @@ def test_real_paths_ids_and_descriptors_are_not_shown(laboratory: Laboratory, tm
     assert text == two.stdout("first")
 
 
+def test_what_servers_leave_in_run_is_the_hosts_own(laboratory: Laboratory) -> None:
+    look = (
+        "ls -A /run /run/lock /var/run/; stat -c '%a %U %y' /run; echo $$ > /var/run/server.pid; cat /run/server.pid;"
+        " readlink /var/run /var/lock; test -e /run/systemd || grep -c ' /run ' /proc/mounts; ls -A /srv/$HOSTNAME"
+    )
+    hosts = {name: host(shell(look), shell("cat /run/server.pid; ls -A /run", start_time="2 s")) for name in "ab"}
+    run = laboratory.run_twice(experiment(hosts))
+    for name in "ab":
+        first, second = (path.read_text() for path in sorted((run.directory / "hosts" / name).glob("bash.*.stdout")))
+        listed, told = first.split("755 root 2000-01-01 00:00:00.000000000 +0000\n")
+        assert listed.splitlines() == ["/run:", "lock", "user", "", "/run/lock:", "", "/var/run/:", "lock", "user"]
+        assert told.splitlines() == [
+            *("1000", "/run", "/run/lock", "1"),
+            *("bash.1000.stderr", "bash.1000.stdout", "bash.1000.strace", "eth0.pcap"),
+        ]
+        assert second.splitlines() == ["1000", "lock", "server.pid", "user"]
+    assert not Path("/run/server.pid").exists()
+
+
+def test_of_run_only_what_can_be_input_is_the_machines(laboratory: Laboratory) -> None:
+    session = Path("/run/user/4294967294")  # nobody's
+    if not os.access("/run", os.W_OK):
+        pytest.skip("only who may write to /run can put something there")
+    with TemporaryDirectory(dir="/run", prefix="antumbra-test-") as server:
+        (Path(server) / "pid").write_text("left by a server\n")
+        session.mkdir(parents=True)
+        try:
+            (session / "experiment").write_text("input\n")
+            script = (
+                f"cat {session}/experiment; ls {session} /run/user; realpath {session}/experiment; cat {server}/pid"
+            )
+            run = laboratory.run(experiment({"a": host(shell(script, expected_final_state={"exited": 1}))}))
+        finally:
+            (session / "experiment").unlink()
+            session.rmdir()
+    assert run.stdout("a").splitlines() == [
+        *("input", "/run/user:", session.name, "", f"{session}:", f"{session}/experiment"),
+    ]
+
+
 def test_threads_start_in_the_same_order_in_every_run(laboratory: Laboratory) -> None:
     code = """
 import threading, sys
