@@ -19,6 +19,7 @@ need curl curl
 need dig bind9-dnsutils
 need erl erlang-base
 need go golang-go # builds the static program that is not C
+need java default-jre-headless
 need nmap nmap
 need mosquitto_pub mosquitto-clients
 need nc.openbsd netcat-openbsd
@@ -57,7 +58,8 @@ need_server stunnel4 stunnel4
 need_server tor tor
 need_server unbound unbound
 need_server vsftpd vsftpd
-# Debian keeps it off the search path.
+# Not on the search path.
+[ -e /usr/share/java/zookeeper.jar ] || missing+=(libzookeeper-java)
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need_server postgres postgresql
 
 # One by one if not together: a package that this release lacks must not keep the others away.

@@ -635,6 +635,10 @@ static const struct virtual_row rows[] = {
     CONSTANT_FILE("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", "2097152\n"),
 };
 
+/* Names that a machine may well lack, and that programs look for wherever they run: no warning about them. */
+static const char *const optional_names[] = {"/proc/cgroups", "/sys/class/net", "/sys/devices/system/cpu", "/sys/fs",
+                                             "/sys/kernel/mm/hugepages"};
+
 /* What is below /var is real but for these, which lead to where the host has directories of its own. */
 static const struct virtual_row links_in_var[] = {LINK_TO("/var/lock", "/run/lock"), LINK_TO("/var/run", "/run")};
 
@@ -743,8 +747,12 @@ void virtual_find(struct task *task, const char *name, struct virtual_name *foun
             find_in_process(rest, found);
         return;
     }
-    if (!find_row(rows, ARRAY_LENGTH(rows), name, found) && !path_below(name, "/sys/fs/cgroup") &&
-        !path_below(name, "/sys/class/net") && fs_first_time(task->host, virtual_number(name)))
+    if (find_row(rows, ARRAY_LENGTH(rows), name, found))
+        return;
+    for (size_t i = 0; i < ARRAY_LENGTH(optional_names); i++)
+        if (path_below(name, optional_names[i]))
+            return;
+    if (fs_first_time(task->host, virtual_number(name)))
         platform_warn(task->host, task, "%s does not exist in the simulation", name);
 }
 
