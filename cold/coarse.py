@@ -133,6 +133,8 @@ class CoarseEngine:
                 *(directory, paths, gossip, seed, self._fields, *asks, partial(arrivals, self._fields))
             )
         self._now = 0
+        self._followed: list[Followed] | None = None
+        self._followed_until = 0
         self.others_next: Callable[[], int] | None = None
         self._fingerprint = 0
 
@@ -145,6 +147,7 @@ class CoarseEngine:
 
     def run_until(self, window_end: int) -> EventBatch:
         """Execute the events before `window_end`; return packets for hot hosts, and entries for other shards."""
+        self._followed = None
         while self.next_event_time() < window_end:
             self._contacts.run(min(window_end, self._contacts.next_time() + 1))
         self._now = max(self._now, window_end)
@@ -165,6 +168,7 @@ class CoarseEngine:
 
     def deliver(self, batch: EventBatch) -> None:
         """Take packets of hot hosts, and entries on other shards."""
+        self._followed = None
         is_entry = batch.kind == EventKind.ENTRY
         if is_entry.any():
             self._take_entries(batch.select(is_entry))
@@ -201,13 +205,13 @@ class CoarseEngine:
 
     def partial_results(self) -> TailResults:
         """What this shard has to tell of the messages that its identities published, or that came in at them."""
-        return self._results.table(self._followed())
+        return self._results.table(self._own_followed())
 
     def counters(self) -> dict[str, int]:
         """Totals by the names of the exact engine's counters: what hot hosts caused, and what messages cost."""
-        total = self._results.counters(self._followed())
+        total = self._results.counters(self._own_followed())
         total.update(self._contacts.counters)
-        everything = self._all_followed()
+        everything = self._everything_followed()
         for topic in self._topics:
             members = self._fields.members(topic)
             # One shard counts what no message causes alone.
@@ -380,26 +384,26 @@ class CoarseEngine:
     def _entered(self) -> list[CoarseMessage]:
         return [message for message in self._messages.values() if message.entries]
 
-    def _all_followed(self) -> list[Followed]:
-        self._admit(self._stop)
-        self._results.rehearse(self._planned)
+    def _everything_followed(self) -> list[Followed]:
+        """What all messages of the run have come to, whoever publishes them; worked out once between two events."""
         end = self._end()
-        everything = [self._results.follow(planned, end) for planned in self._planned]
-        return [*everything, self._results.follow_entered(self._entered(), end, self._changing)]
+        if self._followed is None or self._followed_until != end:
+            self._admit(self._stop)
+            self._results.rehearse(self._planned)
+            self._followed_until = end
+            planned = [self._results.follow(planned, end) for planned in self._planned]
+            self._followed = [*planned, self._results.follow_entered(self._entered(), end, self._changing)]
+        return self._followed
 
-    def _followed(self) -> list[Followed]:
+    def _own_followed(self) -> list[Followed]:
         """Of what began at this shard's identities."""
-        parts = []
-        self._admit(self._stop)
-        self._results.rehearse(self._planned)
-        end = self._end()
-        for planned in self._planned:
-            origin = planned.published.origin
-            ours = (origin >= self._owned.start) & (origin < self._owned.stop) & (planned.published.time < end)
-            part = PlannedMessages(planned.message_id[ours], planned.published.taken(ours))
-            parts.append(self._results.follow(part, end))
-        entered = [message for message in self._entered() if message.entries[0][1] in self._owned]
-        return [*parts, self._results.follow_entered(entered, end, self._changing)]
+        *planned, entered = self._everything_followed()
+        end, parts = self._end(), []
+        for part in planned:
+            ours = (part.origin >= self._owned.start) & (part.origin < self._owned.stop) & (part.publish_time < end)
+            parts.append(part.taken(ours))
+        ours = np.array([message.entries[0][1] in self._owned for message in self._entered()], dtype=np.bool_)
+        return [*parts, entered.taken(ours)]
 
 
 def _messages(planned: PlannedMessages, rows: npt.NDArray[np.intp]) -> list[CoarseMessage]:

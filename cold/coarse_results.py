@@ -67,6 +67,11 @@ class Followed(NamedTuple):
     counters: npt.NDArray[np.int64]
     """int64[n, len(COUNTER_NAMES)]: what it cost so far, but for IHAVE."""
 
+    def taken(self, rows: npt.NDArray[np.bool_]) -> Followed:
+        """Return some of the messages."""
+        columns: list[Any] = [column[rows] for column in self]
+        return Followed(*columns)
+
 
 class CoarseResults:
     """Works out results at the end of a run.
@@ -121,7 +126,7 @@ class CoarseResults:
             group[rows] = self._fields.source_groups(topic, published.origin[rows])
         size = np.array([typical_size(one) for one in published.size.tolist()], dtype=np.int64)
         summary = np.empty((count, 4), dtype=np.int64)
-        totals: list[npt.NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * count
+        totals = np.empty((count, len(TOTAL_NAMES)), dtype=np.int64)
         kinds, kind_of = np.unique(np.stack([published.topic, group, size]), axis=1, return_inverse=True)
         for number, (topic, source_group, payload) in enumerate(kinds.T.tolist()):
             rows = np.flatnonzero(kind_of.ravel() == number)
@@ -129,9 +134,11 @@ class CoarseResults:
             chosen = choose_representatives(
                 uint64(self._seed), published.origin[rows], planned.message_id[rows], len(field.delay)
             )
-            for row, representative in zip(rows.tolist(), chosen.tolist(), strict=True):
-                elapsed = end - int(published.time[row])
-                summary[row], totals[row] = _so_far(field, representative, elapsed)
+            summary[rows], totals[rows] = field.summary[chosen], field.totals[chosen]
+            elapsed = end - published.time[rows]
+            under_way = np.flatnonzero((elapsed <= field.overall[chosen, -1]) & (field.totals[chosen, DELIVERED] > 0))
+            for row in under_way.tolist():
+                summary[rows[row]], totals[rows[row]] = _so_far(field, int(chosen[row]), int(elapsed[row]))
         columns: list[Any] = [*_described(planned), summary, *_costs(totals, published.size)]
         return Followed(*columns)
 
@@ -195,7 +202,7 @@ class CoarseResults:
         row = field.totals[number]
         shared = _scaled(row, len(delays) / max(int(row[DELIVERED]), 1))
         shared[DELIVERED] = len(delays)
-        delivered, told, counters = _costs([shared], np.array([message.size], dtype=np.int64))
+        delivered, told, counters = _costs(shared[None], np.array([message.size], dtype=np.int64))
         return summarise(delays), int(delivered[0]), told[0], counters[0]
 
     def table(self, parts: Iterable[Followed]) -> TailResults:
@@ -338,9 +345,8 @@ def _described(planned: PlannedMessages) -> tuple[Any, ...]:
     return planned.message_id, published.topic, published.origin, address, published.size, published.time
 
 
-def _costs(totals: Sequence[npt.NDArray[np.int64]], size: npt.NDArray[np.int64]) -> tuple[Any, ...]:
-    """The last columns of `Followed`, of messages with these totals and sizes in bytes."""
-    rows = np.stack(totals) if len(totals) else np.zeros((0, len(TOTAL_NAMES)), dtype=np.int64)
+def _costs(rows: npt.NDArray[np.int64], size: npt.NDArray[np.int64]) -> tuple[Any, ...]:
+    """The last columns of `Followed`, of messages with these totals, int64[n, totals], and sizes in bytes."""
     total = dict(zip(TOTAL_NAMES, rows.T, strict=True))
     delivered, received, asked = total["delivered"], total["messages_received"], total["iwant_sent"]
     answered = total["iwant_received"]

@@ -155,22 +155,42 @@ def message_table(results: TailResults) -> npt.NDArray[np.void]:
     table = np.zeros(len(results.spread), dtype=TABLE_TYPE)
     for name in SPREAD_TYPE.names or ():
         table[name] = results.spread[name]
-    for row in range(len(table)):
-        entries = slice(results.start[row], results.start[row + 1])
-        for percentile in PERCENTILES:
-            found = percentile_of(results.bucket[entries], results.counts[entries], percentile)
-            table[f"p{percentile}_ns"][row] = min(found, int(table["max_ns"][row]))
+    for percentile in PERCENTILES:
+        found = percentiles_of(results.start, results.bucket, results.counts, percentile)
+        table[f"p{percentile}_ns"] = np.minimum(found, table["max_ns"])
     return table
 
 
+def percentiles_of(
+    start: npt.NDArray[np.int64],
+    bucket: npt.NDArray[np.integer[Any]],
+    count: npt.NDArray[np.int64],
+    percentile: int,
+) -> npt.NDArray[np.int64]:
+    """The middles of the buckets of n histograms that have a percentile: int64[n], ns; -1 of an empty one.
+
+    Parameters
+    ----------
+    start
+        int64[n + 1]: where the entries of each begin.
+    bucket, count
+        Of each entry: buckets are ascending in a histogram.
+    percentile
+        From 1 to 100.
+    """
+    reached = np.concatenate([[0], np.cumsum(count)])
+    before, total = reached[start[:-1]], np.diff(reached[start])
+    rank = (total * percentile + 99) // 100
+    found = np.full(len(total), -1, dtype=np.int64)
+    there = total > 0
+    place = np.searchsorted(reached, (before + rank)[there]) - 1
+    found[there] = bucket_middles(bucket[place])
+    return found
+
+
 def percentile_of(bucket: npt.NDArray[np.integer[Any]], count: npt.NDArray[np.int64], percentile: int) -> int:
-    """The middle of the bucket of a histogram that has a percentile [ns]; -1 of nothing."""
-    reached = np.cumsum(count)
-    if not len(reached):
-        return -1
-    rank = (int(reached[-1]) * percentile + 99) // 100
-    place = np.searchsorted(reached, rank)
-    return int(bucket_middles(bucket[place : place + 1])[0])
+    """`percentiles_of` one histogram."""
+    return int(percentiles_of(np.array([0, len(bucket)]), bucket, count, percentile)[0])
 
 
 def merge_statistics(parts: Sequence[Mapping[str, Any]], messages: int) -> dict[str, Any]:

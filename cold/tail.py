@@ -41,6 +41,7 @@ class MixedTail:
         if exact is not None:
             coarse.others_next = exact.next_event_time
         self._identities = identities
+        self._results: TailResults | None = None
         self._parts: tuple[ColdEngine | CoarseEngine, ...] = (coarse,) if exact is None else (exact, coarse)
 
     def next_event_time(self) -> int:
@@ -49,6 +50,7 @@ class MixedTail:
 
     def run_until(self, window_end: int) -> EventBatch:
         """Execute the events before `window_end`; return packets for hot hosts, and what other shards must know."""
+        self._results = None
         # The coarse topics let the exact ones' time pass, where their identities' links are there.
         batches = [part.run_until(window_end) for part in reversed(self._parts)]
         return EventBatch.concatenate(batches)
@@ -57,6 +59,7 @@ class MixedTail:
         """Take packets of hot hosts and events of other shards, each for the topics that it is about."""
         if not len(batch):
             return
+        self._results = None
         if self._exact is None:
             self._coarse.deliver(batch)
             return
@@ -81,7 +84,9 @@ class MixedTail:
 
     def partial_results(self) -> TailResults:
         """What this shard has to tell of messages."""
-        return merge([part.partial_results() for part in self._parts])
+        if self._results is None:
+            self._results = merge([part.partial_results() for part in self._parts])
+        return self._results
 
     def message_table(self) -> npt.NDArray[np.void]:
         """How far each message has spread: one row per message, `cold.results.TABLE_TYPE`, of this shard's part."""
@@ -89,10 +94,13 @@ class MixedTail:
 
     def counters(self) -> dict[str, int]:
         """Totals since the start, by the names in `cold.state_kernels.COUNTER_NAMES`."""
-        total: Counter[str] = Counter()
-        for part in self._parts:
-            total.update(part.counters())
-        return dict(total)
+        return self._with_exact_counters(self._coarse.counters())
+
+    def _with_exact_counters(self, coarse: dict[str, int]) -> dict[str, int]:
+        total = Counter(coarse)
+        if self._exact is not None:
+            total.update(self._exact.counters())
+        return {name: total[name] for name in coarse}
 
     def statistics(self) -> dict[str, object]:
         """Counters, sizes and memory, as the exact engine has them; `coarse_counters` is the other topics' share."""
@@ -110,7 +118,7 @@ class MixedTail:
         whole: dict[str, Any] = self._exact.statistics()
         boundary, other = whole["boundary"], self._coarse.boundary_statistics()
         return whole | {
-            "counters": self.counters(),
+            "counters": self._with_exact_counters(coarse),
             "coarse_counters": coarse,
             "boundary": {
                 "packets_from_hot": boundary["packets_from_hot"] + other["packets_from_hot"],

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cold.message_kernels import delay_bucket
-from cold.results import PERCENTILES, TailResults, bucket_middles, percentile_of
+from cold.results import PERCENTILES, TailResults, bucket_middles, percentile_of, percentiles_of
 from cold.state_kernels import State
 from cold.transaction_kernels import (
     BLOBS,
@@ -85,11 +85,9 @@ def transaction_table(results: TailResults) -> npt.NDArray[np.void]:
     table["mean_hops"] = counts[:, HOPS_SUM] / np.maximum(table["delivered"], 1)
     table["max_ns"] = results.transaction_longest
     start = np.searchsorted(results.transaction_delay[:, 0], np.arange(len(counts) + 1))
-    for row in range(len(counts)):
-        entries = results.transaction_delay[start[row] : start[row + 1]]
-        for percentile in PERCENTILES:
-            found = percentile_of(entries[:, 1], entries[:, 2], percentile)
-            table[f"p{percentile}_ns"][row] = min(found, int(table["max_ns"][row]))
+    for percentile in PERCENTILES:
+        found = percentiles_of(start, results.transaction_delay[:, 1], results.transaction_delay[:, 2], percentile)
+        table[f"p{percentile}_ns"] = np.minimum(found, table["max_ns"])
     return table
 
 
