@@ -63,10 +63,13 @@ class EventKind(IntEnum):
     TAIL = 2
     #: A message of a hot host has come to a cold identity, on a topic that is not exact, see docs/formats.md.
     ENTRY = 3
+    #: What messages all identities of a shard have, where it has no events for another: a block without rows.
+    NEWS = 4
 
 
-#: To a kernel a plain number is far cheaper to give than a member of an enumeration.
-_ENTRY: Final = int(EventKind.ENTRY)
+#: This kind and those after it only tell something. To a kernel a plain number is far cheaper to give than a member of
+#: an enumeration.
+_FIRST_TELLING: Final = int(EventKind.ENTRY)
 _IS_KIND: Final = np.zeros(2**16, dtype=np.bool_)
 _IS_KIND[list(EventKind)] = True
 
@@ -240,11 +243,11 @@ class EventBatch:
         return Division(kept, encoded, tuple(links))
 
     def first_awaited(self) -> tuple[int, int]:
-        """When the first event happens [ns], and how many others only tell something: ``ENTRY`` events.
+        """When the first event happens [ns], and how many others only tell something: ``ENTRY`` and ``NEWS`` events.
 
         What these tell may change what happens before their deliver time, and at that time nothing happens.
         """
-        return first_awaited(self.deliver_time, self.kind, _ENTRY)
+        return first_awaited(self.deliver_time, self.kind, _FIRST_TELLING)
 
     @staticmethod
     def decode(data: bytes | bytearray | memoryview) -> "EventBatch":

@@ -215,11 +215,11 @@ def count_between(
 
 
 @nb.njit((_INT64, _UINT16, types.int64), cache=True)
-def first_awaited(deliver_time: npt.NDArray[np.int64], kind: npt.NDArray[np.uint16], excepted: int) -> tuple[int, int]:
-    """Time of the first event that is of another kind than one, `NEVER` if there is none; how many are of that one."""
+def first_awaited(deliver_time: npt.NDArray[np.int64], kind: npt.NDArray[np.uint16], telling: int) -> tuple[int, int]:
+    """Time of the first event of a kind below `telling`, `NEVER` if there is none; how many are of the others."""
     first, others = NEVER, 0
     for i in range(deliver_time.shape[0]):
-        if kind[i] == excepted:
+        if kind[i] >= telling:
             others += 1
         elif first == NEVER:
             first = deliver_time[i]

@@ -1,4 +1,4 @@
-"""Blocks of events between identities of two shards: what `bridge.batch.EventKind.TAIL` events carry.
+"""Blocks of events between identities of two shards: what ``TAIL`` and ``NEWS`` events of `bridge.batch` carry.
 
 A block has copies of messages and other events, as rows, and a dictionary of the messages that they name by their
 places in it, with what the receiver has not been told of these. Numbers are big-endian; ``docs/formats.md`` has the

@@ -93,6 +93,7 @@ from cold.state_kernels import (
     RECORDS,
     SENDER_COLUMNS,
     SLOT_SHIFT,
+    SPREAD_UNTIL,
     UNWANTED_FREE_COUNT,
     UNWANTED_FREE_HEAD,
     UPLINK_RATE,
@@ -262,6 +263,7 @@ class ColdEngine:
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
             hot_count=directory.hot_count,
+            shard=shard,
             first_id=owned.start,
             rows=len(owned),
             full_topics=full_topics,
@@ -281,7 +283,7 @@ class ColdEngine:
             lossy=int(bool((paths.loss > 0.0).any() or (disturbances.loss > 0.0).any())),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
-            first_spared=buckets + shards,
+            lookahead_ns=paths.min_latency_ns,
             longest_step_ns=min(paths.min_latency_ns, shortest_beat),
             largest_row=int(row_lengths.max()) + directory.hot_count,
             digit_bits=((self._identities - 1).bit_length() + 1) // 2,
@@ -366,8 +368,8 @@ class ColdEngine:
             "bucket_tail": np.zeros(buckets + shards, dtype=np.int64),
             "message_pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 2),
             "message_chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
-            "message_head": np.full(2 * buckets + shards, -1, dtype=np.int32),
-            "message_tail": np.zeros(2 * buckets + shards, dtype=np.int64),
+            "message_head": np.full(buckets + shards, -1, dtype=np.int32),
+            "message_tail": np.zeros(buckets + shards, dtype=np.int64),
             "last_bundle": np.full(shards, -1, dtype=np.int64),
             "bucket_first": np.full(buckets + shards, NEVER, dtype=np.int64),
             "bucket_unwanted": np.zeros(buckets, dtype=np.int64),
@@ -427,6 +429,7 @@ class ColdEngine:
             self._now = max(self._now, window_end)
             return EventBatch.empty()
         self._state.cursor[CROSSING_SINCE] = self._next
+        self._state.cursor[SPREAD_UNTIL] = self._next
         while self._next < window_end:
             limit = self._admit_notices(self._admit_requests(self._admit_changes(window_end)))
             limit = self._admit_transactions(limit)
@@ -447,7 +450,7 @@ class ColdEngine:
 
     def deliver(self, batch: EventBatch) -> None:
         """Take packets that hot hosts sent to identities, and blocks of other shards."""
-        is_block = batch.kind == EventKind.TAIL
+        is_block = (batch.kind == EventKind.TAIL) | (batch.kind == EventKind.NEWS)
         packets = blocks = batch
         if is_block.any() and not is_block.all():
             packets, blocks = batch.select(~is_block), batch.select(is_block)

@@ -45,7 +45,6 @@ from cold.state_kernels import (
     IDONTWANT_RECEIVED,
     IHAVE,
     IHAVE_ID,
-    IHAVE_RECEIVED,
     KIND_MASK,
     LATE_BUCKET,
     LATE_BYTES,
@@ -268,44 +267,6 @@ def put_word_apart(state: State, bucket: int, word: int) -> int:
     state.message_pool[uint64(position >> 1), position & 1] = word
     state.message_tail[bucket] = position + 1
     return position
-
-
-@inlined_kernel
-def push_spared(state: State, parameters: Parameters, time: int) -> None:
-    """Have an IHAVE counted at its arrival, which has no other effect. There must be a free chunk."""
-    bucket = (time >> parameters.bucket_shift) & parameters.bucket_mask
-    put_word_apart(state, parameters.first_spared + bucket, time)
-    if time < state.bucket_first[bucket]:
-        state.bucket_first[bucket] = time
-
-
-@kernel
-def take_spared(state: State, parameters: Parameters, bucket: int, end: int) -> int:
-    """Take what `push_spared` put into a bucket, as far as it is before `end`; returns how many there were.
-
-    There must be a free chunk.
-    """
-    taken = int64(0)
-    number = parameters.first_spared + bucket
-    chunk = state.message_head[number]
-    tail = state.message_tail[number]
-    state.message_head[number] = -1
-    state.message_tail[number] = 0
-    while chunk >= 0:
-        following = state.message_chunk_next[chunk]
-        begin = int64(chunk) << (CHUNK_SHIFT + 1)
-        chunk_end = tail if following < 0 else begin + 2 * CHUNK
-        for position in range(begin, chunk_end):
-            time = state.message_pool[uint64(position >> 1), position & 1]
-            if time < end:
-                taken += 1
-            else:
-                push_spared(state, parameters, time)
-        state.message_chunk_next[chunk] = state.cursor[MESSAGE_FREE_HEAD]
-        state.cursor[MESSAGE_FREE_HEAD] = chunk
-        state.cursor[MESSAGE_FREE_COUNT] += 1
-        chunk = following
-    return taken
 
 
 @kernel
@@ -736,7 +697,7 @@ def can_ask(state: State, parameters: Parameters, ends: int, topic: int) -> bool
 
 @kernel
 def is_idle_id(state: State, parameters: Parameters, ends: int, slot: int) -> bool:
-    """Whether an id of a cold identity's IHAVE is of a message that the receiver has: the sender has counted it."""
+    """Whether an id of a cold identity's IHAVE is of a message that the receiver has."""
     if ends & WORD < parameters.hot_count:
         return False
     return state.saturated[slot] != 0 or has_copy(state, (ends >> 32) - parameters.first_id, slot)
@@ -768,8 +729,8 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     """Take the events in [start, end), a part of one bucket, out of the calendar into `due`, in order.
 
     There is a BEAT for each heartbeat, and a MESSAGE for each first copy of a message. An IHAVE that can make its
-    receiver ask for nothing is counted, and goes no further: what it could tell of was received before this step. So
-    does an id of one from another shard, where it has been counted.
+    receiver ask for nothing goes no further: what it could tell of was received before this step. So does an id of one
+    from another shard.
 
     Returns False, with what is needed in ``cursor[NEEDED]`` and ``cursor[NEEDED_UNWANTED]`` and nothing changed, where
     `due` is too small, or too few entries of `unwanted` are free. There must be a free chunk in each pool.
@@ -800,11 +761,9 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
         state.digits[0, digit] = 0
         state.digits[1, digit] = 0
     due_count = 0
-    ihaves = 0
     columns = state.identity.shape[1]
     if state.bucket_first[bucket] < end:
         state.bucket_first[bucket] = NEVER
-        ihaves = take_spared(state, parameters, bucket, end)
         chunk = state.bucket_head[bucket]
         tail = state.bucket_tail[bucket]
         state.bucket_head[bucket] = -1
@@ -828,7 +787,6 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                     continue
                 kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
                 if kind == IHAVE and not can_ask(state, parameters, ends, slot):
-                    ihaves += 1
                     continue
                 if kind == IHAVE_ID and is_idle_id(state, parameters, ends, slot):
                     continue
@@ -841,8 +799,6 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
             state.cursor[FREE_HEAD] = chunk
             state.cursor[FREE_COUNT] += 1
             chunk = following
-        state.counters[EDGE_EVENTS] += ihaves
-        state.counters[IHAVE_RECEIVED] += ihaves
         state.bucket_unwanted[bucket] = 0
         due_count = look_through(state, parameters, start, end, due_count)
 

@@ -1,6 +1,7 @@
 """What the shards of one tail tell each other: events of identities, and which messages all of theirs have.
 
-At the end of a window, a shard sends each other shard one block at most. A block names messages by their ids, because
+At the end of a window, a shard sends each other shard one block at most. What all of its identities have got it tells
+at once: which heartbeats of the next window cause events depends on it. A block names messages by their ids, because
 slots differ from shard to shard, and says what is known of those of which it has not told that shard yet.
 """
 
@@ -78,12 +79,13 @@ class Exchange:
     ) -> EventBatch:
         """Turn the records for other shards into a block for each, which also says what is new about messages.
 
-        Where no events cross, nothing is said: it can wait for some that do. `reference` is the kernels' `state`.
+        A block for a shard without records has the kind ``NEWS``. `reference` is the kernels' `state`.
         """
         messages.note_complete(state)
         buckets = len(state.bucket_first) - len(self._ranges)
-        first = state.bucket_first[buckets:]
-        shards = np.flatnonzero(first < NEVER)
+        has_events = state.bucket_first[buckets:] < NEVER
+        first = np.where(has_events, state.bucket_first[buckets:], window_end)
+        shards = np.flatnonzero(has_events | np.array([len(slots) > 0 for slots in messages.incomplete]))
         if not len(shards):
             return EventBatch.empty()
         # In the order of their times, in which the batch will have them.
@@ -120,7 +122,7 @@ class Exchange:
             np.full(len(shards), self._ranges[self._shard].start),
             np.full(len(shards), self._sent),
             [self._ranges[shard].start for shard in shards.tolist()],
-            EventKind.TAIL,
+            np.where(has_events[shards], EventKind.TAIL, EventKind.NEWS),
             offset,
             payload[: offset[-1]],
         )

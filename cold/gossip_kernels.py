@@ -21,13 +21,11 @@ from cold.event_kernels import (
     collect,
     cross,
     is_needed,
-    is_open,
     is_own,
     next_time,
     precedes,
     push,
     push_message,
-    push_spared,
     push_unwanted,
     put,
     schedule,
@@ -162,6 +160,7 @@ from cold.state_kernels import (
     SENDER_COLUMNS,
     SLOT_MASK,
     SLOT_SHIFT,
+    SPREAD_UNTIL,
     STEP_END,
     STEP_START,
     TELL,
@@ -277,44 +276,51 @@ def send(
             wanted = int64(state.wanted[position])
             state.last_reference[wanted] = max(state.last_reference[wanted], arrival)
             travel(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
-    elif kind == IHAVE and not is_own(parameters, peer):
-        send_list(state, parameters, time, arrival, identity, peer, slot, auxiliary, counter)
+    elif kind == IHAVE:
+        note_heard(state, 1)
+        listed = list_sought(state, parameters, time, identity, slot, auxiliary)
+        send_ihave(state, parameters, arrival, identity, peer, slot, auxiliary, counter, listed)
     else:
         if kind == MESSAGE:
             state.last_reference[slot] = max(state.last_reference[slot], arrival)
         travel(state, parameters, arrival, peer << 32 | source, auxiliary << AUXILIARY_SHIFT | what)
 
 
+@inlined_kernel
+def note_heard(state: State, count: int) -> None:
+    """Count IHAVEs to cold identities that are under way: nothing keeps them from coming, and most do no more."""
+    state.counters[EDGE_EVENTS] += count
+    state.counters[IHAVE_RECEIVED] += count
+
+
 @kernel
-def send_list(
+def send_ihave(
     state: State,
     parameters: Parameters,
-    time: int,
     arrival: int,
     identity: int,
     peer: int,
     topic: int,
     number: int,
     counter: int,
+    listed: int,
 ) -> None:
-    """Send an IHAVE, the packet `counter` of its source, to an identity of another shard.
+    """Let an IHAVE, the packet `counter` of its source, come to a cold peer.
 
-    That shard cannot look up what the sender has: it gets one record for each id, and only for messages that some of
-    its identities lack. The IHAVE itself is counted here, at its arrival. What it lists is what the identity has cached
-    in the last intervals before its heartbeat `number`.
+    The first `listed` slots in `state.wanted` are what `list_sought` has found of what it lists, at the identity's
+    heartbeat `number`. Another shard cannot look up what the sender has: it gets a record for each of them.
     """
+    if listed == 0:
+        return
     ends = peer << 32 | (identity + parameters.first_id)
-    push_spared(state, parameters, arrival)
-    shard = shard_of(state, peer)
-    for word in range(state.missing.shape[2]):
-        left = state.missing[shard, topic, word] & uint64(state.identity[identity, SEEN + word])
-        while left != _ZERO:
-            slot = word * 64 + lowest_bit(left)
-            left &= left - _ONE
-            if is_recent(state, parameters, time, identity, slot, number):
-                state.last_reference[slot] = max(state.last_reference[slot], arrival)
-                what = (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID
-                put(state, bucket_of_shard(parameters, shard), arrival, ends, what)
+    if is_own(parameters, peer):
+        push(state, parameters, arrival, ends, (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE)
+        return
+    bucket = bucket_of_shard(parameters, shard_of(state, peer))
+    for position in range(listed):
+        slot = int64(state.wanted[position])
+        state.last_reference[slot] = max(state.last_reference[slot], arrival)
+        put(state, bucket, arrival, ends, (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID)
 
 
 @kernel
@@ -1047,17 +1053,26 @@ def tell_recent(
     host = identity + parameters.first_id
     if ids == 0 or not is_up(state, parameters, host, time) or is_silent(state, parameters, host, time):
         return ids != 0
-    if parameters.churn == 0 and parameters.disturbances == 0:
+    size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
+    sought = list_sought(state, parameters, time, identity, topic, number)
+    is_steady = parameters.churn == 0 and parameters.disturbances == 0
+    known = count_peers(state, parameters, identity, topic, row)
+    is_cold = parameters.hot_count == 0 or known == count_cold_peers(state, parameters, identity, topic, row)
+    if sought == 0 and is_steady and is_cold and parameters.lossy == 0:
+        # Whoever is told does nothing: it does not matter who.
+        outside = known - int64(state.mesh[row, MESH_COUNT])
+        tell_in_vain(state, time, identity, size, min(state.client[client_of(state, identity), D_LAZY], outside))
+        return True
+    if is_steady:
         chosen = choose_gossip_peers(state, parameters, identity, topic, row, number)
     else:
         chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, row, number)
     cold = int64(chosen)
-    if parameters.hot_count > 0:
+    if not is_cold:
         cold = int64(0)
         while cold < chosen and int64(state.scratch[cold]) < count_neighbours(state, identity):
             cold += 1
-    size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
-    tell_cold_peers(state, parameters, time, identity, topic, number, size, cold)
+    tell_cold_peers(state, parameters, time, identity, topic, number, size, cold, sought)
     for position in range(cold, chosen):
         peer = peer_of_place(state, parameters, identity, int64(state.scratch[position]))
         if peer < parameters.hot_count:
@@ -1069,14 +1084,34 @@ def tell_recent(
     return True
 
 
+@inlined_kernel
+def tell_in_vain(state: State, time: int, identity: int, size: int, count: int) -> None:
+    """Send IHAVEs of `size` bytes that are not lost, and make nobody ask for anything."""
+    if count > 0:
+        duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
+        state.sender[identity, UPLINK_FREE] = max(state.sender[identity, UPLINK_FREE], time) + count * duration
+        state.sender[identity, PACKETS] += count
+        state.counters[BYTES_SENT] += count * size
+        state.counters[IHAVE_SENT] += count
+        note_heard(state, count)
+
+
 @kernel
 def tell_cold_peers(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int, size: int, count: int
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    topic: int,
+    number: int,
+    size: int,
+    count: int,
+    sought: int,
 ) -> None:
     """Send an IHAVE of `size` bytes to the first `count` places in `state.scratch`, all of them cold peers'.
 
-    The loop of `send`, with all that does not depend on the peer taken out of it. Where no message of the topic is open
-    on this shard, nobody here can ask for what it lists: it has nothing to do but to be counted at its arrival.
+    The loop of `send`, with all that does not depend on the peer taken out of it. The first `sought` slots in
+    `state.wanted` are as for `send_ihave`.
     """
     source = identity + parameters.first_id
     first = first_peer(state, identity)
@@ -1084,8 +1119,7 @@ def tell_cold_peers(
     free = max(state.sender[identity, UPLINK_FREE], time)
     counter = state.sender[identity, PACKETS]
     node = state.sender[identity, NODE]
-    what = (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE
-    spared = not is_open(state, topic)
+    heard = int64(0)
     for position in range(count):
         member = int64(state.neighbours[first + int64(state.scratch[position])])
         peer = member & parameters.host_mask
@@ -1095,17 +1129,51 @@ def tell_cold_peers(
         if probability > 0.0 and is_lost(parameters, source, counter + position, probability):
             state.counters[PACKETS_LOST] += 1
             continue
+        heard += 1
         arrival = free + path_latency(state, parameters, free, node, other)
-        if not is_own(parameters, peer):
-            send_list(state, parameters, time, arrival, identity, peer, topic, number & WORD, counter + position)
-        elif spared:
-            push_spared(state, parameters, arrival)
-        else:
-            push(state, parameters, arrival, peer << 32 | source, what)
+        send_ihave(state, parameters, arrival, identity, peer, topic, number, counter + position, sought)
     if count > 0:
         state.sender[identity, UPLINK_FREE] = free
         state.sender[identity, PACKETS] = counter + count
         state.counters[BYTES_SENT] += count * size
+        note_heard(state, heard)
+
+
+@kernel
+def list_sought(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
+    """List what an IHAVE at the heartbeat `number` tells of that anybody may lack in `state.wanted`; how many they are.
+
+    Who lacks what is as of the beginning of the window, when all shards know it: so what becomes an event does not
+    depend on how identities are divided among shards.
+    """
+    count = 0
+    for word in range(state.lacking.shape[1]):
+        left = state.lacking[topic, word] & uint64(state.identity[identity, SEEN + word])
+        while left != _ZERO:
+            slot = word * 64 + lowest_bit(left)
+            left &= left - _ONE
+            if time < state.message_expiry[slot] and is_recent(state, parameters, time, identity, slot, number):
+                state.wanted[count] = slot
+                count += 1
+    return count
+
+
+@kernel
+def note_spread(state: State, parameters: Parameters) -> None:
+    """Note, as a window begins, which messages have come to all identities of all shards."""
+    for topic in range(state.lacking.shape[0]):
+        for word in range(state.lacking.shape[1]):
+            left = state.lacking[topic, word]
+            while left != _ZERO:
+                slot = word * 64 + lowest_bit(left)
+                bit = left & (~left + _ONE)
+                left ^= bit
+                is_everywhere = state.saturated[slot] != 0
+                for shard in range(state.complete.shape[1]):
+                    if shard != parameters.shard and state.complete[slot, shard] == 0:
+                        is_everywhere = False
+                if is_everywhere:
+                    state.lacking[topic, word] &= ~bit
 
 
 @kernel
@@ -1286,12 +1354,12 @@ def depart(state: State, parameters: Parameters, time: int, identity: int, told:
 def miss(state: State, parameters: Parameters, time: int, identity: int, source: int, kind: int, topic: int) -> None:
     """Let a packet go by that comes to an identity that is not there.
 
-    A cold peer that grafts it learns that the connection is gone. An IHAVE counts as received: on topics where it can
-    have no effect nobody looks where it goes.
+    A cold peer that grafts it learns that the connection is gone. An IHAVE has counted as received: where it can have
+    no effect nobody looks where it goes.
     """
     if kind == IHAVE:
-        state.counters[IHAVE_RECEIVED] += 1
         return
+    state.counters[EDGE_EVENTS] += 1
     state.counters[UNREACHABLE] += 1
     if kind == GRAFT and source >= parameters.hot_count:
         tell_leaving(state, parameters, time, identity, source, topic, 0)
@@ -1532,7 +1600,6 @@ def execute(state: State, parameters: Parameters) -> int:
             auxiliary = (what >> AUXILIARY_SHIFT) & WORD
             source = ends & WORD
             if kind < IHAVE_ID and kind != MESSAGE and not is_up(state, parameters, here, time):
-                state.counters[EDGE_EVENTS] += 1
                 miss(state, parameters, time, identity, source, kind, slot)
             elif kind == MESSAGE:
                 received, ready = receive_message(state, parameters, time, identity, source, slot, hops)
@@ -1556,8 +1623,6 @@ def execute(state: State, parameters: Parameters) -> int:
             elif kind == FORWARD:
                 pass_on(state, parameters, time, identity, slot, source, hops)
             elif kind == IHAVE:
-                state.counters[EDGE_EVENTS] += 1
-                state.counters[IHAVE_RECEIVED] += 1
                 receive_ihave(state, parameters, time, identity, source, slot, auxiliary)
             elif kind == IWANT:
                 state.counters[EDGE_EVENTS] += 1
@@ -1627,6 +1692,10 @@ def advance(state: State, parameters: Parameters, start: int, stop: int) -> int:
         state.cursor[NEXT] = start
         if start >= stop:
             return 0
+        if start >= state.cursor[SPREAD_UNTIL]:
+            note_spread(state, parameters)
+            # Where windows are longer, nobody has to agree on who lacks what.
+            state.cursor[SPREAD_UNTIL] = start + parameters.lookahead_ns
         border = ((start >> parameters.bucket_shift) + 1) << parameters.bucket_shift
         end = min(min(stop, border), start + parameters.longest_step_ns)
         state.cursor[STEP_START] = start

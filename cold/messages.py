@@ -118,7 +118,8 @@ class MessageTable:
         self._first_id = first_id
         self._hot_count = hot_count
         self._full_topics = full_topics
-        self._members = members[:, shard].tolist()
+        self._subscribers = members[:, shard]
+        self._members = self._subscribers.tolist()
         self._absent = (members == 0).astype(np.uint8)
         self._arrivals = _Arrivals()
         self._published = np.zeros(_SLOTS_AT_FIRST, dtype=np.bool_)
@@ -147,7 +148,7 @@ class MessageTable:
             "reached": np.zeros(slots, dtype=np.int64),
             "saturated": np.zeros(slots, dtype=np.uint8),
             "complete": np.zeros((slots, shards), dtype=np.uint8),
-            "missing": np.zeros((shards, topics, words), dtype=np.uint64),
+            "lacking": np.zeros((topics, words), dtype=np.uint64),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "open_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
@@ -287,14 +288,15 @@ class MessageTable:
         slot = self.slot_of.get(message_id)
         if slot is not None:
             state.complete[slot, shard] = 1
-            state.missing[shard, :, slot >> 6] &= ~np.uint64(1 << (slot & 63))
 
     def note_complete(self, state: State) -> None:
         """Note what messages all identities of this shard have, so that the others are told."""
-        slots = np.flatnonzero(state.saturated & ~self._is_complete).tolist()
+        slots = np.flatnonzero(state.saturated & ~self._is_complete)
         self._is_complete[slots] = 1
+        # Where no identity subscribes that is known without being told.
+        news = slots[self._subscribers[state.message_topic[slots]] > 0].tolist()
         for other in self._others:
-            self.incomplete[other].update(slots)
+            self.incomplete[other].update(news)
 
     def note_fresh(self, slot: int) -> None:
         """Note a message that a hot host has told of, so that the other shards are told."""
@@ -353,15 +355,14 @@ class MessageTable:
         state.message_topic[slot] = topic
         state.topic_slots[:, word] &= ~bit
         state.topic_slots[topic, word] |= bit
-        state.missing[:, :, word] &= ~bit
-        state.missing[state.complete[slot] == 0, topic, word] |= bit
+        state.lacking[:, word] &= ~bit
+        if not state.saturated[slot] or not state.complete[slot, self._others].all():
+            state.lacking[topic, word] |= bit
 
     def _is_everywhere(self, state: State, slot: int) -> bool:
-        """Whether all identities of all shards have the message, and the other shards have been told that ours do."""
-        if not state.saturated[slot] or not self._others:
-            return bool(state.saturated[slot])
-        told = self._is_complete[slot] and not any(slot in self.incomplete[other] for other in self._others)
-        return bool(told and state.complete[slot, self._others].all())
+        """Whether all identities of all shards had the message when the window began, and so all have been told."""
+        lacking = int(state.lacking[state.message_topic[slot], slot >> 6])
+        return lacking >> (slot & 63) & 1 == 0
 
     def _recycle(self, state: State, now: int) -> None:
         gone = np.zeros(state.asked.shape[1], dtype=np.uint64)
@@ -388,7 +389,7 @@ class MessageTable:
             forget_unwanted(state.unwanted_head, state.unwanted, state.cursor, gone)
             state.topic_slots[:] &= ~gone
             state.open_slots[:] &= ~gone
-            state.missing[:] &= ~gone
+            state.lacking[:] &= ~gone
         self._enough = max(_FEW, len(self.slot_of) * 5 // 4)
 
     def _grow(self, state: State) -> State:
@@ -405,8 +406,8 @@ class MessageTable:
             *("last_reference", "reached", "saturated", "complete", "wanted", "arrival_start"),
         )
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, 64 * more) for name in rows}
-        grown |= {name: _lengthened(getattr(state, name), 1, more) for name in ("topic_slots", "open_slots", "asked")}
-        grown["missing"] = _lengthened(state.missing, 2, more)
+        words_of = ("topic_slots", "open_slots", "lacking", "asked")
+        grown |= {name: _lengthened(getattr(state, name), 1, more) for name in words_of}
         grown["place"] = np.full(slots + 64 * more, -1, dtype=np.int32)
         grown["identity"] = aligned_zeros(len(state.identity), SEEN + words + more)
         grown["identity"][:, : SEEN + words] = state.identity

@@ -256,7 +256,9 @@ FANOUT_FREE_HEAD: Final = 17
 FANOUT_FREE_COUNT: Final = 18
 CROSSING_SINCE: Final = 19
 """From when on times of copies for other shards count: no event of the window is earlier [ns]."""
-CURSORS: Final = 20
+SPREAD_UNTIL: Final = 20
+"""Until when it counts who lacked which message as `State.lacking` has it [ns]."""
+CURSORS: Final = 21
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
@@ -320,6 +322,8 @@ class Parameters(NamedTuple):
     key_1: int
     hot_count: int
     """Every smaller HostId is that of a hot host."""
+    shard: int
+    """This shard."""
     first_id: int
     """HostId of the first row: rows are the identities of this shard."""
     rows: int
@@ -353,8 +357,8 @@ class Parameters(NamedTuple):
     bucket_shift: int
     """A bucket is 2 ** bucket_shift ns of time: a function of the network's latencies, and part of the model."""
     bucket_mask: int
-    first_spared: int
-    """The first of the buckets of `State.message_head` for IHAVEs that nobody has to look at."""
+    lookahead_ns: int
+    """No window is longer that shards run without hearing from each other, nor any other by which they can be told."""
     longest_step_ns: int
     """No step is longer: nothing sent in it arrives in it, and no identity has two heartbeats in it."""
     largest_row: int
@@ -484,8 +488,8 @@ class State(NamedTuple):
     """uint64[T, W]: slots in use."""
     open_slots: UInt64Array
     """uint64[T, W]: slots of messages that some members of this shard have and some have not."""
-    missing: UInt64Array
-    """uint64[R, T, W]: slots in use that are not complete at that shard."""
+    lacking: UInt64Array
+    """uint64[T, W]: slots in use of messages that some member on any shard had not when the window began."""
     arrival_start: Int64Array
     """int64[S]: where in `arrival` the topic's members begin."""
     arrival: Int64Array
@@ -504,13 +508,13 @@ class State(NamedTuple):
     """int64[chunks * CHUNK, 2]: copies of messages."""
     message_chunk_next: Int32Array
     message_head: Int32Array
-    """int32[buckets + R + buckets]: of copies, of what is for shards, and of IHAVEs that nobody has to look at."""
+    """int32[buckets + R]: of copies, and of what is for shards."""
     message_tail: Int64Array
-    """int64[buckets + R + buckets]: in words, not records, but for the buckets of copies."""
+    """int64[buckets + R]: of what is for shards in words, not records."""
     last_bundle: Int64Array
     """int64[R]: the word of `message_pool` with the last bundle for each shard; -1 if it has none."""
     bucket_first: Int64Array
-    """int64[buckets + R]: earliest time in the bucket, of both pools, and of IHAVEs that nobody has to look at."""
+    """int64[buckets + R]: earliest time in the bucket, of both pools."""
     bucket_unwanted: Int64Array
     """int64[buckets]: how many of the copies are none, but an IDONTWANT."""
     due: Int64Array

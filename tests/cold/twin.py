@@ -350,6 +350,8 @@ class Twin:
         if peer < self.hot:
             self.out.append((arrival, source, counter, peer, name, list(items)))
             return
+        if name == "ihave":
+            self.note_heard()
         for item in items:
             key = (arrival, peer, NETWORK, source, counter, item[0] if isinstance(item[0], int) else 0)
             heapq.heappush(self.heap, (key, name, (source, *item)))
@@ -597,9 +599,14 @@ class Twin:
             block += 1
         return chosen
 
-    def ihave(self, time: int, identity: int, source: int, ids: tuple[int, ...]) -> None:
+    def note_heard(self) -> None:
+        """Count an IHAVE: nothing keeps it from coming, but that it is lost."""
         self.counters["edge_events"] += 1
         self.counters["ihave_received"] += 1
+
+    def ihave(self, time: int, identity: int, source: int, ids: tuple[int, ...]) -> None:
+        if source < self.hot:
+            self.note_heard()
         if not self.is_up(identity, time):
             return
         interval = self.interval(identity, time)
