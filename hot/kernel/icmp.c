@@ -91,7 +91,10 @@ static void queue_error(struct socket *socket, const struct packet *packet, cons
                                    .origin = v6 ? SO_EE_ORIGIN_ICMP6 : SO_EE_ORIGIN_ICMP,
                                    .type = icmp[0],
                                    .code = icmp[1],
-                                   .offender = packet_source(packet)};
+                                   .has_offender = true,
+                                   .offender = packet_source(packet),
+                                   .has_time = true,
+                                   .time = packet->time};
     struct ip_address destination = v6 ? ip_get(quoted + 24) : ip4_address(get32(quoted + 16));
     error_queue_add(socket, &error, destination, get16(udp + 2), data,
                     (uint32_t)(packet->data + packet->length - data));

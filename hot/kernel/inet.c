@@ -597,8 +597,10 @@ int64_t inet_send(struct task *task, struct socket *socket, struct uio *from, in
                   struct socket_message *message) {
     if (socket->type == SOCK_STREAM)
         return tcp_send(task, socket, from, flags);
-    struct udp_message to = {
-        .has_local_address = message->has_source, .local_address = message->local_address, .asked = message->asked};
+    struct udp_message to = {.has_local_address = message->has_source,
+                             .local_address = message->local_address,
+                             .asked = message->asked,
+                             .stamping = timestamping_of(socket, message)};
     bool raw = socket->type == SOCK_RAW;
     uint16_t unspecified = AF_UNSPEC, family = raw && socket->family == AF_INET6 ? AF_INET6 : AF_INET;
     if (message->name_length >= sizeof(family) && !memcmp(message->name, &unspecified, sizeof(unspecified))) {

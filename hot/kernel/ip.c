@@ -215,8 +215,12 @@ void ip_transmit(struct host *host, struct packet *packet, uint32_t interface) {
         owner->queued_bytes += packet->charge;
         owner->queued_packets++;
     }
+    if (packet->stamps)
+        timestamping_scheduled(host, packet, interface);
     if (interface == INTERFACE_LO) {
         packet_socket_tap(host, packet, INTERFACE_LO, PACKET_OUTGOING);
+        if (packet->stamps)
+            timestamping_left(host, packet, INTERFACE_LO);
         packet_queue_push(&net->backlog, packet);
         return;
     }

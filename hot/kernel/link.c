@@ -71,6 +71,8 @@ static void run_uplink(struct host *host) {
         net_egress_pop(host);
         capture(host, packet);
         packet_socket_tap(host, packet, INTERFACE_ETH, PACKET_OUTGOING);
+        if (packet->stamps)
+            timestamping_left(host, packet, INTERFACE_ETH);
         net_left(host, packet);
         packet->time = host->now;
         packet_queue_push(&link->outbox, packet);

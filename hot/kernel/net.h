@@ -47,7 +47,9 @@ struct packet {
     uint32_t drops;       /* datagrams that its socket had lost before (SO_RXQ_OVFL) */
     bool queued;          /* counted in the owner's queued_bytes */
     bool for_host;        /* of a raw socket: sent to this host, whatever its header says */
-    int64_t time;         /* when it was received (SO_TIMESTAMP), or sent */
+    uint8_t stamps;       /* timestamping.c: those to be told of, a bit for each SCM_TSTAMP_* */
+    uint32_t stamp_number;
+    int64_t time; /* when it was received (SO_TIMESTAMP), or sent */
     uint8_t data[];
 };
 struct packet_queue {
@@ -117,6 +119,13 @@ struct socket_hints {
     int32_t incoming_cpu; /* -1: none yet */
 };
 
+/* SO_TIMESTAMPING. */
+struct socket_stamping {
+    uint32_t flags; /* SOF_TIMESTAMPING_* */
+    uint32_t next_number;
+    bool new; /* control data of this and of SO_TIMESTAMP have the types of their *_NEW options */
+};
+
 /* What a message asks for itself alone, by control data; the rest is as the socket has it. */
 struct packet_options {
     uint32_t interface; /* IP_PKTINFO, IPV6_PKTINFO; 0: none */
@@ -156,6 +165,7 @@ struct socket {
     int error;                                /* SO_ERROR: positive errno, cleared by reading */
     bool reuse_address, reuse_port, keepalive, broadcast, out_of_band_inline, dont_route, no_delay, cork, packet_info,
         timestamp, receive_errors;
+    struct socket_stamping stamping;
     bool linger;
     int32_t linger_seconds;
     bool timestamp_ns, packet_ttl, packet_tos, pass_credentials, bind_late, free_bind;
@@ -298,6 +308,7 @@ struct udp_message {
     bool has_local_address;             /* IP_PKTINFO named the source to send from */
     struct ip_address local_address;    /* received on, or to send from (IP_PKTINFO) */
     const struct packet_options *asked; /* to send with: [0] of IPv4, [1] of IPv6; NULL when received */
+    uint32_t stamping;                  /* to send with: SOF_TIMESTAMPING_TX_* */
     uint32_t interface;                 /* received by */
     uint8_t ttl, tos;                   /* received with; of IPv6: hop limit, traffic class */
     int64_t time;

@@ -204,23 +204,37 @@ static void show(struct host *host, const struct frame *frame, const struct sock
     }
 }
 
-void packet_socket_tap(struct host *host, const struct packet *packet, uint32_t interface, uint8_t kind) {
-    if (list_empty(&host->net->packet_sockets))
-        return;
-    struct frame frame = {.length = ETHERNET_HEADER + packet->length,
+static struct frame frame_of(const struct packet *packet, uint32_t interface, uint8_t kind) {
+    return (struct frame){.length = ETHERNET_HEADER + packet->length,
                           .protocol = packet_is_v6(packet) ? ETHERTYPE_IP6 : ETHERTYPE_IP,
                           .interface = interface,
                           .kind = kind};
+}
+
+uint8_t *packet_frame(struct host *host, const struct packet *packet, uint32_t interface, uint8_t kind,
+                      uint32_t *length) {
+    struct frame frame = frame_of(packet, interface, kind);
+    uint8_t *bytes = kalloc_raw(host, frame.length);
+    if (!bytes)
+        return NULL;
+    put_link_header(host, bytes, &frame);
+    memcpy(bytes + ETHERNET_HEADER, packet->data, packet->length);
+    checksum_fill(bytes + ETHERNET_HEADER, packet->length);
+    *length = frame.length;
+    return bytes;
+}
+
+void packet_socket_tap(struct host *host, const struct packet *packet, uint32_t interface, uint8_t kind) {
+    if (list_empty(&host->net->packet_sockets))
+        return;
+    struct frame frame = frame_of(packet, interface, kind);
     if (!anybody_hears(host, &frame, packet->owner))
         return;
-    uint8_t *bytes = kalloc_raw(host, frame.length);
+    uint8_t *bytes = packet_frame(host, packet, interface, kind, &frame.length);
     if (!bytes) {
         platform_warn(host, NULL, "packet sockets miss a packet of %u bytes: the host has no memory", packet->length);
         return;
     }
-    put_link_header(host, bytes, &frame);
-    memcpy(bytes + ETHERNET_HEADER, packet->data, packet->length);
-    checksum_fill(bytes + ETHERNET_HEADER, packet->length);
     frame.bytes = bytes;
     show(host, &frame, packet->owner);
     kfree(host, bytes);

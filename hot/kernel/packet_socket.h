@@ -59,6 +59,10 @@ int packet_socket_get_option(struct socket *socket, int name, void *value, uint3
  * come, PACKET_OUTGOING of those that go, which their sender (packet->owner) does not hear. The packet stays. */
 void packet_socket_tap(struct host *host, const struct packet *packet, uint32_t interface, uint8_t kind);
 
+/* The packet as a frame of an interface, its checksums filled in: the caller's to free. NULL: no memory. */
+uint8_t *packet_frame(struct host *host, const struct packet *packet, uint32_t interface, uint8_t kind,
+                      uint32_t *length);
+
 /* ---- packet_ring.c ---- */
 int packet_ring_set(struct socket *socket, const void *value, uint32_t length); /* PACKET_RX_RING */
 int packet_ring_header_length(int32_t version);                                 /* PACKET_HDRLEN; -EINVAL */

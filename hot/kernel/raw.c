@@ -231,6 +231,7 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
         packet_free(host, packet);
         return error;
     }
+    timestamping_begin(socket, packet, to->stamping);
     packet->owner = socket;
     packet->charge = packet_charge(packet->length);
     packet->for_host = inet_is_local(host, address);

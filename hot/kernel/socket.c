@@ -857,6 +857,13 @@ static int control_item(struct task *task, const struct socket *socket, const st
             return -EFAULT;
         return check_credentials(task, message->credentials);
     }
+    if (header->level == SOL_SOCKET && (header->type == SO_TIMESTAMPING_OLD || header->type == SO_TIMESTAMPING_NEW) &&
+        timestamping_serves(socket)) {
+        uint32_t flags;
+        if (length != sizeof(flags))
+            return -EINVAL;
+        return copy_from_user(&flags, address, length) ? -EFAULT : timestamping_asked(flags, message);
+    }
     if (header->level == IPPROTO_IPV6 && socket->family == AF_INET6)
         return control_item6(socket, header, address, length, message);
     if (header->level == IPPROTO_IP && is_inet(socket))
@@ -1045,19 +1052,29 @@ static int put_rights(struct task *task, struct control_writer *writer, struct s
 }
 
 static int put_time(struct control_writer *writer, const struct socket *socket, int64_t time) {
+    static const int types[2][2] = {{SO_TIMESTAMP_OLD, SO_TIMESTAMPNS_OLD}, {SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW}};
     int64_t real = EPOCH_SECONDS * NS_PER_S + time;
     int64_t stamp[2] = {real / NS_PER_S, real % NS_PER_S};
     if (!socket->timestamp_ns)
         stamp[1] /= NS_PER_US;
-    return control_put(writer, SOL_SOCKET, socket->timestamp_ns ? SO_TIMESTAMPNS_OLD : SO_TIMESTAMP_OLD, stamp,
-                       sizeof(stamp));
+    return control_put(writer, SOL_SOCKET, types[socket->stamping.new][socket->timestamp_ns], stamp, sizeof(stamp));
 }
 
-static int put_packet_info(struct control_writer *writer, const struct socket *socket, uint32_t local_address) {
-    bool loopback = local_address != socket->host->address;
+/* struct scm_timestamping: by software, and two of hardware. */
+static int put_stamping(struct control_writer *writer, const struct socket *socket, int64_t time) {
+    int64_t real = EPOCH_SECONDS * NS_PER_S + time;
+    int64_t stamps[3][2] = {{real / NS_PER_S, real % NS_PER_S}, {0, 0}, {0, 0}};
+    return control_put(writer, SOL_SOCKET, socket->stamping.new ? SO_TIMESTAMPING_NEW : SO_TIMESTAMPING_OLD, stamps,
+                       sizeof(stamps));
+}
+
+static int put_packet_info(struct control_writer *writer, const struct socket *socket,
+                           const struct socket_message *message) {
+    uint32_t local = ip_v4(message->local_address);
+    bool loopback = message->has_error ? message->interface == INTERFACE_LO : local != socket->host->address;
     struct in_pktinfo information = {.ipi_ifindex = (int)(loopback ? INTERFACE_LO : INTERFACE_ETH)};
-    put32((uint8_t *)&information.ipi_spec_dst, local_address);
-    put32((uint8_t *)&information.ipi_addr, local_address);
+    put32((uint8_t *)&information.ipi_spec_dst, message->has_error ? ip_v4(message->error.offender) : local);
+    put32((uint8_t *)&information.ipi_addr, local);
     return control_put(writer, IPPROTO_IP, IP_PKTINFO, &information, sizeof(information));
 }
 
@@ -1073,7 +1090,7 @@ static int put_about_v4(struct control_writer *writer, const struct socket *sock
     int error = 0;
     uint8_t tos = (uint8_t)message->tos;
     if (socket->packet_info)
-        error = put_packet_info(writer, socket, ip_v4(message->local_address));
+        error = put_packet_info(writer, socket, message);
     if (!error && socket->packet_ttl)
         error = control_put(writer, IPPROTO_IP, IP_TTL, &message->ttl, sizeof(message->ttl));
     if (!error && socket->packet_tos)
@@ -1091,17 +1108,20 @@ static int put_about_v6(struct control_writer *writer, const struct socket *sock
     return error;
 }
 
+static int put_error(struct control_writer *writer, const struct socket *socket, const struct extended_error *error) {
+    uint8_t control[ERROR_CONTROL_MAX];
+    bool v6 = socket->family == AF_INET6;
+    uint32_t length = error_queue_control(socket, error, control);
+    return control_put(writer, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, control, length);
+}
+
 static int control_to_user(struct task *task, const struct socket *socket, struct socket_message *message, int flags,
                            struct control_writer *writer) {
     int error = 0;
-    if (message->has_error) {
-        uint8_t control[ERROR_CONTROL_MAX];
-        bool v6 = socket->family == AF_INET6;
-        uint32_t length = error_queue_control(socket, &message->error, control);
-        error = control_put(writer, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, control, length);
-    }
-    if (message->has_time && (socket->timestamp || socket->timestamp_ns))
+    if (message->has_time && socket->timestamp)
         error = put_time(writer, socket, message->time);
+    if (!error && timestamping_shows(socket, message))
+        error = put_stamping(writer, socket, message->time);
     if (!error && message->has_unread)
         error = control_put(writer, SOL_TCP, TCP_INQ, &message->unread, sizeof(message->unread));
     if (!error && socket->hints.tell_drops && message->drops)
@@ -1111,6 +1131,8 @@ static int control_to_user(struct task *task, const struct socket *socket, struc
     if (!error && message->has_source)
         error = ip_is_v4(message->local_address) ? put_about_v4(writer, socket, message)
                                                  : put_about_v6(writer, socket, message);
+    if (!error && message->has_error)
+        error = put_error(writer, socket, &message->error);
     if (!error && socket->pass_credentials && message->has_credentials)
         error = control_put(writer, SOL_SOCKET, SCM_CREDENTIALS, message->credentials, sizeof(message->credentials));
     if (!error && message->has_auxiliary)
@@ -1373,13 +1395,12 @@ static int set_number(struct socket *socket, int name, int32_t number) {
         return 0;
     case SO_TIMESTAMP_OLD:
     case SO_TIMESTAMP_NEW:
-        socket->timestamp = number != 0;
-        socket->timestamp_ns = false;
-        return 0;
     case SO_TIMESTAMPNS_OLD:
     case SO_TIMESTAMPNS_NEW:
-        socket->timestamp_ns = number != 0;
-        socket->timestamp = false;
+        socket->timestamp = number != 0;
+        socket->timestamp_ns = number && (name == SO_TIMESTAMPNS_OLD || name == SO_TIMESTAMPNS_NEW);
+        if (number)
+            socket->stamping.new = name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW;
         return 0;
     case SO_PASSCRED:
         if (socket->family != AF_UNIX && socket->family != AF_NETLINK)
@@ -1488,6 +1509,10 @@ static int set_socket_option(struct task *task, struct socket *socket, int name,
     case SO_SNDTIMEO_OLD:
     case SO_SNDTIMEO_NEW:
         return set_timeout(&socket->send_timeout, value, length);
+    case SO_TIMESTAMPING_OLD:
+    case SO_TIMESTAMPING_NEW:
+        return timestamping_serves(socket) ? timestamping_set(socket, name == SO_TIMESTAMPING_NEW, value, length)
+                                           : -ENOPROTOOPT;
     default:
         break;
     }
@@ -1573,12 +1598,16 @@ static int get_number(struct socket *socket, int name, int32_t *number) {
         *number = socket->mark;
         return 0;
     case SO_TIMESTAMP_OLD:
+        *number = socket->timestamp && !socket->timestamp_ns && !socket->stamping.new;
+        return 0;
     case SO_TIMESTAMP_NEW:
-        *number = socket->timestamp;
+        *number = socket->timestamp && socket->stamping.new;
         return 0;
     case SO_TIMESTAMPNS_OLD:
+        *number = socket->timestamp_ns && !socket->stamping.new;
+        return 0;
     case SO_TIMESTAMPNS_NEW:
-        *number = socket->timestamp_ns;
+        *number = socket->timestamp_ns && socket->stamping.new;
         return 0;
     case SO_PASSCRED:
         *number = socket->pass_credentials;
@@ -1599,7 +1628,6 @@ static int get_number(struct socket *socket, int name, int32_t *number) {
         *number = SKF_AD_MAX;
         return 0;
     case SO_INCOMING_NAPI_ID:
-    case SO_TIMESTAMPING_OLD:
         *number = 0;
         return 0;
     default:
@@ -1626,6 +1654,13 @@ static int get_socket_option(struct socket *socket, int name, uint8_t *value, ui
     uint32_t room = *length;
     int32_t number;
     switch (name) {
+    case SO_TIMESTAMPING_OLD:
+    case SO_TIMESTAMPING_NEW: {
+        uint32_t pair[2];
+        timestamping_get(socket, name == SO_TIMESTAMPING_NEW, pair);
+        *length = put_value(value, room, pair, sizeof(pair));
+        return 0;
+    }
     case SO_LINGER: {
         int32_t pair[2] = {socket->linger, socket->linger_seconds};
         *length = put_value(value, room, pair, sizeof(pair));

@@ -59,8 +59,11 @@
 struct extended_error {
     int32_t number; /* errno */
     uint8_t origin, type, code;
-    uint32_t info;
-    struct ip_address offender;
+    bool has_offender; /* to be shown */
+    uint32_t info, data, interface;
+    struct ip_address offender; /* of a time stamp: the packet's own source */
+    bool has_time;
+    int64_t time;
 };
 
 /* struct msghdr and struct cmsghdr of x86-64. */
@@ -99,6 +102,8 @@ struct socket_message {
     bool ends;      /* of a stream, out: what follows belongs to another receive (files, an urgent mark) */
     bool has_error; /* MSG_ERRQUEUE */
     struct extended_error error;
+    bool has_stamping; /* SO_TIMESTAMPING, sent */
+    uint32_t stamping;
     bool has_unread; /* TCP_INQ */
     int32_t unread;
     bool has_auxiliary; /* PACKET_AUXDATA */
@@ -150,6 +155,23 @@ void error_queue_clear(struct socket *socket);
 #define ERROR_CONTROL_MAX 44u
 uint32_t error_queue_control(const struct socket *socket, const struct extended_error *error,
                              uint8_t control[ERROR_CONTROL_MAX]);
+/* timestamping.c: SO_TIMESTAMPING. */
+bool timestamping_serves(const struct socket *socket);
+int timestamping_set(struct socket *socket, bool new, const void *value, uint32_t length);
+void timestamping_get(const struct socket *socket, bool new, uint32_t value[2]);
+/* Of a message's control data. 0 or -EINVAL. */
+int timestamping_asked(uint32_t flags, struct socket_message *message);
+/* SOF_TIMESTAMPING_TX_* that a message is sent with, and a packet that is its own with that. */
+uint32_t timestamping_of(const struct socket *socket, const struct socket_message *message);
+void timestamping_begin(struct socket *socket, struct packet *packet, uint32_t flags);
+/* A packet goes to its interface, and leaves by it. */
+void timestamping_scheduled(struct host *host, const struct packet *packet, uint32_t interface);
+void timestamping_left(struct host *host, const struct packet *packet, uint32_t interface);
+/* Whether a message that was received tells of its time as SO_TIMESTAMPING does. */
+bool timestamping_shows(const struct socket *socket, const struct socket_message *message);
+/* What else is told with a stamp in the error queue, by the frame that was sent (`length` 0: none). */
+void timestamping_describe(const struct socket *socket, const uint8_t *frame, uint32_t length,
+                           struct socket_message *message);
 /* UDP_CORK. */
 int udp_cork(struct task *task, struct socket *socket, bool cork);
 uint32_t udp_data_length(const struct packet *packet);

@@ -345,6 +345,7 @@ struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t lo
     socket->linger_seconds = parent->linger_seconds;
     socket->timestamp = parent->timestamp;
     socket->timestamp_ns = parent->timestamp_ns;
+    socket->stamping = parent->stamping;
     socket->mtu_discover = parent->mtu_discover;
     socket->bound_interface = parent->bound_interface;
     socket->priority = parent->priority;

@@ -124,8 +124,11 @@ static int64_t gather(struct socket *socket, struct uio *from, const struct udp_
         if (packet) {
             memcpy(larger->data, packet->data, used);
             larger->transport = packet->transport;
+            larger->stamps = packet->stamps;
+            larger->stamp_number = packet->stamp_number;
             packet_free(host, packet);
         } else {
+            timestamping_begin(socket, larger, to->stamping);
             pending_names(larger, datagram_source(socket, to, address), address, port);
             socket->pending_options = *asked_of(to, address);
         }
@@ -203,6 +206,7 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
         packet_free(host, packet);
         return -EFAULT;
     }
+    timestamping_begin(socket, packet, to->stamping);
     transmit(socket, packet, datagram_source(socket, to, address), address, port, asked_of(to, address));
     return length;
 }
