@@ -253,7 +253,7 @@ class WindowLoop:
         next_progress = started + _PROGRESS_INTERVAL_NS
         number = 0
         reached = 0
-        start, interrupted, _ = self._agree({}, NEVER, 0)[1]
+        start, interrupted, _ = self._agree({}, self._next_event(), 0)[1]
         while start < self._stop_time and not interrupted:
             runahead = self._runahead.current_ns
             end = min(start + runahead, self._stop_time)
@@ -290,11 +290,12 @@ class WindowLoop:
         before = clock()
         division = self._divide(everything)
         encoded = clock()
+        next_event = self._next_event()
         awaited, told = NEVER, 0
         if len(everything):
             _check_arrival(everything, end)
             awaited, told = everything.first_awaited()
-        received, (next_start, interrupted, told) = self._agree(division.encoded, awaited, told)
+        received, (next_start, interrupted, told) = self._agree(division.encoded, min(next_event, awaited), told)
         if next_start < end:
             raise CausalityError(
                 f"an event at {next_start} ns is still to come, after every one before {end} ns was executed",
@@ -309,8 +310,8 @@ class WindowLoop:
         exchanged = clock()
         if len(inbound):
             self._deliver(inbound, end)
+            next_event = self._next_event()
         delivered = clock()
-        next_event = self._next_event()
         if told:
             # Once more, now that it has been heard.
             (next_start,) = self._bus.meet({}, (min(next_start, next_event),))[1]
@@ -427,7 +428,7 @@ class WindowLoop:
         return min([participant.next_event_time() for participant in self._participants], default=NEVER)
 
     def _agree(
-        self, outbound: Mapping[int, Data], awaited: int, told: int
+        self, outbound: Mapping[int, Data], next_event: int, told: int
     ) -> tuple[Mapping[int, Data], tuple[int, bool, bool]]:
         """Meet all shards.
 
@@ -435,8 +436,8 @@ class WindowLoop:
         ----------
         outbound
             Encoded batches for other shards.
-        awaited
-            When the first event that this shard caused arrives [ns].
+        next_event
+            The earliest of this shard's events, and of those that it caused and others await [ns].
         told
             How many of its events only tell something.
 
@@ -451,10 +452,10 @@ class WindowLoop:
         for min_used_latency_ns in self._used_latencies:
             used_latency = min(used_latency, min_used_latency_ns())
         go_on = 0 if self._stop_requested else 1
-        own = (min(self._next_event(), awaited), used_latency, go_on, -told)
-        received, (next_event, used_latency, go_on, telling) = self._bus.meet(outbound, own)
+        own = (next_event, used_latency, go_on, -told)
+        received, (next_start, used_latency, go_on, telling) = self._bus.meet(outbound, own)
         self._runahead.observe(used_latency)
-        return received, (next_event, not go_on, telling < 0)
+        return received, (next_start, not go_on, telling < 0)
 
     def _divide(self, batch: EventBatch) -> Division:
         if self._shard_of is None or self._bus.shard_count == 1 or not len(batch):

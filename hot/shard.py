@@ -7,10 +7,11 @@ import os
 import shutil
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -85,7 +86,7 @@ class HotShard:
         self._root = run_directory.path.resolve()
         self._private_tmp = experimental.private_tmp
         etc = self._root / _ETC
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             self._engine = Engine(
                 shim=str(shim_path()),
                 seed=seed,
@@ -133,12 +134,12 @@ class HotShard:
 
     def next_event_time(self) -> int:
         """Return the time of the earliest event of any host [ns], or ``NEVER``."""
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             return self._engine.next_event_time()
 
     def run_until(self, window_end: int) -> EventBatch:
         """Run every host up to `window_end`; see `bridge.participant.Participant`."""
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             columns = self._engine.run_until(window_end)
             self._log_warnings()
         if columns is None:
@@ -161,7 +162,7 @@ class HotShard:
         from_identities = batch.source >= self._hot_count
         if bool(from_identities.any()):
             self._from_identities.add_batch(batch.select(from_identities))
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             self._engine.deliver(
                 batch.deliver_time,
                 batch.source,
@@ -173,7 +174,7 @@ class HotShard:
 
     def close(self) -> None:
         """End every process, release all memory, remove the generated files."""
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             self._release()
 
     def events_executed(self) -> int:
@@ -190,7 +191,7 @@ class HotShard:
 
     def process_outcomes(self) -> tuple[ProcessOutcome, ...]:
         """Return how every configured process stands now, by HostId and then as configured."""
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             states = self._engine.process_states()
         outcomes = []
         for place, number, pid, (kind, code) in states:
@@ -209,13 +210,13 @@ class HotShard:
 
     def process_groups(self) -> dict[int, int]:
         """Return the HostId of each real process group: one for each configured process that runs."""
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             return {group: self._hosts[place].host_id for place, group in self._engine.process_groups()}
 
     def statistics(self) -> dict[str, object]:
         """Return the hosts' counters, added up."""
         total: Counter[str] = Counter()
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             for place in range(len(self._hosts)):
                 total.update(self._engine.counters(place))
         return {
@@ -256,7 +257,7 @@ class HotShard:
         with disk_errors_reported(own):
             # The folder's own times are what a program sees; see hot/kernel/inode.c.
             os.utime(own, (EPOCH, EPOCH))
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             place = self._engine.add_host(
                 host_id=host.host_id,
                 name=host.name,
@@ -297,7 +298,7 @@ class HotShard:
         addresses = directory.address[: directory.hot_count]
         order = np.argsort(addresses, kind="stable").astype(np.uint32)
         ranges = sorted(directory.populations, key=lambda cold: cold.first_address)
-        with _failures_explained():
+        with _FAILURES_EXPLAINED:
             self._engine.set_routes(
                 addresses=np.ascontiguousarray(addresses[order], np.uint32),
                 address_ids=order,
@@ -362,11 +363,19 @@ def _final_state(kind: str, code: int) -> FinalState:
     return FinalState("running")
 
 
-@contextmanager
-def _failures_explained() -> Iterator[None]:
-    try:
-        yield
-    except EngineError as error:
-        raise InternalError(str(error)) from error
-    except OSError as error:
-        raise UserError(str(error.strerror), where=str(error.filename or "") or None) from error
+class _FailuresExplained:
+    """Raises the engine's failures as the project's own. No generator: every window enters it several times."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, EngineError):
+            raise InternalError(str(error)) from error
+        if isinstance(error, OSError):
+            raise UserError(str(error.strerror), where=str(error.filename or "") or None) from error
+
+
+_FAILURES_EXPLAINED: Final = _FailuresExplained()
