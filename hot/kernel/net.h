@@ -185,7 +185,7 @@ struct socket {
     int32_t priority, mark, tos, ttl, low_water;
     bool read_shutdown, write_shutdown;
     struct packet_queue receive; /* UDP datagrams, netlink answers; TCP keeps its own */
-    struct packet *pending;      /* UDP: what MSG_MORE and UDP_CORK gathered so far */
+    struct packet *pending;      /* datagram.c: what was gathered so far */
     uint32_t pending_capacity;
     bool pending_cork;
     struct packet_options pending_options;

@@ -180,9 +180,91 @@ static int choose_destination(const struct socket *socket, const struct udp_mess
     return inet_route(socket, to->asked[v6].interface, socket->local_address, *address);
 }
 
-int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struct udp_message *to) {
+static void transmit(struct socket *socket, struct packet *packet, struct ip_address destination,
+                     const struct packet_options *options) {
+    packet->owner = socket;
+    packet->charge = packet_charge(packet->length);
+    packet->for_host = inet_is_local(socket->host, destination);
+    ip_transmit(socket->host, packet, inet_way(socket, options->interface, destination));
+}
+
+/* A packet with the header that the program wrote. */
+static int64_t send_built(struct socket *socket, struct uio *from, const struct udp_message *to,
+                          struct ip_address destination) {
     struct host *host = socket->host;
-    const struct raw *raw = raw_of(socket);
+    uint32_t length = (uint32_t)from->remaining;
+    if (length > inet_mtu(host, destination))
+        return -EMSGSIZE;
+    if (socket->write_shutdown)
+        return -EPIPE;
+    struct packet *packet = packet_create(host, length);
+    if (!packet)
+        return -ENOBUFS;
+    int error = uio_copy_in(from, packet->data, length) ? -EFAULT : 0;
+    if (!error)
+        error = complete_header(socket, packet, datagram_source(socket, to, destination));
+    if (!error && socket->family == AF_INET6 && !is_whole6(packet)) {
+        host->counters.packets_malformed++;
+        packet_free(host, packet);
+        return length;
+    }
+    if (error) {
+        packet_free(host, packet);
+        return error;
+    }
+    timestamping_begin(socket, packet, to->stamping);
+    transmit(socket, packet, destination, datagram_asked(to, destination));
+    return length;
+}
+
+static int transmit_pending(struct socket *socket) {
+    struct packet *packet = datagram_take(socket);
+    struct ip_address destination = packet_destination(packet);
+    uint8_t protocol = packet->data[packet_is_v6(packet) ? 6 : 9];
+    ip_header(socket->host, packet, protocol, packet_source(packet), destination, socket);
+    ip_header_options(packet, &socket->pending_options);
+    int error = put_checksum(socket, packet);
+    if (error)
+        packet_free(socket->host, packet);
+    else
+        transmit(socket, packet, destination, &socket->pending_options);
+    return error;
+}
+
+/* A piece of a packet, or all of it. */
+static int64_t send_data(struct socket *socket, struct uio *from, int flags, const struct udp_message *to,
+                         struct ip_address destination) {
+    uint32_t length = (uint32_t)from->remaining;
+    int error = 0;
+    if (!socket->pending) {
+        bool named = socket->family == AF_INET6 && to->has_address && to->port;
+        error = datagram_begin(socket, to, destination, ip_header_length(destination), length);
+        if (error)
+            return error;
+        socket->pending->data[ip_is_v4(destination) ? 9 : 6] = (uint8_t)(named ? to->port : socket->protocol);
+    } else if (ip_is_v4(destination)) {
+        /* As in Linux, the last piece says where all of it goes; of IPv6 the first. */
+        datagram_name(socket->pending, datagram_source(socket, to, destination), destination);
+    }
+    error = datagram_add(socket, from, PACKET_MAX + (ip_is_v4(destination) ? 0 : IP6_HEADER), 0);
+    if (!error && !(flags & MSG_MORE))
+        error = transmit_pending(socket);
+    return error ? error : (int64_t)length;
+}
+
+/* To an IPv4 address that an AF_INET6 socket is connected to: Linux sends it as it is, in a packet of IPv6, which no
+ * host takes. */
+static int64_t send_mapped(struct socket *socket, uint64_t length, struct ip_address destination) {
+    bool built = raw_of(socket)->header_included;
+    if (length > (built ? inet_mtu(socket->host, destination) : PACKET_MAX - IP_HEADER))
+        return -EMSGSIZE;
+    if (built && socket->write_shutdown)
+        return -EPIPE;
+    socket->host->counters.packets_malformed++;
+    return built && length < IP6_HEADER ? -EINVAL : (int64_t)length;
+}
+
+int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struct udp_message *to) {
     struct ip_address address;
     if (from->remaining > PACKET_MAX + (socket->family == AF_INET6 ? IP6_HEADER : 0))
         return -EMSGSIZE;
@@ -193,50 +275,12 @@ int64_t raw_send(struct socket *socket, struct uio *from, int flags, const struc
     int error = choose_destination(socket, to, from->remaining, &address);
     if (error)
         return error;
-    uint32_t length = (uint32_t)from->remaining, header = raw->header_included ? 0 : ip_header_length(address);
-    if (raw->header_included ? length > inet_mtu(host, address)
-                             : length + (ip_is_v4(address) ? header : 0) > PACKET_MAX)
-        return -EMSGSIZE;
-    if (raw->header_included && socket->write_shutdown)
-        return -EPIPE;
-    if (socket->family == AF_INET6 && ip_is_v4(address)) {
-        /* Connected to such an address: Linux sends it as it is, in a packet of IPv6, which no host takes. */
-        host->counters.packets_malformed++;
-        return raw->header_included && length < IP6_HEADER ? -EINVAL : (int64_t)length;
-    }
+    if (socket->family == AF_INET6 && ip_is_v4(address))
+        return send_mapped(socket, from->remaining, address);
     if (socket->queued_bytes >= socket->send_buffer)
         return -EAGAIN;
-    struct packet *packet = packet_create(host, header + length);
-    if (!packet)
-        return -ENOBUFS;
-    struct ip_address source = datagram_source(socket, to, address);
-    const struct packet_options *asked = &to->asked[socket->family == AF_INET6];
-    bool named = socket->family == AF_INET6 && to->has_address && to->port;
-    uint8_t protocol = (uint8_t)(named ? to->port : socket->protocol);
-    if (uio_copy_in(from, packet->data + header, length)) {
-        error = -EFAULT;
-    } else if (raw->header_included) {
-        error = complete_header(socket, packet, source);
-    } else {
-        ip_header(host, packet, protocol, source, address, socket);
-        ip_header_options(packet, asked);
-        error = put_checksum(socket, packet);
-    }
-    if (!error && raw->header_included && socket->family == AF_INET6 && !is_whole6(packet)) {
-        host->counters.packets_malformed++;
-        packet_free(host, packet);
-        return length;
-    }
-    if (error) {
-        packet_free(host, packet);
-        return error;
-    }
-    timestamping_begin(socket, packet, to->stamping);
-    packet->owner = socket;
-    packet->charge = packet_charge(packet->length);
-    packet->for_host = inet_is_local(host, address);
-    ip_transmit(host, packet, inet_way(socket, asked->interface, address));
-    return length;
+    return raw_of(socket)->header_included ? send_built(socket, from, to, address)
+                                           : send_data(socket, from, flags, to, address);
 }
 
 /* ---- Receiving ---- */

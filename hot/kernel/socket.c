@@ -87,9 +87,7 @@ void socket_free(struct socket *socket) {
     error_queue_clear(socket);
     kfree(host, socket->filter);
     socket->filter = NULL;
-    if (socket->pending)
-        packet_free(host, socket->pending);
-    socket->pending = NULL;
+    datagram_drop(socket);
     socket->dead = true;
     if (!socket->queued_packets)
         kfree(host, socket);

@@ -172,6 +172,25 @@ bool timestamping_shows(const struct socket *socket, const struct socket_message
 /* What else is told with a stamp in the error queue, by the frame that was sent (`length` 0: none). */
 void timestamping_describe(const struct socket *socket, const uint8_t *frame, uint32_t length,
                            struct socket_message *message);
+/* datagram.c: sending of UDP and raw sockets. What the message asks for, of this version of IP. */
+const struct packet_options *datagram_asked(const struct udp_message *to, struct ip_address destination);
+/* The address that a datagram to there comes from: what the message says, or is bound, or the host's. */
+struct ip_address datagram_source(const struct socket *socket, const struct udp_message *to,
+                                  struct ip_address destination);
+/* Whether the program forbids what would be fragments: IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG. */
+bool datagram_must_fit(const struct socket *socket, const struct packet_options *asked, struct ip_address destination);
+/* -EMSGSIZE. Tells of the MTU, too, if the program wants to hear of errors (ip_local_error, ipv6_local_error of
+ * Linux). */
+int datagram_too_long(struct socket *socket, struct ip_address destination, uint16_t port);
+/* socket->pending, with room for headers and a first piece. Names are in its header, the rest of that is the caller's
+ * to write. 0 or -ENOBUFS. */
+int datagram_begin(struct socket *socket, const struct udp_message *to, struct ip_address destination, uint32_t headers,
+                   uint32_t length);
+void datagram_name(struct packet *packet, struct ip_address source, struct ip_address destination);
+/* Adds a piece, up to `most` bytes with all headers. 0, or an error: then nothing is left of it, as in Linux. */
+int datagram_add(struct socket *socket, struct uio *from, uint32_t most, uint16_t port);
+struct packet *datagram_take(struct socket *socket); /* it is the caller's */
+void datagram_drop(struct socket *socket);
 /* UDP_CORK. */
 int udp_cork(struct task *task, struct socket *socket, bool cork);
 uint32_t udp_data_length(const struct packet *packet);
@@ -179,9 +198,6 @@ uint32_t udp_data_length(const struct packet *packet);
 uint32_t socket_filtered(const struct socket *socket, const struct packet *packet, uint32_t begin);
 /* Where in a received packet the data that a UDP or raw socket gives begin. */
 uint32_t datagram_begins(const struct socket *socket, const struct packet *packet);
-/* The address that a datagram to there comes from: what the message says, or is bound, or the host's. */
-struct ip_address datagram_source(const struct socket *socket, const struct udp_message *to,
-                                  struct ip_address destination);
 void socket_broken_pipe(struct task *task); /* SIGPIPE */
 int inet_bind_name(struct task *task, struct socket *socket, const uint8_t *name, uint32_t length);
 /* Writes a sockaddr_in or sockaddr_in6, as `family` is, and returns its length. `interface`: of link-local ones. */

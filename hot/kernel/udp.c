@@ -5,9 +5,7 @@
  */
 #include "dns.h"
 #include "raw.h"
-#include <linux/time.h> /* errqueue.h needs it */
 
-#include <linux/errqueue.h>
 #include <linux/in.h>
 #include <linux/poll.h>
 
@@ -24,11 +22,6 @@ uint32_t datagram_begins(const struct socket *socket, const struct packet *packe
 static uint32_t headers_to(struct ip_address destination) { return ip_header_length(destination) + UDP_HEADER; }
 
 static uint32_t data_max(struct ip_address destination) { return ip_is_v4(destination) ? UDP_DATA_MAX : UDP_DATA_MAX6; }
-
-/* What the message asks for, of this version of IP. */
-static const struct packet_options *asked_of(const struct udp_message *to, struct ip_address destination) {
-    return &to->asked[!ip_is_v4(destination)];
-}
 
 /* Where a datagram goes, checked; the socket is bound afterwards. */
 static int choose_destination(struct socket *socket, const struct udp_message *to, struct ip_address *address,
@@ -47,18 +40,11 @@ static int choose_destination(struct socket *socket, const struct udp_message *t
     if (ip_is_v4(*address) && ip_v4(*address) == UINT32_MAX && !socket->broadcast)
         return -EACCES;
     bool chosen = to->has_local_address && !ip_is_any(to->local_address);
-    uint32_t interface = asked_of(to, *address)->interface;
+    uint32_t interface = datagram_asked(to, *address)->interface;
     int error = inet_route(socket, interface, chosen ? to->local_address : socket->local_address, *address);
     if (!error && chosen && !inet_is_local(socket->host, to->local_address))
         error = ip_is_v4(*address) ? -ENETUNREACH : -EINVAL;
     return error ? error : inet_autobind(socket);
-}
-
-struct ip_address datagram_source(const struct socket *socket, const struct udp_message *to,
-                                  struct ip_address destination) {
-    if (to->has_local_address && !ip_is_any(to->local_address))
-        return to->local_address;
-    return ip_is_any(socket->local_address) ? inet_source_address(socket->host, destination) : socket->local_address;
 }
 
 static void transmit(struct socket *socket, struct packet *packet, struct ip_address source,
@@ -78,68 +64,29 @@ static void transmit(struct socket *socket, struct packet *packet, struct ip_add
 
 /* The datagram that MSG_MORE began: its names are in its headers already. */
 static void transmit_pending(struct socket *socket) {
-    struct packet *packet = socket->pending;
-    socket->pending = NULL;
+    struct packet *packet = datagram_take(socket);
     transmit(socket, packet, packet_source(packet), packet_destination(packet),
              get16(packet->data + packet->transport + 2), &socket->pending_options);
 }
 
-static void pending_names(struct packet *packet, struct ip_address source, struct ip_address destination,
-                          uint16_t port) {
-    packet->transport = ip_header_length(destination);
-    if (ip_is_v4(destination)) {
-        packet->data[0] = 0x45;
-        put32(packet->data + 12, ip_v4(source));
-        put32(packet->data + 16, ip_v4(destination));
-    } else {
-        packet->data[0] = 0x60;
-        ip_put(packet->data + 8, source);
-        ip_put(packet->data + 24, destination);
-    }
-    put16(packet->data + packet->transport + 2, port);
-}
-
 static int64_t gather(struct socket *socket, struct uio *from, const struct udp_message *to) {
-    struct host *host = socket->host;
-    struct packet *packet = socket->pending;
-    struct ip_address address;
-    uint16_t port = 0;
-    if (packet) {
-        address = packet_destination(packet);
-    } else {
-        int error = choose_destination(socket, to, &address, &port);
+    uint32_t length = (uint32_t)from->remaining;
+    int error = 0;
+    if (!socket->pending) {
+        struct ip_address address;
+        uint16_t port;
+        error = choose_destination(socket, to, &address, &port);
+        if (!error)
+            error = datagram_begin(socket, to, address, headers_to(address), length);
         if (error)
             return error;
+        put16(socket->pending->data + socket->pending->transport + 2, port);
     }
-    uint32_t used = packet ? packet->length : headers_to(address);
-    uint32_t most = data_max(address) + headers_to(address);
-    if (from->remaining > most - used)
-        return -EMSGSIZE;
-    uint32_t needed = used + (uint32_t)from->remaining, added = needed - used;
-    if (!packet || needed > socket->pending_capacity) {
-        uint32_t capacity = KMIN(needed * 2, most);
-        struct packet *larger = packet_create(host, capacity);
-        if (!larger)
-            return -ENOBUFS;
-        if (packet) {
-            memcpy(larger->data, packet->data, used);
-            larger->transport = packet->transport;
-            larger->stamps = packet->stamps;
-            larger->stamp_number = packet->stamp_number;
-            packet_free(host, packet);
-        } else {
-            timestamping_begin(socket, larger, to->stamping);
-            pending_names(larger, datagram_source(socket, to, address), address, port);
-            socket->pending_options = *asked_of(to, address);
-        }
-        larger->length = used;
-        socket->pending = packet = larger;
-        socket->pending_capacity = capacity;
-    }
-    if (uio_copy_in(from, packet->data + used, added))
-        return -EFAULT;
-    packet->length = needed;
-    return added;
+    const struct packet *packet = socket->pending;
+    struct ip_address destination = packet_destination(packet);
+    error = datagram_add(socket, from, data_max(destination) + headers_to(destination),
+                         get16(packet->data + packet->transport + 2));
+    return error ? error : (int64_t)length;
 }
 
 int udp_cork(struct task *task, struct socket *socket, bool cork) {
@@ -148,25 +95,6 @@ int udp_cork(struct task *task, struct socket *socket, bool cork) {
     if (!cork && socket->pending)
         transmit_pending(socket);
     return 0;
-}
-
-/* Whether the program forbids what would be fragments: IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG. */
-static bool must_fit(const struct socket *socket, const struct udp_message *to, struct ip_address destination) {
-    bool v4 = ip_is_v4(destination);
-    const struct packet_options *options = asked_of(to, destination);
-    int mode = v4 ? socket->mtu_discover : socket->v6.mtu_discover;
-    return (!v4 && (options->has_dont_fragment ? options->dont_fragment : socket->v6.dont_fragment)) ||
-           (mode >= IP_PMTUDISC_DO && mode <= IP_PMTUDISC_PROBE);
-}
-
-/* Tells of the MTU, too, if the program wants to hear of errors (ip_local_error, ipv6_local_error of Linux). */
-static int too_long(struct socket *socket, struct ip_address destination, uint16_t port) {
-    bool v4 = ip_is_v4(destination);
-    struct extended_error error = {
-        .number = EMSGSIZE, .origin = SO_EE_ORIGIN_LOCAL, .info = inet_mtu(socket->host, destination)};
-    if (v4 ? socket->receive_errors : socket->v6.receive_errors)
-        error_queue_add(socket, &error, destination, v4 ? socket->remote_port : port, NULL, 0);
-    return -EMSGSIZE;
 }
 
 int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int flags, const struct udp_message *to) {
@@ -193,12 +121,12 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
     if (error)
         return error;
     if (from->remaining > data_max(address))
-        return too_long(socket, address, port);
+        return datagram_too_long(socket, address, port);
     if (socket->queued_bytes >= socket->send_buffer)
         return -EAGAIN;
     uint32_t length = (uint32_t)from->remaining, headers = headers_to(address);
-    if (length + headers > inet_mtu(host, address) && must_fit(socket, to, address))
-        return too_long(socket, address, port);
+    if (length + headers > inet_mtu(host, address) && datagram_must_fit(socket, datagram_asked(to, address), address))
+        return datagram_too_long(socket, address, port);
     struct packet *packet = packet_create(host, headers + length);
     if (!packet)
         return -ENOBUFS;
@@ -207,7 +135,7 @@ int64_t udp_send(struct task *task, struct socket *socket, struct uio *from, int
         return -EFAULT;
     }
     timestamping_begin(socket, packet, to->stamping);
-    transmit(socket, packet, datagram_source(socket, to, address), address, port, asked_of(to, address));
+    transmit(socket, packet, datagram_source(socket, to, address), address, port, datagram_asked(to, address));
     return length;
 }
 
