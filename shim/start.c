@@ -267,9 +267,10 @@ void shim_start(const uint64_t *stack) {
     const char *problem = map_image(host, request->path, true, &program);
     if (problem)
         refuse(task, request->path, problem);
-    if (program.interpreter[0] && (problem = map_image(host, program.interpreter, false, &interpreter)))
-        refuse(task, program.interpreter, problem);
     bool dynamic = program.interpreter[0];
+    const char *loader = request->interpreter[0] ? request->interpreter : program.interpreter;
+    if (dynamic && (problem = map_image(host, loader, false, &interpreter)))
+        refuse(task, loader, problem);
     struct process *process = task->process;
     process->brk_start = process->brk = (program.end + PAGE - 1) & ~(PAGE - 1);
     process->brk_limit = process->brk_start + (UINT64_C(64) << 30);

@@ -222,9 +222,10 @@ struct task {
 
 /* A program that is about to be started: kalloc'ed, taken over and freed by the new program's shim. */
 struct exec_request {
-    char path[4096];    /* real absolute path of the program that is to be run, after #! lines */
-    char named[4096];   /* as execve was asked for it: AT_EXECFN, and where the command name comes from */
-    bool by_descriptor; /* execveat of a descriptor: its file gives the command name */
+    char path[4096];        /* real absolute path of the program that is to be run, after #! lines */
+    char interpreter[4096]; /* real path of what loads it; empty: none, or nobody looked, because the shard starts it */
+    char named[4096];       /* as execve was asked for it: AT_EXECFN, and where the command name comes from */
+    bool by_descriptor;     /* execveat of a descriptor: its file gives the command name */
     uint32_t argument_count, environment_count;
     uint32_t bytes; /* of `strings` */
     char strings[]; /* argument_count + environment_count NUL-terminated strings */

@@ -19,6 +19,7 @@
 #include "signal.h"
 #include "syscalls.h"
 #include "tty.h"
+#include <linux/elf.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
@@ -886,46 +887,113 @@ static int insert_interpreter(struct host *host, struct exec_request **slot, siz
     return 0;
 }
 
+/* Opens what is to be run, if the task may run it; `real`: its path. */
+static int64_t open_program(struct task *task, int directory, const char *named, char *real, size_t room) {
+    int64_t result = fs_resolve_path(task, directory, named, real, room);
+    if (result < 0)
+        return result;
+    result = platform_syscall(21 /* access */, (uint64_t)real, 1 /* X_OK */, 0, 0, 0, 0);
+    if (result < 0)
+        return result;
+    struct stat status;
+    result = native_stat(AT_FDCWD, real, 0, &status);
+    if (!result && (status.st_mode & MODE_TYPE) != MODE_REGULAR) /* opening a FIFO would sleep */
+        result = -EACCES;
+    const struct inode *inode = result ? NULL : inode_seen(task->host, &status);
+    if (inode && inode->uses[INODE_WRITTEN])
+        result = -ETXTBSY;
+    if (result < 0)
+        return result;
+    int64_t fd = platform_syscall(2 /* open */, (uint64_t)real, 02000000 /* O_CLOEXEC */, 0, 0, 0, 0);
+    if (fd >= 0)
+        inotify_descriptor(task->host, (int)fd, IN_OPEN);
+    return fd;
+}
+
+/* Does not tell inotify. */
+static int64_t read_program(int64_t fd, void *to, uint64_t length, uint64_t offset) {
+    return platform_syscall(17 /* pread64 */, (uint64_t)fd, (uint64_t)to, length, offset, 0, 0);
+}
+
+static bool is_elf(const Elf64_Ehdr *elf) {
+    return memcmp(elf->e_ident, ELFMAG "\2\1", SELFMAG + 2) == 0 && elf->e_machine == EM_X86_64;
+}
+
+/* The name of what loads the program, which may be none. As load_elf_binary of Linux refuses them. */
+static int64_t read_interpreter(int64_t fd, const Elf64_Ehdr *elf, char *name, size_t room) {
+    name[0] = '\0';
+    for (uint32_t i = 0; i < elf->e_phnum; i++) {
+        Elf64_Phdr header;
+        uint64_t place = elf->e_phoff + i * sizeof header;
+        if (elf->e_phentsize != sizeof header || read_program(fd, &header, sizeof header, place) != sizeof header)
+            return -ENOEXEC;
+        if (header.p_type != PT_INTERP)
+            continue;
+        if (header.p_filesz < 2 || header.p_filesz > room)
+            return -ENOEXEC;
+        if (read_program(fd, name, header.p_filesz, header.p_offset) != (int64_t)header.p_filesz)
+            return -EIO;
+        return name[header.p_filesz - 1] ? -ENOEXEC : 0;
+    }
+    return 0;
+}
+
+/* Whether what loads the program may be run: it is written by nobody while this looks, and may be afterwards. */
+static int64_t check_interpreter(struct task *task, const char *name, char *real, size_t room) {
+    Elf64_Ehdr elf;
+    int64_t fd = open_program(task, AT_FDCWD, name, real, room);
+    if (fd < 0)
+        return fd;
+    int64_t length = read_program(fd, &elf, sizeof elf, 0);
+    inotify_descriptor(task->host, (int)fd, IN_ACCESS);
+    inotify_descriptor(task->host, (int)fd, IN_CLOSE_NOWRITE);
+    (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
+    if (length < 0)
+        return length;
+    if (length < (int64_t)sizeof elf)
+        return -EIO;
+    return is_elf(&elf) ? 0 : -ELIBBAD;
+}
+
+/* Looks at the beginning of a file that is to be run. 1: it is a program, with what loads it; 0: a script. */
+static int64_t look_at_program(struct task *task, int64_t fd, char head[256], struct exec_request *request) {
+    int64_t length = read_program(fd, head, 255, 0);
+    inotify_descriptor(task->host, (int)fd, IN_ACCESS);
+    Elf64_Ehdr elf;
+    memcpy(&elf, head, sizeof elf);
+    bool program = length >= (int64_t)sizeof elf && is_elf(&elf) && (elf.e_type == ET_EXEC || elf.e_type == ET_DYN);
+    int64_t result = KMIN(length, 0);
+    request->interpreter[0] = '\0';
+    if (program) {
+        char name[4096];
+        result = read_interpreter(fd, &elf, name, sizeof name);
+        if (!result && name[0])
+            result = check_interpreter(task, name, request->interpreter, sizeof request->interpreter);
+    } else if (length >= 0) {
+        head[length] = '\0';
+        result = length < 3 || head[0] != '#' || head[1] != '!' ? -ENOEXEC : 0;
+    }
+    if (!program || result) /* otherwise it stays open as long as somebody runs it */
+        inotify_descriptor(task->host, (int)fd, IN_CLOSE_NOWRITE);
+    (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
+    return result ? result : program;
+}
+
 /* Follows #! lines until the path is a program that the loader can map. */
 static int64_t resolve_program(struct task *task, struct exec_request **request, size_t capacity, int directory,
                                char *named) {
     for (int depth = 0; depth < 5; depth++) {
-        char real[4096];
-        int64_t result = fs_resolve_path(task, directory, named, real, sizeof real);
-        if (result < 0)
-            return result;
-        char head[256];
-        result = platform_syscall(21 /* access */, (uint64_t)real, 1 /* X_OK */, 0, 0, 0, 0);
-        if (result < 0)
-            return result;
-        struct stat status;
-        result = native_stat(AT_FDCWD, real, 0, &status);
-        if (!result && (status.st_mode & MODE_TYPE) != MODE_REGULAR) /* opening a FIFO would sleep */
-            result = -EACCES;
-        const struct inode *inode = result ? NULL : inode_seen(task->host, &status);
-        if (inode && inode->uses[INODE_WRITTEN])
-            result = -ETXTBSY;
-        if (result < 0)
-            return result;
-        int64_t fd = platform_syscall(2 /* open */, (uint64_t)real, 02000000 /* O_CLOEXEC */, 0, 0, 0, 0);
+        char real[4096], head[256];
+        int64_t fd = open_program(task, directory, named, real, sizeof real);
         if (fd < 0)
             return fd;
-        int64_t length = platform_syscall(0 /* read */, (uint64_t)fd, (uint64_t)head, sizeof head - 1, 0, 0, 0);
-        inotify_descriptor(task->host, (int)fd, IN_OPEN);
-        inotify_descriptor(task->host, (int)fd, IN_ACCESS);
-        bool program = length >= 64 && memcmp(head, "\177ELF\2\1", 6) == 0;
-        if (!program) /* otherwise it stays open as long as somebody runs it */
-            inotify_descriptor(task->host, (int)fd, IN_CLOSE_NOWRITE);
-        (void)platform_syscall(3 /* close */, (uint64_t)fd, 0, 0, 0, 0, 0);
-        if (length < 0)
-            return length;
-        head[length] = '\0';
-        if (program) {
+        int64_t result = look_at_program(task, fd, head, *request);
+        if (result < 0)
+            return result;
+        if (result) {
             memcpy((*request)->path, real, strlen(real) + 1);
             return 0;
         }
-        if (length < 3 || head[0] != '#' || head[1] != '!')
-            return -ENOEXEC;
         char *line_end = head;
         while (*line_end && *line_end != '\n')
             line_end++;

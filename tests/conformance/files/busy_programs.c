@@ -165,11 +165,83 @@ static void writing(void) {
     close(fd);
 }
 
+/* A program that is loaded by ./loader. */
+static void put_loaded(const char *name, bool terminated) {
+    static const char old[] = "/lib64/ld-linux-x86-64.so.2", new[sizeof old] = "./loader";
+    static char bytes[65536];
+    int in = (int)MUST(open("/bin/cat", O_RDONLY)), out = (int)MUST(open(name, O_WRONLY | O_CREAT | O_TRUNC, 0755));
+    ssize_t got = MUST(read(in, bytes, sizeof bytes));
+    char *place = memmem(bytes, (size_t)got, old, sizeof old);
+    if (!place) {
+        printf("/bin/cat is loaded by something else\n");
+        exit(1);
+    }
+    memcpy(place, new, sizeof new);
+    if (!terminated)
+        place[sizeof new - 1] = 'x';
+    MUST(write(out, bytes, (size_t)got));
+    close(in);
+    close(out);
+}
+
+static void put_loader(const char *bytes, size_t length, mode_t mode) {
+    unlink("loader");
+    int fd = (int)MUST(open("loader", O_WRONLY | O_CREAT | O_EXCL, mode));
+    MUST(write(fd, bytes, length));
+    close(fd);
+}
+
+static void loading(void) {
+    section("what loads programs");
+    char path[4096], text[128];
+    MUST(realpath("/lib64/ld-linux-x86-64.so.2", path) ? 0 : -1);
+    memset(text, 'x', sizeof text);
+    put_loaded("program", false);
+    run("a name without an end", "./program");
+    put_loaded("program", true);
+    run("nothing", "./program");
+    MUST(mkdir("loader", 0700));
+    run("a directory", "./program");
+    MUST(rmdir("loader"));
+    put_loader(text, sizeof text, 0600);
+    run("nobody may run it", "./program");
+    put_loader(text, 10, 0700);
+    run("a short text", "./program");
+    put_loader(text, sizeof text, 0700);
+    run("a text", "./program");
+    put_loader("#!/bin/sh\n", 10, 0700);
+    run("a script", "./program");
+    unlink("loader");
+    copy_program(path, "loader");
+    run("what does", "./program");
+    int fd = (int)MUST(open("loader", O_WRONLY | O_CLOEXEC));
+    run("while it is written", "./program");
+    close(fd);
+    int input;
+    pid_t child = start(&input);
+    fd = FACT_FD("writing it afterwards", open("loader", O_WRONLY));
+    close(fd);
+    FACT("chmod", chmod("loader", 0600));
+    end(child, input);
+
+    section("what programs map");
+    fd = (int)MUST(open("loader", O_RDONLY));
+    void *code = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_DENYWRITE | MAP_EXECUTABLE, fd, 0);
+    printf("mapped: %d\n", code != MAP_FAILED);
+    close(fd);
+    fd = FACT_FD("open to write", open("loader", O_RDWR));
+    code = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_DENYWRITE, fd, 0);
+    printf("mapped while it is written: %d\n", code != MAP_FAILED);
+    close(fd);
+    FACT("truncate", truncate("loader", 8192));
+}
+
 int main(void) {
     begin();
     copy_program("/bin/cat", "program");
     signal(SIGPIPE, SIG_IGN);
     running();
     writing();
+    loading();
     return 0;
 }
