@@ -40,6 +40,7 @@ need tshark tshark
 need wget wget
 need wrk wrk
 need_server apache2 apache2-bin
+need_server bird bird2
 need_server chronyd chrony
 need_server dnsmasq dnsmasq-base
 need_server etcd etcd-server

@@ -52,6 +52,11 @@ static int set_ip_option(struct socket *socket, int name, const void *value, uin
             return -EINVAL;
         socket->ttl = number == -1 ? DEFAULT_TTL : number;
         return 0;
+    case IP_MINTTL:
+        if (number < 0 || number > 255)
+            return -EINVAL;
+        socket->minimum_ttl = (uint8_t)number;
+        return 0;
     case IP_PKTINFO:
         socket->packet_info = number != 0;
         return 0;
@@ -123,6 +128,9 @@ static int get_ip_option(struct socket *socket, int name, int32_t *number) {
         return 0;
     case IP_TTL:
         *number = socket->ttl;
+        return 0;
+    case IP_MINTTL:
+        *number = socket->minimum_ttl;
         return 0;
     case IP_PKTINFO:
         *number = socket->packet_info;
@@ -239,6 +247,11 @@ static int set_ipv6_option(struct socket *socket, int name, const void *value, u
             return -EINVAL;
         v6->hop_limit = number;
         return 0;
+    case IPV6_MINHOPCOUNT:
+        if (number < 0 || number > 255)
+            return -EINVAL;
+        v6->minimum_hops = (uint8_t)number;
+        return 0;
     case IPV6_MULTICAST_HOPS:
         if (stream)
             return -ENOPROTOOPT;
@@ -324,6 +337,9 @@ static int get_ipv6_option(const struct socket *socket, int name, int32_t *numbe
         return 0;
     case IPV6_UNICAST_HOPS:
         *number = v6->hop_limit < 0 ? DEFAULT_TTL : v6->hop_limit;
+        return 0;
+    case IPV6_MINHOPCOUNT:
+        *number = v6->minimum_hops;
         return 0;
     case IPV6_MULTICAST_HOPS:
         *number = v6->multicast_hops;

@@ -105,6 +105,7 @@ struct socket_options6 {
     uint32_t multicast_interface, unicast_interface;
     uint8_t source_preferences; /* IPV6_ADDR_PREFERENCES: those that were chosen */
     uint8_t mtu_discover;       /* IPV6_PMTUDISC_* */
+    uint8_t minimum_hops;       /* IPV6_MINHOPCOUNT */
     uint64_t kept[2];           /* options that change nothing here, kept and shown: a bit for each number */
     bool packet_info, packet_hops, packet_class, receive_errors, dont_fragment, multicast_loop;
 };
@@ -180,6 +181,7 @@ struct socket {
     uint32_t unicast_interface; /* IP_UNICAST_IF: where no other is named; 0: none */
     uint32_t syn_interface;     /* of the SYN that an accepted connection came by, for IP_PKTOPTIONS; 0: none */
     uint8_t syn_tos;
+    uint8_t minimum_ttl; /* IP_MINTTL */
     uint64_t cookie;
     int32_t peer[3]; /* SO_PEERCRED: process, user, group; process 0 = none */
     int32_t priority, mark, tos, ttl, low_water;

@@ -352,6 +352,7 @@ struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t lo
     socket->mark = parent->mark;
     socket->tos = parent->tos;
     socket->ttl = parent->ttl;
+    socket->minimum_ttl = parent->minimum_ttl;
     socket->low_water = parent->low_water;
     socket->hints = parent->hints;
     socket->only_v6 = parent->only_v6;

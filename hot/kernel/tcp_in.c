@@ -1303,6 +1303,13 @@ static struct socket *find_socket(struct host *host, const struct packet *packet
     return socket ? socket : dns_listener(host, packet);
 }
 
+/* RFC 5082: IP_MINTTL, IPV6_MINHOPCOUNT. As in Linux, what ends a handshake may have come from anywhere. */
+static bool came_too_far(const struct socket *socket, const struct packet *packet) {
+    bool v6 = packet_is_v6(packet);
+    return packet->data[v6 ? 7 : 8] < (v6 ? socket->v6.minimum_hops : socket->minimum_ttl) &&
+           socket->tcp->state != TCP_SYN_RECV;
+}
+
 void tcp_input(struct host *host, struct packet *packet) {
     struct tcp_header header;
     if (!parse(packet, &header)) {
@@ -1322,7 +1329,7 @@ void tcp_input(struct host *host, struct packet *packet) {
     if (!socket || !socket->tcp || socket->tcp->state == TCP_CLOSE) {
         host->counters.packets_dropped_no_socket++;
         tcp_reply_reset(host, packet, &header);
-    } else {
+    } else if (!came_too_far(socket, packet)) {
         struct tcp *tcp = socket->tcp;
         tcp->segments_in++;
         if (tcp->state == TCP_LISTEN)

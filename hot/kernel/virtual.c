@@ -636,8 +636,8 @@ static const struct virtual_row rows[] = {
 };
 
 /* Names that a machine may well lack, and that programs look for wherever they run: no warning about them. */
-static const char *const optional_names[] = {"/proc/cgroups", "/sys/class/net", "/sys/devices/system/cpu", "/sys/fs",
-                                             "/sys/kernel/mm/hugepages"};
+static const char *const optional_names[] = {"/proc/cgroups",           "/proc/sys/crypto", "/sys/class/net",
+                                             "/sys/devices/system/cpu", "/sys/fs",          "/sys/kernel/mm/hugepages"};
 
 /* What is below /var is real but for these, which lead to where the host has directories of its own. */
 static const struct virtual_row links_in_var[] = {LINK_TO("/var/lock", "/run/lock"), LINK_TO("/var/run", "/run")};

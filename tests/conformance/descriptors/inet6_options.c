@@ -6,6 +6,7 @@ static const struct {
     int option;
 } options[] = {{"IPV6_V6ONLY", IPV6_V6ONLY},
                {"IPV6_UNICAST_HOPS", IPV6_UNICAST_HOPS},
+               {"IPV6_MINHOPCOUNT", IPV6_MINHOPCOUNT},
                {"IPV6_MULTICAST_HOPS", IPV6_MULTICAST_HOPS},
                {"IPV6_MULTICAST_LOOP", IPV6_MULTICAST_LOOP},
                {"IPV6_MULTICAST_IF", IPV6_MULTICAST_IF},
