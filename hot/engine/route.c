@@ -168,6 +168,15 @@ static uint64_t mixed(uint64_t state, uint64_t word) {
     return state ^ (state >> 32);
 }
 
+static uint64_t mixed_lane(uint64_t lane, const uint8_t *bytes) {
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    lane = mixed(lane, word);
+    /* One by one: a vector of SSE2 has no multiplication of 64 bits, and what gcc makes instead is slow. */
+    __asm__("" : "+r"(lane));
+    return lane;
+}
+
 /* One packet's part of the fingerprint that bridge/batch_kernels.py computes of batches: equal for equal events. */
 static uint64_t fingerprint(int64_t time, uint32_t source, uint32_t destination, uint64_t source_event,
                             const uint8_t *bytes, uint32_t length) {
@@ -175,19 +184,16 @@ static uint64_t fingerprint(int64_t time, uint32_t source, uint32_t destination,
     state = mixed(state, (uint64_t)source << 32 | destination);
     state = mixed(state, source_event);
     state = mixed(state, (uint64_t)KIND_PACKET << 32 | length);
-    uint64_t lanes[4] = {state, ~state, state >> 32, ~(state >> 32)}; /* none waits for another */
+    /* Four lanes, of which none waits for another; no array, which would be in memory. */
+    uint64_t first = state, second = ~state, third = state >> 32, fourth = ~(state >> 32);
     uint32_t at = 0;
-    for (; length - at >= sizeof lanes; at += (uint32_t)sizeof lanes) {
-        uint64_t words[4];
-        memcpy(words, bytes + at, sizeof words);
-        for (int i = 0; i < 4; i++) {
-            lanes[i] = mixed(lanes[i], words[i]);
-            /* One by one: a vector of SSE2 has no multiplication of 64 bits, and what gcc makes instead is slow. */
-            __asm__("" : "+r"(lanes[i]));
-        }
+    for (; length - at >= 32; at += 32) {
+        first = mixed_lane(first, bytes + at);
+        second = mixed_lane(second, bytes + at + 8);
+        third = mixed_lane(third, bytes + at + 16);
+        fourth = mixed_lane(fourth, bytes + at + 24);
     }
-    for (int i = 0; i < 4; i++)
-        state = mixed(state, lanes[i]);
+    state = mixed(mixed(mixed(mixed(state, first), second), third), fourth);
     for (; at < length; at += 8) {
         uint64_t word = 0;
         memcpy(&word, bytes + at, KMIN(length - at, 8u));
