@@ -1,15 +1,17 @@
 /* Pseudo-terminals: /dev/ptmx, /dev/pts/<n> and /dev/tty (pty(7); Linux: pty.c, tty_io.c, tty_ioctl.c).
  *
  * fs.c opens them by what virtual.c found, file.c calls the operations. Both ends are files of one kind. tty_line.c
- * makes of bytes what the settings say, tty_jobs.c knows sessions. Not there: packet mode, TIOCSTI, locked settings.
+ * makes of bytes what the settings say, tty_jobs.c knows sessions.
  */
 #include "credentials.h"
 #include "fs_internal.h"
 #include "process.h"
 #include "signal.h"
+#include "syscalls.h"
 #include "tty.h"
 
 #include <asm/ioctls.h>
+#include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/poll.h>
 
@@ -25,10 +27,11 @@ struct terminal_end {
     struct file *file;
     bool master;
     bool by_tty; /* opened as /dev/tty */
+    bool cut;    /* by vhangup: the terminal goes on without this */
 };
 
 static struct terminal_end *end_of(const struct file *file) { return file->object; }
-static bool hung_up(const struct terminal_end *end) { return !end->terminal->master; }
+static bool hung_up(const struct terminal_end *end) { return end->cut || !end->terminal->master; }
 
 /* ---- Waking ---- */
 
@@ -40,6 +43,13 @@ void terminal_wake_master(struct terminal *terminal, uint32_t events) {
 void terminal_wake_programs(struct terminal *terminal, uint32_t events) {
     list_for_each(node, &terminal->slaves)
         wake_up(terminal->host, &list_entry(node, struct terminal_end, node)->file->wait, events);
+}
+
+void terminal_tell(struct terminal *terminal, uint8_t news, uint8_t instead) {
+    if (!terminal->packets)
+        return;
+    terminal->news = (uint8_t)((terminal->news & ~instead) | news);
+    terminal_wake_master(terminal, POLLIN | POLLRDNORM | POLLPRI);
 }
 
 /* ---- Birth and death ---- */
@@ -221,7 +231,7 @@ static int64_t read_programs_end(struct task *task, struct file *file, struct ui
         return 0;
     for (;;) {
         if (hung_up(end))
-            return slept ? -EIO : 0;
+            return slept && !end->cut ? -EIO : 0;
         int64_t result = jobs_check(task, terminal, KSIGTTIN);
         if (result)
             return result;
@@ -245,9 +255,20 @@ static int64_t read_programs_end(struct task *task, struct file *file, struct ui
 
 static int64_t read_master(struct terminal *terminal, struct uio *to) {
     uint32_t used = terminal->output_head - terminal->output_tail;
-    if (!used)
-        return terminal->left ? -EIO : -EAGAIN;
     int64_t total = 0;
+    if (!to->remaining)
+        return 0;
+    if (!used && !(terminal->packets && terminal->news))
+        return terminal->left ? -EIO : -EAGAIN;
+    if (terminal->packets) {
+        uint8_t news = terminal->news; /* TIOCPKT_DATA: none */
+        if (uio_copy_out(to, &news, 1))
+            return -EFAULT;
+        terminal->news = 0;
+        if (news)
+            return 1;
+        total = 1;
+    }
     while (used && to->remaining) {
         uint32_t at = terminal->output_tail % sizeof terminal->output;
         size_t part = KMIN(KMIN(used, (uint32_t)sizeof terminal->output - at), to->remaining);
@@ -303,9 +324,10 @@ static uint32_t terminal_poll(struct file *file) {
     bool readable, writable;
     uint32_t events = 0;
     if (end->master) {
-        readable = terminal->output_head != terminal->output_tail;
+        bool news = terminal->packets && terminal->news;
+        readable = news || terminal->output_head != terminal->output_tail;
         writable = line_typing_room(terminal);
-        events = terminal->left ? POLLHUP : 0;
+        events = (terminal->left ? POLLHUP : 0) | (news ? POLLPRI : 0);
     } else {
         if (hung_up(end))
             return POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDNORM | POLLWRNORM;
@@ -328,6 +350,31 @@ static uint32_t speed_of(uint32_t flags, uint32_t old) {
     return code & CBAUDEX ? high[code & 15] : low[code & 15];
 }
 
+/* What is fixed stays as it was (unset_locked_termios of Linux). */
+static void keep_fixed(const struct terminal *terminal, struct termios2 *settings) {
+    const struct termios2 *old = &terminal->settings;
+    const struct termios *fixed = &terminal->fixed;
+    settings->c_iflag ^= (settings->c_iflag ^ old->c_iflag) & fixed->c_iflag;
+    settings->c_oflag ^= (settings->c_oflag ^ old->c_oflag) & fixed->c_oflag;
+    settings->c_cflag ^= (settings->c_cflag ^ old->c_cflag) & fixed->c_cflag;
+    settings->c_lflag ^= (settings->c_lflag ^ old->c_lflag) & fixed->c_lflag;
+    if (fixed->c_line)
+        settings->c_line = old->c_line;
+    for (size_t i = 0; i < sizeof fixed->c_cc; i++)
+        if (fixed->c_cc[i])
+            settings->c_cc[i] = old->c_cc[i];
+}
+
+static int64_t set_fixed(struct task *task, struct terminal *terminal, uint64_t user) {
+    if (!credentials_capable(task, CAP_CHECKPOINT_RESTORE) && !credentials_capable(task, CAP_SYS_ADMIN))
+        return -EPERM;
+    struct termios fixed;
+    if (copy_from_user(&fixed, user, sizeof fixed))
+        return -EFAULT;
+    terminal->fixed = fixed;
+    return 0;
+}
+
 static int64_t set_settings(struct task *task, struct terminal *terminal, uint64_t user, size_t size, bool flush) {
     int64_t result = jobs_check(task, terminal, KSIGTTOU);
     struct termios2 settings = terminal->settings;
@@ -338,9 +385,12 @@ static int64_t set_settings(struct task *task, struct terminal *terminal, uint64
     settings.c_ospeed = speed_of(settings.c_cflag, settings.c_ospeed);
     settings.c_ispeed = settings.c_cflag >> IBSHIFT & CBAUD ? speed_of(settings.c_cflag >> IBSHIFT, settings.c_ispeed)
                                                             : settings.c_ospeed;
+    keep_fixed(terminal, &settings);
     settings.c_cflag = (settings.c_cflag & ~(uint32_t)(CSIZE | PARENB)) | CS8 | CREAD;
-    if (flush)
+    if (flush) {
         line_flush_input(terminal);
+        terminal_tell(terminal, TIOCPKT_FLUSHREAD, 0);
+    }
     line_set(terminal, &settings);
     return 0;
 }
@@ -363,10 +413,17 @@ static int64_t flush(struct task *task, struct terminal *terminal, bool master, 
         return result;
     if (which != TCIFLUSH && which != TCOFLUSH && which != TCIOFLUSH)
         return -EINVAL;
-    if (which == TCIOFLUSH || (which == TCIFLUSH) != master)
+    uint8_t news = 0; /* of what programs flush */
+    if (which == TCIOFLUSH || (which == TCIFLUSH) != master) {
         line_flush_input(terminal);
-    if (which == TCIOFLUSH || (which == TCOFLUSH) != master)
+        news |= TIOCPKT_FLUSHREAD;
+    }
+    if (which == TCIOFLUSH || (which == TCOFLUSH) != master) {
         line_flush_output(terminal);
+        news |= TIOCPKT_FLUSHWRITE;
+    }
+    if (!master)
+        terminal_tell(terminal, news, 0);
     return 0;
 }
 
@@ -377,7 +434,7 @@ static int64_t flow(struct task *task, struct terminal *terminal, uint64_t what)
     switch (what) {
     case TCOOFF:
     case TCOON:
-        line_stop(terminal, what == TCOOFF);
+        line_hold(terminal, what == TCOOFF);
         return 0;
     case TCIOFF: /* asks who types to stop, by a byte of its output */
     case TCION: {
@@ -393,6 +450,30 @@ static int64_t flow(struct task *task, struct terminal *terminal, uint64_t what)
 
 static int64_t give_number(uint64_t user, int32_t number) { return copy_to_user(user, &number, sizeof number); }
 
+static int64_t set_packets(struct terminal *terminal, uint64_t user) {
+    int32_t number;
+    if (copy_from_user(&number, user, sizeof number))
+        return -EFAULT;
+    if (number && !terminal->packets)
+        terminal->news = 0;
+    terminal->packets = number != 0;
+    return 0;
+}
+
+/* A byte as if it came from the other end (TIOCSTI; as with dev.tty.legacy_tiocsti, which Linux has set by default). */
+static int64_t type_for(struct task *task, struct terminal *terminal, bool master, uint64_t user) {
+    uint8_t byte;
+    if ((master || task->process->terminal != terminal) && !credentials_capable(task, CAP_SYS_ADMIN))
+        return -EPERM;
+    if (copy_from_user(&byte, user, sizeof byte))
+        return -EFAULT;
+    if (master)
+        line_print_raw(terminal, byte);
+    else
+        (void)line_type(terminal, &byte, 1);
+    return 0;
+}
+
 static int64_t master_ioctl(struct task *task, struct terminal *terminal, uint32_t command, uint64_t argument) {
     int32_t number;
     switch (command) {
@@ -405,6 +486,10 @@ static int64_t master_ioctl(struct task *task, struct terminal *terminal, uint32
         return 0;
     case TIOCGPTLCK:
         return give_number(argument, terminal->locked);
+    case TIOCPKT:
+        return set_packets(terminal, argument);
+    case TIOCGPKT:
+        return give_number(argument, terminal->packets);
     case TIOCGPTPEER:
         return open_programs_end(task, terminal, (uint32_t)argument, false);
     case FIONREAD:
@@ -429,6 +514,12 @@ static int64_t common_ioctl(struct task *task, struct terminal *terminal, bool m
     case TCSETSW2:
     case TCSETSF2:
         return set_settings(task, terminal, argument, sizeof terminal->settings, command == TCSETSF2);
+    case TIOCGLCKTRMIOS:
+        return copy_to_user(argument, &terminal->fixed, sizeof terminal->fixed);
+    case TIOCSLCKTRMIOS:
+        return set_fixed(task, terminal, argument);
+    case TIOCSTI:
+        return type_for(task, terminal, master, argument);
     case TIOCGWINSZ:
         return copy_to_user(argument, &terminal->size, sizeof terminal->size);
     case TIOCSWINSZ:
@@ -460,6 +551,23 @@ static int64_t terminal_ioctl(struct task *task, struct file *file, uint32_t com
     if (result == JOBS_OTHER || (end->master && result == -ENOTTY))
         result = common_ioctl(task, end->terminal, end->master, command, argument);
     return result;
+}
+
+/* Who has the terminal loses it, with all that are open; it can be opened anew, as it was at first. */
+int64_t sys_vhangup(struct task *task, const uint64_t *a) {
+    (void)a;
+    struct terminal *terminal = task->process->terminal;
+    if (!credentials_capable(task, CAP_SYS_TTY_CONFIG))
+        return -EPERM;
+    if (!terminal)
+        return 0;
+    list_for_each(node, &terminal->slaves) list_entry(node, struct terminal_end, node)->cut = true;
+    jobs_hang_up(terminal);
+    line_flush_input(terminal);
+    terminal_tell(terminal, TIOCPKT_FLUSHREAD, 0);
+    line_set(terminal, &defaults);
+    terminal_wake_programs(terminal, 0);
+    return 0;
 }
 
 const struct file_operations terminal_operations = {
@@ -500,7 +608,7 @@ int64_t terminal_link(const struct file *file, char *out, size_t capacity) {
     const struct terminal_end *end = end_of(file);
     if (end->master || end->by_tty)
         return kprintf(out, capacity, "%s", end->master ? "/dev/ptmx" : "/dev/tty");
-    return kprintf(out, capacity, "/dev/pts/%d%s", end->terminal->number, hung_up(end) ? " (deleted)" : "");
+    return kprintf(out, capacity, "/dev/pts/%d%s", end->terminal->number, end->terminal->master ? "" : " (deleted)");
 }
 
 struct terminal *terminal_behind(const struct file *file) {

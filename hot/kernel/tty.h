@@ -35,8 +35,12 @@ struct terminal {
     bool locked;
     bool left;    /* the last program has closed it: who reads the master gets EIO, until one opens it again */
     bool stopped; /* output: by VSTOP or TCOOFF */
+    bool held;    /* by TCOOFF: only TCOON ends it */
+    bool packets; /* packet mode: each read of the master begins with a byte of news */
+    uint8_t news; /* TIOCPKT_*, for the next read */
     uint32_t user, group, mode;
     struct termios2 settings;
+    struct termios fixed; /* what of them nobody may change (TIOCSLCKTRMIOS) */
     struct window_size size;
     int32_t session, foreground; /* 0: none */
     /* Towards programs. Positions count on; canonical_head: behind the last complete line. */
@@ -46,7 +50,8 @@ struct terminal {
     uint8_t marks[LINE_SIZE];
     /* Towards the master. */
     uint32_t output_head, output_tail;
-    uint32_t column, line_column; /* of the cursor; where the line that is being typed began */
+    uint32_t echo_start, echo_column; /* of echoes that a signal still takes back, and of the cursor before them */
+    uint32_t column, line_column;     /* of the cursor; where the line that is being typed began */
     uint8_t output[OUTPUT_SIZE + ECHO_SIZE];
 };
 _Static_assert(!(LINE_SIZE & (LINE_SIZE - 1)) && !((OUTPUT_SIZE + ECHO_SIZE) & (OUTPUT_SIZE + ECHO_SIZE - 1)),
@@ -69,6 +74,10 @@ uint32_t line_waiting(const struct terminal *terminal); /* FIONREAD */
 void line_flush_input(struct terminal *terminal);
 void line_flush_output(struct terminal *terminal);
 void line_stop(struct terminal *terminal, bool stopped);
+/* TCOOFF, TCOON. */
+void line_hold(struct terminal *terminal, bool held);
+/* A byte as if it had been put out already. */
+void line_print_raw(struct terminal *terminal, uint8_t byte);
 
 /* ---- Job control (tty_jobs.c) ---- */
 
@@ -85,6 +94,8 @@ int64_t jobs_ioctl(struct task *task, struct terminal *terminal, const struct fi
 
 /* ---- The ends (pty.c) ---- */
 
+/* Something for who reads the master in packet mode: TIOCPKT_*, instead of those of `instead`. */
+void terminal_tell(struct terminal *terminal, uint8_t news, uint8_t instead);
 void terminal_wake_master(struct terminal *terminal, uint32_t events);
 void terminal_wake_programs(struct terminal *terminal, uint32_t events);
 

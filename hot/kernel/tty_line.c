@@ -7,6 +7,7 @@
 #include "signal.h"
 #include "tty.h"
 
+#include <asm/ioctls.h>
 #include <linux/poll.h>
 
 static bool has_input(const struct terminal *t, uint32_t flag) { return (t->settings.c_iflag & flag) != 0; }
@@ -107,10 +108,24 @@ void line_flush_output(struct terminal *t) {
 }
 
 void line_stop(struct terminal *t, bool stopped) {
-    bool goes_on = t->stopped && !stopped;
+    if (t->stopped == stopped || (!stopped && t->held))
+        return;
     t->stopped = stopped;
-    if (goes_on)
+    terminal_tell(t, stopped ? TIOCPKT_STOP : TIOCPKT_START, TIOCPKT_STOP | TIOCPKT_START);
+    if (!stopped)
         terminal_wake_programs(t, POLLOUT | POLLWRNORM);
+}
+
+void line_hold(struct terminal *t, bool held) {
+    bool changes = t->held != held;
+    t->held = held;
+    if (changes)
+        line_stop(t, held);
+}
+
+void line_print_raw(struct terminal *t, uint8_t byte) {
+    if (put_output(t, sizeof t->output, (const char *)&byte, 1))
+        terminal_wake_master(t, POLLIN | POLLRDNORM);
 }
 
 /* ---- Echo ---- */
@@ -127,6 +142,12 @@ static void echo(struct terminal *t, uint8_t byte) {
         byte ^= 0100;
     }
     echo_raw(t, byte);
+}
+
+/* Nothing takes back what was echoed so far (commit_echoes of Linux). */
+static void commit_echoes(struct terminal *t) {
+    t->echo_start = t->output_head;
+    t->echo_column = t->column;
 }
 
 static void echo_typed(struct terminal *t, uint8_t byte) {
@@ -254,13 +275,18 @@ static int signal_of(const struct terminal *t, uint8_t byte) {
 }
 
 static void type_signal(struct terminal *t, uint8_t byte, int signo) {
-    if (!has_local(t, NOFLSH))
+    if (!has_local(t, NOFLSH)) {
         line_flush_input(t);
+        t->output_head = t->echo_start;
+        t->column = t->echo_column;
+        terminal_tell(t, TIOCPKT_FLUSHREAD | TIOCPKT_FLUSHWRITE, 0);
+    }
     jobs_signal_foreground(t, signo);
     if (has_input(t, IXON))
         line_stop(t, false);
     if (has_local(t, ECHO))
         echo(t, byte);
+    commit_echoes(t);
 }
 
 /* Bytes that edit or end a line. False: it is none of them. */
@@ -279,6 +305,7 @@ static bool type_canonical(struct terminal *t, uint8_t byte) {
     } else if (byte == '\n') {
         if (has_local(t, ECHO | ECHONL))
             echo_raw(t, '\n');
+        commit_echoes(t);
         finish_line(t, byte, MARK_LINE);
     } else if (is_special(t, byte, VEOF)) {
         finish_line(t, '\0', MARK_END);
@@ -341,6 +368,7 @@ static void type_one(struct terminal *t, uint8_t byte) {
 size_t line_type(struct terminal *t, const uint8_t *bytes, size_t length) {
     size_t done = 0;
     uint32_t before = t->output_head;
+    commit_echoes(t);
     while (done < length && line_typing_room(t))
         type_one(t, bytes[done++]);
     if (t->output_head != before)
@@ -402,9 +430,23 @@ uint32_t line_waiting(const struct terminal *t) {
     return count;
 }
 
+/* Whether the two usual bytes stop and continue output. */
+static bool stops_as_usual(const struct termios2 *settings) {
+    return (settings->c_iflag & IXON) && settings->c_cc[VSTOP] == 023 && settings->c_cc[VSTART] == 021;
+}
+
+static void tell_of_settings(struct terminal *t, const struct termios2 *settings) {
+    bool usual = stops_as_usual(settings);
+    if (usual != stops_as_usual(&t->settings))
+        terminal_tell(t, usual ? TIOCPKT_DOSTOP : TIOCPKT_NOSTOP, TIOCPKT_DOSTOP | TIOCPKT_NOSTOP);
+    if ((t->settings.c_lflag | settings->c_lflag) & EXTPROC)
+        terminal_tell(t, TIOCPKT_IOCTL, 0);
+}
+
 /* What was typed for the other kind of reading is a line of its own, or bytes like any (n_tty_set_termios). */
 void line_set(struct terminal *t, const struct termios2 *settings) {
     bool changed = (t->settings.c_lflag ^ settings->c_lflag) & ICANON;
+    tell_of_settings(t, settings);
     t->settings = *settings;
     if (changed) {
         memset(t->marks, MARK_NONE, sizeof t->marks);
