@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ from antumbra.sharding import (
     merge_results,
     partition_of,
 )
-from antumbra.sides import ColdParticipant, HotParticipant, TailBuilder, build_hot
+from antumbra.sides import ColdParticipant, HotParticipant, build_hot, build_tail
 from bridge.bus import Bus
 from bridge.errors import AntumbraError, UserError
 from bridge.local_bus import LocalBus
@@ -56,9 +56,6 @@ from bridge.window_log import WindowLog
 from cold.results import TailResults, message_table
 from hot.process_memory import ProcessMemoryRecorder
 from hot.section import ProcessOutcome
-
-if TYPE_CHECKING:
-    pass
 
 _MESSAGES: Final = "messages"
 _REQUESTS: Final = "requests"
@@ -152,11 +149,8 @@ def run(
     count, mpi = decide_shard_count(plan, shards)
     partition = partition_of(plan, count)
     where = Path(directory or plan.sections.general.data_directory)
-    tail = TailBuilder(plan)
-    if count > 1 and not mpi:
-        tail.prepare()
     bus = connect(plan, count, mpi)
-    part = _Part(plan, tail, partition, bus, where, on_progress if bus.shard == 0 else None)
+    part = _Part(plan, partition, bus, where, on_progress if bus.shard == 0 else None)
     if isinstance(bus, LocalBus) and bus.shard > 0:
         # A process of our own making: nobody expects it to come back.
         os._exit(_run_as_child(part))
@@ -168,7 +162,6 @@ class _Part:
     """What the process of one shard has of the whole run."""
 
     plan: Plan
-    tail: TailBuilder
     partition: PartitionMap
     bus: Bus
     where: Path
@@ -329,7 +322,7 @@ def _run_shard(part: _Part, run_directory: RunDirectory) -> tuple[ShardResult, L
         hot = build_hot(plan, run_directory, partition, bus.shard)
         if plan.hosts:
             participants["hot"] = hot or Nobody()
-        cold = part.tail.build(partition, bus.shard)
+        cold = build_tail(plan, partition, bus)
         if plan.sections.cold is not None:
             participants["cold"] = cold or Nobody()
         names = tuple(participants)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from antumbra.plan import Plan
+from bridge.bus import Bus
 from bridge.directory import HostDirectory
-from bridge.errors import UserError
 from bridge.participant import Participant
 from bridge.partition import PartitionMap
 from bridge.paths import PathTable
 from bridge.rundir import RunDirectory
 from cold.results import TailResults
 from hot.section import ProcessOutcome
-
-if TYPE_CHECKING:
-    from cold.memberships import Connections
 
 
 class HotParticipant(Participant, Protocol):
@@ -77,63 +73,34 @@ def build_hot(plan: Plan, run_directory: RunDirectory, partition: PartitionMap, 
     )
 
 
-class TailBuilder:
-    """Builds the cold side of shards.
+def build_tail(plan: Plan, partition: PartitionMap, bus: Bus) -> ColdParticipant | None:
+    """Build the cold side of a shard, or nothing if it has no identities. All shards have to call it."""
+    section, shard, general = plan.sections.cold, bus.shard, plan.sections.general
+    if section is None:
+        return None
+    # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
+    from cold import tail
+    from cold.division import Division
 
-    Parameters
-    ----------
-    plan
-        Of the experiment.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._connections: Connections | None = None
-
-    def prepare(self) -> None:
-        """Do what every shard would have to do, before this process divides into shards."""
-        section = self._plan.sections.cold
-        if section is None:
-            return
-        from cold.tail import connections_before_shards
-
-        directory, _ = _as_the_tail_sees_it(self._plan)
-        seed = self._plan.sections.general.seed
-        with _memory_errors_reported():
-            self._connections = connections_before_shards(section, directory, seed, self._plan.resolutions)
-
-    def build(self, partition: PartitionMap, shard: int) -> ColdParticipant | None:
-        """Build the cold side of a shard, or nothing if it has no identities. Once: it keeps nothing for another."""
-        plan, connections = self._plan, self._connections
-        self._connections = None
-        owned = partition.identities_of(shard)
-        if plan.sections.cold is None or not owned:
-            return None
-        # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
-        from cold.tail import build_tail
-
-        general = plan.sections.general
-        directory, paths = _as_the_tail_sees_it(plan)
-        return build_tail(
-            plan.sections.cold,
-            directory,
-            paths,
-            general.seed,
-            general.stop_time,
-            list(plan.resolutions),
-            owned=owned,
-            cuts=partition.cuts,
-            shard=shard,
-            connections=connections,
-        )
-
-
-@contextmanager
-def _memory_errors_reported() -> Iterator[None]:
-    try:
-        yield
-    except MemoryError as error:
-        raise UserError("there is no more memory", hint=str(error)) from error
+    owned = partition.identities_of(shard)
+    directory, paths = _as_the_tail_sees_it(plan)
+    count = directory.total_count - directory.hot_count
+    division = Division.of(partition.cuts, shard, directory.hot_count, count, bus)
+    connections = tail.connections_of_shard(section, directory, general.seed, plan.resolutions, division)
+    if not owned:
+        return None
+    return tail.build_tail(
+        section,
+        directory,
+        paths,
+        general.seed,
+        general.stop_time,
+        list(plan.resolutions),
+        owned=owned,
+        cuts=partition.cuts,
+        shard=shard,
+        connections=connections,
+    )
 
 
 def _as_the_tail_sees_it(plan: Plan) -> tuple[HostDirectory, PathTable]:

@@ -19,13 +19,14 @@ from cold.changing_arrivals import ChangingArrivals
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage
 from cold.contacts import arrivals
+from cold.delay_layout import EXACT, SUB_BITS
 from cold.jit import uint64
 from cold.mean_field import mesh_degree
 from cold.propagation import PropagationField, summarise
 from cold.propagation_kernels import LEVELS, choose_representatives
 from cold.publications import PlannedMessages
 from cold.representatives import Part, Representation
-from cold.results import EXACT, SPREAD_TYPE, SUB_BITS, TailResults
+from cold.results import SPREAD_TYPE, TailResults
 from cold.sampled_kernels import (
     DELIVERED,
     EXPIRED,

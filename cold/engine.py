@@ -21,6 +21,7 @@ from cold.boundary import Boundary
 from cold.dialing import redial_phases
 from cold.distributions import join_tables
 from cold.disturbances import disturbances_of
+from cold.division import Division
 from cold.event_kernels import insert, next_time
 from cold.exchange import Arrival, Exchange
 from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFailure
@@ -170,7 +171,7 @@ class ColdEngine:
     plan
         What is published on them; what the section says by default.
     connections
-        What `connections_of` returns for all of this, if it has been called already. The engine keeps none of it.
+        What `connections_of` returns for this shard, if it has been called already. The engine keeps none of it.
     """
 
     def __init__(
@@ -230,11 +231,12 @@ class ColdEngine:
         most_lazy = max(client.d_lazy for client in clients)
         largest_mesh = max(client.d_high for client in clients)
         if connections is None:
-            connections = connections_of(section, directory, seed, topics)
-        overlay = connections.overlay.rows(owned.start - everybody.start, owned.stop - everybody.start)
+            division = Division.of(cuts, shard, everybody.start, len(everybody))
+            connections = connections_of(section, directory, seed, topics, division)
+        overlay, transaction_overlay = connections.overlay, connections.transaction_overlay
         row_lengths = np.diff(overlay.row_start)
         first_member = RECENT + 2 * gossip.mcache_gossip
-        members = memberships(connections, overlay, len(self._topics), cuts, owned, directory.hot_count, first_member)
+        members = memberships(connections, len(self._topics), cuts, owned, directory.hot_count, first_member)
         del connections
         full_topics = members.full_topics
         self._messages = MessageTable(
@@ -301,11 +303,14 @@ class ColdEngine:
         requests = request_arrays(section, directory, kinds, owned)
         self._transactions: Transactions | None = None
         if section.transactions is not None:
+            assert transaction_overlay is not None, "connections of execution clients are made where there are some"
             if section.transactions.fetch_timeout < parameters.longest_step_ns:
                 raise UserError(
                     f"it must be {parameters.longest_step_ns} ns or more here", where="cold.transactions.fetch_timeout"
                 )
-            self._transactions = Transactions(section, directory, seed, stop_time_ns, owned, np.diff(cuts) > 0, shard)
+            self._transactions = Transactions(
+                section, directory, seed, stop_time_ns, owned, np.diff(cuts) > 0, shard, transaction_overlay
+            )
         kinds = kinds[owned.start - everybody.start : owned.stop - everybody.start]
         heartbeat_ns = np.array([client.heartbeat for client in clients], dtype=np.int64)
         phase = heartbeat_phases(seed, owned.start, n, heartbeat_ns[kinds])

@@ -43,6 +43,7 @@ from cold.membership_kernels import (
     count_neighbours,
     first_peer,
     full_row,
+    is_outbound,
     member_of_place,
     mesh_row,
     next_place,
@@ -55,7 +56,6 @@ from cold.membership_kernels import (
     set_recent,
     subscribes,
 )
-from cold.overlay_kernels import is_outbound
 from cold.prefetch_kernels import prefetch
 from cold.purposes import ColdPurpose
 from cold.receipt_kernels import client_of, has_copy, has_seen, validated_at, validation_delay

@@ -11,6 +11,9 @@ hot one its HostId behind the last of them.
 
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.state_kernels import (
     FIRST_ROW,
@@ -196,3 +199,17 @@ def place_of_peer(state: State, parameters: Parameters, identity: int, peer: int
         if int64(state.neighbours[first + place]) & parameters.host_mask == peer:
             return place
     return -1
+
+
+@kernel
+def is_outbound(dialled: npt.NDArray[np.uint8], place: int) -> bool:
+    """Whether an identity has dialled a neighbour.
+
+    Parameters
+    ----------
+    dialled
+        uint8[edges / 8]: `Overlay.dialled_bits`.
+    place
+        Of the neighbour in `neighbours`, counted from the first row on: ``row_start[identity] + number``.
+    """
+    return bool(dialled[place >> 3] >> (place & 7) & 1)

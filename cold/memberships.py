@@ -7,6 +7,7 @@ of its connections that subscribe, sought or not.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,9 +16,11 @@ import numpy.typing as npt
 
 from bridge.directory import HostDirectory
 from cold.dialing import dialing_of, reachability
+from cold.division import Division
 from cold.membership_building_kernels import known_peers, write_places
 from cold.overlay import Overlay, build_overlay, topic_cycles, topic_edges, topic_mesh
 from cold.population import client_kinds
+from cold.purposes import ColdPurpose
 from cold.section import ColdSection
 from cold.state_kernels import PlaceArray
 from cold.subscriptions import subscriptions
@@ -42,7 +45,9 @@ class Connections(NamedTuple):
     is_reachable: npt.NDArray[np.bool_]
     """bool[identities]: whether others can dial an identity."""
     overlay: Overlay
-    """Of all identities, with the first meshes of the full topics."""
+    """Of this shard's identities, with the first meshes of the full topics."""
+    transaction_overlay: Overlay | None
+    """The connections of execution clients, of this shard's identities; None where there are no transactions."""
 
     def first_mesh(self, number: int, first_id: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
         """The first mesh of a partial topic, by its number among them: see `cold.overlay.topic_mesh`."""
@@ -60,8 +65,14 @@ def is_partial(section: ColdSection) -> list[bool]:
     return flags
 
 
-def connections_of(section: ColdSection, directory: HostDirectory, seed: int, topics: Sequence[int]) -> Connections:
-    """Build the overlay of all identities.
+def connections_of(
+    section: ColdSection,
+    directory: HostDirectory,
+    seed: int,
+    topics: Sequence[int],
+    division: Division | None = None,
+) -> Connections:
+    """Build the overlay of a shard's identities.
 
     Parameters
     ----------
@@ -73,8 +84,11 @@ def connections_of(section: ColdSection, directory: HostDirectory, seed: int, to
         Seed of the run.
     topics
         Indices of the topics that are exact, ascending; others need no connections.
+    division
+        Of the identities among shards, which all have to call this; by default there is one shard.
     """
     first_id, count = directory.hot_count, directory.total_count - directory.hot_count
+    division = Division.of(None, 0, first_id, count) if division is None else division
     flags = is_partial(section)
     full = [topic for topic in topics if not flags[topic]]
     partial = [topic for topic in topics if flags[topic]]
@@ -86,17 +100,37 @@ def connections_of(section: ColdSection, directory: HostDirectory, seed: int, to
     cycles: list[list[npt.NDArray[np.uint32]]] = []
     if partial:
         subscribed = subscriptions(section, seed, directory)
-        for topic in partial:
-            members.append(subscribed.member[subscribed.start[topic] : subscribed.start[topic + 1]].copy())
-            cycles.append(topic_cycles(seed, members[-1], topic, peers))
+        members = [subscribed.member[slice(*subscribed.start[[topic, topic + 1]])].copy() for topic in partial]
+        del subscribed
+        draws = [
+            functools.partial(_joined_cycles, seed, who, topic, peers)
+            for who, topic in zip(members, partial, strict=True)
+        ]
+        for who, orders in zip(members, division.drawn(draws), strict=True):
+            cycles.append(list(orders.reshape(-1, len(who))) if len(orders) else [])
     is_reachable = reachability(section, directory, seed)
-    shape = dialing_of(section, directory, seed) or section.overlay.degree
+    dialing = dialing_of(section, directory, seed)
+    # Where identities dial, the shard that makes the whole graph needs all edges.
+    own = None if division.is_whole or dialing else range(first_id + division.first, first_id + division.past)
     sought = [
-        topic_edges(who, orders, peers, first_id, is_reachable[who - np.uint32(first_id)])
+        topic_edges(who, orders, peers, first_id, is_reachable[who - np.uint32(first_id)], own)
         for who, orders in zip(members, cycles, strict=True)
     ]
-    overlay = build_overlay(seed, first_id, count, shape, len(full), degree, room, sought)
-    return Connections(full, partial, members, cycles, degree, room, is_reachable, overlay)
+    shape = dialing or section.overlay.degree
+    overlay = build_overlay(seed, first_id, count, shape, len(full), degree, room, sought, division=division)
+    del sought
+    transaction_overlay = None
+    if section.transactions is not None:
+        purpose = ColdPurpose.TRANSACTION_OVERLAY
+        transaction_overlay = build_overlay(
+            *(seed, first_id, count, section.transactions.degree, 0, 0, 0), purpose=purpose, division=division
+        )
+    return Connections(full, partial, members, cycles, degree, room, is_reachable, overlay, transaction_overlay)
+
+
+def _joined_cycles(seed: int, members: npt.NDArray[np.uint32], topic: int, peers: int) -> npt.NDArray[np.uint32]:
+    """`topic_cycles` one after another."""
+    return np.concatenate([np.empty(0, dtype=np.uint32), *topic_cycles(seed, members, topic, peers)])
 
 
 def mean_known_peers(section: ColdSection, topic: int, members: int) -> int:
@@ -140,7 +174,6 @@ class Memberships(NamedTuple):
 
 def memberships(
     connections: Connections,
-    overlay: Overlay,
     topics: int,
     cuts: npt.NDArray[np.int64],
     owned: range,
@@ -152,9 +185,7 @@ def memberships(
     Parameters
     ----------
     connections
-        Of the whole tail.
-    overlay
-        The rows of this shard's identities.
+        Of this shard.
     topics
         Number of all topics.
     cuts
@@ -166,7 +197,7 @@ def memberships(
     first_member
         `Parameters.first_member`.
     """
-    full, partial = connections.full, connections.partial
+    full, partial, overlay = connections.full, connections.partial, connections.overlay
     place = np.full(topics, -1, dtype=np.int32)
     place[full] = np.arange(len(full))
     place[partial] = len(full) + np.arange(len(partial))

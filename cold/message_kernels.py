@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from cold.delay_layout import EXACT, SUB_BITS
 from cold.jit import int64, kernel, uint64
-from cold.results import EXACT, SUB_BITS
 from cold.state_kernels import ARRIVAL_SHIFT, SEEN, Int64Array, UInt64Array
 
 _GOLDEN = uint64(0x9E3779B97F4A7C15)

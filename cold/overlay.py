@@ -7,6 +7,7 @@ those cycles: it has degree D (a little less where two cycles share an edge).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,13 @@ import numpy.typing as npt
 
 from cold.dialing import Dialing, connect, order_of
 from cold.dialing_kernels import rows_of_connections
+from cold.division import Division
 from cold.jit import uint64
 from cold.overlay_kernels import (
     add_to_mesh,
     ascending_order,
     choose,
+    choose_edges,
     draw_keys,
     draw_keys_of,
     graft_in_turn,
@@ -35,9 +38,15 @@ class Edges(NamedTuple):
     left: npt.NDArray[np.uint32]
     right: npt.NDArray[np.uint32]
 
+    def touching(self, first: int, past: int) -> "Edges":
+        """Those of which an end is from `first` to before `past`."""
+        left, right = np.empty_like(self.left), np.empty_like(self.right)
+        count = choose_edges(self.left, self.right, first, past, left, right)
+        return Edges(left[:count].copy(), right[:count].copy())
+
 
 class Overlay(NamedTuple):
-    """Peers of every identity. Peers are HostIds; rows are identity indices."""
+    """Peers of every identity, or of those of one shard. Peers are HostIds; there is a row for each identity."""
 
     row_start: npt.NDArray[np.int64]
     """int64[identities + 1]."""
@@ -50,21 +59,19 @@ class Overlay(NamedTuple):
     mesh_count: npt.NDArray[np.uint8]
     """uint8[topics, identities]."""
 
-    def rows(self, first: int, last: int) -> "Overlay":
-        """The rows of the identities from `first` to `last`, the first that is left out."""
-        if last - first == len(self.row_start) - 1:
-            return self
-        start = self.row_start[first : last + 1]
+    def rows(self, first: int, past: int) -> "Overlay":
+        """The rows from `first` to before `past`, which are views as far as they can be."""
+        start = self.row_start[first : past + 1]
         return Overlay(
             start - start[0],
-            self.neighbours[start[0] : start[-1]].copy(),
-            self.dialled[start[0] : start[-1]].copy(),
-            self.mesh[:, first:last],
-            self.mesh_count[:, first:last],
+            self.neighbours[start[0] : start[-1]],
+            self.dialled[start[0] : start[-1]],
+            self.mesh[:, first:past],
+            self.mesh_count[:, first:past],
         )
 
     def dialled_bits(self) -> npt.NDArray[np.uint8]:
-        """Return `dialled` as bits for `overlay_kernels.is_outbound`: uint8[row_start[-1] / 8, rounded up]."""
+        """Return `dialled` as bits for `membership_kernels.is_outbound`: uint8[row_start[-1] / 8, rounded up]."""
         return np.packbits(self.dialled, bitorder="little")
 
 
@@ -74,16 +81,16 @@ def _cycle(seed: int, first_id: int, count: int, purpose: ColdPurpose, number: i
 
 
 def rows_of_edges(
-    count: int, first_id: int, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
+    first: int, past: int, first_id: int, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
-    """Rows of sorted, distinct neighbours of a multigraph without self-loops, whose edges have a direction.
+    """Rows of sorted, distinct neighbours of some vertices of a multigraph without self-loops, with directed edges.
 
     The arrays are numpy's own, which asks for huge pages: kernels look up neighbours at random.
 
     Parameters
     ----------
-    count
-        Number of vertices, less than 2**31.
+    first, past
+        The vertices from `first` to before `past` have rows; there are less than 2**31 in all.
     first_id
         HostId of vertex 0.
     left, right
@@ -92,16 +99,16 @@ def rows_of_edges(
     Returns
     -------
     row_start
-        int64[count + 1].
+        int64[past - first + 1].
     neighbours
-        uint32[row_start[count]]: HostIds.
+        uint32[row_start[-1]]: HostIds.
     dialled
-        bool[row_start[count]]: whether the edge leads from the vertex of the row to the neighbour; of edges in both
+        bool[row_start[-1]]: whether the edge leads from the vertex of the row to the neighbour; of edges in both
         directions between two vertices, the one from the lower vertex is kept.
     """
     neighbours = np.empty(2 * len(left), dtype=np.uint32)
     dialled = np.empty(2 * len(left), dtype=np.bool_)
-    row_start, used = write_rows_of_edges(count, first_id, left, right, neighbours, dialled)
+    row_start, used = write_rows_of_edges(first, past, first_id, left, right, neighbours, dialled)
     return row_start, neighbours[:used], dialled[:used]
 
 
@@ -115,6 +122,7 @@ def build_overlay(
     mesh_room: int,
     sought: Sequence[Edges] = (),
     purpose: ColdPurpose = ColdPurpose.OVERLAY,
+    division: Division | None = None,
 ) -> Overlay:
     """Build the peer graph of `count` identities, and the first mesh of each topic.
 
@@ -135,55 +143,93 @@ def build_overlay(
     mesh_room
         The largest D_high.
     sought
-        Connections besides: those that identities seek on topics to which some do not subscribe.
+        Connections besides: those that identities seek on topics to which some do not subscribe. A regular graph needs
+        only those that touch this shard's identities.
     purpose
         Of the draws of a regular graph.
+    division
+        Of the identities among shards, which all have to call this; the result has the rows of this shard's. By default
+        there is one shard.
     """
+    division = Division.of(None, 0, first_id, count) if division is None else division
     most = np.full(count, mesh_degree, dtype=np.uint8) if isinstance(mesh_degree, int) else mesh_degree
+    if isinstance(shape, Dialing):
+        return _dialled(seed, first_id, shape, topics, most, mesh_room, sought, division)
     mesh = np.zeros((topics, count, mesh_room), dtype=np.uint32)
     mesh_count = np.zeros((topics, count), dtype=np.uint8)
-    if isinstance(shape, Dialing):
-        return _dialled(seed, first_id, shape, most, mesh, mesh_count, sought)
     degree = min(shape, count - 1)
-    lefts: list[npt.NDArray[np.uint32]] = []
-    rights: list[npt.NDArray[np.uint32]] = []
     cycles = max(degree // 2, 1) if count > 1 else 0
     mesh_cycles = min(max(int(most.max()) // 2, 1), cycles)
-    for number in range(cycles):
-        order = _cycle(seed, first_id, count, purpose, number)
-        following = np.roll(order, -1)
-        lefts.append(order)
-        rights.append(following)
+    has_matching = degree % 2 == 1 and degree > 1 and count > 1
+    edges: list[Edges] = []
+    draws = [partial(_cycle, seed, first_id, count, purpose, number) for number in range(cycles + has_matching)]
+    for number, order in enumerate(division.drawn(draws)):
+        if number == cycles:
+            matching = Edges(order[0 : count - 1 : 2].copy(), order[1:count:2].copy())
+            edges.append(_own(matching, division))
+            continue
+        cycle = Edges(order, np.roll(order, -1))
         for topic in range(topics):
             if (number - topic * mesh_cycles) % cycles < mesh_cycles:
-                add_to_mesh(mesh[topic], mesh_count[topic], most, order, following, first_id)
-    if degree % 2 and degree > 1 and count > 1:
-        order = _cycle(seed, first_id, count, purpose, cycles)
-        lefts.append(order[0 : count - 1 : 2])
-        rights.append(order[1:count:2])
+                add_to_mesh(mesh[topic], mesh_count[topic], most, *cycle, first_id)
+        edges.append(_own(cycle, division))
     if 1 < count <= degree + 1:
         rows, columns = np.triu_indices(count, 1)
-        lefts.append(rows.astype(np.uint32))
-        rights.append(columns.astype(np.uint32))
-    for edges in sought:
-        lefts.append(edges.left)
-        rights.append(edges.right)
+        edges.append(_own(Edges(rows.astype(np.uint32), columns.astype(np.uint32)), division))
+    ends = _joined([*edges, *sought])
+    del edges
+    own = slice(division.first, division.past)
+    return Overlay(
+        *rows_of_edges(division.first, division.past, first_id, *ends),
+        *((mesh, mesh_count) if division.is_whole else (mesh[:, own].copy(), mesh_count[:, own].copy())),
+    )
+
+
+def _own(edges: Edges, division: Division) -> Edges:
+    """Edges that touch this shard's identities."""
+    return edges if division.is_whole else edges.touching(division.first, division.past)
+
+
+def _joined(edges: Sequence[Edges]) -> Edges:
     empty = np.empty(0, dtype=np.uint32)
-    ends = np.concatenate([empty, *lefts]), np.concatenate([empty, *rights])
-    return Overlay(*rows_of_edges(count, first_id, *ends), mesh, mesh_count)
+    lefts, rights = [some.left for some in edges], [some.right for some in edges]
+    return Edges(np.concatenate([empty, *lefts]), np.concatenate([empty, *rights]))
 
 
 def _dialled(
     seed: int,
     first_id: int,
     dialing: Dialing,
+    topics: int,
     most: npt.NDArray[np.uint8],
-    mesh: npt.NDArray[np.uint32],
-    mesh_count: npt.NDArray[np.uint8],
+    mesh_room: int,
+    sought: Sequence[Edges],
+    division: Division,
+) -> Overlay:
+    """The overlay of identities that dial, which shard 0 makes where shards are connected."""
+    made: list[Overlay] = []
+
+    def rows(first: int, past: int) -> Overlay:
+        if not made:
+            made.append(_connected(seed, first_id, dialing, topics, most, mesh_room, sought))
+        return made[0].rows(first, past)
+
+    return Overlay(*division.handed_out(rows))
+
+
+def _connected(
+    seed: int,
+    first_id: int,
+    dialing: Dialing,
+    topics: int,
+    most: npt.NDArray[np.uint8],
+    mesh_room: int,
     sought: Sequence[Edges],
 ) -> Overlay:
-    """The overlay of identities that dial; each topic's mesh begins with the turn of another identity."""
-    topics, count = mesh_count.shape
+    """The overlay of all identities that dial; each topic's mesh begins with the turn of another identity."""
+    count = len(most)
+    mesh = np.zeros((topics, count, mesh_room), dtype=np.uint32)
+    mesh_count = np.zeros((topics, count), dtype=np.uint8)
     row_start, neighbours, dialled = rows_of_connections(connect(dialing, seed, first_id))
     order = order_of(seed, first_id, count, dialing.rounds)
     for topic in range(topics):
@@ -191,10 +237,8 @@ def _dialled(
         graft_in_turn(uint64(seed), first_id, topic, turns, row_start, neighbours, most, mesh[topic], mesh_count[topic])
     if sought:
         caller = np.repeat(np.arange(count, dtype=np.uint32), np.diff(row_start))[dialled]
-        lefts = [caller, *(edges.left for edges in sought)]
-        rights = [neighbours[dialled], *(edges.right for edges in sought)]
-        rows = rows_of_edges(count, first_id, np.concatenate(lefts), np.concatenate(rights))
-        return Overlay(*rows, mesh, mesh_count)
+        edges = _joined([Edges(caller, neighbours[dialled]), *sought])
+        return Overlay(*rows_of_edges(0, count, first_id, *edges), mesh, mesh_count)
     neighbours += np.uint32(first_id)
     return Overlay(row_start, neighbours, dialled, mesh, mesh_count)
 
@@ -235,19 +279,22 @@ def topic_edges(
     peers: int,
     first_id: int,
     is_reachable: Reachable = None,
+    own: range | None = None,
 ) -> Edges:
     """The connections of `topic_cycles`; subscribers that are not more than `peers` + 1 are all connected.
 
-    Two identities that nobody can dial are not; `is_reachable` says of each subscriber whether it can be dialled.
+    Two identities that nobody can dial are not; `is_reachable` says of each subscriber whether it can be dialled. With
+    `own`, HostIds, only the connections that touch one of these are wanted.
     """
-    empty = np.empty(0, dtype=np.uint32)
-    lefts, rights = [empty, *cycles], [empty, *(np.roll(order, -1) for order in cycles)]
+    edges = [Edges(order, np.roll(order, -1)) for order in cycles]
     if 1 < len(members) <= peers + 1:
         rows, columns = np.triu_indices(len(members), 1)
-        lefts.append(rows.astype(np.uint32))
-        rights.append(columns.astype(np.uint32))
+        edges.append(Edges(rows.astype(np.uint32), columns.astype(np.uint32)))
+    if own is not None:
+        first, past = np.searchsorted(members, [own.start, own.stop]).tolist()
+        edges = [some.touching(first, past) for some in edges]
     identity = members - np.uint32(first_id)
-    left, right = _dialled_edges(np.concatenate(lefts), np.concatenate(rights), is_reachable)
+    left, right = _dialled_edges(*_joined(edges), is_reachable)
     return Edges(choose(identity, left), choose(identity, right))
 
 
@@ -324,7 +371,7 @@ def topic_overlay(
     cycles = topic_cycles(seed, members, topic, max(known, sought))
     numbers = np.arange(first_id, first_id + len(members), dtype=np.uint32)
     edges = topic_edges(numbers, cycles, known, first_id, is_reachable)
-    rows = rows_of_edges(len(members), first_id, edges.left, edges.right)
+    rows = rows_of_edges(0, len(members), first_id, *edges)
     degree = np.full(len(members), mesh_degree, dtype=np.uint8)
     mesh, count = topic_mesh(numbers, cycles[: max(sought // 2, 1)], degree, mesh_room, is_reachable)
     return Overlay(*rows, mesh[None], count[None])

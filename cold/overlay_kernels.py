@@ -86,45 +86,66 @@ def ascending_order(keys: UInt64Array) -> UInt32Array:
 
 
 @kernel
+def choose_edges(
+    left: UInt32Array, right: UInt32Array, first: int, past: int, chosen_left: UInt32Array, chosen_right: UInt32Array
+) -> int:
+    """Write the edges of which an end is from `first` to before `past`; returns how many they are.
+
+    Parameters
+    ----------
+    left, right
+        uint32[edges]: ends of each edge.
+    first, past
+        See above.
+    chosen_left, chosen_right
+        uint32[edges], written.
+    """
+    count = int64(0)
+    for edge in range(len(left)):
+        a, b = int64(left[edge]), int64(right[edge])
+        # Without a branch: whether an edge is chosen is as random as its ends.
+        chosen_left[count], chosen_right[count] = a, b
+        count += (first <= a) & (a < past) | (first <= b) & (b < past)
+    return count
+
+
+@kernel
 def write_rows_of_edges(
-    count: int,
+    first: int,
+    past: int,
     first_id: int,
     left: UInt32Array,
     right: UInt32Array,
     neighbours: UInt32Array,
     dialled: npt.NDArray[np.bool_],
 ) -> tuple[Int64Array, int]:
-    """Rows of sorted, distinct neighbours of a multigraph without self-loops, whose edges have a direction.
+    """`cold.overlay.rows_of_edges`, into arrays that have room for them.
 
-    Of edges in both directions between two vertices, the one from the lower vertex is kept. Ends of edges are first
-    dealt to bands of neighbouring vertices, whose rows fit a cache, and to as many bands at a time as keep the memory
-    small.
+    Ends of edges are first dealt to bands of neighbouring vertices, whose rows fit a cache, and to as many bands at a
+    time as keep the memory small.
 
     Parameters
     ----------
-    count
-        Number of vertices, less than 2**31.
-    first_id
-        HostId of vertex 0.
-    left, right
-        uint32[edges]: ends of each edge; the left one has dialled the right one.
-    neighbours
-        uint32[2 * edges]: HostIds, written.
-    dialled
-        bool[2 * edges]: whether the edge leads from the vertex of the row to the neighbour, written.
+    first, past, first_id, left, right
+        See there.
+    neighbours, dialled
+        uint32[2 * edges] and bool[2 * edges], written.
 
     Returns
     -------
     row_start
-        int64[count + 1]: where the neighbours of each vertex begin.
+        See there.
     used
-        How many there are.
+        How many neighbours there are.
     """
-    bands = (count + (1 << _BAND_BITS) - 1) >> _BAND_BITS
+    bands = (past - first + (1 << _BAND_BITS) - 1) >> _BAND_BITS
     band_start = np.zeros(bands + 1, dtype=np.int64)
     for edge in range(len(left)):
-        band_start[(int64(left[edge]) >> _BAND_BITS) + 1] += 1
-        band_start[(int64(right[edge]) >> _BAND_BITS) + 1] += 1
+        a, b = int64(left[edge]) - first, int64(right[edge]) - first
+        if 0 <= a < past - first:
+            band_start[(a >> _BAND_BITS) + 1] += 1
+        if 0 <= b < past - first:
+            band_start[(b >> _BAND_BITS) + 1] += 1
     room = int64(0)
     for band in range(bands):
         room = max(room, band_start[band + 1])
@@ -134,7 +155,7 @@ def write_rows_of_edges(
     # The neighbour, and in the lowest bit the direction.
     entries = np.empty(room, dtype=np.uint32)
 
-    row_start = np.zeros(count + 1, dtype=np.int64)
+    row_start = np.zeros(past - first + 1, dtype=np.int64)
     used = int64(0)
     first_band = int64(0)
     while first_band < bands:
@@ -142,27 +163,30 @@ def write_rows_of_edges(
         while past_band < bands and band_start[past_band + 1] - band_start[first_band] <= _ENDS_AT_A_TIME:
             past_band += 1
         fill = band_start[first_band:past_band] - band_start[first_band]
+        begin_row = first + (first_band << _BAND_BITS)
+        rows = min(past_band << _BAND_BITS, past - first) - (first_band << _BAND_BITS)
         for edge in range(len(left)):
             a, b = int64(left[edge]), int64(right[edge])
-            band_of_a, band_of_b = a >> _BAND_BITS, b >> _BAND_BITS
-            if first_band <= band_of_a < past_band:
-                place = fill[band_of_a - first_band]
-                vertices[place], entries[place] = a, b << 1 | 1
-                fill[band_of_a - first_band] += 1
-            if first_band <= band_of_b < past_band:
-                place = fill[band_of_b - first_band]
-                vertices[place], entries[place] = b, a << 1
-                fill[band_of_b - first_band] += 1
+            row_of_a, row_of_b = a - begin_row, b - begin_row
+            if 0 <= row_of_a < rows:
+                place = fill[row_of_a >> _BAND_BITS]
+                vertices[place], entries[place] = row_of_a, b << 1 | 1
+                fill[row_of_a >> _BAND_BITS] += 1
+            if 0 <= row_of_b < rows:
+                place = fill[row_of_b >> _BAND_BITS]
+                vertices[place], entries[place] = row_of_b, a << 1
+                fill[row_of_b >> _BAND_BITS] += 1
         begin = int64(0)
         for band in range(first_band, past_band):
             end = fill[band - first_band]
             used = _write_rows(
-                band << _BAND_BITS,
-                min((band + 1) << _BAND_BITS, count),
+                begin_row,
+                (band - first_band) << _BAND_BITS,
+                min((band - first_band + 1) << _BAND_BITS, rows),
                 first_id,
                 vertices[begin:end],
                 entries[begin:end],
-                row_start,
+                row_start[first_band << _BAND_BITS :],
                 neighbours,
                 dialled,
                 used,
@@ -174,6 +198,7 @@ def write_rows_of_edges(
 
 @kernel
 def _write_rows(
+    begin_row: int,
     first: int,
     past: int,
     first_id: int,
@@ -184,17 +209,21 @@ def _write_rows(
     dialled: npt.NDArray[np.bool_],
     used: int,
 ) -> int:
-    """Write the rows of the vertices from `first` to before `past` for `write_rows_of_edges`.
+    """Write the rows from `first` to before `past` for `write_rows_of_edges`.
 
     Parameters
     ----------
+    begin_row
+        The vertex that rows are counted from.
     first, past
         See above.
     first_id
         HostId of vertex 0.
     vertices, entries
-        uint32[n] each: ends of edges, in any order: the vertex; twice the neighbour, plus 1 if the vertex has dialled.
-    row_start, neighbours, dialled
+        uint32[n] each: ends of edges, in any order: the row; twice the neighbour, plus 1 if the vertex has dialled.
+    row_start
+        int64[rows + 1], written.
+    neighbours, dialled
         Those of `write_rows_of_edges`; written on.
     used
         How many neighbours there are.
@@ -243,7 +272,7 @@ def _write_rows(
                 used += 1
                 before = neighbour
             elif dialled[used - 1] != outbound:
-                dialled[used - 1] = first + row < neighbour
+                dialled[used - 1] = begin_row + first + row < neighbour
         row_start[first + row + 1] = used
     return used
 
@@ -263,20 +292,6 @@ def add_nodes(neighbours: UInt32Array, node: npt.NDArray[np.uint16], host_bits: 
     for index in range(len(neighbours)):
         host = int64(neighbours[index])
         added[index] = host | int64(node[host]) << host_bits
-
-
-@kernel
-def is_outbound(dialled: npt.NDArray[np.uint8], place: int) -> bool:
-    """Whether an identity has dialled a neighbour.
-
-    Parameters
-    ----------
-    dialled
-        uint8[edges / 8]: `Overlay.dialled_bits`.
-    place
-        Of the neighbour in `neighbours`, counted from the first row on: ``row_start[identity] + number``.
-    """
-    return bool(dialled[place >> 3] >> (place & 7) & 1)
 
 
 @kernel

@@ -14,10 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-#: Bits of a delay after the leading one that tell buckets apart.
-SUB_BITS: Final = 10
-#: Delays below this have a bucket each [ns].
-EXACT: Final = 2 << SUB_BITS
+from cold.delay_layout import SUB_BITS
 
 _COMMON: Final = [
     ("id", np.uint64),

@@ -427,7 +427,7 @@ class State(NamedTuple):
     neighbours: UInt32Array
     """uint32[edges]: HostId | node << host_bits of each peer, ascending by HostId in each row."""
     dialled: UInt8Array
-    """uint8[edges / 8]: `Overlay.dialled_bits`; ask `overlay_kernels.is_outbound`."""
+    """uint8[edges / 8]: `Overlay.dialled_bits`; ask `membership_kernels.is_outbound`."""
     topic_place: Int32Array
     """int32[T]: the topic's place: first come those to which all subscribe, then others; -1 if it is not exact."""
     topic_of_place: Int32Array

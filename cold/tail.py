@@ -14,6 +14,7 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.coarse import CoarseEngine
+from cold.division import Division
 from cold.engine import ColdEngine
 from cold.memberships import Connections, connections_of
 from cold.publications import PlanOfSomeTopics
@@ -150,16 +151,20 @@ def _linked_topics(section: ColdSection, directory: HostDirectory, resolution: S
     return [index for index, level in enumerate(resolution) if everything or level is Resolution.EXACT]
 
 
-def connections_before_shards(
-    section: ColdSection, directory: HostDirectory, seed: int, resolution: Sequence[Resolution]
+def connections_of_shard(
+    section: ColdSection,
+    directory: HostDirectory,
+    seed: int,
+    resolution: Sequence[Resolution],
+    division: Division,
 ) -> Connections | None:
-    """What an exact engine on any shard needs the whole of; None where there is none.
+    """What an exact engine on a shard needs of the overlay; None where there is none.
 
-    It is half of the work of building a tail. Shards that are processes forked from one can share it.
+    It is half of the work of building a tail, and shards do it together: all have to call it.
     """
     if not _has_exact_engine(section, directory, resolution):
         return None
-    return connections_of(section, directory, seed, _linked_topics(section, directory, resolution))
+    return connections_of(section, directory, seed, _linked_topics(section, directory, resolution), division)
 
 
 def build_tail(
@@ -184,7 +189,7 @@ def build_tail(
     resolution
         Of every topic, by its index.
     connections
-        What `connections_before_shards` has returned; by default they are built here.
+        What `connections_of_shard` has returned; by default this shard builds them by itself.
     """
     coarse = {index: level for index, level in enumerate(resolution) if level is not Resolution.EXACT}
     exact = None

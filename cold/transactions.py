@@ -18,7 +18,7 @@ from bridge.simtime import NEVER
 from cold.distribution_kernels import draw_values
 from cold.distributions import Exponential
 from cold.messages import aligned_zeros
-from cold.overlay import build_overlay
+from cold.overlay import Overlay
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
 from cold.requests import in_role
@@ -192,6 +192,8 @@ class Transactions:
         Which shards have identities: bool[shards].
     shard
         This shard.
+    overlay
+        The connections of this shard's identities: `cold.memberships.Connections.transaction_overlay`.
 
     Attributes
     ----------
@@ -208,6 +210,7 @@ class Transactions:
         owned: range,
         present: npt.NDArray[np.bool_],
         shard: int,
+        overlay: Overlay,
     ) -> None:
         assert section.transactions is not None
         self._rules = section.transactions
@@ -217,10 +220,7 @@ class Transactions:
         self._plan = planned_transactions(section, directory, seed, stop_time_ns)
         self._begun = 0
         self._listed_until = 0
-        first_id, count = directory.hot_count, directory.total_count - directory.hot_count
-        self._overlay = build_overlay(
-            seed, first_id, count, self._rules.degree, 0, 0, 0, purpose=ColdPurpose.TRANSACTION_OVERLAY
-        ).rows(owned.start - first_id, owned.stop - first_id)
+        self._overlay = overlay
         self.planned = len(self._plan)
         # An announcement may still wait when its transaction's life ends.
         self._in_use = self._rules.lifetime + self._rules.announce_interval

@@ -8,8 +8,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from cold import overlay_kernels
+from cold.membership_kernels import is_outbound
 from cold.overlay import Overlay, build_overlay, rows_of_edges
-from cold.overlay_kernels import ascending_order, is_outbound, write_rows_of_edges
+from cold.overlay_kernels import ascending_order, write_rows_of_edges
 
 
 def graph_of(overlay: Overlay, first_id: int) -> csr_array:
@@ -67,7 +68,7 @@ def test_rows_are_the_edges_of_a_graph_whatever_is_done_at_a_time(
         np.concatenate([left, left[:300], right[200:900]]),
         np.concatenate([right, right[:300], left[200:900]]),
     )
-    row_start, neighbours, dialled = rows_of_edges(count, first_id, left, right)
+    row_start, neighbours, dialled = rows_of_edges(0, count, first_id, left, right)
     edges = set(zip(left.tolist(), right.tolist(), strict=True))
     wanted = {
         (vertex, other): (vertex, other) in edges and ((other, vertex) not in edges or vertex < other)

@@ -12,9 +12,9 @@ from scipy import stats
 from bridge.directory import BandwidthShare, ColdPlacement, HostDirectory, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
+from cold.delay_layout import EXACT, SUB_BITS
 from cold.engine import ColdEngine
 from cold.request_kernels import ANSWERED, LATENCY_BUCKETS, LATENCY_SUM, wire_bytes
-from cold.results import EXACT, SUB_BITS
 from cold.section import ColdSection
 from tests.statistical.pictures import Curve, draw_curves
 
