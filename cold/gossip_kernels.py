@@ -1462,8 +1462,25 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
 
 
 @kernel
-def look_ahead(state: State, parameters: Parameters, position: int) -> None:
-    """Have the processor fetch what the row of the identity at `position` of `due`, which should be here, leads to."""
+def beats_reach_peers(state: State, parameters: Parameters) -> bool:
+    """Whether most heartbeats may choose peers: elsewhere they tell in vain, and only count who could be told."""
+    if parameters.hot_count > 0 or parameters.churn or parameters.disturbances or parameters.lossy:
+        return True
+    if parameters.scoring or parameters.outbound:
+        return True
+    for topic in range(state.lacking.shape[0]):
+        for word in range(state.lacking.shape[1]):
+            if state.lacking[topic, word] != _ZERO:
+                return True
+    return False
+
+
+@kernel
+def look_ahead(state: State, parameters: Parameters, position: int, reaches_peers: bool) -> None:
+    """Have the processor fetch what the row of the identity at `position` of `due`, which should be here, leads to.
+
+    `reaches_peers` is as `beats_reach_peers` tells, here and in `look_near_ahead`.
+    """
     identity = (state.due[position, 1] >> 32) - parameters.first_id
     prefetch(state.needed, (state.sender[identity, RANK] & WORD) >> 6)
     what = state.due[position, 2]
@@ -1476,7 +1493,8 @@ def look_ahead(state: State, parameters: Parameters, position: int) -> None:
         number = partial_row(parameters, identity, row + parameters.full_topics)
         for start in range(number, number + parameters.most_memberships - parameters.full_topics, CACHE_LINE // 4):
             prefetch(state.known_start, start)
-        look_at_neighbours(state, identity)
+        if reaches_peers:
+            look_at_neighbours(state, identity)
     elif kind in (MESSAGE, TELL, FORWARD):
         topic = state.message_topic[slot]
         row = mesh_row(state, parameters, identity, topic)
@@ -1495,14 +1513,14 @@ def look_ahead(state: State, parameters: Parameters, position: int) -> None:
 
 
 @kernel
-def look_near_ahead(state: State, parameters: Parameters, position: int) -> None:
+def look_near_ahead(state: State, parameters: Parameters, position: int, reaches_peers: bool) -> None:
     """Have the processor fetch what those rows lead to that `look_ahead` has had fetched."""
     what = state.due[position, 2]
     kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
     identity = (state.due[position, 1] >> 32) - parameters.first_id
     if kind == MESSAGE:
         prefetch(state.arrival, arrival_place(state, parameters, identity, slot))
-    elif kind == BEAT:
+    elif kind == BEAT and reaches_peers:
         row = state.identity[identity, FIRST_ROW] + parameters.full_topics
         number = partial_row(parameters, identity, row)
         past = min(number + parameters.most_memberships - parameters.full_topics, len(state.known_start) - 1)
@@ -1540,6 +1558,7 @@ def execute(state: State, parameters: Parameters) -> int:
     last = state.cursor[POSITION]
     # Most identities have one event.
     records_of_one, chunks_of_one, ids_of_one = room_for(state, parameters, 1)
+    reaches_peers = beats_reach_peers(state, parameters)
     while last < due_count:
         index = last
         here = state.due[index, 1] >> 32
@@ -1556,10 +1575,10 @@ def execute(state: State, parameters: Parameters) -> int:
         for ahead in range(index + FAR_AHEAD, min(last + FAR_AHEAD, due_count)):
             look_far_ahead(state, parameters, ahead)
         for ahead in range(index + AHEAD, min(last + AHEAD, due_count)):
-            look_ahead(state, parameters, ahead)
+            look_ahead(state, parameters, ahead, reaches_peers)
         if parameters.most_memberships > parameters.full_topics:
             for ahead in range(index + NEAR_AHEAD, min(last + NEAR_AHEAD, due_count)):
-                look_near_ahead(state, parameters, ahead)
+                look_near_ahead(state, parameters, ahead, reaches_peers)
 
         # The mask tells the compiler that it is not negative.
         identity = (here - first_id) & WORD
