@@ -13,6 +13,7 @@ need_server() { # PROGRAM PACKAGE
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || servers+=("$2")
 }
 need ab apache2-utils
+need aria2c aria2
 need bash bash
 need busybox busybox-static
 need curl curl
@@ -53,6 +54,7 @@ need_server memcached memcached
 need_server mosquitto mosquitto
 need_server nats-server nats-server
 need_server nginx nginx-light
+need_server opentracker opentracker
 need_server psql postgresql-client
 need_server redis-server redis-server
 need_server sshd openssh-server
