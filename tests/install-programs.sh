@@ -55,6 +55,7 @@ need_server mosquitto mosquitto
 need_server nats-server nats-server
 need_server nginx nginx-light
 need_server opentracker opentracker
+need_server prosody prosody
 need_server psql postgresql-client
 need_server redis-server redis-server
 need_server sshd openssh-server

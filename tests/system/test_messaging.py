@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.system.experiment import Laboratory, Programs, experiment, host, network, process, python, shell
 
 RUNNING = {"expected_final_state": "running"}
@@ -300,3 +302,85 @@ def test_a_cluster_of_nats_keeps_a_stream_though_a_node_dies(laboratory: Laborat
     assert run.stdout("client").splitlines() == [
         *("made 3 True", "before [1, 2, 3]", "after [4, 5, 6]", "kept 6 True", "unheard ['n1']"),
     ]
+
+
+#: Logs in (RFC 6120), and talks with somebody of another server, who may not be there yet.
+_CHAT = r"""
+import base64, re, socket, sys
+name, server, other, first = sys.argv[1:]
+stream, unread = socket.create_connection((server, 5222)), ""
+
+def tell(text):
+    stream.sendall(text.encode())
+
+def expect(pattern):
+    global unread
+    while not (found := re.search(pattern, unread)):
+        part = stream.recv(65536).decode()
+        if not part:
+            raise SystemExit(f"the stream ended instead of {pattern}")
+        unread += part
+    unread = unread[found.end() :]
+    return found
+
+def begin():
+    names = "xmlns=\"jabber:client\" xmlns:stream=\"http://etherx.jabber.org/streams\""
+    tell(f"<stream:stream to=\"{server}\" version=\"1.0\" {names}>")
+    expect("</stream:features>")
+
+begin()
+token = base64.b64encode(f"\0{name}\0secret".encode()).decode()
+tell(f"<auth xmlns=\"urn:ietf:params:xml:ns:xmpp-sasl\" mechanism=\"PLAIN\">{token}</auth>")
+expect("<success")
+begin()
+tell("<iq type=\"set\" id=\"1\"><bind xmlns=\"urn:ietf:params:xml:ns:xmpp-bind\"><resource>desk</resource></bind></iq>")
+print(expect("<jid>(.*?)</jid>")[1])
+tell("<presence/>")
+for number in range(3):
+    if first == "first":
+        tell(f"<message to=\"{other}\" type=\"chat\"><body>question {number}</body></message>")
+    found = expect("<message(.*?)<body>(.*?)</body>(.*?)</message>")
+    print(found[2], *re.findall("delay.* stamp=.([-0-9T:]*)", found[1] + found[3]))
+    if first != "first":
+        tell(f"<message to=\"{other}\" type=\"chat\"><body>answer {number}</body></message>")
+tell("</stream:stream>")
+expect("</stream:stream>")
+"""
+
+
+def test_servers_of_prosody_pass_messages_on_and_keep_those_of_who_is_away(
+    laboratory: Laboratory, program: Programs
+) -> None:
+    prosody, prosodyctl = program("prosody"), program("prosodyctl")
+
+    def server(name: str, user: str) -> dict[str, object]:
+        settings = (
+            'run_as_root = true; pidfile = "prosody.pid"; data_path = "data"; log = { info = "*console" }\n'
+            'modules_enabled = { "roster", "saslauth", "dialback", "disco", "offline" }\n'
+            'authentication = "internal_plain"; allow_unencrypted_plain_auth = true\n'
+            "c2s_require_encryption = false; s2s_require_encryption = false; s2s_secure_auth = false\n"
+            f'VirtualHost "{name}"\n'
+        )
+        script = (
+            f"mkdir data; echo '{settings}' > prosody.lua;"
+            f" {prosodyctl} --config prosody.lua register {user} {name} secret > /dev/null;"
+            f" exec {prosody} -F --config prosody.lua"
+        )
+        return shell(script, start_time="1 s", **RUNNING)
+
+    run = laboratory.run_twice(
+        experiment(
+            {
+                "one": host(server("one", "alice")),
+                "two": host(server("two", "bob"), node=1),
+                "alice": host(python(_CHAT, "alice", "one", "bob@two", "first", start_time="5 s")),
+                "bob": host(python(_CHAT, "bob", "two", "alice@one", "second", start_time="15 s"), node=1),
+            },
+            network=network(latency="20 ms", loss=0.02),
+            stop_time="30 s",
+        )
+    )
+    assert run.stdout("alice").splitlines() == ["alice@one/desk", *(f"answer {number}" for number in range(3))]
+    first, *later = run.stdout("bob").splitlines()[1:]
+    assert re.fullmatch(r"question 0 2000-01-01T00:00:0[5-9]", first)
+    assert later == ["question 1", "question 2"]
