@@ -195,7 +195,7 @@ class EventBatch:
         return self._at(positions)
 
     def __len__(self) -> int:
-        return int(self.deliver_time.shape[0])
+        return len(self.deliver_time)
 
     def payload_of(self, position: int) -> bytes:
         """Return the payload of one event."""

@@ -292,7 +292,8 @@ class WindowLoop:
         encoded = clock()
         next_event = self._next_event()
         awaited, told = NEVER, 0
-        if len(everything):
+        sent = len(everything)
+        if sent:
             _check_arrival(everything, end)
             awaited, told = everything.first_awaited()
         received, (next_start, interrupted, told) = self._agree(division.encoded, min(next_event, awaited), told)
@@ -302,13 +303,16 @@ class WindowLoop:
                 where=f"window {number}",
             )
         met = clock()
-        parts = [EventBatch.decode(data) for data in received.values()]
-        inbound = EventBatch.concatenate([division.kept, *parts]) if parts else division.kept
+        kept = inbound = division.kept
+        parts = [EventBatch.decode(data) for data in received.values()] if received else []
+        if parts:
+            inbound = EventBatch.concatenate([kept, *parts])
         decoded = clock()
-        sent_digest = everything.fingerprint() - division.kept.fingerprint() if division.encoded else 0
-        received_digest = sum(part.fingerprint() for part in parts)
+        sent_digest = everything.fingerprint() - kept.fingerprint() if division.encoded else 0
+        received_digest = sum(part.fingerprint() for part in parts) if parts else 0
         exchanged = clock()
-        if len(inbound):
+        stayed, taken = len(kept), len(inbound)
+        if taken:
             self._deliver(inbound, end)
             next_event = self._next_event()
         delivered = clock()
@@ -322,7 +326,6 @@ class WindowLoop:
             )
         reduced = clock()
 
-        kept = division.kept
         record = WindowRecord(
             number,
             start,
@@ -333,9 +336,9 @@ class WindowLoop:
             work.crossed,
             work.crossed_bytes,
             work.digest & _MASK,
-            len(everything) - len(kept),
+            sent - stayed,
             everything.payload.shape[0] - kept.payload.shape[0],
-            len(inbound) - len(kept),
+            taken - stayed,
             inbound.payload.shape[0] - kept.payload.shape[0],
             sent_digest & _MASK,
             received_digest & _MASK,
@@ -348,7 +351,7 @@ class WindowLoop:
             met - encoded + reduced - delivered,
             work.deliver_wall + delivered - exchanged,
             next_event,
-            int(inbound.deliver_time[0]) if len(inbound) else NEVER,
+            int(inbound.deliver_time[0]) if taken else NEVER,
         )
         return record, next_start, interrupted
 
@@ -389,10 +392,12 @@ class WindowLoop:
             work.execute_wall[position] += after - before
             before = after
         work.inner += 1
-        everything = EventBatch.concatenate(outbound) if outbound else EventBatch.empty()
-        crossed, crossed_bytes = self._count_crossed(everything)
-        work.crossed += crossed
-        work.crossed_bytes += crossed_bytes
+        everything = EventBatch.empty()
+        if outbound:
+            everything = EventBatch.concatenate(outbound)
+            crossed, crossed_bytes = self._count_crossed(everything)
+            work.crossed += crossed
+            work.crossed_bytes += crossed_bytes
         work.route_wall += clock() - before
         return everything
 
@@ -407,7 +412,7 @@ class WindowLoop:
 
     def _count_crossed(self, batch: EventBatch) -> tuple[int, int]:
         """Count the events, and their payload bytes, that go from one kind of participant to another."""
-        if self._bus.shard_count == 1 or not len(batch):
+        if self._bus.shard_count == 1:
             # What a participant of the only shard returns is for others by definition.
             return len(batch), batch.payload.shape[0]
         source, destination = self._owner(batch.source), self._owner(batch.destination)
