@@ -392,10 +392,8 @@ static struct packet *next_after_names(struct host *host) {
     return packet_queue_pop(&host->net->backlog);
 }
 
-void net_run_backlog(struct host *host) {
+void net_deliver_backlog(struct host *host) {
     struct net *net = host->net;
-    if (net->in_backlog)
-        return; /* what delivery sends is delivered by the loop that runs already */
     net->in_backlog = true;
     struct packet *packet;
     while ((packet = net->names_due ? next_after_names(host) : packet_queue_pop(&net->backlog))) {

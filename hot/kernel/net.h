@@ -249,8 +249,14 @@ void ip_output(struct host *host, struct packet *packet);
 void ip_transmit(struct host *host, struct packet *packet, uint32_t interface);
 /* What arrives from the wire: takes the packet. Malformed ones are dropped and counted. */
 void net_receive(struct host *host, struct packet *packet);
-/* Delivers loopback packets until none is left: at the end of every system call, timer run and input. */
-void net_run_backlog(struct host *host);
+/* Delivers loopback packets until none is left: at the end of every system call, timer run and input. What delivery
+ * sends is delivered by the run that is on its way already. */
+void net_deliver_backlog(struct host *host);
+static inline void net_run_backlog(struct host *host) {
+    const struct net *net = host->net;
+    if ((net->backlog.head || net->names_due) && !net->in_backlog)
+        net_deliver_backlog(host);
+}
 /* The uplink's relay (link.c) takes packets in order; one that has left is told to its sender, who may send more, and
  * is the caller's. */
 struct packet *net_egress_peek(struct host *host);
