@@ -1,6 +1,6 @@
 /* AF_PACKET sockets (packet(7)): frames of an interface as they pass it, for tcpdump and its kin, and frames to send.
- * Called by socket.c (system calls), link.c and ip.c (packet_socket_tap); calls filter.c, packet_ring.c, and ip.c for
- * output.
+ * Called by socket.c (system calls), link.c and ip.c (packet_socket_tap); calls filter.c, packet_group.c,
+ * packet_ring.c, and ip.c for output.
  *
  * The simulated wire carries IP packets. Their Ethernet headers exist here alone: eth0 leads to a router whose address
  * is always the same, which every frame goes to and comes from; on lo all addresses are 0. Frames are seen where
@@ -62,6 +62,7 @@ int packet_socket_create(struct task *task, struct socket *socket) {
 void packet_socket_close(struct socket *socket) {
     struct packet_socket *own = packet_socket_of(socket);
     if (own) {
+        packet_group_leave(own);
         list_remove(&own->node);
         packet_ring_free(socket->host, &own->ring);
         kfree(socket->host, own);
@@ -77,6 +78,8 @@ int packet_socket_bind(struct socket *socket, const uint8_t *name, uint32_t leng
         return -EINVAL;
     memcpy(&wanted, name, sizeof wanted);
     if (wanted.sll_family != AF_PACKET)
+        return -EINVAL;
+    if (own->group)
         return -EINVAL;
     if (wanted.sll_ifindex && !interface_name((uint32_t)wanted.sll_ifindex))
         return -ENODEV;
@@ -108,11 +111,19 @@ uint32_t packet_socket_name(const struct socket *socket, uint8_t *name) {
 
 /* ---- Receiving ---- */
 
+/* Whether the sender is the socket itself, or of its group. */
+static bool is_own(const struct packet_socket *own, const struct socket *sender) {
+    if (!own->group || !sender || sender->family != AF_PACKET || sender->dead)
+        return own->socket == sender;
+    return own->group == packet_socket_of(sender)->group;
+}
+
 static bool hears(const struct packet_socket *own, const struct frame *frame, const struct socket *sender) {
-    if (own->socket == sender || (own->interface && own->interface != frame->interface))
+    if (is_own(own, sender) || (own->interface && own->interface != frame->interface))
         return false;
+    bool ignores = own->group ? packet_group_ignores_outgoing(own->group) : own->ignore_outgoing;
     if (own->protocol == ETHERTYPE_ALL)
-        return frame->kind != PACKET_OUTGOING || !own->ignore_outgoing;
+        return frame->kind != PACKET_OUTGOING || !ignores;
     /* Linux shows what goes out to those alone who hear everything. */
     return own->protocol == frame->protocol && frame->kind != PACKET_OUTGOING;
 }
@@ -199,8 +210,10 @@ static bool anybody_hears(const struct host *host, const struct frame *frame, co
 static void show(struct host *host, const struct frame *frame, const struct socket *sender) {
     list_for_each(node, &host->net->packet_sockets) {
         struct packet_socket *own = list_entry(node, struct packet_socket, node);
+        if (own->group && !packet_group_speaks(own))
+            continue;
         if (hears(own, frame, sender))
-            give(own, frame);
+            give(own->group ? packet_group_choose(own->group, frame) : own, frame);
     }
 }
 
@@ -489,6 +502,10 @@ int packet_socket_set_option(struct socket *socket, int name, const void *value,
     case PACKET_ADD_MEMBERSHIP:
     case PACKET_DROP_MEMBERSHIP:
         return set_membership(value, length);
+    case PACKET_FANOUT:
+        return packet_group_join(packet_socket_of(socket), value, length);
+    case PACKET_FANOUT_DATA: /* no group here is divided by a program */
+        return -EINVAL;
     case PACKET_RX_RING:
         return packet_ring_set(socket, value, length);
     case PACKET_VERSION:
@@ -522,6 +539,9 @@ int packet_socket_get_option(struct socket *socket, int name, void *value, uint3
     switch (name) {
     case PACKET_STATISTICS:
         return get_statistics(own, value, length);
+    case PACKET_FANOUT:
+        number = (int32_t)packet_group_setting(own);
+        break;
     case PACKET_AUXDATA:
         number = own->auxiliary_data;
         break;

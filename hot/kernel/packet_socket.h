@@ -41,6 +41,7 @@ struct packet_socket {
     int32_t timestamp, copy_threshold;
     uint32_t packets, drops; /* since they were last asked for; packets without the drops */
     struct packet_ring ring;
+    struct packet_group *group; /* NULL: it hears alone */
 };
 
 static inline struct packet_socket *packet_socket_of(const struct socket *socket) { return socket->family_data; }
@@ -62,6 +63,14 @@ void packet_socket_tap(struct host *host, const struct packet *packet, uint32_t 
 /* The packet as a frame of an interface, its checksums filled in: the caller's to free. NULL: no memory. */
 uint8_t *packet_frame(struct host *host, const struct packet *packet, uint32_t interface, uint8_t kind,
                       uint32_t *length);
+
+/* ---- packet_group.c ---- */
+int packet_group_join(struct packet_socket *own, const void *value, uint32_t length); /* PACKET_FANOUT */
+void packet_group_leave(struct packet_socket *own);
+uint32_t packet_group_setting(const struct packet_socket *own);
+bool packet_group_ignores_outgoing(const struct packet_group *group);
+struct packet_socket *packet_group_choose(struct packet_group *group, const struct frame *frame);
+bool packet_group_speaks(const struct packet_socket *own);
 
 /* ---- packet_ring.c ---- */
 int packet_ring_set(struct socket *socket, const void *value, uint32_t length); /* PACKET_RX_RING */
