@@ -114,16 +114,30 @@ static void put_header(const struct packet_socket *own, uint8_t *place, const st
     memcpy(place, &first, sizeof first);
 }
 
-bool packet_ring_write(struct socket *socket, const struct frame *frame, uint32_t length,
-                       const struct sockaddr_ll *name) {
+/* Where a packet's network header is in a frame of the ring, and where what the program is given begins. */
+static uint32_t network_place(const struct packet_socket *own) {
+    return ALIGN_UP(HEADER + (uint32_t)sizeof(struct sockaddr_ll)) + LINK_HEADER_MIN + own->reserve;
+}
+
+static uint32_t data_place(const struct packet_socket *own) {
+    return network_place(own) - (own->socket->type == SOCK_RAW ? ETHERNET_HEADER : 0);
+}
+
+bool packet_ring_has_room(const struct packet_socket *own) {
+    return status_at(&own->ring, own->ring.head) == TP_STATUS_KERNEL;
+}
+
+bool packet_ring_cuts(const struct packet_socket *own, uint32_t length) {
+    return data_place(own) + length > own->ring.frame_size;
+}
+
+void packet_ring_write(struct socket *socket, const struct frame *frame, uint32_t length,
+                       const struct sockaddr_ll *name, bool copied) {
     struct packet_socket *own = packet_socket_of(socket);
     struct packet_ring *ring = &own->ring;
     uint8_t *place = frame_at(ring, ring->head);
-    if (status_at(ring, ring->head) != TP_STATUS_KERNEL)
-        return false;
-    uint32_t skipped = socket->type == SOCK_RAW ? 0 : ETHERNET_HEADER, link = ETHERNET_HEADER - skipped;
-    uint32_t network = ALIGN_UP(HEADER + (uint32_t)sizeof *name) + LINK_HEADER_MIN + own->reserve;
-    uint32_t data = network - link;
+    uint32_t skipped = socket->type == SOCK_RAW ? 0 : ETHERNET_HEADER;
+    uint32_t network = network_place(own), data = data_place(own);
     uint32_t kept = data < ring->frame_size ? KMIN(length, ring->frame_size - data) : 0;
     int64_t real = EPOCH_SECONDS * NS_PER_S + socket->host->now;
     const struct tpacket2_hdr header = {.tp_len = frame->length - skipped,
@@ -136,9 +150,8 @@ bool packet_ring_write(struct socket *socket, const struct frame *frame, uint32_
     memcpy(place + HEADER, name, sizeof *name);
     memcpy(place + data, frame->bytes + skipped, kept);
     ring->head = ring->head + 1 < ring->frame_count ? ring->head + 1 : 0;
-    uint32_t status = TP_STATUS_USER | (own->drops ? TP_STATUS_LOSING : 0);
+    uint32_t status = TP_STATUS_USER | (own->drops ? TP_STATUS_LOSING : 0) | (copied ? TP_STATUS_COPY : 0);
     __atomic_store_n((uint32_t *)(void *)place, status, __ATOMIC_RELEASE);
-    return true;
 }
 
 /* The frame before the next one to be written is the program's to read. */

@@ -143,19 +143,15 @@ static uint32_t filtered(const struct packet_socket *own, const struct frame *fr
     return socket->filter ? KMIN(filter_run(socket->host, socket->filter, &input), whole) : whole;
 }
 
-static bool enqueue(struct socket *socket, const struct frame *frame, uint32_t begin, uint32_t kept) {
+static bool enqueue(struct socket *socket, const struct note *note, const uint8_t *bytes, uint32_t kept) {
     struct host *host = socket->host;
     if (socket->receive_used >= socket->receive_buffer)
         return false;
-    const struct note note = {.interface = frame->interface,
-                              .original_length = frame->length - begin,
-                              .protocol = frame->protocol,
-                              .kind = frame->kind};
-    struct packet *packet = packet_create(host, (uint32_t)sizeof note + kept);
+    struct packet *packet = packet_create(host, (uint32_t)sizeof *note + kept);
     if (!packet)
         return false;
-    memcpy(packet->data, &note, sizeof note);
-    memcpy(packet->data + sizeof note, frame->bytes + begin, kept);
+    memcpy(packet->data, note, sizeof *note);
+    memcpy(packet->data + sizeof *note, bytes, kept);
     packet->charge = packet_charge(kept);
     socket->receive_used += packet->charge;
     packet_queue_push(&socket->receive, packet);
@@ -167,8 +163,31 @@ static void put_sender(struct host *host, struct sockaddr_ll *name, uint16_t pro
                        uint8_t kind) {
     put_name(host, name, protocol, interface);
     name->sll_pkttype = kind;
-    if (kind != PACKET_OUTGOING)
+    if (kind != PACKET_OUTGOING && interface)
         interface_router_address(interface, name->sll_addr);
+}
+
+/* What the ring's frame cuts waits as a whole, if the program wants that (PACKET_COPY_THRESH); as in Linux, that copy
+ * does not tell where it is from. */
+static bool give_by_ring(struct packet_socket *own, const struct frame *frame, uint32_t begin, uint32_t kept) {
+    struct socket *socket = own->socket;
+    if (!packet_ring_has_room(own))
+        return false;
+    const struct note note = {.protocol = frame->protocol};
+    bool copied = own->copy_threshold && packet_ring_cuts(own, kept) &&
+                  enqueue(socket, &note, frame->bytes + begin, frame->length - begin);
+    struct sockaddr_ll name;
+    put_sender(socket->host, &name, frame->protocol, frame->interface, frame->kind);
+    packet_ring_write(socket, frame, kept, &name, copied);
+    return true;
+}
+
+static bool give_by_queue(struct packet_socket *own, const struct frame *frame, uint32_t begin, uint32_t kept) {
+    const struct note note = {.interface = frame->interface,
+                              .original_length = frame->length - begin,
+                              .protocol = frame->protocol,
+                              .kind = frame->kind};
+    return enqueue(own->socket, &note, frame->bytes + begin, kept);
 }
 
 static void give(struct packet_socket *own, const struct frame *frame) {
@@ -176,9 +195,7 @@ static void give(struct packet_socket *own, const struct frame *frame) {
     uint32_t begin = socket->type == SOCK_RAW ? 0 : ETHERNET_HEADER, kept = filtered(own, frame, begin);
     if (!kept)
         return;
-    struct sockaddr_ll name;
-    put_sender(socket->host, &name, frame->protocol, frame->interface, frame->kind);
-    bool taken = own->ring.memory ? packet_ring_write(socket, frame, kept, &name) : enqueue(socket, frame, begin, kept);
+    bool taken = own->ring.memory ? give_by_ring(own, frame, begin, kept) : give_by_queue(own, frame, begin, kept);
     if (!taken) {
         own->drops++;
         socket->drops++;

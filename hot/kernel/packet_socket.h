@@ -76,9 +76,12 @@ bool packet_group_speaks(const struct packet_socket *own);
 int packet_ring_set(struct socket *socket, const void *value, uint32_t length); /* PACKET_RX_RING */
 int packet_ring_header_length(int32_t version);                                 /* PACKET_HDRLEN; -EINVAL */
 void packet_ring_free(struct host *host, struct packet_ring *ring);
-/* Writes a frame whose first `length` bytes passed the filter; false: the ring is full. */
-bool packet_ring_write(struct socket *socket, const struct frame *frame, uint32_t length,
-                       const struct sockaddr_ll *name);
+bool packet_ring_has_room(const struct packet_socket *own);
+/* Whether a frame of the ring is too short for so much. */
+bool packet_ring_cuts(const struct packet_socket *own, uint32_t length);
+/* Writes a frame whose first `length` bytes passed the filter; there is room. `copied`: it waits as a whole, too. */
+void packet_ring_write(struct socket *socket, const struct frame *frame, uint32_t length,
+                       const struct sockaddr_ll *name, bool copied);
 bool packet_ring_readable(const struct packet_socket *own);
 /* Maps it: the address or -errno. */
 int64_t packet_ring_map(struct task *task, struct file *file, uint64_t address, uint64_t length, uint64_t protection,

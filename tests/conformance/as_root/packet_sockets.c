@@ -595,6 +595,49 @@ static void rings(int version, int type) {
     munmap(ring, FRAMES * FRAME_SIZE);
 }
 
+/* What is longer than a frame of the ring may be had as a whole (PACKET_COPY_THRESH). */
+static void copies(int type) {
+    section(type == SOCK_RAW ? "copies of long frames" : "copies of long packets");
+    int fd = (int)MUST(socket(AF_PACKET, type, 0)), on_or_off = 1, version = TPACKET_V2;
+    MUST(setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version));
+    set_ring("ring", fd, BLOCK_SIZE, 1, 256, 16);
+    char *ring = mmap(NULL, BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct sockaddr_ll name = on("lo", ETH_P_IP);
+    MUST(bind(fd, (struct sockaddr *)&name, sizeof name));
+    MUST(setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on_or_off, sizeof on_or_off));
+    char text[301];
+    memset(text, 'x', sizeof text - 1);
+    text[300] = 0;
+    say(text);
+    hear("without", fd);
+    FACT("PACKET_COPY_THRESH", setsockopt(fd, SOL_PACKET, PACKET_COPY_THRESH, &on_or_off, sizeof on_or_off));
+    say(text);
+    put_poll("with it", fd);
+    say("short");
+    show_frame("0", ring, version);
+    show_frame("1", ring + 256, version);
+    show_frame("2", ring + 512, version);
+    hear("a copy", fd);
+    hear("not of the short one", fd);
+    ATTACH(fd, "filter", BPF_STMT(BPF_RET | BPF_K, 250));
+    say(text);
+    show_frame("3", ring + 768, version);
+    hear("all that the filter cut", fd);
+    ATTACH(fd, "filter", BPF_STMT(BPF_RET | BPF_K, 100));
+    say(text);
+    show_frame("4", ring + 1024, version);
+    hear("nothing that fits then", fd);
+    FACT("detach", setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &on_or_off, sizeof on_or_off));
+    for (int i = 0; i < 12; i++)
+        say(text);
+    int count = 0;
+    while (recv(fd, text, sizeof text, MSG_DONTWAIT) > 0)
+        count++;
+    printf("as many as the ring had room for: %d\n", count);
+    munmap(ring, BLOCK_SIZE);
+    close(fd);
+}
+
 /* A frame with a UDP datagram from PORT to PORT + 1. Linux takes none of IPv4 whose source is its own. */
 static size_t build(uint8_t *frame, uint32_t destination, const char *text) {
     struct ether_header link = {.ether_type = htons(ETH_P_IP)};
@@ -709,6 +752,8 @@ int main(void) {
     rings(TPACKET_V1, SOCK_RAW);
     rings(TPACKET_V2, SOCK_RAW);
     rings(TPACKET_V2, SOCK_DGRAM);
+    copies(SOCK_RAW);
+    copies(SOCK_DGRAM);
     sending();
     return 0;
 }
