@@ -372,6 +372,7 @@ struct tcp *tcp_child(struct tcp *listener, struct ip_address local, uint16_t lo
     tcp->settings = listener->settings;
     tcp->settings.defer_accept = 0;
     tcp->settings.fast_open_queue = 0;
+    tcp->settings.fast_open_key_count = 0;
     tcp->settings.fast_open_connect = tcp->settings.fast_open_once = false;
     tcp->listener = listener;
     list_push_back(&listener->handshakes, &tcp->child_node);
@@ -894,11 +895,22 @@ static void set_quick_acks(struct tcp *tcp, int32_t value) {
         tcp_send_ack(tcp);
 }
 
+/* One that cookies are made with, and one that they may still be of. */
+static int set_fast_open_keys(struct tcp_settings *settings, const void *value, uint32_t length) {
+    if (length != FAST_OPEN_KEY && length != sizeof settings->fast_open_keys)
+        return -EINVAL;
+    memcpy(settings->fast_open_keys, value, length);
+    settings->fast_open_key_count = (uint8_t)(length / FAST_OPEN_KEY);
+    return 0;
+}
+
 int tcp_set_option(struct socket *socket, int name, const void *value, uint32_t length) {
     struct tcp *tcp = socket->tcp;
     struct tcp_settings *settings = &tcp->settings;
     if (name == TCP_CONGESTION)
         return length < 1 ? -EINVAL : set_congestion(tcp, value, length);
+    if (name == TCP_FASTOPEN_KEY)
+        return set_fast_open_keys(settings, value, length);
     int32_t number;
     if (length < sizeof number)
         return -EINVAL;
@@ -1113,6 +1125,11 @@ int tcp_get_option(struct socket *socket, int name, void *value, uint32_t *lengt
         const char *kind = tcp_congestion_name(socket->tcp->settings.congestion);
         memcpy(text, kind, strlen(kind));
         copy_option(value, length, text, sizeof text);
+        return 0;
+    }
+    if (name == TCP_FASTOPEN_KEY) {
+        const struct tcp_settings *settings = &socket->tcp->settings;
+        copy_option(value, length, settings->fast_open_keys, settings->fast_open_key_count * FAST_OPEN_KEY);
         return 0;
     }
     int32_t number = 0;

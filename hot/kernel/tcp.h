@@ -140,6 +140,8 @@ struct tcp_deadline {
     int64_t when; /* NEVER: off */
 };
 
+#define FAST_OPEN_KEY 16u /* bytes */
+
 /* What the program set; a child has its listener's. 0 means the default; times are in ns. */
 struct tcp_settings {
     int64_t keepalive_idle, keepalive_interval, user_timeout;
@@ -150,6 +152,7 @@ struct tcp_settings {
     uint8_t defer_accept;     /* TCP_DEFER_ACCEPT: SYN-ACKs that a connection has time for, until its data come */
     uint8_t congestion;       /* enum tcp_congestion_kind */
     uint32_t fast_open_queue; /* TCP_FASTOPEN: kept and shown */
+    uint8_t fast_open_keys[2 * FAST_OPEN_KEY], fast_open_key_count; /* TCP_FASTOPEN_KEY: kept and shown */
     bool fast_open_connect, fast_open_once; /* TCP_FASTOPEN_CONNECT; of the next connect alone (MSG_FASTOPEN) */
     bool tell_unread;                       /* TCP_INQ */
 };

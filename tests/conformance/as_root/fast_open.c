@@ -66,6 +66,37 @@ static void listeners(int fd) {
     FACT("send", send_to(fd, "x", MSG_FASTOPEN, &place));
 }
 
+static void put_keys(const char *what, int fd, socklen_t room) {
+    unsigned char keys[64] = {0};
+    socklen_t length = room;
+    FACT(what, getsockopt(fd, SOL_TCP, TCP_FASTOPEN_KEY, keys, &length));
+    put_bytes("  keys", keys, length < sizeof keys ? length : sizeof keys);
+}
+
+static void keys(int fd) {
+    section("keys");
+    static const char two[] = "the first is usedthe second is not";
+    put_keys("at first", fd, 64);
+    FACT("too short", setsockopt(fd, SOL_TCP, TCP_FASTOPEN_KEY, two, 15));
+    FACT("between", setsockopt(fd, SOL_TCP, TCP_FASTOPEN_KEY, two, 20));
+    FACT("too long", setsockopt(fd, SOL_TCP, TCP_FASTOPEN_KEY, two, 33));
+    put_keys("still none", fd, 64);
+    FACT("two", setsockopt(fd, SOL_TCP, TCP_FASTOPEN_KEY, two, 32));
+    put_keys("both", fd, 64);
+    put_keys("as many as there is room for", fd, 20);
+    put_keys("no room", fd, 0);
+    FACT("one", setsockopt(fd, SOL_TCP, TCP_FASTOPEN_KEY, two + 1, 16));
+    put_keys("one", fd, 64);
+    int to = stream_socket(0);
+    MUST(connect(to, (struct sockaddr *)&place, sizeof place));
+    FACT("of a connection", setsockopt(to, SOL_TCP, TCP_FASTOPEN_KEY, two, 32));
+    put_keys("its own", to, 64);
+    int accepted = (int)MUST(accept(fd, NULL, NULL));
+    put_keys("of the child", accepted, 64);
+    close(accepted);
+    close(to);
+}
+
 static void sending(int listener, int raw) {
     section("MSG_FASTOPEN");
     int fd = stream_socket(0);
@@ -142,6 +173,7 @@ int main(void) {
     MUST(bind(listener, (struct sockaddr *)&place, sizeof place));
     MUST(getsockname(listener, (struct sockaddr *)&place, &(socklen_t){sizeof place}));
     listeners(listener);
+    keys(listener);
     sending(listener, raw);
     connecting(listener, raw);
     return 0;
