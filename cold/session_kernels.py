@@ -142,7 +142,9 @@ def changes_before(
     """
     count = 0
     for identity in range(len(until)):
-        count += changes_of(habits, seed, first_id, identity, int64(number[identity]), until[identity], end)
+        # Nearly all remain what they are, and a call costs as much as a hundred comparisons.
+        if until[identity] < end:
+            count += changes_of(habits, seed, first_id, identity, int64(number[identity]), until[identity], end)
     changes = np.empty((count, CHANGE_COLUMNS), dtype=np.int64)
     used = 0
     for identity in range(len(until)):
