@@ -8,7 +8,7 @@ entity is a HostId, whether of a hot host or of a cold identity.
 
 ``philox4x32``, ``draw_u64`` and ``draw_uniform`` are scalar and meant to be called from numba kernels. They
 are inlined there because the rounds are one long chain of multiplications: only inlined can those of several
-draws overlap. The ``_array`` functions are their numpy twins, for set-up code.
+draws overlap. The ``_array`` functions draw for whole arrays, for set-up code.
 """
 
 from enum import IntEnum
@@ -100,54 +100,36 @@ def draw_uniform(seed: Integer, entity: Integer, purpose: Integer, counter: Inte
     return np.float64(draw_u64(seed, entity, purpose, counter) >> _UNIFORM_SHIFT) * _UNIFORM_SCALE
 
 
-def philox4x32_array(counter: npt.ArrayLike, key: npt.ArrayLike) -> UInt64Array:
-    """Numpy twin of `philox4x32`.
-
-    Parameters
-    ----------
-    counter
-        Counter words, shape (..., 4), each below 2**32.
-    key
-        Key words, shape (2,) or broadcastable to (..., 2), each below 2**32.
-
-    Returns
-    -------
-    uint64[..., 4]
-        Random words, each below 2**32.
-    """
-    words = np.asarray(counter, dtype=np.uint64)
-    keys = np.asarray(key, dtype=np.uint64)
-    c0, c1, c2, c3 = words[..., 0], words[..., 1], words[..., 2], words[..., 3]
-    k0, k1 = keys[..., 0], keys[..., 1]
-    for _ in range(_ROUNDS):
-        product_0 = _MULTIPLIER_0 * c0
-        product_1 = _MULTIPLIER_1 * c2
-        c0, c1, c2, c3 = (
-            (product_1 >> _WORD_BITS) ^ c1 ^ k0,
-            product_1 & _LOW_WORD,
-            (product_0 >> _WORD_BITS) ^ c3 ^ k1,
-            product_0 & _LOW_WORD,
-        )
-        k0 = (k0 + _WEYL_0) & _LOW_WORD
-        k1 = (k1 + _WEYL_1) & _LOW_WORD
-    return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1)
+@nb.njit("void(uint64, uint64[::1], uint64[::1], uint64[::1], uint64[::1])", cache=True)
+def _draw_each(
+    seed: Integer, entity: UInt64Array, purpose: UInt64Array, counter: UInt64Array, words: UInt64Array
+) -> None:
+    for index in range(len(words)):
+        words[index] = draw_u64(seed, entity[index], purpose[index], counter[index])
 
 
 def draw_u64_array(seed: int, entity: npt.ArrayLike, purpose: npt.ArrayLike, counter: npt.ArrayLike) -> UInt64Array:
-    """Numpy twin of `draw_u64`; entity, purpose and counter broadcast against each other."""
-    wide_counter, entities, purposes = np.broadcast_arrays(
-        np.asarray(counter, dtype=np.uint64),
+    """`draw_u64` for arrays; entity, purpose and counter broadcast against each other."""
+    entities, purposes, counters = np.broadcast_arrays(
         np.asarray(entity, dtype=np.uint64),
         np.asarray(purpose, dtype=np.uint64),
+        np.asarray(counter, dtype=np.uint64),
     )
-    block = np.stack([wide_counter & _LOW_WORD, wide_counter >> _WORD_BITS, entities, purposes], axis=-1)
-    words = philox4x32_array(block, np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint64))
-    return words[..., 0] | (words[..., 1] << _WORD_BITS)
+    words = np.empty(entities.shape, dtype=np.uint64)
+    # Flat copies: an array that is broadcast has other strides, and numba compiles for one kind.
+    _draw_each(
+        np.uint64(seed),
+        entities.flatten(),
+        purposes.flatten(),
+        counters.flatten(),
+        words.reshape(-1),
+    )
+    return words
 
 
 def draw_uniform_array(
     seed: int, entity: npt.ArrayLike, purpose: npt.ArrayLike, counter: npt.ArrayLike
 ) -> npt.NDArray[np.float64]:
-    """Numpy twin of `draw_uniform`: doubles in [0, 1)."""
+    """`draw_uniform` for arrays: doubles in [0, 1)."""
     bits = draw_u64_array(seed, entity, purpose, counter) >> _UNIFORM_SHIFT
     return bits.astype(np.float64) * _UNIFORM_SCALE

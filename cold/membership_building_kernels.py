@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cold.jit import int64, kernel, uint64
 from cold.prefetch_kernels import prefetch
-from cold.state_kernels import CACHE_LINE, MESH_COUNT, PlaceArray, count_bits
+from cold.state_kernels import CACHE_LINE, MESH_COUNT, PlaceArray, lowest_bit
 
 #: How many rows, and how many neighbours, before their turn the processor is told of what they lead to.
 _ROWS_AHEAD: Final = 4
@@ -103,15 +103,12 @@ def known_peers(
         How many they are, known_start[Q].
     """
     words = subscribed.shape[1]
-    common = np.empty((longest, words), dtype=np.uint64)
-    # Of each topic that an identity and one of its peers have: number of the topic, and of the peer.
-    pairs = np.empty((64 * words * longest, 2), dtype=np.uint32)
-    fill = np.empty(64 * words, dtype=np.int64)
+    held = np.empty((words, longest), dtype=np.uint64)
     known = np.empty(len(neighbours) // 8, nothing.dtype)
     used = int64(0)
     for identity in range(len(row_start) - 1):
         host = first_id - hot_count + identity
-        begin, first = row_start[identity], partial_start[identity]
+        begin, membership = row_start[identity], partial_start[identity]
         peers = row_start[identity + 1] - begin
         # What is random in memory comes first, so that it can come at the same time.
         for peer in range(peers):
@@ -120,33 +117,21 @@ def known_peers(
                 prefetch(subscribed, (int64(neighbours[ahead]) - hot_count) * words)
             other = int64(neighbours[begin + peer]) - hot_count
             for word in range(words):
-                common[peer, word] = subscribed[host, word] & subscribed[other, word]
-        topics = partial_start[identity + 1] - first
-        fill[:topics] = 0
-        count = int64(0)
-        for peer in range(peers):
-            before = int64(0)
-            for word in range(words):
-                own, both = subscribed[host, word], common[peer, word]
-                while both != _ZERO:
-                    topic = before + count_bits(own & ((both & (~both + _ONE)) - _ONE))
-                    both &= both - _ONE
-                    fill[topic] += 1
-                    pairs[count, 0] = topic
-                    pairs[count, 1] = peer
-                    count += 1
-                before += count_bits(own)
-        for topic in range(topics):
-            size = fill[topic]
-            fill[topic] = used
-            used += size
-            known_start[first + topic + 1] = used
-        if used > len(known):
-            longer = np.empty(used + used // 4, nothing.dtype)
-            longer[: len(known)] = known
+                held[word, peer] = subscribed[other, word]
+        room = used + (partial_start[identity + 1] - membership) * peers
+        if room > len(known):
+            longer = np.empty(room + room // 4, nothing.dtype)
+            longer[:used] = known[:used]
             known = longer
-        for pair in range(count):
-            topic = pairs[pair, 0]
-            known[fill[topic]] = pairs[pair, 1]
-            fill[topic] += 1
+        for word in range(words):
+            left = subscribed[host, word]
+            while left != _ZERO:
+                number = uint64(lowest_bit(left))
+                left &= left - _ONE
+                # Without a branch: whether a peer has a topic cannot be guessed.
+                for peer in range(peers):
+                    known[used] = peer
+                    used += int64(held[word, peer] >> number & _ONE)
+                membership += 1
+                known_start[membership] = used
     return known, used
