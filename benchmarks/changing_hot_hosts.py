@@ -84,7 +84,11 @@ def network(case: str, resolution: str, identities: int) -> tuple[ColdSection, H
         {
             "populations": {"tail": population},
             "overlay": {"degree": 30},
-            "gossip": {"validation_delay": {"kind": "uniform", "low": "1 ms", "high": "20 ms"}, "prune_backoff": "5 s"},
+            "gossip": {
+                "validation_delay": {"kind": "uniform", "low": "1 ms", "high": "20 ms"},
+                "prune_backoff": "5 s",
+                **keys.pop("gossip", {}),
+            },
             "publications": [{"topic": 1, "time": "10 s", "count": 260, "interval": "300 ms", "size": _PAYLOAD}],
             "resolution": {"default": resolution, "representatives": 8, "epoch": "20 s"},
             **keys,

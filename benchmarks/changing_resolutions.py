@@ -4,8 +4,9 @@
 
 Random identities of a tail over three regions (D 8, 30 peers) publish a message every 1.3 s, from the tenth second to
 the 88th, while identities churn, 40 % of them crash, a region is cut off, paths get worse and identities silent, or are
-of two kinds of clients. The exact engine executes the messages; its time on the processor is the raw baseline. A coarse
-topic's time depends on its representatives, not on the messages: eight for each time between changes.
+of two kinds of clients, or graft those that they have dialled and tell each other what they need not be sent. The
+exact engine executes the messages; its time on the processor is the raw baseline. A coarse topic's time depends on its
+representatives, not on the messages: eight for each time between changes.
 
 What is compared: means of median, 95th and 99th percentile of the delay over the messages that reach more than a fifth
 of the network and are not told of while it breaks or heals; the receivers of all messages; totals of duplicates, bytes,
@@ -63,6 +64,10 @@ CASES: Final[dict[str, dict[str, Any]]] = {
             "few": {"share": 2, "gossip": {"d": 4, "d_low": 3, "d_lazy": 3, "heartbeat": "700 ms"}},
         }
     },
+    "outbound quota, IDONTWANT": {
+        "overlay": {"target": 26, "maximum": 30},
+        "gossip": {"d_out": 4, "idontwant_size": 500},
+    },
 }
 
 
@@ -97,7 +102,10 @@ def measure(case: str, identities: int = IDENTITIES) -> Compared:
         {
             "populations": {"tail": population},
             "overlay": {"degree": 30},
-            "gossip": {"validation_delay": {"kind": "uniform", "low": "1 ms", "high": "20 ms"}},
+            "gossip": {
+                "validation_delay": {"kind": "uniform", "low": "1 ms", "high": "20 ms"},
+                **keys.pop("gossip", {}),
+            },
             "publications": [{"topic": 1, "time": "10 s", "count": MESSAGES, "interval": "1300 ms", "size": 1000}],
             "resolution": {"default": "sampled", "representatives": 8, "epoch": "100 s"},
             **keys,
@@ -143,7 +151,10 @@ def _rows(compared: Compared, identities: int) -> list[tuple[str, Callable[[Outc
         ("receivers", lambda outcome: float(outcome.table["delivered"].mean())),
         *(
             (name.replace("_", " "), total(name))
-            for name in ("duplicates", "bytes_sent", "ihave_sent", "iwant_sent", "control_sent")
+            for name in (
+                *("duplicates", "copies_spared", "bytes_sent", "ihave_sent", "iwant_sent", "idontwant_sent"),
+                "control_sent",
+            )
         ),
         ("CPU s", lambda outcome: outcome.seconds),
     ]

@@ -13,6 +13,7 @@ from bridge.rng import draw_uniform
 from bridge.simtime import NEVER
 from cold.arrival_curves import Curves, draw_arrival
 from cold.coarse_packets import CoarseMessage
+from cold.contacts import Way
 from cold.jit import uint64
 from cold.population import link_rates
 from cold.propagation_kernels import entry_key
@@ -21,7 +22,7 @@ from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.representatives import Outcome, Part, Representation
 from cold.section import ColdSection
-from cold.state_kernels import MESSAGE_BYTES, MOST_HOPS, RATE_SHIFT
+from cold.state_kernels import COUNTER_NAMES, MESSAGE_BYTES, MOST_HOPS, RATE_SHIFT
 from cold.surroundings import Surroundings, quickest_ways
 from cold.topic_fields import typical_size
 
@@ -91,7 +92,13 @@ class ChangingArrivals:
         """Whether an identity tells others of a message that comes to it at a time [ns]."""
         return not self._surroundings.is_silent(host, time)
 
-    def __call__(self, message: CoarseMessage, hosts: npt.NDArray[np.uint32]) -> tuple[Int64Array, Int64Array]:
+    def spared(self, message: CoarseMessage, way: Way) -> float:
+        """Return the share of its pushes that identities leave out, as IDONTWANT has told them to."""
+        outcome = self.published(message) if message.is_planned else self.entered(message, *way)
+        spared, sent = (int(outcome.counters[COUNTER_NAMES.index(name)]) for name in ("copies_spared", "messages_sent"))
+        return spared / max(spared + sent, 1)
+
+    def arrivals(self, message: CoarseMessage, hosts: npt.NDArray[np.uint32]) -> tuple[Int64Array, Int64Array]:
         """When identities get a message from inside the tail, whole, and over how many hops.
 
         Returns

@@ -15,12 +15,12 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage, Datagram
-from cold.contacts import NETWORK, Arrivals, Contact, Contacts, Station
+from cold.contacts import NETWORK, Contact, Contacts, Spreading, Station
 from cold.engine import ColdEngine
 from cold.gossip_kernels import CONTROL_BYTES, ID_BYTES, IDS_PER_DATAGRAM
 from cold.purposes import ColdPurpose
 from cold.section import GossipSection
-from cold.state_kernels import IDONTWANT, IHAVE, MESSAGE_BYTES
+from cold.state_kernels import IDONTWANT, IHAVE
 from cold.surroundings import Surroundings
 
 
@@ -78,12 +78,13 @@ class ChangingContacts(Contacts):
         entered: Callable[[CoarseMessage, int, int, int], None],
         live_on: Callable[[int, int], Sequence[CoarseMessage]],
         find: Callable[[int, int, int], CoarseMessage | None],
-        arrivals: Arrivals,
+        spreading: Spreading,
+        least_told: int,
         *,
         links: Links,
         surroundings: Surroundings,
     ) -> None:
-        super().__init__(directory, paths, gossip, seed, fields, entered, live_on, find, arrivals)
+        super().__init__(directory, paths, gossip, seed, fields, entered, live_on, find, spreading, least_told)
         self._links, self._surroundings = links, surroundings
         self._hot_count = directory.hot_count
 
@@ -179,7 +180,7 @@ class ChangingContacts(Contacts):
             if peer < self._hot_count:
                 self._send_message(station, time, peer, message, hops)
             else:
-                self._occupy(station, time, MESSAGE_BYTES + message.size)
+                self._push_to_cold(message, station, time, peer, hops)
 
     def _tell_unwanted(self, message: CoarseMessage, station: Station, time: int, came_from: int) -> None:
         if self._tells_nobody(station, time):

@@ -9,7 +9,8 @@ of D, for types a, b of identities (a group and a kind of client each)::
     theta_b(t) = 1 - sum over a of e_ba (1 - loss_ab) E_a(t - path_ab),  E_a(t) = integral of (1 - C_a(t - d)) K_a(d) dd
 
 p_bk is the share of b that is in the meshes of k others that are up, not silent and not cut off; e_ba the share of
-those that are of type a; K_a the distribution of how long a member takes from its receipt to its copy's leaving.
+those that are of type a; K_a the distribution of how long a member takes from its receipt to its copy's leaving. Where
+members tell each other of the message, `cold.sparing` takes the place of K_a and of E_a.
 
 What follows is gossip, for as long as any message cache tells of the message: each identity of a sample lacks it with a
 probability, which falls only while it is up, by the hazard of its type: holders of the last `mcache_gossip` heartbeats
@@ -40,6 +41,7 @@ from cold.purposes import ColdPurpose
 from cold.representatives import Outcome, Part, Represented, Schedule
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
 from cold.sessions import Lives, comes_and_goes, habits_of
+from cold.sparing import SparedPushes, Sparing
 from cold.state_kernels import COUNTER_NAMES, MOST_HOPS
 
 Int64Array = npt.NDArray[np.int64]
@@ -90,8 +92,12 @@ class Terms(NamedTuple):
         How long from the receipt of a to that of its IHAVE at b, and to that of the copy that b asks for [steps].
     copies
         That the publisher sends.
+    tellers : float64[T]
+        IHAVEs of all members of the type in a heartbeat.
     chosen : float64[T]
         Probability that a member of the type tells a given one that it knows in one heartbeat.
+    sparing
+        Where members of a type tell each other that they have the message: what takes the place of `own`.
     """
 
     step: float
@@ -106,7 +112,9 @@ class Terms(NamedTuple):
     asking: Float64Array
     mended: Float64Array
     copies: float
+    tellers: Float64Array
     chosen: Float64Array
+    sparing: Sparing | None = None
 
 
 class Pushed(NamedTuple):
@@ -120,6 +128,8 @@ class Pushed(NamedTuple):
     """float64[T]: at its end, the part of S that does not depend on how many push."""
     asked: Float64Array
     """float64[T]: IWANTs of a member."""
+    missing: Float64Array
+    """float64[T]: share of its mesh, beside who sent it the message, that a member pushes it to."""
 
 
 def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
@@ -141,7 +151,8 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
     part = terms.path - whole
     asking = np.maximum(np.rint(terms.asking).astype(np.int64), 1)
     mended = np.maximum(np.rint(terms.mended).astype(np.int64), 1)
-    before = int(max(past, whole.max() + 1, asking.max(), mended.max()))
+    spared = None if terms.sparing is None else SparedPushes(terms.sparing)
+    before = int(max(past, whole.max() + 1, asking.max(), mended.max(), 0 if spared is None else spared.looks_back))
     first = np.cumsum(terms.first, axis=1)
     powers = np.arange(terms.pushed.shape[1])
     mean = np.maximum(terms.pushed @ powers, 1e-300)[:, None]
@@ -161,7 +172,7 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
         at = before + number
         if at == len(has):
             told_by, has, sent = (np.concatenate([array, np.zeros_like(array)]) for array in (told_by, has, sent))
-        sent[at] = (told_by[at - past : at] * own).sum(axis=0)
+        sent[at] = (told_by[at - past : at] * own).sum(axis=0) if spared is None else spared.left()
         there = (1 - part) * sent[at - whole, source] + part * sent[at - whole - 1, source]
         theta = np.clip(1 - (coming * there).sum(axis=1), 0.0, 1.0)
         thetas.append(theta)
@@ -169,6 +180,8 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
         lacking = sigma_phi * (terms.pushed * theta[:, None] ** powers).sum(axis=1)
         told_by[at] = _some(1 - sigma_phi * (cavity_share * theta[:, None] ** lower).sum(axis=1))
         has[at] = _some(1 - lacking)
+        if spared is not None:
+            spared.push(told_by, at, has, theta)
         number += 1
         if float(lacking @ terms.weight) * members < _HALF:
             break
@@ -179,7 +192,8 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
         telling = terms.step * (terms.telling * terms.arrives * has[at - asking, source]).sum(axis=1)
         asked += lacking * np.exp(-heard) * telling
         heard += telling
-    return Pushed(1 - has[before : before + number], theta, sigma_phi, asked)
+    missing = np.ones(types) if spared is None else spared.missing
+    return Pushed(1 - has[before : before + number], theta, sigma_phi, asked, missing)
 
 
 class Gossiped(NamedTuple):
@@ -193,8 +207,8 @@ class Gossiped(NamedTuple):
     """float64[n]: probability that each has got the message in the first stage."""
     asked: float
     """IWANTs."""
-    told: float
-    """IHAVEs."""
+    told: Float64Array
+    """float64[kinds of clients]: IHAVEs."""
     hazard: Float64Array
     """float64[N, M, T]: in each step, of who has been there for m heartbeats."""
 
@@ -348,8 +362,14 @@ class ChangingField:
         known = self._known * reachable / max(len(up) - 1, 1)
         lazy = np.array([self._clients[kind].d_lazy for kind in self._type_kind])
         beat = np.array([self._clients[kind].heartbeat for kind in self._type_kind]) / NS_PER_S
-        told = np.minimum(lazy, np.maximum(known - meshes, 0.0)) * talking / np.maximum(reachable, 1.0) / beat
+        tellers = np.minimum(lazy, np.maximum(known - meshes, 0.0)) * talking
+        told = tellers / np.maximum(reachable, 1.0) / beat
         checking = np.array([self._validation[kind].mean() for kind in self._type_kind])
+        pushers, members = (
+            np.bincount(self._type[up], weights=each[up], minlength=types) for each in (now.pushers, now.members)
+        )
+        talk = pushers / np.maximum(members, 1.0)
+        sparing = self._sparing(part, mixing * np.minimum(talk, 1.0)[:, None], arrives, latency, meshes, common, step)
         delays, reach, copies = self._first(part, now, count)
         home = self._node[part.group]
         way = now.latency_ns[home, node] / NS_PER_S + downlink
@@ -370,7 +390,42 @@ class ChangingField:
             asking=(checking + latency) / step,
             mended=(checking + 2 * latency + latency.T + uplink + downlink[:, None]) / step,
             copies=copies,
+            tellers=tellers,
             chosen=np.minimum(lazy / np.maximum(known - meshes, 1.0), 1.0),
+            sparing=sparing,
+        )
+
+    def _sparing(
+        self,
+        part: Part,
+        mixing: Float64Array,
+        arrives: Float64Array,
+        latency: Float64Array,
+        meshes: Float64Array,
+        common: float,
+        step: float,
+    ) -> Sparing | None:
+        """What members save by telling each other of the message; None if none of them does."""
+        least = np.array([self._clients[kind].idontwant_size is not None for kind in self._type_kind])
+        tells = np.array([part.size >= (self._clients[kind].idontwant_size or 0) for kind in self._type_kind]) & least
+        if not tells.any():
+            return None
+        uplink = self._up_bps[self._type_group]
+        others = np.maximum(np.rint(meshes) - 1, 0)
+        told = np.where(tells, ID_PACKET_BYTES * 8 / uplink * others, 0.0)
+        waits = [
+            np.maximum(self._validation[kind], telling) + step
+            for kind, telling in zip(self._type_kind.tolist(), told.tolist(), strict=True)
+        ]
+        steps = int(max(float(each.max()) for each in waits) / step) + 3
+        return Sparing(
+            # A step more, and less in what follows: nothing is at step 0.
+            ready=np.stack([by_step(each, step, steps) for each in waits]),
+            copy=(MESSAGE_BYTES + part.size) * 8 / uplink / step,
+            lead=common / step - 1,
+            others=np.maximum(others - 1, 0).astype(np.int64),
+            told=mixing * arrives.T * tells,
+            after=(told / 2 + latency.T) / step,
         )
 
     def _first(self, part: Part, now: Snapshot, count: Float64Array) -> tuple[Float64Array, Float64Array, float]:
@@ -406,9 +461,10 @@ class ChangingField:
         now = moment.now
         terms = self._terms(part, now)
         if not terms.first.any():
-            nothing = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
+            nothing, untold = (np.zeros(count, dtype=np.int64) for count in (len(COUNTER_NAMES), len(self._clients)))
             never = Curves((NOBODY_GETS_IT,) * len(terms.weight), (NOTHING_COMES,) * len(terms.weight), 0)
-            return Outcome(np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64), nothing, 0, 0, 0, never)
+            summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
+            return Outcome(summary, overall, nothing, 0, untold, untold, 0, never)
         up, scale = now.is_up, self._small.scale
         pushed = solve_push(terms, float(up.sum()) * scale, self._gossip.seen_ttl / NS_PER_S)
         lacking = np.ones(len(up))
@@ -428,7 +484,14 @@ class ChangingField:
 
         onward = np.where(now.is_silent, 0.0, np.maximum(now.members - 1.0, 0.0))
         mean_onward = float(onward[up].mean()) if up.any() else 0.0
-        copies = float(late.pushed @ onward + late.flow.sum() * mean_onward) * scale
+        # Who came after the others had the message has been told nothing.
+        copies = float(late.pushed @ (onward * pushed.missing[self._type]) + late.flow.sum() * mean_onward) * scale
+        spared = round(float(late.pushed @ (onward * (1 - pushed.missing[self._type]))) * scale)
+        tells = np.zeros(len(terms.weight))
+        if terms.sparing is not None:
+            tells[terms.sparing.told.any(axis=0)] = 1.0
+        telling = float((late.pushed * tells[self._type]) @ onward + late.flow.sum() * mean_onward * tells.mean())
+        told_by = round(telling * scale)
         if part.standing & 1:
             copies += terms.copies
         # Nobody tells or asks those who are cut off.
@@ -440,6 +503,7 @@ class ChangingField:
         lost, away = round(pushes * now.lost), round(pushes * now.away)
         lost += asked - round(asked * heard)
         received = max(pushes + asked - lost - away, delivered)
+        tells_lost, tells_away = round(told_by * now.lost), round(told_by * now.away)
         counted = {
             "messages_sent": received + lost + away,
             "messages_received": received,
@@ -447,15 +511,21 @@ class ChangingField:
             "duplicates": received - delivered,
             "iwant_sent": asks,
             "iwant_received": asked,
-            "packets_lost": lost + asks - asked,
-            "unreachable": away,
-            "edge_events": received + away + asked,
-            "bytes_sent": (received + lost + away) * (MESSAGE_BYTES + part.size) + asks * ID_PACKET_BYTES,
+            "idontwant_sent": told_by,
+            "idontwant_received": told_by - tells_lost - tells_away,
+            "copies_spared": spared,
+            "packets_lost": lost + asks - asked + tells_lost,
+            "unreachable": away + tells_away,
+            "edge_events": received + away + asked + told_by - tells_lost,
+            "bytes_sent": (received + lost + away) * (MESSAGE_BYTES + part.size) + (asks + told_by) * ID_PACKET_BYTES,
         }
         counters = np.array([counted.get(name, 0) for name in COUNTER_NAMES], dtype=np.int64)
-        told = round(late.told * scale)
+        told = np.rint(late.told * scale).astype(np.int64)
         curves = self._curves(terms, pushed, late) if self._is_asked else None
-        return Outcome(summary, overall, counters, delivered, told, round(told * heard), curves)
+        tellers = np.bincount(self._type_kind, weights=terms.tellers, minlength=len(told)) * scale
+        tellers = np.rint(tellers).astype(np.int64)
+        heard_of = round(int(told.sum()) * heard)
+        return Outcome(summary, overall, counters, delivered, told, tellers, heard_of, curves)
 
     def _curves(self, terms: Terms, pushed: Pushed, late: Gossiped) -> Curves:
         """When those of each type get the message; a type of which nobody is up is taken for the others at its node."""
@@ -532,7 +602,7 @@ class ChangingField:
         # Where few are left that tell, it is chance that decides whether a message lives on.
         steps = np.arange(self._gossip.seen_ttl // _STEP_NS)
         noise = draw_uniform_array(self._seed, steps, int(ColdPurpose.LATE_RECEIPTS), self._draws_of(part))
-        asked = told = 0.0
+        asked, told = 0.0, np.zeros(len(self._clients))
         applied = number = 0
         while number < len(steps):
             ring[number % len(ring)] = 1 - lack
@@ -559,7 +629,7 @@ class ChangingField:
                 lack = np.where(cohort & is_up, share, lack)
             waiting = before * is_up * (~cohort | (number >= first_steps))
             asked += width * float((asking @ holders)[type_of] @ waiting)
-            told += width * float(told_by @ holders)
+            told += width * np.bincount(kind, weights=told_by * holders, minlength=len(told))
             late = np.bincount(type_of, weights=gained * talks, minlength=types).astype(np.float64)
             flows.append(float(gained.sum()))
             number += 1

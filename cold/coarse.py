@@ -8,7 +8,6 @@ its own identities.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from cold.changing_contacts import ChangingContacts, Links
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage, CoarsePackets, Datagram, decode_entry, encode_entry
 from cold.coarse_results import CoarseResults, Followed
-from cold.contacts import Contacts, arrivals
+from cold.contacts import Contacts, StandingSpread
 from cold.engine import ColdEngine
 from cold.population import ports
 from cold.publications import PlannedMessages, PublicationPlan
@@ -101,7 +100,9 @@ class CoarseEngine:
         rehearsals = rehearsals_of(
             section, directory, paths, seed, fields.leaders, resolution, group, fields.members, stop_time_ns
         )
-        self._results = CoarseResults(self._fields, paths, gossip, seed, self._numbers, rehearsals)
+        self._results = CoarseResults(
+            self._fields, paths, gossip, seed, self._numbers, rehearsals, section.client_gossip
+        )
         self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
         self._planned: list[PlannedMessages] = []
         self._messages: dict[int, CoarseMessage] = {}
@@ -119,19 +120,20 @@ class CoarseEngine:
         self._changing: ChangingArrivals | None = None
         self._contacts: Contacts
         asks = (self._enter, self._live_on, self._message_of)
+        told = [client.idontwant_size for client in clients]
+        least_told = min((size for size in told if size is not None), default=int(NEVER))
         if is_unsteady(section) and exact is not None:
             surroundings = Surroundings(section, directory, paths, seed)
             self._changing = ChangingArrivals(section, directory, paths, seed, rehearsals, surroundings)
             self._links = Links(exact)
             self._contacts = ChangingContacts(
-                *(directory, paths, gossip, seed, self._fields, *asks, self._changing),
+                *(directory, paths, gossip, seed, self._fields, *asks, self._changing, least_told),
                 links=self._links,
                 surroundings=surroundings,
             )
         else:
-            self._contacts = Contacts(
-                *(directory, paths, gossip, seed, self._fields, *asks, partial(arrivals, self._fields))
-            )
+            spreading = StandingSpread(self._fields)
+            self._contacts = Contacts(directory, paths, gossip, seed, self._fields, *asks, spreading, least_told)
         self._now = 0
         self._followed: list[Followed] | None = None
         self._followed_until = 0

@@ -18,14 +18,14 @@ from bridge.simtime import NEVER
 from cold.changing_arrivals import ChangingArrivals
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage
-from cold.contacts import arrivals
+from cold.contacts import StandingSpread
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.jit import uint64
 from cold.mean_field import mesh_degree
 from cold.propagation import PropagationField, summarise
 from cold.propagation_kernels import LEVELS, choose_representatives
 from cold.publications import PlannedMessages
-from cold.representatives import Part, Representation
+from cold.representatives import Outcome, Part, Representation
 from cold.results import SPREAD_TYPE, TailResults
 from cold.sampled_kernels import (
     DELIVERED,
@@ -35,15 +35,19 @@ from cold.sampled_kernels import (
     MESSAGE_BYTES,
     RECEIVED,
     SENT,
+    TELLS_RECEIVED,
+    TELLS_SENT,
     TOTAL_NAMES,
 )
 from cold.section import GossipSection
-from cold.state_kernels import COUNTER_NAMES, PUBLISHED
+from cold.state_kernels import BYTES_SENT, COUNTER_NAMES, MESSAGES_SENT, PUBLISHED
 from cold.topic_fields import typical_size
 
 _CONTROL_BYTES: Final = 36
 _ID_BYTES: Final = 8
 _PERCENTILES: Final = (50, 95, 99)
+#: Totals that are no counters of one message, or under another name.
+_APART: Final = ("delivered", "ihave_sent", "ihave_received", "messages_lost")
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _Row: TypeAlias = tuple[npt.NDArray[np.int64], int, npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """The last four columns of `Followed`, of one message."""
@@ -64,7 +68,8 @@ class Followed(NamedTuple):
     delivered: npt.NDArray[np.int64]
     """int64[n]: identities that have got it."""
     told: npt.NDArray[np.int64]
-    """int64[n, 2]: IHAVE packets that tell of it, and those that are received."""
+    """int64[n, 2]: IHAVE packets that tell of it, and those that are received. In a network that changes
+    int64[n, 2 K + 1]: the packets by the K kinds of clients that send them, `Outcome.tellers`, and those received."""
     counters: npt.NDArray[np.int64]
     """int64[n, len(COUNTER_NAMES)]: what it cost so far, but for IHAVE."""
 
@@ -91,6 +96,8 @@ class CoarseResults:
         Of all topics, by index.
     rehearsals
         Of the topics whose network changes, by index.
+    clients
+        The gossip parameters of each kind of client; as `gossip` where the network does not change.
     """
 
     def __init__(
@@ -101,8 +108,11 @@ class CoarseResults:
         seed: int,
         topic_numbers: Sequence[int],
         rehearsals: Mapping[int, Representation],
+        clients: Sequence[GossipSection],
     ) -> None:
-        self._rehearsals = rehearsals
+        self._rehearsals, self._spread = rehearsals, StandingSpread(fields)
+        self._beats = [client.heartbeat for client in clients] if rehearsals else [gossip.heartbeat]
+        self._told_columns = 2 * len(self._beats) + 1 if rehearsals else 2
         self._fields, self._paths, self._gossip, self._seed = fields, paths, gossip, seed
         self._number = np.array(topic_numbers, dtype=np.int64)
 
@@ -148,7 +158,8 @@ class CoarseResults:
         published = planned.published
         count = len(planned.message_id)
         summary = np.empty((count, 4), dtype=np.int64)
-        told, counters = np.zeros((count, 2), dtype=np.int64), np.zeros((count, len(COUNTER_NAMES)), dtype=np.int64)
+        told = np.zeros((count, self._told_columns), dtype=np.int64)
+        counters = np.zeros((count, len(COUNTER_NAMES)), dtype=np.int64)
         delivered = np.zeros(count, dtype=np.int64)
         for topic in np.unique(published.topic).tolist():
             rehearsal = self._rehearsals[topic]
@@ -159,9 +170,8 @@ class CoarseResults:
                     outcome.summary, outcome.overall, outcome.delivered, end - int(published.time[row])
                 )
                 delivered[row] = int(outcome.delivered * share)
-                told[row] = outcome.told, outcome.heard
-                counters[row] = (outcome.counters * share).astype(np.int64)
-            counters[rows, PUBLISHED] = 1
+                told[row] = _told(outcome)
+                counters[row] = _counted(outcome, int(published.size[row]), share)
         columns: list[Any] = [*_described(planned), summary, delivered, told, counters]
         return Followed(*columns)
 
@@ -172,7 +182,7 @@ class CoarseResults:
         if changing is None:
             followed = [self._follow_one_entered(message, end) for message in messages]
         else:
-            followed = [_follow_one_rehearsed(message, end, changing, self._fields) for message in messages]
+            followed = [self._follow_one_rehearsed(message, end, changing) for message in messages]
         count = len(messages)
         summary, delivered, told, counters = zip(*followed, strict=True) if followed else ((), (), (), ())
         return Followed(
@@ -184,13 +194,13 @@ class CoarseResults:
             np.array([message.publish_time for message in messages], dtype=np.int64),
             np.array(summary, dtype=np.int64).reshape(count, 4),
             np.array(delivered, dtype=np.int64),
-            np.array(told, dtype=np.int64).reshape(count, 2),
+            np.array(told, dtype=np.int64).reshape(count, self._told_columns),
             np.array(counters, dtype=np.int64).reshape(count, len(COUNTER_NAMES)),
         )
 
     def _follow_one_entered(self, message: CoarseMessage, end: int) -> _Row:
         members = self._fields.members(message.topic)
-        times, _ = arrivals(self._fields, message, members)
+        times, _ = self._spread.arrivals(message, members)
         for time, host, _ in message.entries:
             place = int(np.searchsorted(members, host))
             times[place] = min(int(times[place]), time)
@@ -205,6 +215,41 @@ class CoarseResults:
         shared[DELIVERED] = len(delays)
         delivered, told, counters = _costs(shared[None], np.array([message.size], dtype=np.int64))
         return summarise(delays), int(delivered[0]), told[0], counters[0]
+
+    def _follow_one_rehearsed(self, message: CoarseMessage, end: int, changing: ChangingArrivals) -> _Row:
+        """What a message of a hot host has come to, by the representatives that it follows from each entry.
+
+        With F_k(t) the share of all that can be reached that the k-th of them has come to, it comes to the share
+        1 - (1 - F_1) (1 - F_2) ...: as for single identities, the ways are independent.
+        """
+        ways = [
+            (time, changing.entered(message, time, host))
+            for time, host, _ in message.entries
+            if time < end and changing.passes_on(time, host)
+        ]
+        # Who brought it in has it, whomever it tells.
+        brought = sum(time < end for time, _, _ in message.entries)
+        reachable = max((outcome.delivered for _, outcome in ways), default=0)
+        counters = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
+        counters[PUBLISHED] = 1
+        if not reachable:
+            times = np.array([time for time, _, _ in message.entries if time < end], dtype=np.int64)
+            untold = np.zeros(self._told_columns, dtype=np.int64)
+            return summarise(times - message.publish_time), brought, untold, counters
+        levels = np.linspace(0, 1, LEVELS)
+        grid = np.unique(np.concatenate([time + outcome.overall for time, outcome in ways]))
+        grid = np.append(grid[grid < end], min(end, int(grid[-1])))
+        lacking = np.ones(len(grid))
+        for time, outcome in ways:
+            got = np.interp(grid - time, outcome.overall, levels, left=0.0) * outcome.delivered / reachable
+            lacking = lacking * (1.0 - got)
+        share = np.maximum.accumulate(1.0 - lacking)
+        _, first = ways[0]
+        delivered = min(max(round(reachable * float(share[-1])), brought), len(self._fields.members(message.topic)))
+        at = np.array([percent / 100 for percent in (*_PERCENTILES, 100)]) * float(share[-1])
+        summary = np.interp(at, share, grid).astype(np.int64) - message.publish_time
+        part = delivered / first.delivered if first.delivered else 0.0
+        return summary, delivered, _told(first), _counted(first, message.size, part)
 
     def table(self, parts: Iterable[Followed]) -> TailResults:
         """Rows of the message table. The histogram of a message has an entry for each quantile of the table."""
@@ -257,26 +302,40 @@ class CoarseResults:
 
         A member's heartbeat tells of what it validated in the last `mcache_gossip` intervals: with r the time of a
         message plus its median delay, members have something to tell in the union of the spans from r to r +
-        `mcache_gossip` heartbeats.
+        `mcache_gossip` heartbeats of their own kind. Of messages that some get and others do not, those who have the
+        one have the other, as far as they go.
         """
         hosts = len(self._fields.members(topic))
+        begins, told = (
+            np.concatenate([column[part.topic == topic] for part, column in columns])
+            for columns in (
+                [(part, part.publish_time + np.maximum(part.summary[:, 0], 0)) for part in parts],
+                [(part, part.told) for part in parts],
+            )
+        )
+        beats = self._gossip.mcache_gossip
+        kinds = len(self._beats)
+        spans = np.full((len(begins), kinds), beats, dtype=np.int64) * np.array(self._beats)
         if topic in self._rehearsals:
-            packets_a_beat, heard = self._told_of_each(topic, parts)
+            everything = told.sum(axis=0)
+            heard = int(everything[-1]) / max(int(everything[:kinds].sum()), 1)
+            # Who comes later tells later: no more tell in a heartbeat than there are.
+            in_a_beat = np.minimum(told[:, :kinds] // beats, told[:, kinds : 2 * kinds])
+            spans = told[:, :kinds] * np.array(self._beats) // np.maximum(in_a_beat, 1)
         else:
             known = self._fields.known_peers(topic)
             packets_a_beat = hosts * min(self._gossip.d_lazy, max(known - mesh_degree(self._gossip, hosts), 0))
+            in_a_beat = np.full((len(begins), 1), packets_a_beat, dtype=np.int64)
             weight = np.bincount(self._fields.group_of(self._fields.members(topic))) / max(hosts, 1)
             node = self._fields.groups.node[: len(weight)]
             heard = 1 - float(weight @ self._paths.loss[np.ix_(node, node)] @ weight)
-        span = self._gossip.mcache_gossip * self._gossip.heartbeat
-        begins = np.concatenate(
-            [(part.publish_time + np.maximum(part.summary[:, 0], 0))[part.topic == topic] for part in parts]
-        )
-        begins = np.sort(begins[begins < end])
-        covered = int(np.minimum(np.diff(begins, append=end), span).sum())
-        ids = int(np.minimum(end - begins, span).sum())
-        packets = packets_a_beat * covered // self._gossip.heartbeat
-        listed = packets_a_beat * ids // self._gossip.heartbeat
+        order = np.argsort(begins, kind="stable")
+        order = order[begins[order] < end]
+        packets = listed = 0
+        for kind, beat in enumerate(self._beats):
+            sent, ids = _told_by_one_kind(begins[order], spans[order, kind], in_a_beat[order, kind], end)
+            packets += sent // beat
+            listed += ids // beat
         lost = packets - round(packets * heard)
         return Counter(
             {
@@ -288,50 +347,51 @@ class CoarseResults:
             }
         )
 
-    def _told_of_each(self, topic: int, parts: Iterable[Followed]) -> tuple[int, float]:
-        """IHAVE packets in a heartbeat that tell of a message of the topic, and the share of them that is received."""
-        told = np.concatenate([part.told[part.topic == topic] for part in parts]).sum(axis=0)
-        messages = sum(int(np.count_nonzero(part.topic == topic)) for part in parts)
-        beats = max(messages, 1) * self._gossip.mcache_gossip
-        return round(int(told[0]) / beats), int(told[1]) / max(int(told[0]), 1)
 
+def _told_by_one_kind(
+    begins: npt.NDArray[np.int64], spans: npt.NDArray[np.int64], in_a_beat: npt.NDArray[np.int64], end: int
+) -> tuple[int, int]:
+    """IHAVE packets before a time, and the ids that they list, each times the heartbeat [ns].
 
-def _follow_one_rehearsed(message: CoarseMessage, end: int, changing: ChangingArrivals, fields: CoarseFields) -> _Row:
-    """What a message of a hot host has come to, by the representatives that it follows from each entry.
-
-    With F_k(t) the share of all that can be reached that the k-th of them has come to, it comes to the share
-    1 - (1 - F_1) (1 - F_2) ...: as for single identities, the ways are independent.
+    Parameters
+    ----------
+    begins
+        int64[n]: from when on messages are told of, ascending [ns].
+    spans
+        int64[n]: for how long [ns].
+    in_a_beat
+        int64[n]: packets that tell of each in a heartbeat.
+    end
+        The time [ns].
     """
-    ways = [
-        (time, changing.entered(message, time, host))
-        for time, host, _ in message.entries
-        if time < end and changing.passes_on(time, host)
-    ]
-    # Who brought it in has it, whomever it tells.
-    brought = sum(time < end for time, _, _ in message.entries)
-    reachable = max((outcome.delivered for _, outcome in ways), default=0)
-    counters = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
-    counters[PUBLISHED] = 1
-    if not reachable:
-        delays = np.array([time for time, _, _ in message.entries if time < end], dtype=np.int64) - message.publish_time
-        return summarise(delays), brought, np.zeros(2, dtype=np.int64), counters
-    levels = np.linspace(0, 1, LEVELS)
-    grid = np.unique(np.concatenate([time + outcome.overall for time, outcome in ways]))
-    grid = np.append(grid[grid < end], min(end, int(grid[-1])))
-    lacking = np.ones(len(grid))
-    for time, outcome in ways:
-        got = np.interp(grid - time, outcome.overall, levels, left=0.0) * outcome.delivered / reachable
-        lacking = lacking * (1.0 - got)
-    share = np.maximum.accumulate(1.0 - lacking)
-    _, first = ways[0]
-    delivered = min(max(round(reachable * float(share[-1])), brought), len(fields.members(message.topic)))
-    at = np.array([percent / 100 for percent in (*_PERCENTILES, 100)]) * float(share[-1])
-    summary = np.interp(at, share, grid).astype(np.int64) - message.publish_time
-    part = delivered / first.delivered if first.delivered else 0.0
-    told = np.array([first.told, first.heard], dtype=np.int64)
-    counters = (first.counters * part).astype(np.int64)
-    counters[PUBLISHED] = 1
-    return summary, delivered, told, counters
+    packets = below = 0
+    # At every time as many as tell of the message that most tell of: layer by layer.
+    for level in np.unique(in_a_beat).tolist():
+        ours = in_a_beat >= level
+        ends = np.maximum.accumulate(np.minimum(begins + spans, end)[ours])
+        before = np.concatenate([[0], ends[:-1]])[: len(ends)]
+        packets += (level - below) * int(np.maximum(ends - np.maximum(begins[ours], before), 0).sum())
+        below = level
+    return packets, sum((np.minimum(end - begins, spans) * in_a_beat).tolist())
+
+
+def _told(outcome: Outcome) -> npt.NDArray[np.int64]:
+    """A row of `Followed.told`."""
+    return np.concatenate([outcome.told, outcome.tellers, [outcome.heard]])
+
+
+def _counted(outcome: Outcome, size: int, share: float) -> npt.NDArray[np.int64]:
+    """What a message of some size costs that follows a representative, which has a typical one, where a share gets it.
+
+    Returns
+    -------
+    int64[len(COUNTER_NAMES)]
+    """
+    counters = outcome.counters.copy()
+    counters[BYTES_SENT] += counters[MESSAGES_SENT] * (size - typical_size(size))
+    so_far: npt.NDArray[np.int64] = (counters * share).astype(np.int64)
+    so_far[PUBLISHED] = 1
+    return so_far
 
 
 def _of(planned: PlannedMessages, rows: npt.NDArray[np.bool_]) -> PlannedMessages:
@@ -350,17 +410,16 @@ def _costs(rows: npt.NDArray[np.int64], size: npt.NDArray[np.int64]) -> tuple[An
     """The last columns of `Followed`, of messages with these totals, int64[n, totals], and sizes in bytes."""
     total = dict(zip(TOTAL_NAMES, rows.T, strict=True))
     delivered, received, asked = total["delivered"], total["messages_received"], total["iwant_sent"]
-    answered = total["iwant_received"]
+    answered, tells, told = total["iwant_received"], rows[:, TELLS_SENT], rows[:, TELLS_RECEIVED]
     counted = {
         "published": np.ones(len(rows), dtype=np.int64),
         "forwards": delivered,
         "duplicates": received - delivered,
-        "packets_lost": total["messages_lost"] + asked - answered,
-        "edge_events": received + total["expired"] + answered,
-        "bytes_sent": total["messages_sent"] * (MESSAGE_BYTES + size) + ID_PACKET_BYTES * asked,
+        "packets_lost": total["messages_lost"] + asked - answered + tells - told,
+        "edge_events": received + total["expired"] + answered + told,
+        "bytes_sent": total["messages_sent"] * (MESSAGE_BYTES + size) + ID_PACKET_BYTES * (asked + tells),
     }
-    for name in ("messages_sent", "messages_received", "expired", "iwant_sent", "iwant_received", "iwant_unserved"):
-        counted[name] = total[name]
+    counted |= {name: total[name] for name in TOTAL_NAMES if name not in _APART}
     counters = np.zeros((len(rows), len(COUNTER_NAMES)), dtype=np.int64)
     for place, name in enumerate(COUNTER_NAMES):
         if name in counted:

@@ -15,7 +15,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,9 @@ from cold.gossip_kernels import CONTROL_BYTES, ID_BYTES, IDS_PER_DATAGRAM, PRUNE
 from cold.jit import uint64
 from cold.mean_field import mesh_degree
 from cold.population import heartbeat_phases, link_rates
+from cold.propagation_kernels import entry_key
 from cold.purposes import ColdPurpose
+from cold.sampled_kernels import SENT, SPARED
 from cold.section import GossipSection
 from cold.state_kernels import (
     GRAFT,
@@ -54,9 +56,24 @@ _WORD: Final = 0xFFFFFFFF
 Key: TypeAlias = tuple[int, int, int, int, int, int]
 """Time, identity, class, source, counter of the source, message id: the order of events."""
 _Act: TypeAlias = Callable[[], None]
-Arrivals: TypeAlias = Callable[
-    [CoarseMessage, npt.NDArray[np.uint32]], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-]
+Way: TypeAlias = tuple[int, int]
+"""When and at which identity a message entered the tail, or was published [ns, HostId]."""
+
+
+class Spreading(Protocol):
+    """What becomes of messages inside the tail."""
+
+    def arrivals(
+        self, message: CoarseMessage, hosts: npt.NDArray[np.uint32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return when identities get a message, whole, and over how many hops: int64[n], ns, and int64[n].
+
+        The earliest over all ways: from its publisher in the tail, or else from each of the identities where it came
+        in. NEVER where it does not come.
+        """
+
+    def spared(self, message: CoarseMessage, way: Way) -> float:
+        """Return the share of its pushes that identities leave out, as IDONTWANT has told them to."""
 
 
 @dataclass(eq=False, slots=True)
@@ -120,9 +137,10 @@ class Contacts:
         Messages of a topic that are not past at a time [ns].
     find
         The message of an id that is known on a topic at a time [ns].
-    arrivals
-        When identities get a message from inside the tail, whole [ns], NEVER where it does not come, and over how many
-        hops.
+    spreading
+        What becomes of messages inside the tail.
+    least_told
+        The smallest payload that identities of any kind tell their meshes of by IDONTWANT [bytes]; NEVER if none.
     """
 
     def __init__(
@@ -135,11 +153,13 @@ class Contacts:
         entered: Callable[[CoarseMessage, int, int, int], None],
         live_on: Callable[[int, int], Sequence[CoarseMessage]],
         find: Callable[[int, int, int], CoarseMessage | None],
-        arrivals: Arrivals,
+        spreading: Spreading,
+        least_told: int,
     ) -> None:
         self._directory, self._gossip, self._seed, self._fields = directory, gossip, seed, fields
-        self._latency, self._loss = paths.latency_ns, paths.loss
-        self._entered, self._live_on, self._find, self._arrivals = entered, live_on, find, arrivals
+        self._latency, self._loss, self._shortest = paths.latency_ns, paths.loss, paths.min_latency_ns
+        self._least_told = least_told
+        self._entered, self._live_on, self._find, self._spreading = entered, live_on, find, spreading
         self._stations: dict[int, Station] = {}
         self._on_topic: dict[int, list[int]] = {}
         self._degrees: dict[int, Degrees] = {}
@@ -203,7 +223,7 @@ class Contacts:
     def _drawn(self, message: CoarseMessage, hosts: Sequence[int]) -> list[tuple[int, int, int]]:
         """HostIds, times of the whole receipt [ns] and hops, where the message comes from inside the tail."""
         others = np.array([host for host in hosts if host not in message.received], dtype=np.uint32)
-        times, hops = self._arrivals(message, others)
+        times, hops = self._spreading.arrivals(message, others)
         there = (times != NEVER) & (times < message.publish_time + self._gossip.seen_ttl)
         columns = (others[there], times[there], hops[there])
         return list(zip(*(column.tolist() for column in columns), strict=True))
@@ -458,7 +478,27 @@ class Contacts:
                 if hot[place - cold] not in without:
                     self._send_message(station, time, hot[place - cold], message, hops)
             elif place != skipped:
-                self._occupy(station, time, MESSAGE_BYTES + message.size)
+                self._push_to_cold(message, station, time, place, hops)
+
+    def _push_to_cold(self, message: CoarseMessage, station: Station, time: int, place: int, hops: int) -> None:
+        """Take the uplink for a copy to a cold peer, unless that has told that it has the message.
+
+        Its publisher has been told nothing.
+        """
+        if hops > 0 and message.size >= self._least_told:
+            counter = uint64(entry_key(uint64(message.message_id), place))
+            draw = draw_uniform(uint64(self._seed), station.host, int(ColdPurpose.COLD_TELLS), counter)
+            if draw < self._spreading.spared(message, self._way_to(message, station)):
+                return
+        self._occupy(station, time, MESSAGE_BYTES + message.size)
+
+    def _way_to(self, message: CoarseMessage, station: Station) -> Way:
+        """How a message has come to an identity: the first way in that all shards know of by then, or its own."""
+        if message.is_planned:
+            return message.publish_time, message.origin
+        received, _ = message.received[station.host]
+        time, host, _ = message.entries[0] if message.entries else (received, station.host, 0)
+        return (time, host) if time + self._shortest <= received else (received, station.host)
 
     def _receive_ihave(self, station: Station, datagram: Datagram) -> None:
         self.counters["ihave_received"] += 1
@@ -591,35 +631,53 @@ class Contacts:
                 self.counters["ihave_sent"] += 1
 
 
-def arrivals(
-    fields: CoarseFields, message: CoarseMessage, hosts: npt.NDArray[np.uint32]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """When identities get a message from inside the tail, whole, and over how many hops: int64[n], ns, and int64[n].
+class StandingSpread:
+    """Messages in a network that stands still, by the fields of their topics.
 
-    The earliest over all ways: from its publisher in the tail, or else from each of the identities where it came in.
-    NEVER where it does not come.
+    Parameters
+    ----------
+    fields
+        Of the coarse topics.
     """
-    times = np.full(len(hosts), NEVER, dtype=np.int64)
-    hops = np.zeros(len(hosts), dtype=np.int64)
-    if not len(hosts):
+
+    def __init__(self, fields: CoarseFields) -> None:
+        self._fields = fields
+
+    def arrivals(
+        self, message: CoarseMessage, hosts: npt.NDArray[np.uint32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return when identities get a message, and over how many hops, as `Spreading` says."""
+        times = np.full(len(hosts), NEVER, dtype=np.int64)
+        hops = np.zeros(len(hosts), dtype=np.int64)
+        if not len(hosts):
+            return times, hops
+        fields = self._fields
+        topic, group = fields.of(message.topic), fields.group_of(hosts)
+        ways = [(message.publish_time, message.origin, 0, False)] if message.is_planned else []
+        ways += [(time, host, over, True) for time, host, over in message.entries]
+        for start, source, over, relayed in ways:
+            source_group = int(fields.source_groups(message.topic, np.array([source]))[0])
+            delay, way = topic.arrivals(
+                source,
+                source_group,
+                message.message_id,
+                message.size,
+                hosts,
+                group,
+                topic=message.topic,
+                relayed=relayed,
+            )
+            at = np.where((delay == NEVER) | (hosts == source), NEVER, delay + start)
+            earlier = at < times
+            times[earlier] = at[earlier]
+            hops[earlier] = np.minimum(over + way[earlier].astype(np.int64), MOST_HOPS)
         return times, hops
-    topic, group = fields.of(message.topic), fields.group_of(hosts)
-    ways = [(message.publish_time, message.origin, 0, False)] if message.is_planned else []
-    ways += [(time, host, over, True) for time, host, over in message.entries]
-    for start, source, over, relayed in ways:
-        source_group = int(fields.source_groups(message.topic, np.array([source]))[0])
-        delay, way = topic.arrivals(
-            source,
-            source_group,
-            message.message_id,
-            message.size,
-            hosts,
-            group,
-            topic=message.topic,
-            relayed=relayed,
-        )
-        at = np.where((delay == NEVER) | (hosts == source), NEVER, delay + start)
-        earlier = at < times
-        times[earlier] = at[earlier]
-        hops[earlier] = np.minimum(over + way[earlier].astype(np.int64), MOST_HOPS)
-    return times, hops
+
+    def spared(self, message: CoarseMessage, way: Way) -> float:
+        """Return the share of its pushes that identities leave out."""
+        relayed, source = not message.is_planned, way[1]
+        source_group = int(self._fields.source_groups(message.topic, np.array([source]))[0])
+        topic = self._fields.of(message.topic)
+        number = topic.representative(source, source_group, message.message_id, message.size, relayed=relayed)
+        totals = topic.field(source_group, message.size, relayed=relayed).totals[number]
+        return float(totals[SPARED] / max(int(totals[SPARED] + totals[SENT]), 1))

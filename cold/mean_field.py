@@ -12,7 +12,8 @@ without short cycles. For groups a, b with shares w of the members::
     phi_b' = - phi_b (1 - loss_b)^3 (D_lazy / heartbeat) sum over a of w_a (1 - S_a(t - T_ab))
 
 K_ab is the distribution of a hop's delay, from receipt to receipt: validation, place in the order of pushing (uniform)
-times the uplink's time for one copy, latency, the downlink's time. T_ab is how long it takes from a holder's receipt to
+times the uplink's time for one copy, latency, the downlink's time. (Where members tell each other of messages, the
+place in the order follows from who has told: `cold.sparing`.) T_ab is how long it takes from a holder's receipt to
 that of who asked it for the message. Since no hop takes no time, the right sides lie in the past: the equations are
 solved by the method of steps, on a grid.
 
@@ -35,6 +36,7 @@ from cold.propagation import Groups, PropagationField
 from cold.propagation_kernels import LEVELS
 from cold.sampled_kernels import (
     DELIVERED,
+    ID_PACKET_BYTES,
     IHAVE_RECEIVED,
     IHAVE_SENT,
     IWANT_RECEIVED,
@@ -43,9 +45,13 @@ from cold.sampled_kernels import (
     MESSAGE_BYTES,
     RECEIVED,
     SENT,
+    SPARED,
+    TELLS_RECEIVED,
+    TELLS_SENT,
     TOTAL_NAMES,
 )
 from cold.section import GossipSection
+from cold.sparing import SparedPushes, Sparing
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -91,6 +97,10 @@ class Hops:
         Delay of a hop over all pairs of members [s].
     pushed_to
         Members that the publisher sends to.
+    path : float64[G, G]
+        ``path[b, a]``: how long a copy takes from a to b once it has left, beside what its leaving counts [steps].
+    sparing
+        Where members tell each other of the message: what takes the place of `kernel`.
     """
 
     degree: int
@@ -106,6 +116,8 @@ class Hops:
     earliest_ns: npt.NDArray[np.int64]
     mean: float
     pushed_to: int
+    path: Float64Array
+    sparing: Sparing | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,8 @@ class MeanFieldSpread:
     theta : float64[T, G]
     asked : float64[G]
         IWANTs that a member of the group sends, on average.
+    missing : float64[G]
+        Share of its mesh, beside who sent it the message, that a member of the group pushes it to.
     """
 
     time: Float64Array
@@ -130,6 +144,7 @@ class MeanFieldSpread:
     cavity: Float64Array
     theta: Float64Array
     asked: Float64Array
+    missing: Float64Array
 
 
 def mesh_degree(gossip: GossipSection, members: int) -> int:
@@ -171,6 +186,21 @@ def measure_hops(
     reach = pushed_to / max(members - 1, 1) * (1 - loss[source_group])
     told = gossip.d_lazy * NS_PER_S / gossip.heartbeat
     heard = weight @ (1 - loss)
+    common = float(path.min())
+    sparing = None
+    if gossip.idontwant_size is not None and payload_size >= gossip.idontwant_size:
+        # IDONTWANTs to all of the mesh are on the uplink before.
+        telling = ID_PACKET_BYTES * 8 / groups.uplink_bps * (degree - 1)
+        waits = np.maximum(validation, telling[:, None])
+        sparing = Sparing(
+            # A step more, and less in what follows: nothing is at step 0.
+            ready=np.stack([by_step(each + step, step, int(waits.max() / step) + 3) for each in waits]),
+            copy=up / step,
+            lead=common / step - 1,
+            others=np.full(len(up), max(degree - 2, 0)),
+            told=weight * (1 - loss).T,
+            after=(telling / 2 + latency.T) / step,
+        )
     earliest = first.min() + path[source_group]
     for _ in range(len(up)):
         earliest = np.minimum(earliest, (earliest[:, None] + own.min(axis=1)[:, None] + path).min(axis=0))
@@ -188,6 +218,8 @@ def measure_hops(
         earliest_ns=np.floor(earliest * NS_PER_S).astype(np.int64),
         mean=float(weight @ (own.mean(axis=1)[:, None] + path) @ weight),
         pushed_to=pushed_to,
+        path=(path.T - common) / step,
+        sparing=sparing,
     )
 
 
@@ -229,12 +261,16 @@ def solve(hops: Hops, members: int, horizon: float) -> MeanFieldSpread:
     first = np.cumsum(hops.first, axis=1)
     mended = np.maximum(np.rint(hops.mended / hops.step).astype(np.int64), 1)
     asking = np.maximum(np.rint(hops.asking / hops.step).astype(np.int64), 1)
-    before = max(past, int(mended.max()), int(asking.max()))
+    spared = None if hops.sparing is None else SparedPushes(hops.sparing)
+    whole = np.floor(hops.path).astype(np.int64)
+    part = hops.path - whole
+    coming = hops.weight * hops.kernel.sum(axis=2).T
+    before = max(past, int(mended.max()), int(asking.max()), int(whole.max()) + 2)
+    before = max(before, 0 if spared is None else spared.looks_back)
     most = int(horizon / hops.step) + 1
 
     room = 1024
-    told_by = np.zeros((before + room, groups))
-    has = np.zeros((before + room, groups))
+    told_by, has, left = (np.zeros((before + room, groups)) for _ in range(3))
     theta_rows: list[Float64Array] = []
     phi, heard, asked = np.ones(groups), np.zeros(groups), np.zeros(groups)
     sources = np.arange(groups)[:, None]
@@ -242,18 +278,24 @@ def solve(hops: Hops, members: int, horizon: float) -> MeanFieldSpread:
     while number < most:
         at = before + number
         if at == len(has):
-            told_by = np.concatenate([told_by, np.zeros_like(told_by)])
-            has = np.concatenate([has, np.zeros_like(has)])
-        theta = 1 - told_by[at - past : at].ravel() @ table
+            told_by, has, left = (np.concatenate([rows, np.zeros_like(rows)]) for rows in (told_by, has, left))
+        if spared is None:
+            theta = 1 - told_by[at - past : at].ravel() @ table
+        else:
+            left[at] = spared.left()
+            there = (1 - part) * left[at - whole, sources.T] + part * left[at - whole - 1, sources.T]
+            theta = np.clip(1 - (coming * there).sum(axis=1), 0.0, 1.0)
         theta_rows.append(theta)
         sigma = 1 - first[:, min(number, first.shape[1] - 1)]
         lacking = sigma * theta**hops.degree * phi
         told_by[at] = 1 - sigma * theta ** (hops.degree - 1) * phi
         has[at] = 1 - lacking
+        if spared is not None:
+            spared.push(told_by, at, has, theta)
         number += 1
-        left = float(lacking @ hops.weight) * members
+        without = float(lacking @ hops.weight) * members
         is_quiet = np.abs(told_by[at] - told_by[at - past]).max() < _NOTHING and number > first.shape[1]
-        if left < _HALF_A_MEMBER or (is_quiet and (hops.told == 0 or left < _NOTHING)):
+        if without < _HALF_A_MEMBER or (is_quiet and (hops.told == 0 or without < _NOTHING)):
             break
         old_enough = hops.weight @ has[at - mended, sources]
         phi = phi * np.exp(-hops.step * hops.told * hops.mends * old_enough)
@@ -267,6 +309,7 @@ def solve(hops: Hops, members: int, horizon: float) -> MeanFieldSpread:
         cavity=1 - told_by[rows],
         theta=np.stack(theta_rows),
         asked=asked,
+        missing=np.ones(groups) if spared is None else spared.missing,
     )
 
 
@@ -333,7 +376,7 @@ def mean_field(
         totals=_totals(hops, groups, gossip, known_peers, spread, delivered)[None, :],
         summary=summary[None, :],
         overall=overall[None, :],
-        copies=np.full((1, len(groups.size)), mesh_degree(gossip, members) - 1.0) * reached,
+        copies=(mesh_degree(gossip, members) - 1.0) * (reached * spread.missing)[None, :],
         lasting=0.0,
     )
 
@@ -347,7 +390,12 @@ def _totals(
     asked = round(float(spread.asked @ groups.size))
     totals[IWANT_SENT] = asked
     totals[IWANT_RECEIVED] = asked - round(asked * loss)
-    totals[SENT] = hops.pushed_to + delivered * (hops.degree - 1) + totals[IWANT_RECEIVED]
+    pushes = delivered * (hops.degree - 1)
+    needed = (1 - spread.susceptible[-1]) * groups.size
+    totals[SPARED] = round(pushes * (1 - float(needed @ spread.missing) / max(float(needed.sum()), 1e-300)))
+    if hops.sparing is not None:
+        totals[TELLS_SENT], totals[TELLS_RECEIVED] = pushes, pushes - round(pushes * loss)
+    totals[SENT] = hops.pushed_to + pushes - totals[SPARED] + totals[IWANT_RECEIVED]
     totals[LOST] = round(int(totals[SENT]) * loss)
     totals[RECEIVED] = totals[SENT] - totals[LOST]
     totals[DELIVERED] = delivered

@@ -84,13 +84,16 @@ class ColdPurpose(IntEnum):
     """Which representative a message follows; entity its publisher, counter the message id."""
     SAMPLED_ARRIVAL = 152
     """An identity's place in the field of a message; counter the message id."""
+    LASTING_PLACE = 153
+    """The part of an identity's place that all messages of a topic share; counter the topic's index."""
     REHEARSAL_TIME = 154
     """When a representative of a network that changes is published; entity the topic's index, counter its number."""
     LATE_RECEIPTS = 155
     """How many get a message in a step of the gossip that follows its pushing; entity the number of the step, counter
     number of the representative << 32 | group << 24 | publisher's standing << 22 | missed heartbeats << 16 | topic."""
-    LASTING_PLACE = 153
-    """The part of an identity's place that all messages of a topic share; counter the topic's index."""
+    COLD_TELLS = 156
+    """Whether a cold member of an identity's mesh has told it that it need not be sent a message, where the identity is
+    one that hot hosts talk to on a coarse topic; counter the message id mixed with the member's place."""
     ASK_START = 170
     """Time of the first request of a protocol; counter 2 * protocol for the interval that covers time 0, and one more
     for the part of it that is left."""

@@ -21,6 +21,7 @@ from bridge.simtime import NEVER
 from cold.arrival_curves import Curves, Observed, observed_curves
 from cold.changing_field import ChangingField
 from cold.engine import ColdEngine
+from cold.memberships import mean_known_peers
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
@@ -82,6 +83,8 @@ class Rehearsal:
         kinds = client_kinds(section, seed, directory.hot_count, len(group)).astype(np.int64)
         of_type, kind_of = np.unique(np.stack([group.astype(np.int64), kinds]), axis=1, return_inverse=True)
         self._type = kind_of.ravel().astype(np.int64)
+        self._kind, self._clients = kinds, section.client_gossip
+        self._known = mean_known_peers(section, topic, len(members(topic)))
         place = np.zeros(of_type.shape[1], dtype=np.int64)
         place[self._type] = directory.node[directory.hot_count :]
         self._place = place
@@ -191,7 +194,25 @@ class Rehearsal:
         ):
             counters[_COLUMN[name]] -= what
         curves = None if changes is None else self._curves(engine, message_id, part, origin, standing & 1 == 1, changes)
-        return Outcome(summary, overall, counters, delivered, told, heard, curves)
+        is_up = standing == 3
+        told_by = self._by_kind(engine, message_id, told)
+        return Outcome(summary, overall, counters, delivered, told_by, self._tellers(is_up), heard, curves)
+
+    def _tellers(self, members: npt.NDArray[np.bool_]) -> Int64Array:
+        """IHAVE packets of these in a heartbeat, by the kinds of clients that send them."""
+        each = [min(client.d_lazy, max(self._known - client.d, 0)) for client in self._clients]
+        return np.bincount(self._kind[members], minlength=len(each)) * np.array(each, dtype=np.int64)
+
+    def _by_kind(self, engine: ColdEngine, message_id: int, told: int) -> Int64Array:
+        """So many IHAVE packets by the kinds of clients that send them, in proportion to who has got the message."""
+        if len(self._clients) == 1:
+            return np.array([told], dtype=np.int64)
+        host, time, _ = engine.receipts(message_id)
+        got = np.zeros(len(self._group), dtype=np.bool_)
+        got[host[time != NEVER] - self._first] = True
+        until = np.cumsum(self._tellers(got))
+        rounded = told * until // max(int(until[-1]), 1)
+        return np.asarray(rounded - np.concatenate([[0], rounded[:-1]]), dtype=np.int64)
 
     def _curves(
         self,

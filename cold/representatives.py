@@ -80,8 +80,10 @@ class Outcome(NamedTuple):
     counters: Int64Array
     """int64[COUNTER_NAMES]: what it cost, but for its IHAVEs and the heartbeats that sent them."""
     delivered: int
-    told: int
-    """IHAVE packets that tell of it."""
+    told: Int64Array
+    """int64[kinds of clients]: IHAVE packets that tell of it, by who sends them."""
+    tellers: Int64Array
+    """int64[kinds of clients]: IHAVE packets in a heartbeat of all who are up at its publication."""
     heard: int
     """IHAVE packets that were received."""
     curves: Curves | None = None
@@ -89,9 +91,13 @@ class Outcome(NamedTuple):
 
 
 def is_unsteady(section: ColdSection) -> bool:
-    """Whether messages of one group, size and topic fare differently by their time or by kinds of identities."""
+    """Whether messages of one group, size and topic fare differently by their time or by kinds of identities.
+
+    A quota of outbound members (`d_out`) changes the first meshes, heartbeat by heartbeat.
+    """
     return (
         comes_and_goes(section)
+        or section.gossip.d_out > 0
         or any(not isinstance(failure, WithholdingFailure) for failure in section.failures)
         or any(client.gossip.model_fields_set for client in section.clients.values())
     )

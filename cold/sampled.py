@@ -56,6 +56,7 @@ def rules_of(gossip: GossipSection, paths: PathTable, seed: int, topic: int) -> 
         seen_ttl_ns=gossip.seen_ttl,
         flood_publish=int(gossip.flood_publish),
         bucket_shift=paths.min_latency_ns.bit_length() - 1,
+        idontwant_size=NEVER if gossip.idontwant_size is None else gossip.idontwant_size,
     )
 
 
@@ -116,10 +117,13 @@ def empty_spread(mesh: Mesh) -> Spread:
         hops=np.zeros(members, dtype=np.uint8),
         uplink_free=np.zeros(members, dtype=np.int64),
         packets=np.zeros(members, dtype=np.int64),
+        told_from=np.full(members, NEVER, dtype=np.int64),
+        told_packet=np.zeros(members, dtype=np.int64),
         copies=np.zeros(members, dtype=np.int64),
         following=np.full(members, -1, dtype=np.int32),
         preceding=np.full(members, -1, dtype=np.int32),
         head=np.full(_RING, -1, dtype=np.int32),
+        pushing=np.full(_RING, -1, dtype=np.int32),
         totals=np.zeros(len(TOTAL_NAMES), dtype=np.int64),
     )
 

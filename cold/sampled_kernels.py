@@ -4,7 +4,9 @@ What `propagate` computes is what the exact engine computes for a message that m
 quicker, because it settles identities instead of executing copies: buckets of time are no longer than the smallest
 latency, so that an identity whose earliest copy lies in a bucket cannot get an earlier one from another identity of the
 same bucket (delta-stepping with a delta below the smallest weight: Meyer and Sanders 2003,
-doi:10.1016/S0196-6774(03)00076-2). A duplicate is one comparison.
+doi:10.1016/S0196-6774(03)00076-2). A duplicate is one comparison. Where members tell their meshes that they have a
+message (IDONTWANT), who has told a member is worked out when it pushes, in the bucket of that time: whoever has told it
+by then had the message in an earlier one.
 """
 
 # To the type checker an element of an array is Any.
@@ -31,7 +33,7 @@ NEVER: Final = 2**63 - 1
 RATE_SHIFT: Final = 20
 MOST_HOPS: Final = 255
 MESSAGE_BYTES: Final = 62
-#: An IHAVE or IWANT of one id.
+#: An IHAVE, IWANT or IDONTWANT of one id.
 ID_PACKET_BYTES: Final = 44
 
 _PACKET_LOSS: Final = int(Purpose.PACKET_LOSS)
@@ -43,7 +45,7 @@ _WORD_BITS: Final = uint64(32)
 _UNIFORM_SHIFT: Final = uint64(11)
 _UNIFORM_SCALE: Final = 2.0**-53
 
-#: What `propagate` counts, in the terms of `cold.state_kernels.COUNTER_NAMES`; the last is what of the copies was lost.
+#: What `propagate` counts, in the terms of `cold.state_kernels.COUNTER_NAMES`, and what of the copies was lost.
 TOTAL_NAMES: Final = (
     "messages_sent",
     "messages_received",
@@ -55,6 +57,9 @@ TOTAL_NAMES: Final = (
     "iwant_unserved",
     "expired",
     "messages_lost",
+    "idontwant_sent",
+    "idontwant_received",
+    "copies_spared",
 )
 (
     SENT,
@@ -67,6 +72,9 @@ TOTAL_NAMES: Final = (
     IWANT_UNSERVED,
     EXPIRED,
     LOST,
+    TELLS_SENT,
+    TELLS_RECEIVED,
+    SPARED,
 ) = range(len(TOTAL_NAMES))
 
 
@@ -116,6 +124,8 @@ class Rules(NamedTuple):
     """1 or 0."""
     bucket_shift: int
     """Buckets are 2 ** bucket_shift ns long: not longer than the smallest latency."""
+    idontwant_size: int
+    """Of payloads of so many bytes or more a member tells its mesh that it has them; NEVER if of none."""
 
 
 class Spread(NamedTuple):
@@ -130,13 +140,19 @@ class Spread(NamedTuple):
     hops: UInt8Array
     uplink_free: Int64Array
     packets: Int64Array
+    told_from: Int64Array
+    """int64[M]: from when on the uplink carries the member's IDONTWANTs, ns; NEVER until it tells of the message."""
+    told_packet: Int64Array
+    """int64[M]: number of the packet that is the first of them."""
     copies: Int64Array
     """int64[M]: copies that the member sent."""
     following: Int32Array
-    """int32[M]: next in the same bucket, or -1."""
+    """int32[M]: next in the same bucket, or -1. A member is in one list at a time."""
     preceding: Int32Array
     head: Int32Array
-    """int32[ring]: first member of each bucket, or -1."""
+    """int32[ring]: first member of each bucket of arrivals, or -1."""
+    pushing: Int32Array
+    """int32[ring]: first member of each bucket of those that have the message and will push it, or -1."""
     totals: Int64Array
     """int64[TOTAL_NAMES]."""
 
@@ -172,20 +188,28 @@ def _send(mesh: Mesh, rules: Rules, spread: Spread, time: int, member: int, peer
     spread.uplink_free[member] = free
     counter = spread.packets[member]
     spread.packets[member] = counter + 1
-    probability = mesh.loss[mesh.node[member], mesh.node[peer]]
-    if probability > 0.0:
-        words = _draw_words(rules, mesh.host[member], _PACKET_LOSS, counter)
-        bits = uint64(words[0]) | uint64(words[1]) << _WORD_BITS
-        if (bits >> _UNIFORM_SHIFT) * _UNIFORM_SCALE < probability:
-            return NEVER
+    if _is_lost(mesh, rules, member, peer, counter):
+        return NEVER
     return free + mesh.latency[mesh.node[member], mesh.node[peer]]
 
 
 @kernel
-def _link(rules: Rules, spread: Spread, member: int) -> None:
-    bucket = (spread.arrival[member] >> rules.bucket_shift) & (len(spread.head) - 1)
-    first = spread.head[bucket]
-    spread.head[bucket] = member
+def _is_lost(mesh: Mesh, rules: Rules, member: int, peer: int, counter: int) -> bool:
+    """Whether the packet of this number does not come to the peer."""
+    probability = mesh.loss[mesh.node[member], mesh.node[peer]]
+    if probability <= 0.0:
+        return False
+    words = _draw_words(rules, mesh.host[member], _PACKET_LOSS, counter)
+    bits = uint64(words[0]) | uint64(words[1]) << _WORD_BITS
+    return (bits >> _UNIFORM_SHIFT) * _UNIFORM_SCALE < probability
+
+
+@kernel
+def _link(rules: Rules, spread: Spread, head: Int32Array, time: int, member: int) -> None:
+    """Put a member into the list of a time's bucket."""
+    bucket = (time >> rules.bucket_shift) & (len(head) - 1)
+    first = head[bucket]
+    head[bucket] = member
     spread.preceding[member] = -1
     spread.following[member] = first
     if first >= 0:
@@ -193,12 +217,13 @@ def _link(rules: Rules, spread: Spread, member: int) -> None:
 
 
 @kernel
-def _unlink(rules: Rules, spread: Spread, member: int) -> None:
+def _unlink(rules: Rules, spread: Spread, head: Int32Array, time: int, member: int) -> None:
+    """Take a member out of the list of a time's bucket."""
     before, after = spread.preceding[member], spread.following[member]
     if before >= 0:
         spread.following[before] = after
     else:
-        spread.head[(spread.arrival[member] >> rules.bucket_shift) & (len(spread.head) - 1)] = after
+        head[(time >> rules.bucket_shift) & (len(head) - 1)] = after
     if after >= 0:
         spread.preceding[after] = before
 
@@ -222,11 +247,11 @@ def _send_copy(
     if arrival > known or (arrival == known and member >= spread.came_from[peer]):
         return 0
     if known != NEVER:
-        _unlink(rules, spread, peer)
+        _unlink(rules, spread, spread.head, known, peer)
     spread.arrival[peer] = arrival
     spread.came_from[peer] = member
     spread.hops[peer] = min(hops, MOST_HOPS)
-    _link(rules, spread, peer)
+    _link(rules, spread, spread.head, arrival, peer)
     return 1 if known == NEVER else 0
 
 
@@ -300,24 +325,75 @@ def _push(
         if place >= count:
             place -= count
         peer = int64(mesh.mesh[member, place])
-        if peer != spread.came_from[member] and peer != publisher:
+        if peer == spread.came_from[member] or peer == publisher:
+            continue
+        if _has_told(mesh, rules, spread, peer, member, time, publisher, message_id):
+            spread.totals[SPARED] += 1
+        else:
             fresh += _send_copy(mesh, rules, spread, time, member, peer, size, hops, expiry)
     return fresh
 
 
 @kernel
+def _tell(mesh: Mesh, rules: Rules, spread: Spread, time: int, member: int, publisher: int) -> None:
+    """Send IDONTWANT to the mesh, but for where the message came from, and its publisher."""
+    spread.told_from[member] = max(spread.uplink_free[member], time)
+    spread.told_packet[member] = spread.packets[member]
+    for place in range(mesh.mesh_count[member]):
+        peer = int64(mesh.mesh[member, place])
+        if peer != spread.came_from[member] and peer != publisher:
+            spread.totals[TELLS_SENT] += 1
+            spread.totals[TELLS_RECEIVED] += _send(mesh, rules, spread, time, member, peer, ID_PACKET_BYTES) != NEVER
+
+
+@kernel
+def _has_told(
+    mesh: Mesh, rules: Rules, spread: Spread, peer: int, member: int, time: int, publisher: int, message_id: int
+) -> bool:
+    """Whether a peer's IDONTWANT has come to a member by a time."""
+    free = spread.told_from[peer]
+    if free >= time or spread.came_from[peer] == member:
+        return False
+    # They leave in the order in which the peer pushes.
+    count = int64(mesh.mesh_count[peer])
+    place = int64(_draw_words(rules, mesh.host[peer], _FORWARD, message_id)[0]) * count >> 32
+    duration = ID_PACKET_BYTES * mesh.uplink_rate[peer] >> RATE_SHIFT
+    counter = spread.told_packet[peer]
+    for _ in range(count):
+        other = int64(mesh.mesh[peer, place])
+        place += 1
+        if place == count:
+            place = int64(0)
+        if other == spread.came_from[peer] or other == publisher:
+            continue
+        free += duration
+        if other == member:
+            arrival = free + mesh.latency[mesh.node[peer], mesh.node[member]]
+            return arrival <= time and not _is_lost(mesh, rules, peer, member, counter)
+        counter += 1
+    return False
+
+
+@kernel
 def _settle(
-    mesh: Mesh, rules: Rules, spread: Spread, member: int, publisher: int, message_id: int, size: int, expiry: int
-) -> int:
-    """The member's first copy is certain: validate and push it; returns how many peers had not expected it."""
+    mesh: Mesh,
+    rules: Rules,
+    spread: Spread,
+    member: int,
+    publisher: int,
+    message_id: int,
+    size: int,
+    is_told: bool,
+) -> None:
+    """The member's first copy is certain: validate it, and tell the mesh of it if there is to be told."""
     if member == publisher:
-        ready = spread.arrival[member]
-    else:
-        spread.totals[DELIVERED] += 1
-        received = spread.arrival[member] + (size * mesh.downlink_rate[member] >> RATE_SHIFT)
-        ready = received + _validation_delay(mesh, rules, member, message_id)
-    spread.ready[member] = ready
-    return _push(mesh, rules, spread, ready, member, publisher, message_id, size, expiry)
+        spread.ready[member] = spread.arrival[member]
+        return
+    spread.totals[DELIVERED] += 1
+    received = spread.arrival[member] + (size * mesh.downlink_rate[member] >> RATE_SHIFT)
+    spread.ready[member] = received + _validation_delay(mesh, rules, member, message_id)
+    if is_told:
+        _tell(mesh, rules, spread, received, member, publisher)
 
 
 @kernel
@@ -359,13 +435,14 @@ def propagate(
         Bytes.
     """
     size = MESSAGE_BYTES + payload_size
+    is_told = payload_size >= rules.idontwant_size
     expiry = publish_time + rules.seen_ttl_ns
     members, ring = len(mesh.host), len(spread.head)
-    linked = 0
+    linked = pushing = 0
     if publisher >= 0:
         spread.arrival[publisher] = publish_time
         spread.came_from[publisher] = -1
-        _link(rules, spread, publisher)
+        _link(rules, spread, spread.head, publish_time, publisher)
         linked += 1
     for index in range(len(entry)):
         member = entry[index]
@@ -373,7 +450,7 @@ def propagate(
         if entry_time[index] < spread.arrival[member]:
             spread.arrival[member] = entry_time[index]
             spread.came_from[member] = -1
-            _link(rules, spread, member)
+            _link(rules, spread, spread.head, entry_time[index], member)
             linked += 1
 
     chosen = np.empty(max(rules.d_lazy, 1), dtype=np.int64)
@@ -392,8 +469,8 @@ def propagate(
     while rank < members and round_number * rules.heartbeat_ns + mesh.phase[mesh.member_of_rank[rank]] < publish_time:
         rank += 1
 
-    # Once everybody has it, only requests that are on their way still cause copies.
-    while settled < members or len(iwants) > 0:
+    # Once everybody has it, only who has not pushed, and requests that are on their way, still cause copies.
+    while settled < members or pushing > 0 or len(iwants) > 0:
         end = (turn + 1) << rules.bucket_shift
         # What arrives in this bucket is certain from here on, whoever sends it.
         while len(ihaves) > 0 and ihaves[0][0] < end:
@@ -415,10 +492,26 @@ def propagate(
             after = int64(spread.following[member])
             # What comes a whole turn of the ring later stays.
             if spread.arrival[member] < end:
-                _unlink(rules, spread, member)
-                linked += _settle(mesh, rules, spread, member, publisher, message_id, size, expiry) - 1
+                _unlink(rules, spread, spread.head, spread.arrival[member], member)
+                linked -= 1
+                _settle(mesh, rules, spread, member, publisher, message_id, size, is_told)
                 settled += 1
-                last_ready = max(last_ready, spread.ready[member])
+                ready = spread.ready[member]
+                last_ready = max(last_ready, ready)
+                if is_told and ready >= end:
+                    _link(rules, spread, spread.pushing, ready, member)
+                    pushing += 1
+                else:
+                    linked += _push(mesh, rules, spread, ready, member, publisher, message_id, size, expiry)
+            member = after
+        member = int64(spread.pushing[bucket])
+        while member >= 0:
+            after = int64(spread.following[member])
+            ready = spread.ready[member]
+            if ready < end:
+                _unlink(rules, spread, spread.pushing, ready, member)
+                pushing -= 1
+                linked += _push(mesh, rules, spread, ready, member, publisher, message_id, size, expiry)
             member = after
 
         while True:
@@ -455,7 +548,7 @@ def propagate(
                     heapq.heappush(ihaves, (arrival, member, peer))
 
         gossip_end = last_ready + rules.mcache_gossip * rules.heartbeat_ns
-        if linked == 0 and len(ihaves) == 0 and len(iwants) == 0 and end > gossip_end:
+        if linked == 0 and pushing == 0 and len(ihaves) == 0 and len(iwants) == 0 and end > gossip_end:
             break
         turn += 1
 

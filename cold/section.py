@@ -354,35 +354,11 @@ class ColdSection(Section):
                     "resolution.topics.{name} is none of topics, neither a number nor a group's name",
                     {"name": name},
                 )
-        if self.resolution.is_coarse:
-            self._check_untold()
-            for key in ("score", "d_out"):
-                if getattr(self.gossip, key):
-                    raise PydanticCustomError(
-                        "resolution", "gossip.{key}: only exact topics have meshes that it could change", {"key": key}
-                    )
+        if self.resolution.is_coarse and self.gossip.score is not None:
+            raise PydanticCustomError(
+                "resolution", "gossip.score: only exact topics have the deliveries that members are judged by"
+            )
         return self
-
-    def _check_untold(self) -> None:
-        """Raise if a message of a topic that may be coarse is so large that identities would tell of it."""
-        if self.gossip.idontwant_size is None:
-            return
-        resolution = self.resolution_names
-        largest = [
-            (f"publications[{place}]", indices_of(self.topics, publication.topic), publication.size.bounds()[1])
-            for place, publication in enumerate(self.publications)
-        ]
-        if self.calendar is not None:
-            sizes, topics = self.calendar.largest_messages(), self.calendar_topics
-            largest += [(f"calendar.{key}", topics[key], size) for key, size in sizes.items()]
-        for key, indices, size in largest:
-            if size >= self.gossip.idontwant_size and any(resolution[index] != "exact" for index in indices or ()):
-                raise PydanticCustomError(
-                    "resolution",
-                    "gossip.idontwant_size: only exact topics take messages of that size, and {key} may publish one of "
-                    "{size} bytes on a topic that is not",
-                    {"key": key, "size": size},
-                )
 
     @model_validator(mode="after")
     def _requests_fit(self) -> Self:

@@ -76,6 +76,7 @@ def one_type(pushed: list[float], loss: float = 0.0, first: float = 1e-3) -> Ter
         one,
         1.0,
         one[0],
+        one[0],
     )
 
 

@@ -166,6 +166,28 @@ def test_the_arrivals_that_hot_hosts_see_are_those_that_the_table_has() -> None:
     assert row["max_ns"] - 2 * NS_PER_MS < delays[-1] < row["max_ns"] + 4 * NS_PER_MS
 
 
+def test_hot_peers_of_who_has_been_told_get_large_messages_as_soon_as_from_an_exact_identity(resolution: str) -> None:
+    """Of 20 Mbit/s uplinks a copy of 20 KB takes 8 ms, and those who have been told to send few of them are quicker."""
+    keys: dict[str, Any] = {
+        "publications": [publication(time="2 s", count=40, interval="400 ms", size=20_000)],
+        "gossip": {"validation_delay": "60 ms", "idontwant_size": "1 KiB", "flood_publish": False},
+    }
+
+    def delays(harness: Harness) -> npt.NDArray[np.float64]:
+        for identity in range(HOT, HOT + 40):
+            harness.send(NS_PER_S, identity, datagram(GRAFT))
+        copies = of_kind(harness.run(20 * NS_PER_S), MESSAGE)
+        assert len(copies) > 1000
+        published = [struct.unpack(">QIQHI", copy.body[:26])[2] for copy in copies]
+        times = np.array([copy.time for copy in copies], dtype=np.int64)
+        return (times + EPOCH_NS - np.array(published, dtype=np.int64)) / np.float64(NS_PER_MS)
+
+    exact, coarse = delays(Harness(**keys)), delays(CoarseHarness(resolution, **keys))
+    assert len(coarse) == pytest.approx(len(exact), rel=0.02)
+    for percent in (25, 50, 75):
+        assert np.percentile(coarse, percent) == pytest.approx(np.percentile(exact, percent), rel=0.05)
+
+
 def test_flood_publish_reaches_hot_peers_outside_the_mesh(resolution: str) -> None:
     harness = CoarseHarness(resolution, publications=[publication(time="3 s", origin=0, size=50)])
     harness.send(NS_PER_S, 2, datagram(HELLO))
@@ -352,7 +374,7 @@ def test_ihave_traffic_is_what_an_exact_tail_sends(resolution: str) -> None:
 
 KEYS: dict[str, Any] = {
     "topics": [1, 7],
-    "gossip": {"validation_delay": ["1 ms", "2 ms", "40 ms"], "d_lazy": 20},
+    "gossip": {"validation_delay": ["1 ms", "2 ms", "40 ms"], "d_lazy": 20, "idontwant_size": "1 B"},
     "publications": [
         publication(time="1500 ms", count=20, interval="100 ms"),
         publication(time="1500 ms", topic=7, count=10, interval="230 ms"),

@@ -33,6 +33,7 @@ def one_group(kernel: np.ndarray, step: float, degree: int, reach: float) -> Hop
         earliest_ns=np.zeros(1, dtype=np.int64),
         mean=1.0,
         pushed_to=1,
+        path=np.zeros((1, 1)),
     )
 
 

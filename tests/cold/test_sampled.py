@@ -16,6 +16,7 @@ from cold.section import ColdSection
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 
 SLOW = {"validation_delay": ["1 ms", "2 ms", "80 ms"]}
+TELLS = {"idontwant_size": "1000 B"}
 
 
 def mesh_and_rules(section: ColdSection, count: int, loss: float, seed: int) -> tuple[Mesh, Rules]:
@@ -36,6 +37,12 @@ def mesh_and_rules(section: ColdSection, count: int, loss: float, seed: int) -> 
         (150, 0.5, 1000, 6, {"heartbeat": "100 ms", "mcache_length": 2, "mcache_gossip": 2, "seen_ttl": "250 ms"}),
         (2, 0.0, 1000, 7, {}),
         (3000, 0.05, 1000, 8, SLOW),
+        (60, 0.0, 1000, 9, {"idontwant_size": "0 B"}),
+        (400, 0.0, 60_000, 10, SLOW | {"idontwant_size": "1 KiB"}),
+        (400, 0.3, 20_000, 11, SLOW | {"idontwant_size": "20 KB", "flood_publish": False}),
+        (150, 0.5, 1000, 12, SLOW | {"heartbeat": "100 ms", "mcache_length": 2, "mcache_gossip": 2, **TELLS}),
+        (3000, 0.05, 1000, 13, SLOW | TELLS),
+        (400, 0.0, 1000, 14, SLOW | {"idontwant_size": "1001 B"}),
     ],
 )
 def test_a_message_alone_spreads_as_in_the_exact_engine(
@@ -60,8 +67,10 @@ def test_a_message_alone_spreads_as_in_the_exact_engine(
     assert (results.bucket == buckets).all()
     assert (results.counts == counts).all()
     totals = dict(zip(TOTAL_NAMES, spread.totals.tolist(), strict=True))
-    for name in ("messages_sent", "messages_received", "iwant_sent", "iwant_received", "iwant_unserved", "expired"):
+    for name in set(TOTAL_NAMES) - {"delivered", "ihave_sent", "ihave_received", "messages_lost"}:
         assert totals[name] == counters[name], name
+    least_told = section.gossip.idontwant_size
+    assert (totals["copies_spared"] > 0) == (least_told is not None and size >= least_told)
     assert totals["messages_sent"] == totals["messages_received"] + totals["messages_lost"] + totals["expired"]
 
 

@@ -11,7 +11,7 @@ from benchmarks.cold_resolutions import SEED, Network, build_network
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage
-from cold.contacts import arrivals
+from cold.contacts import StandingSpread
 from cold.propagation import summarise
 from cold.resolution_section import Resolution
 from cold.sampled import receipts, rules_of, spread_message
@@ -45,7 +45,7 @@ def both_ways(network: Network, fields: CoarseFields, entries: int) -> tuple[lis
         exact.append(receipts(network.mesh, spread, -1, SIZE) - published)
         message = CoarseMessage(10**6 + number, 0, published, -1, 0, SIZE, is_planned=False)
         message.entries = sorted((time, host, 0) for time, host in places)
-        at, _ = arrivals(fields, message, everybody)
+        at, _ = StandingSpread(fields).arrivals(message, everybody)
         for time, host in places:
             at[host] = min(int(at[host]), time)
         drawn.append(at[at != NEVER] - published)

@@ -28,9 +28,11 @@ Coarse = Literal["sampled", "mean-field"]
 Measured = tuple[Network, Outcome, dict[Coarse, Outcome]]
 
 
-def measure(loss: float, size: int) -> Measured:
+def measure(loss: float, size: int, idontwant_size: int | None) -> Measured:
     validation = {"kind": "uniform", "low": "1 ms", "high": "30 ms"}
-    network = build_network(IDENTITIES, MESSAGES, loss, size, validation_delay=validation)
+    network = build_network(
+        IDENTITIES, MESSAGES, loss, size, validation_delay=validation, idontwant_size=idontwant_size
+    )
     exact, table = measure_exact(network)
     drawn: dict[Coarse, Outcome] = {
         "sampled": measure_drawn(network, table, "sampled"),
@@ -41,14 +43,20 @@ def measure(loss: float, size: int) -> Measured:
 
 @pytest.fixture(
     scope="module",
-    params=[("plain", 0.0, 1024), ("lossy", 0.1, 1024), ("large", 0.0, 30_000)],
+    params=[
+        ("plain", 0.0, 1024, None),
+        ("lossy", 0.1, 1024, None),
+        ("large", 0.0, 30_000, None),
+        ("told", 0.1, 1024, 1024),
+        ("large and told", 0.0, 30_000, 1024),
+    ],
     ids=lambda case: str(case[0]),
 )
 def measured(request: pytest.FixtureRequest) -> Measured:
-    name, loss, size = request.param
-    network, exact, drawn = measure(loss, size)
+    name, loss, size, told = request.param
+    network, exact, drawn = measure(loss, size, told)
     draw_curves(
-        f"resolutions-{name}",
+        f"resolutions-{name.replace(' ', '-')}",
         f"{IDENTITIES} identities, {MESSAGES} messages of {size} bytes, loss {loss}",
         "delivery delay [ms]",
         "share of identities and messages",
@@ -86,10 +94,15 @@ def test_delays_differ_by_less_than_the_bound(measured: Measured, resolution: Co
 
 @pytest.mark.parametrize("resolution", ["sampled", "mean-field"])
 def test_traffic_differs_by_less_than_one_in_a_hundred(measured: Measured, resolution: Coarse) -> None:
+    """Equations err by somewhat more in what is spared where messages are told of."""
     network, exact, coarse = measured
     other = coarse[resolution]
-    assert duplicates(other) == pytest.approx(duplicates(exact), rel=0.01)
-    assert bytes_sent(network, other) == pytest.approx(bytes_sent(network, exact), rel=0.01)
+    is_told = exact.per_message["idontwant_sent"] > 0
+    bound = 0.025 if is_told and resolution == "mean-field" else 0.01
+    assert duplicates(other) == pytest.approx(duplicates(exact), rel=bound)
+    assert bytes_sent(network, other) == pytest.approx(bytes_sent(network, exact), rel=bound)
+    assert other.per_message["idontwant_sent"] == pytest.approx(exact.per_message["idontwant_sent"], rel=0.01)
+    assert other.per_message["copies_spared"] == pytest.approx(exact.per_message["copies_spared"], rel=2 * bound)
     assert other.per_message["ihave_sent"] == pytest.approx(exact.per_message["ihave_sent"], rel=0.01)
     assert other.per_message["delivered"] == pytest.approx(exact.per_message["delivered"], rel=0.001)
 
