@@ -49,7 +49,7 @@ _SEED: Final = 3
 _PORT: Final = 9000
 _PAYLOAD: Final = 1000
 _HELLO, _GRAFT, _MESSAGE = 1, 3, 7
-_KINDS: Final = {1: "HELLO", 2: "LEAVE", 3: "GRAFT", 4: "PRUNE", 5: "IHAVE", 6: "IWANT", 7: "MESSAGE"}
+_KINDS: Final = dict(enumerate(("HELLO", "LEAVE", "GRAFT", "PRUNE", "IHAVE", "IWANT", "MESSAGE", "IDONTWANT"), 1))
 
 
 class Seen(NamedTuple):

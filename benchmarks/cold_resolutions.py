@@ -33,7 +33,7 @@ from cold.propagation import Groups, group_members, summarise
 from cold.sampled import lasting_share, mesh_of, places_in_groups, receipts, rules_of, spread_message
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES, NEVER, TOTAL_NAMES, Mesh
 from cold.section import ColdSection
-from cold.topic_fields import TopicFields
+from cold.topic_fields import TopicFields, WayIn
 
 GRAPH = Path(__file__).parent.parent / "configs" / "topologies" / "regional.gml"
 WEIGHTS = (290.0, 5599.0, 1059.0, 161.0, 2894.0, 1240.0, 47.0, 36.0)
@@ -144,7 +144,8 @@ def measure_drawn(
     delays, totals = [], []
     for source, row in zip(sources, table, strict=True):
         publisher, message_id, size = int(row["origin"]), int(row["id"]), int(row["size"])
-        drawn, _ = fields.arrivals(publisher, source, message_id, size, network.mesh.host, groups.group)
+        way = WayIn(0, publisher, source, 0, relayed=False)
+        drawn, _ = fields.arrivals(message_id, size, [way], network.mesh.host, groups.group)
         drawn[drawn == NEVER] = -1
         drawn[publisher] = -1
         delays.append(drawn)

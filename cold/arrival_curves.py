@@ -48,6 +48,8 @@ class Curves(NamedTuple):
 
     present: tuple[Lacking, ...]
     coming: tuple[Hazard, ...]
+    there: Float64Array
+    """float64[T]: identities of each that were up when it was published."""
     end: int
     """Nobody gets it later than this after its publication [ns]."""
 
@@ -110,6 +112,31 @@ def draw_arrival(
     return NEVER, 0
 
 
+def share_lacking(
+    curves: Curves, which: int, sessions: Sequence[tuple[int, int]], times: Int64Array, heartbeat_ns: int
+) -> Float64Array:
+    """Share of the identities of such a life that lack a message at times since its publication, int64[n], rising [ns].
+
+    Other parameters are as for `draw_arrival`.
+    """
+    lacking, coming = curves.present[which], curves.coming[which]
+    share, hazard = np.ones(len(times)), np.zeros(len(times))
+    rows = len(coming.total)
+    for begin, end in sessions:
+        if begin == 0:
+            share = np.interp(np.minimum(end, times), lacking.time, lacking.share)
+            continue
+        for row in range(rows):
+            since = begin + row * heartbeat_ns
+            until = end if row == rows - 1 else min(end, since + heartbeat_ns)
+            if since >= until or since >= times[-1]:
+                break
+            total = coming.total[row]
+            before = float(np.interp(since, coming.time, total))
+            hazard += np.interp(np.clip(times, since, until), coming.time, total) - before
+    return np.asarray(share * np.exp(-hazard), dtype=np.float64)
+
+
 def _rounded(time: float, lacking: Lacking) -> tuple[int, int]:
     """A time [ns], and the hops of copies that come then."""
     whole = round(time / _GRAIN_NS) * _GRAIN_NS
@@ -169,7 +196,8 @@ def observed_curves(observed: Observed, types: Int64Array, places: Int64Array) -
         rows = there if there.any() else everybody
         coming.append(_hazard(since[rows], np.minimum(until, received)[rows], gets[rows]))
     got = observed.received[observed.received != NEVER]
-    return Curves(present, tuple(coming), int(got.max(initial=0)) + 1)
+    there = np.bincount(types[observed.was_up], minlength=len(places)).astype(np.float64)
+    return Curves(present, tuple(coming), there, int(got.max(initial=0)) + 1)
 
 
 def _alike(there: BoolArray, types: Int64Array, places: Int64Array) -> list[BoolArray]:

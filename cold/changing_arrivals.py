@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,12 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_uniform
 from bridge.simtime import NEVER
-from cold.arrival_curves import Curves, draw_arrival
+from cold.arrival_curves import Curves, draw_arrival, share_lacking
+from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage
 from cold.contacts import Way
 from cold.jit import uint64
 from cold.population import link_rates
-from cold.propagation_kernels import entry_key
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
@@ -25,9 +26,17 @@ from cold.section import ColdSection
 from cold.state_kernels import COUNTER_NAMES, MESSAGE_BYTES, MOST_HOPS, RATE_SHIFT
 from cold.surroundings import Surroundings, quickest_ways
 from cold.topic_fields import typical_size
+from cold.ways_in import exposure
 
 Int64Array = npt.NDArray[np.int64]
-_EVERYBODY_ELSE: int = -1
+_EVERYBODY_ELSE: Final = -1
+#: Where several ways in add up, times are multiples of 2 ** this [ns].
+_GRID_SHIFT: Final = 10
+#: Of which so many are tried at once.
+_TRIED: Final = 32
+_LEAST: Final = 2.0**-40
+_WayIn: TypeAlias = tuple[int, int, int, Curves]
+"""When [ns] and where a message is published or enters, its hops until then, and its representative's curves."""
 
 
 class ChangingArrivals:
@@ -45,6 +54,8 @@ class ChangingArrivals:
         What executes the representatives of each coarse topic, by its index.
     surroundings
         Of the identities.
+    fields
+        Of the coarse topics.
     """
 
     def __init__(
@@ -55,9 +66,10 @@ class ChangingArrivals:
         seed: int,
         rehearsals: Mapping[int, Representation],
         surroundings: Surroundings,
+        fields: CoarseFields,
     ) -> None:
         self._directory, self._seed, self._rehearsals = directory, seed, rehearsals
-        self._surroundings, self._seen_ttl = surroundings, section.gossip.seen_ttl
+        self._fields, self._surroundings, self._seen_ttl = fields, surroundings, section.gossip.seen_ttl
         self._beat = round(float(np.mean([client.heartbeat for client in section.client_gossip])))
         self._quickest = quickest_ways(paths)
         self._part: dict[tuple[int, int], Part] = {}
@@ -110,38 +122,59 @@ class ChangingArrivals:
         hops = np.zeros(len(hosts), dtype=np.int64)
         if not len(hosts):
             return times, hops
-        ways = []
+        ways: list[_WayIn] = []
         if message.is_planned:
-            ways.append((message.publish_time, message.origin, 0, message.message_id, self.published(message)))
+            ways.append((message.publish_time, message.origin, 0, curves_of(self.published(message))))
         for time, host, over in message.entries:
             if self.passes_on(time, host):
-                key = int(entry_key(uint64(message.message_id), host))
-                ways.append((time, host, over, key, self.entered(message, time, host)))
-        for start, source, over, key, outcome in ways:
-            assert outcome.curves is not None, "they are kept where hot hosts are"
-            for place, host in enumerate(hosts.tolist()):
-                if host == source:
-                    continue
-                time, further = self._draw(message, outcome.curves, start, source, host, key)
-                if time < times[place]:
-                    times[place], hops[place] = time, min(over + further, MOST_HOPS)
+                ways.append((time, host, over, curves_of(self.entered(message, time, host))))
+        shapes = self._fields.of(message.topic).shapes(message.size)[self._fields.group_of(hosts)]
+        for place, (host, shape) in enumerate(zip(hosts.tolist(), shapes.tolist(), strict=True)):
+            if all(host != source for _, source, _, _ in ways):
+                times[place], hops[place] = self._draw(message, ways, host, shape)
         return times, hops
 
-    def _draw(
-        self, message: CoarseMessage, curves: Curves, start: int, source: int, host: int, key: int
-    ) -> tuple[int, int]:
-        """When an identity gets a message, by one way."""
-        until = min(start + curves.end + self._beat, message.publish_time + self._seen_ttl)
-        spans = self._surroundings.sessions(host, start, until)
-        sessions = [(begin - start, end - start) for begin, end in spans]
-        draw = draw_uniform(uint64(self._seed), host, int(ColdPurpose.SAMPLED_ARRIVAL), uint64(key))
+    def _draw(self, message: CoarseMessage, ways: Sequence[_WayIn], host: int, shape: float) -> tuple[int, int]:
+        """When an identity gets a message, and over how many hops: what the ways in expose it to adds up."""
+        draw = draw_uniform(uint64(self._seed), host, int(ColdPurpose.SAMPLED_ARRIVAL), uint64(message.message_id))
         which = self._rehearsals[message.topic].type_of(host)
-        delay, hops = draw_arrival(curves, which, sessions, draw, self._beat)
-        if delay == NEVER:
-            return NEVER, 0
         directory = self._directory
         rate = int(link_rates(directory.downlink_bps[host : host + 1])[0])
         transfer = (MESSAGE_BYTES + typical_size(message.size)) * rate >> RATE_SHIFT
-        # A publisher of the representative may have been nearer.
-        earliest = int(self._quickest[directory.node[source], directory.node[host]]) + transfer + 1
-        return start + max(delay, earliest), hops
+        time, hops = NEVER, 0
+        lives = []
+        for start, source, over, curves in ways:
+            until = min(start + curves.end + self._beat, message.publish_time + self._seen_ttl)
+            sessions = [(begin - start, end - start) for begin, end in self._surroundings.sessions(host, start, until)]
+            # A publisher of the representative may have been nearer.
+            earliest = start + int(self._quickest[directory.node[source], directory.node[host]]) + transfer + 1
+            lives.append((earliest, start, curves, sessions))
+            delay, further = draw_arrival(curves, which, sessions, draw, self._beat)
+            alone = NEVER if delay == NEVER else max(start + delay, earliest)
+            if alone < time:
+                time, hops = alone, min(over + further, MOST_HOPS)
+        # Ways add up once the second of them can have brought it, and until the quickest alone has: on a grid.
+        begun = [earliest for earliest, _, _, _ in lives if earliest < time]
+        if len(begun) < 2 or time == NEVER:
+            return time, hops
+        low, high = sorted(begun)[1] >> _GRID_SHIFT, time >> _GRID_SHIFT
+        needed = max(float(exposure(1.0 - draw, shape)), _LEAST)
+        while high - low > 1:
+            places = np.unique(np.linspace(low, high, _TRIED + 2).astype(np.int64))
+            times = places[1:-1] << _GRID_SHIFT
+            lacking = [
+                np.where(times < earliest, 1.0, share_lacking(curves, which, sessions, times - start, self._beat))
+                for earliest, start, curves, sessions in lives
+            ]
+            enough = np.flatnonzero(exposure(np.array(lacking), shape).sum(axis=0) >= needed)
+            first = int(enough[0]) if len(enough) else len(times)
+            if len(enough):
+                time = int(times[first])
+            low, high = int(places[first]), int(places[first + 1])
+        return time, hops
+
+
+def curves_of(outcome: Outcome) -> Curves:
+    """When identities of each type got a representative."""
+    assert outcome.curves is not None, "they are kept where hot hosts are"
+    return outcome.curves

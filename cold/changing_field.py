@@ -462,7 +462,8 @@ class ChangingField:
         terms = self._terms(part, now)
         if not terms.first.any():
             nothing, untold = (np.zeros(count, dtype=np.int64) for count in (len(COUNTER_NAMES), len(self._clients)))
-            never = Curves((NOBODY_GETS_IT,) * len(terms.weight), (NOTHING_COMES,) * len(terms.weight), 0)
+            types = len(terms.weight)
+            never = Curves((NOBODY_GETS_IT,) * types, (NOTHING_COMES,) * types, np.zeros(types), 0)
             summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
             return Outcome(summary, overall, nothing, 0, untold, untold, 0, never)
         up, scale = now.is_up, self._small.scale
@@ -521,14 +522,17 @@ class ChangingField:
         }
         counters = np.array([counted.get(name, 0) for name in COUNTER_NAMES], dtype=np.int64)
         told = np.rint(late.told * scale).astype(np.int64)
-        curves = self._curves(terms, pushed, late) if self._is_asked else None
+        curves = self._curves(terms, pushed, late, float(up.sum()) * scale) if self._is_asked else None
         tellers = np.bincount(self._type_kind, weights=terms.tellers, minlength=len(told)) * scale
         tellers = np.rint(tellers).astype(np.int64)
         heard_of = round(int(told.sum()) * heard)
         return Outcome(summary, overall, counters, delivered, told, tellers, heard_of, curves)
 
-    def _curves(self, terms: Terms, pushed: Pushed, late: Gossiped) -> Curves:
-        """When those of each type get the message; a type of which nobody is up is taken for the others at its node."""
+    def _curves(self, terms: Terms, pushed: Pushed, late: Gossiped, there: float) -> Curves:
+        """When those of each type get the message; a type of which nobody is up is taken for the others at its node.
+
+        `there` is how many identities are up.
+        """
         steps, width = len(pushed.lacking), _STEP_NS
         grid = np.rint(np.arange(steps) * terms.step * NS_PER_S).astype(np.int64)
         first_end = int(grid[-1])
@@ -552,7 +556,7 @@ class ChangingField:
             share = np.concatenate([share, share[-1] * np.exp(-rest)])
             present.append(Lacking(time, share, np.clip(time / hop, 1, MOST_HOPS)))
             coming.append(Hazard(later, total.T.copy()))
-        return Curves(tuple(present), tuple(coming), int(later[-1]) + 1)
+        return Curves(tuple(present), tuple(coming), terms.weight * there, int(later[-1]) + 1)
 
     def _gossip_stage(
         self, part: Part, moment: Moment, terms: Terms, pushed: Pushed, lacking: Float64Array

@@ -124,7 +124,7 @@ class CoarseEngine:
         least_told = min((size for size in told if size is not None), default=int(NEVER))
         if is_unsteady(section) and exact is not None:
             surroundings = Surroundings(section, directory, paths, seed)
-            self._changing = ChangingArrivals(section, directory, paths, seed, rehearsals, surroundings)
+            self._changing = ChangingArrivals(section, directory, paths, seed, rehearsals, surroundings, self._fields)
             self._links = Links(exact)
             self._contacts = ChangingContacts(
                 *(directory, paths, gossip, seed, self._fields, *asks, self._changing, least_told),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
-from cold.changing_arrivals import ChangingArrivals
+from cold.changing_arrivals import ChangingArrivals, curves_of
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage
 from cold.contacts import StandingSpread
@@ -42,6 +42,7 @@ from cold.sampled_kernels import (
 from cold.section import GossipSection
 from cold.state_kernels import BYTES_SENT, COUNTER_NAMES, MESSAGES_SENT, PUBLISHED
 from cold.topic_fields import typical_size
+from cold.ways_in import exposure, lacking
 
 _CONTROL_BYTES: Final = 36
 _ID_BYTES: Final = 8
@@ -219,8 +220,8 @@ class CoarseResults:
     def _follow_one_rehearsed(self, message: CoarseMessage, end: int, changing: ChangingArrivals) -> _Row:
         """What a message of a hot host has come to, by the representatives that it follows from each entry.
 
-        With F_k(t) the share of all that can be reached that the k-th of them has come to, it comes to the share
-        1 - (1 - F_1) (1 - F_2) ...: as for single identities, the ways are independent.
+        To those that the best of them has come to, those are added that the ways together come to earlier: what they
+        expose the identities of each type to that are there adds up, as for single ones.
         """
         ways = [
             (time, changing.entered(message, time, host))
@@ -239,17 +240,44 @@ class CoarseResults:
         levels = np.linspace(0, 1, LEVELS)
         grid = np.unique(np.concatenate([time + outcome.overall for time, outcome in ways]))
         grid = np.append(grid[grid < end], min(end, int(grid[-1])))
-        lacking = np.ones(len(grid))
-        for time, outcome in ways:
-            got = np.interp(grid - time, outcome.overall, levels, left=0.0) * outcome.delivered / reachable
-            lacking = lacking * (1.0 - got)
-        share = np.maximum.accumulate(1.0 - lacking)
+        got = [np.interp(grid - time, outcome.overall, levels, left=0.0) * outcome.delivered for time, outcome in ways]
+        best = int(np.argmax(np.sum(got, axis=1)))
+        together, alone, there = self._of_those_there(message, ways, grid, best)
+        share = np.clip((got[best] + (together - alone) * there) / reachable, 0.0, 1.0)
+        share = np.maximum.accumulate(share)
         _, first = ways[0]
         delivered = min(max(round(reachable * float(share[-1])), brought), len(self._fields.members(message.topic)))
         at = np.array([percent / 100 for percent in (*_PERCENTILES, 100)]) * float(share[-1])
         summary = np.interp(at, share, grid).astype(np.int64) - message.publish_time
         part = delivered / first.delivered if first.delivered else 0.0
         return summary, delivered, _told(first), _counted(first, message.size, part)
+
+    def _of_those_there(
+        self, message: CoarseMessage, ways: Sequence[tuple[int, Outcome]], grid: npt.NDArray[np.int64], best: int
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+        """Share of the identities that were up that have a message at some times, by all ways and by one.
+
+        Returns
+        -------
+        float64[n], float64[n], float
+            The shares, and how many were up.
+        """
+        fields = self._fields.of(message.topic)
+        shape = float(fields.groups.size @ fields.shapes(message.size) / fields.groups.size.sum())
+        curves = [(time, curves_of(outcome)) for time, outcome in ways]
+        counts = curves[best][1].there
+        weight = counts / max(float(counts.sum()), 1.0)
+        together, alone = np.zeros(len(grid)), np.zeros(len(grid))
+        for which, share in enumerate(weight.tolist()):
+            if not share:
+                continue
+            lacks = [
+                np.interp(grid - time, each.present[which].time, each.present[which].share, left=1.0)
+                for time, each in curves
+            ]
+            together += share * (1.0 - lacking(exposure(np.array(lacks), shape).sum(axis=0), shape))
+            alone += share * (1.0 - lacks[best])
+        return together, alone, float(counts.sum())
 
     def table(self, parts: Iterable[Followed]) -> TailResults:
         """Rows of the message table. The histogram of a message has an entry for each quantile of the table."""

@@ -49,7 +49,7 @@ from cold.state_kernels import (
     PRUNE,
     RATE_SHIFT,
 )
-from cold.topic_fields import typical_size
+from cold.topic_fields import WayIn, typical_size
 
 NETWORK, _TELL, _FORWARD, _PUBLISH, _HEARTBEAT = range(5)
 _WORD: Final = 0xFFFFFFFF
@@ -647,30 +647,21 @@ class StandingSpread:
         self, message: CoarseMessage, hosts: npt.NDArray[np.uint32]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return when identities get a message, and over how many hops, as `Spreading` says."""
-        times = np.full(len(hosts), NEVER, dtype=np.int64)
-        hops = np.zeros(len(hosts), dtype=np.int64)
-        if not len(hosts):
-            return times, hops
         fields = self._fields
-        topic, group = fields.of(message.topic), fields.group_of(hosts)
-        ways = [(message.publish_time, message.origin, 0, False)] if message.is_planned else []
-        ways += [(time, host, over, True) for time, host, over in message.entries]
-        for start, source, over, relayed in ways:
-            source_group = int(fields.source_groups(message.topic, np.array([source]))[0])
-            delay, way = topic.arrivals(
-                source,
-                source_group,
-                message.message_id,
-                message.size,
-                hosts,
-                group,
-                topic=message.topic,
-                relayed=relayed,
-            )
-            at = np.where((delay == NEVER) | (hosts == source), NEVER, delay + start)
-            earlier = at < times
-            times[earlier] = at[earlier]
-            hops[earlier] = np.minimum(over + way[earlier].astype(np.int64), MOST_HOPS)
+        known = [(message.publish_time, message.origin, 0, False)] if message.is_planned else []
+        known += [(time, host, over, True) for time, host, over in message.entries]
+        if not len(hosts) or not known:
+            return np.full(len(hosts), NEVER, dtype=np.int64), np.zeros(len(hosts), dtype=np.int64)
+        groups = fields.source_groups(message.topic, np.array([source for _, source, _, _ in known]))
+        ways = [
+            WayIn(start, source, group, over, relayed)
+            for (start, source, over, relayed), group in zip(known, groups.tolist(), strict=True)
+        ]
+        times, hops = fields.of(message.topic).arrivals(
+            message.message_id, message.size, ways, hosts, fields.group_of(hosts), topic=message.topic
+        )
+        # Where it came in it had not been before.
+        times[np.isin(hosts, [way.source for way in ways])] = NEVER
         return times, hops
 
     def spared(self, message: CoarseMessage, way: Way) -> float:

@@ -172,8 +172,7 @@ def measure_hops(
     down = (MESSAGE_BYTES + payload_size) * 8 / groups.downlink_bps
     validation = validation_delays(gossip)
     path = latency + down
-    turns = np.arange(1, max(degree - 1, 1) + 1)
-    own = (validation[:, None] + up[:, None, None] * turns).reshape(len(up), -1)
+    own = leaving_delays(groups, gossip, degree, payload_size)
     pushed_to = min(known_peers if gossip.flood_publish and not relayed else degree, members - 1)
     first = (up[source_group] * np.arange(1, pushed_to + 1) + (validation[:, None] if relayed else 0.0)).ravel()
 
@@ -221,6 +220,13 @@ def measure_hops(
         path=(path.T - common) / step,
         sparing=sparing,
     )
+
+
+def leaving_delays(groups: Groups, gossip: GossipSection, degree: int, payload_size: int) -> Float64Array:
+    """Time from a member's receipt to its copy's leaving the uplink, at equal probabilities: float64[G, V] [s]."""
+    up = (MESSAGE_BYTES + payload_size) * 8 / groups.uplink_bps
+    turns = np.arange(1, max(degree - 1, 1) + 1)
+    return (validation_delays(gossip)[:, None] + up[:, None, None] * turns).reshape(len(up), -1)
 
 
 def validation_delays(gossip: GossipSection) -> Float64Array:

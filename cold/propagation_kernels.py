@@ -16,6 +16,7 @@ from cold.jit import int64, kernel, uint64
 from cold.purposes import ColdPurpose
 
 Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 UInt8Array = npt.NDArray[np.uint8]
 UInt32Array = npt.NDArray[np.uint32]
 UInt64Array = npt.NDArray[np.uint64]
@@ -32,6 +33,9 @@ _CHOICE: Final = int(ColdPurpose.FIELD_CHOICE)
 _WORD: Final = 0xFFFFFFFF
 _HALF_WORD: Final = 1 << 31
 _WORD_BITS: Final = uint64(32)
+#: Where several ways add up, times are multiples of 2 ** this [ns].
+_GRID_SHIFT: Final = 10
+_LEAST: Final = 2.0**-40
 _GOLDEN: Final = uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = uint64(0x94D049BB133111EB)
@@ -55,8 +59,8 @@ def _words(seed: int, entity: int, purpose: int, counter: int) -> tuple[int, int
 def entry_key(message_id: int, entry: int) -> int:
     """Counter of the draws for what a message does from an identity on where it entered the tail.
 
-    A bijection of 64 bits (the finaliser of SplitMix64) of the message's id and the identity's HostId, so that the
-    draws of several entries are independent.
+    A bijection of 64 bits (the finaliser of SplitMix64) of the message's id and the identity's HostId, so that what
+    several entries follow is drawn independently.
     """
     mixed = uint64(message_id) + uint64(entry + 1) * _GOLDEN
     mixed = (mixed ^ (mixed >> uint64(30))) * _MIX_1
@@ -102,20 +106,35 @@ def read_table(delay: Int64Array, place: int) -> int:
 
 
 @kernel
+def _exposure(exposure: Float64Array, delay: Int64Array, since: int) -> float:
+    """What one way has exposed a group to at a time since the message came in by it [ns]."""
+    if since <= delay[0]:
+        return 0.0
+    if since >= delay[-1]:
+        return exposure[-1]
+    segment = np.searchsorted(delay, since, "right") - 1
+    low, high = delay[segment], delay[segment + 1]
+    return exposure[segment] + (exposure[segment + 1] - exposure[segment]) * ((since - low) / (high - low))
+
+
+@kernel
 def draw_arrivals(
     seed: int,
     host: UInt32Array,
     group: npt.NDArray[np.int32],
     topic: int,
     key: int,
+    start: Int64Array,
     delay: Int64Array,
     hops: UInt8Array,
     reached: Int64Array,
-    lasting: int,
-) -> tuple[Int64Array, UInt8Array]:
-    """When one message comes to many identities, and over how many hops: int64[n], ns, and uint8[n].
+    lasting: Int64Array,
+    exposure: Float64Array,
+) -> tuple[Int64Array, UInt8Array, Int64Array]:
+    """When a message that comes in by K ways comes to many identities, over how many hops, and by which way most.
 
-    The time is NEVER where it does not come.
+    An identity's place says how much it takes, and what the ways expose it to adds up; by one way alone it is the delay
+    at that place. Nothing depends on ways by which nothing can have come yet.
 
     Parameters
     ----------
@@ -128,21 +147,58 @@ def draw_arrivals(
     topic
         Its index.
     key
-        The message's id, or `entry_key`.
+        The message's id.
+    start
+        int64[K]: when the message comes in [ns].
     delay, hops
-        int64[G, LEVELS] and uint8[G, LEVELS]: the representative's.
+        int64[K, G, LEVELS] and uint8[K, G, LEVELS]: the representatives'.
     reached
-        int64[G]: probability that it comes, of 2 ** PROBABILITY_BITS.
+        int64[K, G]: probability that it comes, of 2 ** PROBABILITY_BITS.
     lasting
-        Of 2 ** PROBABILITY_BITS.
+        int64[K], of 2 ** PROBABILITY_BITS.
+    exposure
+        float64[G, LEVELS]: `cold.ways_in.exposures`.
+
+    Returns
+    -------
+    int64[n], uint8[n], int64[n]
+        The time [ns] is NEVER where the message does not come.
     """
-    times = np.empty(len(host), dtype=np.int64)
-    ways = np.zeros(len(host), dtype=np.uint8)
+    times = np.full(len(host), NEVER, dtype=np.int64)
+    over = np.zeros(len(host), dtype=np.uint8)
+    by = np.zeros(len(host), dtype=np.int64)
+    needed = np.empty(len(start))
     for index in range(len(host)):
-        place, reach = draw_place(seed, host[index], topic, key, lasting)
-        if reach >= reached[group[index]]:
-            times[index] = NEVER
-        else:
-            times[index] = read_table(delay[group[index]], place)
-            ways[index] = hops[group[index], (place * (LEVELS - 1) + _HALF_WORD) >> 32]
-    return times, ways
+        own = group[index]
+        table = exposure[own]
+        first = second = latest = NEVER
+        for way in range(len(start)):
+            place, reach = draw_place(seed, host[index], topic, key, lasting[way])
+            needed[way] = 0.0
+            if reach >= reached[way, own]:
+                continue
+            segment, part = place * (LEVELS - 1) >> 32, place * (LEVELS - 1) & _WORD
+            needed[way] = max(table[segment] + (table[segment + 1] - table[segment]) * (part / 2.0**32), _LEAST)
+            begins = start[way] + delay[way, own, 0]
+            first, second = min(first, begins), min(second, max(first, begins))
+            alone = start[way] + read_table(delay[way, own], place)
+            if alone < latest:
+                latest = alone
+                by[index] = way
+                over[index] = hops[way, own, (place * (LEVELS - 1) + _HALF_WORD) >> 32]
+        times[index] = latest
+        # Where two ways add up it is after the second has begun, and before the quickest alone: in steps of a grid.
+        low, high = second >> _GRID_SHIFT, latest >> _GRID_SHIFT
+        while high - low > 1:
+            middle = (low + high) // 2
+            share = 0.0
+            for way in range(len(start)):
+                if needed[way] > 0.0:
+                    since = (middle << _GRID_SHIFT) - start[way]
+                    share += _exposure(table, delay[way, own], since) / needed[way]
+            if share >= 1.0:
+                high = middle
+                times[index] = middle << _GRID_SHIFT
+            else:
+                low = middle
+    return times, over, by

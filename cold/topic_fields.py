@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,27 @@ from cold.mean_field import mean_field
 from cold.propagation import MOST_GROUPS, Groups, PropagationField
 from cold.propagation_kernels import PROBABILITY_BITS, choose_representative, draw_arrivals, entry_key
 from cold.sampled import build_field, rules_of
-from cold.sampled_kernels import MESSAGE_BYTES, Mesh
+from cold.sampled_kernels import MESSAGE_BYTES, MOST_HOPS, Mesh
 from cold.section import GossipSection
+from cold.ways_in import exposures, shapes
 
 #: Sizes on the wire are rounded to so many significant bits: messages that differ by less share a field.
 SIZE_BITS = 5
+
+
+class WayIn(NamedTuple):
+    """How a message comes to a topic's members: it is published, or enters from outside."""
+
+    start: int
+    """When [ns]."""
+    source: int
+    """HostId of the publisher, or of the identity where it enters."""
+    group: int
+    """Its group, or the one whose fields its messages follow."""
+    hops: int
+    """That the message has made until then."""
+    relayed: bool
+    """Whether it enters."""
 
 
 class TopicFields:
@@ -67,6 +83,7 @@ class TopicFields:
         self._make_mesh = mesh
         self._mesh: Mesh | None = None
         self._fields: dict[tuple[int, int, bool], tuple[PropagationField, npt.NDArray[np.int64], int]] = {}
+        self._exposures: dict[int, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
 
     def field(self, source_group: int, payload_size: int, *, relayed: bool = False) -> PropagationField:
         """The field of messages of about this size that members of a group publish, or pass on from outside."""
@@ -98,62 +115,71 @@ class TopicFields:
     def representative(
         self, publisher: int, source_group: int, message_id: int, payload_size: int, *, relayed: bool = False
     ) -> int:
-        """Which of the field's representatives a message follows. Parameters as for `arrivals`."""
+        """Which of the field's representatives a message follows, from its publisher or from where it enters."""
         field = self.field(source_group, payload_size, relayed=relayed)
-        key = _key(publisher, message_id, relayed)
+        key = uint64(entry_key(uint64(message_id), publisher) if relayed else message_id)
         return int(choose_representative(uint64(self._seed), publisher, key, len(field.delay)))
 
     def arrivals(
         self,
-        publisher: int,
-        source_group: int,
         message_id: int,
         payload_size: int,
+        ways: Sequence[WayIn],
         host: npt.NDArray[np.uint32],
         group: npt.NDArray[np.int32],
         *,
         topic: int | None = None,
-        relayed: bool = False,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        """How long a message takes to some members, and over how many hops: int64[n], ns, and uint8[n].
-
-        The delay is NEVER where the message does not come.
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """When a message comes to some members, and over how many hops.
 
         Parameters
         ----------
-        publisher
-            HostId of who publishes, or where the message enters if it is `relayed`.
-        source_group
-            Its group.
         message_id, payload_size
             Of the message.
+        ways
+            By which it comes in, one or more.
         host, group
-            uint32[n] and int32[n]: HostIds and groups of the receivers, not the publisher.
+            uint32[n] and int32[n]: HostIds and groups of the receivers, nobody where it comes in.
         topic
             Index of the topic, which may be another that shares these fields.
-        relayed
-            The message enters here from outside, and time counts from then.
+
+        Returns
+        -------
+        int64[n], int64[n]
+            The time [ns], NEVER where it does not come; and hops.
         """
-        field, reached, lasting = self._entry(source_group, payload_size, relayed)
-        key = _key(publisher, message_id, relayed)
-        number = choose_representative(uint64(self._seed), publisher, key, len(field.delay))
-        which = self._topic if topic is None else topic
-        return draw_arrivals(
+        entries = [self._entry(way.group, payload_size, way.relayed) for way in ways]
+        numbers = [
+            self.representative(way.source, way.group, message_id, payload_size, relayed=way.relayed) for way in ways
+        ]
+        chosen = list(zip(entries, numbers, strict=True))
+        times, over, by = draw_arrivals(
             uint64(self._seed),
             host,
             group,
-            which,
-            key,
-            field.delay[number],
-            field.hops[number],
-            reached[number],
-            lasting,
+            self._topic if topic is None else topic,
+            uint64(message_id),
+            np.array([way.start for way in ways], dtype=np.int64),
+            np.stack([field.delay[number] for (field, _, _), number in chosen]),
+            np.stack([field.hops[number] for (field, _, _), number in chosen]),
+            np.stack([reached[number] for (_, reached, _), number in chosen]),
+            np.array([lasting for _, _, lasting in entries], dtype=np.int64),
+            self._ways_in(payload_size)[1],
         )
+        before = np.array([way.hops for way in ways], dtype=np.int64)
+        return times, np.minimum(before[by] + over, MOST_HOPS)
 
+    def shapes(self, payload_size: int) -> npt.NDArray[np.float64]:
+        """Return `cold.ways_in.shapes` for messages of about this size: float64[G]."""
+        return self._ways_in(payload_size)[0]
 
-def _key(publisher: int, message_id: int, relayed: bool) -> int:
-    """Counter of a message's draws."""
-    return uint64(entry_key(uint64(message_id), publisher) if relayed else message_id)
+    def _ways_in(self, payload_size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Shapes, and what groups have been exposed to at the levels of tables."""
+        size = typical_size(payload_size)
+        if size not in self._exposures:
+            shape = shapes(self.groups, self._paths, self._gossip, size)
+            self._exposures[size] = shape, exposures(shape)
+        return self._exposures[size]
 
 
 def typical_size(payload_size: int) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
-from cold.arrival_curves import Curves, Observed, draw_arrival, observed_curves
+from cold.arrival_curves import Curves, Observed, draw_arrival, observed_curves, share_lacking
 
 ALWAYS = [(0, 60 * NS_PER_S)]
 BEAT = NS_PER_S
@@ -98,3 +98,19 @@ def test_what_is_left_to_those_that_were_there_goes_on_when_they_return() -> Non
     got = times[np.isfinite(times)]
     assert len(got) > 900
     assert (got >= 1000).all()
+
+
+def test_the_share_that_lacks_a_message_is_that_of_those_who_have_drawn_later_times() -> None:
+    """Of identities that are away for some time, come late, or are always there."""
+    random = np.random.default_rng(4)
+    received = random.gamma(4.0, 20.0, 400)
+    leave = tuple((30.0, number, False) for number in range(100))
+    come = tuple((90.0 + number / 10, number, True) for number in range(100))
+    received[:100] = np.where(received[:100] < 30, received[:100], received[:100] + 200)
+    curves = observe(received.tolist(), leave + come)
+    ms = NS_PER_MS
+    for sessions in (ALWAYS, [(0, 60 * ms), (110 * ms, 400 * ms)], [(100 * ms, 250 * ms), (260 * ms, 300 * ms)]):
+        times = np.array(drawn(curves, sessions))
+        at = np.array([1, 40, 60, 80, 120, 240, 270, 500])
+        shares = share_lacking(curves, 0, sessions, at * ms, BEAT)
+        assert (times > at[:, None]).mean(axis=1) == pytest.approx(shares, abs=0.003), sessions

@@ -1,8 +1,12 @@
 """Groups, tables of quantiles, and what is drawn from them."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.rng import philox4x32
@@ -11,12 +15,33 @@ from cold.jit import uint64
 from cold.propagation import group_members, summarise, tabulate
 from cold.propagation_kernels import LEVELS, NEVER, draw_arrivals, entry_key
 from cold.purposes import ColdPurpose
-from cold.topic_fields import SIZE_BITS, TopicFields, typical_size
+from cold.topic_fields import SIZE_BITS, TopicFields, WayIn, typical_size
+from cold.ways_in import exposure, exposures, lacking
 from tests.cold.networks import directory_of, section_of, three_nodes
 from tests.cold.test_sampled import mesh_and_rules
 
 SEED = 2**40 + 7
 NO_HOPS = np.zeros((1, LEVELS), dtype=np.uint8)
+Drawn: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+
+
+def draw(
+    starts: Sequence[int],
+    host: npt.NDArray[np.uint32],
+    group: npt.NDArray[np.int32],
+    topic: int,
+    key: int,
+    tables: Sequence[npt.NDArray[np.int64]],
+    hops: Sequence[npt.NDArray[np.uint8]],
+    reached: Sequence[npt.NDArray[np.int64]],
+    lasting: int | npt.NDArray[np.int64],
+    shape: npt.NDArray[np.float64] | None = None,
+) -> Drawn:
+    """`draw_arrivals` of ways in, with `lasting` of all or of each."""
+    each = np.broadcast_to(np.asarray(lasting, dtype=np.int64), len(starts)).copy()
+    curves = exposures(np.full(len(tables[0]), 2.0) if shape is None else shape)
+    start, delay, ways, shares = np.array(starts, dtype=np.int64), np.stack(tables), np.stack(hops), np.stack(reached)
+    return draw_arrivals(uint64(SEED), host, group, topic, uint64(key), start, delay, ways, shares, each, curves)
 
 
 def test_members_are_grouped_by_node_and_links() -> None:
@@ -76,8 +101,9 @@ def test_draws_are_those_of_the_slow_twin() -> None:
     reached = np.array([0, 2**31, 2**32], dtype=np.int64)
     key = 2**63 + 12345
     hops = random.integers(0, 9, size=(3, LEVELS)).astype(np.uint8)
-    drawn, ways = draw_arrivals(uint64(SEED), host, group, 9, uint64(key), table, hops, reached, 2**30)
-    assert list(zip(drawn.tolist(), ways.tolist(), strict=True)) == [
+    drawn, over, by = draw([0], host, group, 9, key, [table], [hops], [reached], 2**30)
+    assert not by.any()
+    assert list(zip(drawn.tolist(), over.tolist(), strict=True)) == [
         slow_draw(h, 9, key, table[g].tolist(), hops[g].tolist(), int(reached[g]), 2**30)
         for h, g in zip(host.tolist(), group.tolist(), strict=True)
     ]
@@ -92,7 +118,7 @@ def test_draws_follow_their_table() -> None:
     host = np.arange(100_000, dtype=np.uint32)
     group, reached = np.zeros(100_000, dtype=np.int32), np.array([2**32])
     for lasting in (0, 2**31, 2**32):
-        drawn, _ = draw_arrivals(uint64(SEED), host, group, 0, uint64(77), table, NO_HOPS, reached, lasting)
+        drawn, _, _ = draw([0], host, group, 0, 77, [table], [NO_HOPS], [reached], lasting)
         drawn.sort()
         below = np.interp(drawn, table[0], np.linspace(0, 1, LEVELS))
         assert np.abs(below - (np.arange(100_000) + 0.5) / 100_000).max() < 0.0062
@@ -104,15 +130,52 @@ def test_places_of_two_messages_are_as_alike_as_they_should_be(lasting: float, c
     table = np.linspace(0, NS_PER_S, LEVELS).astype(np.int64)[None, :]
     host, group = np.arange(100_000, dtype=np.uint32), np.zeros(100_000, dtype=np.int32)
     one, other = (
-        draw_arrivals(
-            uint64(SEED), host, group, 0, uint64(key), table, NO_HOPS, np.array([2**32]), round(lasting * 2**32)
-        )[0]
+        draw([0], host, group, 0, key, [table], [NO_HOPS], [np.array([2**32])], round(lasting * 2**32))[0]
         for key in (1, 2)
     )
     assert np.corrcoef(one, other)[0, 1] == pytest.approx(correlation, abs=0.013)
 
 
-def test_entries_of_one_message_have_draws_of_their_own() -> None:
+def test_what_two_ways_expose_an_identity_to_adds_up() -> None:
+    """Of two ways alike at a time, whoever needs x gets it when one would have exposed it to x / 2."""
+    table = (np.linspace(0.01, 1, LEVELS) ** 2 * NS_PER_S).astype(np.int64)[None, :]
+    host, group, reached = np.arange(4000, dtype=np.uint32), np.zeros(4000, dtype=np.int32), np.array([2**32])
+    shape = np.array([3.0])
+    one, _, _ = draw([0], host, group, 0, 77, [table], [NO_HOPS], [reached], 2**30)
+    two, _, _ = draw([0, 0], host, group, 0, 77, [table] * 2, [NO_HOPS] * 2, [reached] * 2, 2**30, shape=shape)
+    curve = exposures(shape)[0]
+    needed = np.interp(one, table[0], curve)
+    assert two == pytest.approx(np.interp(needed / 2, curve, table[0]), abs=2000)
+    left = lacking(exposure(1 - np.array([0.1, 0.5]), 3.0) * 2, 3.0)
+    whole = np.linspace(0, 1, LEVELS)
+    assert [(two < np.interp(share, whole, table[0])).mean() for share in (0.1, 0.5)] == pytest.approx(
+        1 - left, abs=0.03
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 2 * NS_PER_S), min_size=1, max_size=6))
+def test_a_way_changes_nothing_before_anything_can_have_come_by_it(seed: int, starts: list[int]) -> None:
+    """All shards know of a way in before that, and none takes an arrival back."""
+    random = np.random.default_rng(seed)
+    tables = [np.sort(random.integers(NS_PER_MS, NS_PER_S, size=(2, LEVELS)), axis=1) for _ in starts]
+    hops = [np.full((2, LEVELS), number, dtype=np.uint8) for number in range(len(starts))]
+    reached = [random.integers(0, 2**32, size=2, endpoint=True) for _ in starts]
+    host, group = np.arange(60, dtype=np.uint32), (np.arange(60) % 2).astype(np.int32)
+    lasting = random.integers(0, 2**32, size=len(starts))
+    before = np.full(60, NEVER)
+    for count in range(1, len(starts) + 1):
+        ways = slice(count)
+        times, over, by = draw(starts[ways], host, group, 0, 5, tables[ways], hops[ways], reached[ways], lasting[ways])
+        begins = starts[count - 1] + tables[count - 1][group, 0]
+        changed = times != before
+        assert (times[changed] < before[changed]).all()
+        assert (times[changed] >= begins[changed]).all()
+        assert (over == by)[times != NEVER].all()
+        before = times
+
+
+def test_entries_of_one_message_follow_representatives_of_their_own() -> None:
     keys = {int(entry_key(uint64(message), entry)) for message in (1, 2, 2**64 - 1) for entry in range(1000)}
     assert len(keys) == 3000
 
@@ -137,9 +200,8 @@ def test_no_message_is_anywhere_before_light_could_be(resolution: str) -> None:
         source = int(groups.group[publisher])
         for relayed in (False, True):
             others = np.delete(np.arange(600), publisher)
-            delays, _ = fields.arrivals(
-                publisher, source, 99, 1000, mesh.host[others], groups.group[others], relayed=relayed
-            )
+            way = WayIn(0, publisher, source, 0, relayed)
+            delays, _ = fields.arrivals(99, 1000, [way], mesh.host[others], groups.group[others])
             assert (delays >= best[directory.node[publisher], directory.node[others]]).all()
             assert delays.max() < NS_PER_S
             assert summarise(delays)[0] > 10 * NS_PER_MS
