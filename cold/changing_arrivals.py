@@ -84,7 +84,7 @@ class ChangingArrivals:
                 np.array([message.message_id], dtype=np.uint64),
                 Publications(*(np.array([value], dtype=np.int64) for value in columns)),
             )
-            (self._part[key],) = rehearsal.parts_of(planned)
+            (self._part[key],) = rehearsal.schedule.parts_of(planned)
         return self._played(rehearsal, self._part[key])
 
     def entered(self, message: CoarseMessage, time: int, host: int) -> Outcome:
@@ -92,7 +92,7 @@ class ChangingArrivals:
         rehearsal = self._rehearsals[message.topic]
         key = (message.message_id, host)
         if key not in self._part:
-            self._part[key] = rehearsal.entry_of(time, host, message.message_id, message.size)
+            self._part[key] = rehearsal.schedule.entry_of(time, host, message.message_id, message.size)
         return self._played(rehearsal, self._part[key])
 
     @staticmethod

@@ -8,14 +8,11 @@ and serve the messages that the rehearsed or solved representatives bring them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bridge.batch import EventBatch
-from bridge.directory import HostDirectory
-from bridge.paths import PathTable
-from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage, Datagram
-from cold.contacts import NETWORK, Contact, Contacts, Spreading, Station
+from cold.contacts import NETWORK, Contact, Contacts, RestOfTail, Station
 from cold.engine import ColdEngine
 from cold.gossip_kernels import CONTROL_BYTES, ID_BYTES, IDS_PER_DATAGRAM
 from cold.purposes import ColdPurpose
@@ -58,35 +55,22 @@ class Links:
 
 
 class ChangingContacts(Contacts):
-    """The identities of a shard that hot hosts talk to. Parameters but for these are as for `Contacts`.
+    """The identities of a shard that hot hosts talk to.
 
     Parameters
     ----------
+    rest
+        Of the tail.
     links
         Of the identities.
     surroundings
         Of the identities.
     """
 
-    def __init__(
-        self,
-        directory: HostDirectory,
-        paths: PathTable,
-        gossip: GossipSection,
-        seed: int,
-        fields: CoarseFields,
-        entered: Callable[[CoarseMessage, int, int, int], None],
-        live_on: Callable[[int, int], Sequence[CoarseMessage]],
-        find: Callable[[int, int, int], CoarseMessage | None],
-        spreading: Spreading,
-        least_told: int,
-        *,
-        links: Links,
-        surroundings: Surroundings,
-    ) -> None:
-        super().__init__(directory, paths, gossip, seed, fields, entered, live_on, find, spreading, least_told)
+    def __init__(self, rest: RestOfTail, links: Links, surroundings: Surroundings) -> None:
+        super().__init__(rest)
         self._links, self._surroundings = links, surroundings
-        self._hot_count = directory.hot_count
+        self._hot_count = rest.directory.hot_count
 
     # What identities are.
 

@@ -36,7 +36,6 @@ from cold.memberships import mean_known_peers
 from cold.miniature import Miniature, Snapshot
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
-from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.representatives import Outcome, Part, Represented, Schedule
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
@@ -233,7 +232,7 @@ class ChangingField:
         self._represented = represented
         self._is_asked, self._first_id = directory.hot_count > 0, directory.hot_count
         self._section, self._gossip, self._clients = section, section.gossip, section.client_gossip
-        self._schedule = Schedule(represented)
+        self.schedule = Schedule(represented, with_returns=True)
         self._small = Miniature(represented)
         self._time = 0
         self._moment: dict[int, Moment] = {}
@@ -258,14 +257,6 @@ class ChangingField:
         self._of_kind = {kind: number for number, kind in enumerate(map(tuple, kinds.T.tolist()))}
         self._everybodys_group = group
         self._everybodys_kind = client_kinds(section, seed, self._first_id, len(group))
-
-    def parts_of(self, planned: PlannedMessages) -> list[Part]:
-        """Return the representatives that messages follow, message by message."""
-        return self._schedule.parts_of(planned, with_returns=True)
-
-    def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
-        """Return the representative that a message follows which a hot host brings to an identity at a time [ns]."""
-        return self._schedule.entry_of(time, host, message_id, size)
 
     def type_of(self, host: int) -> int:
         """Return whose curve of a representative's is that of an identity, or of one like it in the small network."""
@@ -292,7 +283,7 @@ class ChangingField:
             return self._moment[part.time]
         times = [part.time]
         if self._is_asked:
-            times = [self._schedule.time_of(number) for number in self._schedule.epoch_of(part.number)]
+            times = [self.schedule.time_of(number) for number in self.schedule.epoch_of(part.number)]
             if times[0] < self._time:
                 self._small = Miniature(self._represented)
         else:

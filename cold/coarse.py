@@ -8,6 +8,7 @@ its own identities.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from cold.changing_contacts import ChangingContacts, Links
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage, CoarsePackets, Datagram, decode_entry, encode_entry
 from cold.coarse_results import CoarseResults, Followed
-from cold.contacts import Contacts, StandingSpread
+from cold.contacts import Contacts, RestOfTail, Spreading, StandingSpread
 from cold.engine import ColdEngine
 from cold.population import ports
 from cold.publications import PlannedMessages, PublicationPlan
@@ -118,22 +119,17 @@ class CoarseEngine:
         self._packets = CoarsePackets(directory, ports(section, directory), self._numbers, self._topics, boundary)
         self._links: Links | None = None
         self._changing: ChangingArrivals | None = None
-        self._contacts: Contacts
-        asks = (self._enter, self._live_on, self._message_of)
+        spreading: Spreading = StandingSpread(fields)
+        make: Callable[[RestOfTail], Contacts] = Contacts
+        if is_unsteady(section) and exact is not None:
+            around = Surroundings(section, directory, paths, seed)
+            spreading = self._changing = ChangingArrivals(section, directory, paths, seed, rehearsals, around, fields)
+            self._links = Links(exact)
+            make = partial(ChangingContacts, links=self._links, surroundings=around)
         told = [client.idontwant_size for client in clients]
         least_told = min((size for size in told if size is not None), default=int(NEVER))
-        if is_unsteady(section) and exact is not None:
-            surroundings = Surroundings(section, directory, paths, seed)
-            self._changing = ChangingArrivals(section, directory, paths, seed, rehearsals, surroundings, self._fields)
-            self._links = Links(exact)
-            self._contacts = ChangingContacts(
-                *(directory, paths, gossip, seed, self._fields, *asks, self._changing, least_told),
-                links=self._links,
-                surroundings=surroundings,
-            )
-        else:
-            spreading = StandingSpread(self._fields)
-            self._contacts = Contacts(directory, paths, gossip, seed, self._fields, *asks, spreading, least_told)
+        asks = (self._enter, self._live_on, self._message_of)
+        self._contacts = make(RestOfTail(directory, paths, gossip, seed, fields, *asks, spreading, least_told))
         self._now = 0
         self._followed: list[Followed] | None = None
         self._followed_until = 0

@@ -123,7 +123,7 @@ class CoarseResults:
             topics = [topic for topic, its in self._rehearsals.items() if its is rehearsal]
             parts: list[Part] = []
             for messages in planned:
-                parts += rehearsal.parts_of(_of(messages, np.isin(messages.published.topic, topics)))
+                parts += rehearsal.schedule.parts_of(_of(messages, np.isin(messages.published.topic, topics)))
             rehearsal.play(parts)
 
     def follow(self, planned: PlannedMessages, end: int) -> Followed:
@@ -165,7 +165,8 @@ class CoarseResults:
         for topic in np.unique(published.topic).tolist():
             rehearsal = self._rehearsals[topic]
             rows = published.topic == topic
-            for row, part in zip(np.flatnonzero(rows).tolist(), rehearsal.parts_of(_of(planned, rows)), strict=True):
+            followed = rehearsal.schedule.parts_of(_of(planned, rows))
+            for row, part in zip(np.flatnonzero(rows).tolist(), followed, strict=True):
                 outcome = rehearsal.outcome(part)
                 share, summary[row] = _summary_so_far(
                     outcome.summary, outcome.overall, outcome.delivered, end - int(published.time[row])

@@ -117,49 +117,48 @@ class Degrees(NamedTuple):
     mesh: int
 
 
+class RestOfTail(NamedTuple):
+    """What the identities that hot hosts talk to have to do with, beside these."""
+
+    directory: HostDirectory
+    """Every host of the experiment."""
+    paths: PathTable
+    """Latency and loss."""
+    gossip: GossipSection
+    """The configuration's `cold.gossip`."""
+    seed: int
+    """Of the run."""
+    fields: CoarseFields
+    """Of the coarse topics."""
+    entered: Callable[[CoarseMessage, int, int, int], None]
+    """Called with a message, a time [ns], a HostId and hops, where a copy from a hot host brings a message that the
+    tail does not publish to an identity that has not had it."""
+    live_on: Callable[[int, int], Sequence[CoarseMessage]]
+    """Messages of a topic that are not past at a time [ns]."""
+    find: Callable[[int, int, int], CoarseMessage | None]
+    """The message of an id that is known on a topic at a time [ns]."""
+    spreading: Spreading
+    """What becomes of messages inside the tail."""
+    least_told: int
+    """The smallest payload that identities of any kind tell their meshes of by IDONTWANT [bytes]; NEVER if none."""
+
+
 class Contacts:
     """The identities of a shard that hot hosts talk to.
 
     Parameters
     ----------
-    directory, paths
-        Of the experiment.
-    gossip
-        The configuration's `cold.gossip`.
-    seed
-        Seed of the run.
-    fields
-        Of the coarse topics.
-    entered
-        Called with a message, a time [ns], a HostId and hops, where a copy from a hot host brings a message that the
-        tail does not publish to an identity that has not had it.
-    live_on
-        Messages of a topic that are not past at a time [ns].
-    find
-        The message of an id that is known on a topic at a time [ns].
-    spreading
-        What becomes of messages inside the tail.
-    least_told
-        The smallest payload that identities of any kind tell their meshes of by IDONTWANT [bytes]; NEVER if none.
+    rest
+        Of the tail.
     """
 
-    def __init__(
-        self,
-        directory: HostDirectory,
-        paths: PathTable,
-        gossip: GossipSection,
-        seed: int,
-        fields: CoarseFields,
-        entered: Callable[[CoarseMessage, int, int, int], None],
-        live_on: Callable[[int, int], Sequence[CoarseMessage]],
-        find: Callable[[int, int, int], CoarseMessage | None],
-        spreading: Spreading,
-        least_told: int,
-    ) -> None:
-        self._directory, self._gossip, self._seed, self._fields = directory, gossip, seed, fields
+    def __init__(self, rest: RestOfTail) -> None:
+        self._directory, self._gossip, self._seed, self._fields = rest.directory, rest.gossip, rest.seed, rest.fields
+        paths = rest.paths
         self._latency, self._loss, self._shortest = paths.latency_ns, paths.loss, paths.min_latency_ns
-        self._least_told = least_told
-        self._entered, self._live_on, self._find, self._spreading = entered, live_on, find, spreading
+        self._least_told = rest.least_told
+        self._entered, self._live_on, self._find = rest.entered, rest.live_on, rest.find
+        self._spreading = rest.spreading
         self._stations: dict[int, Station] = {}
         self._on_topic: dict[int, list[int]] = {}
         self._degrees: dict[int, Degrees] = {}

@@ -89,18 +89,10 @@ class Rehearsal:
         place[self._type] = directory.node[directory.hot_count :]
         self._place = place
         self._seed, self._topic, self._group, self._first = seed, topic, group, directory.hot_count
-        self._schedule = Schedule(represented)
+        self.schedule = Schedule(represented)
         self._beat = max(client.heartbeat for client in section.client_gossip)
         self._seen_ttl = section.gossip.seen_ttl
         self._outcome: dict[Part, Outcome] = {}
-
-    def parts_of(self, planned: PlannedMessages) -> list[Part]:
-        """The representatives that messages follow, message by message."""
-        return self._schedule.parts_of(planned)
-
-    def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
-        """The representative that a message follows which a hot host brings to an identity at a time [ns]."""
-        return self._schedule.entry_of(time, host, message_id, size)
 
     def type_of(self, host: int) -> int:
         """Whose curve of a representative's is that of an identity."""
@@ -119,7 +111,7 @@ class Rehearsal:
     def _go_to(self, part: Part) -> None:
         """Have the engine at the time of a representative, which may be before that of the last one."""
         if self._is_asked:
-            begin = self._schedule.begin_of(part.number)
+            begin = self.schedule.begin_of(part.number)
             if part.time < self._time:
                 assert self._at_first is not None, "it is kept where hot hosts ask"
                 kept = (0, self._at_first)

@@ -126,8 +126,8 @@ def epochs_of(section: ColdSection, stop_time_ns: int) -> Int64Array:
 class Representation(Protocol):
     """What executes the representatives of a topic."""
 
-    def parts_of(self, planned: PlannedMessages) -> list[Part]:
-        """Return the representatives that messages follow, message by message."""
+    schedule: Schedule
+    """Which representatives messages follow."""
 
     def play(self, parts: Iterable[Part]) -> None:
         """Execute representatives that were not. Later ones must come later: time does not go back."""
@@ -137,9 +137,6 @@ class Representation(Protocol):
 
     def own_counters(self, end: int) -> dict[str, int]:
         """Return what the network counts that has no messages, up to a time after all representatives [ns]."""
-
-    def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
-        """Return the representative that a message follows which a hot host brings to an identity at a time [ns]."""
 
     def type_of(self, host: int) -> int:
         """Return whose curve of a representative's is that of an identity."""
@@ -164,10 +161,13 @@ class Schedule:
     ----------
     represented
         The topic, and the network.
+    with_returns
+        Whether messages of publishers that are away are told apart by when these return.
     """
 
-    def __init__(self, represented: Represented) -> None:
+    def __init__(self, represented: Represented, *, with_returns: bool = False) -> None:
         section, directory, paths, seed, topic, group, members, stop_time_ns = represented
+        self._with_returns = with_returns
         self._members, self._seed, self._topic, self._group = members, seed, topic, group
         self._first = directory.hot_count
         self._representatives = section.resolution.representatives
@@ -179,16 +179,8 @@ class Schedule:
         self._heartbeat = np.array([client.heartbeat for client in section.client_gossip], dtype=np.int64)[kinds]
         self._most_missed = section.gossip.mcache_gossip
 
-    def parts_of(self, planned: PlannedMessages, *, with_returns: bool = False) -> list[Part]:
-        """The representatives that messages follow, message by message.
-
-        Parameters
-        ----------
-        planned
-            The messages.
-        with_returns
-            Whether messages of publishers that are away are told apart by when these return.
-        """
+    def parts_of(self, planned: PlannedMessages) -> list[Part]:
+        """The representatives that messages follow, message by message."""
         published = planned.published
         chosen = choose_representatives(uint64(self._seed), published.origin, planned.message_id, self._representatives)
         epoch = np.searchsorted(self._epochs, published.time, side="right") - 1
@@ -200,7 +192,8 @@ class Schedule:
         for topic in np.unique(published.topic).tolist():
             standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
         # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
-        missed = np.where(standing == 2, np.maximum(missed - 1, 0), 0) if with_returns else np.zeros_like(missed)
+        is_told = (standing == 2) & self._with_returns
+        missed = np.where(is_told, np.maximum(missed - 1, 0), 0)
         columns = (number.tolist(), group.tolist(), standing.tolist(), sizes, missed.tolist())
         return [Part(self.time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
 

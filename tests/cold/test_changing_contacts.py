@@ -288,7 +288,7 @@ def rehearsal_of(topic: int, **keys: Any) -> tuple[Rehearsal, PlannedMessages, C
 
 def test_a_representative_is_the_same_whenever_it_is_asked_for() -> None:
     forwards, planned, _ = rehearsal_of(0)
-    parts = sorted({*forwards.parts_of(planned), forwards.entry_of(5 * NS_PER_S, HOT + 3, 77, 300)})
+    parts = sorted({*forwards.schedule.parts_of(planned), forwards.schedule.entry_of(5 * NS_PER_S, HOT + 3, 77, 300)})
     assert any(part.is_relayed for part in parts)
     forwards.play(parts)
     backwards, _, _ = rehearsal_of(0)

@@ -199,7 +199,7 @@ def test_messages_of_publishers_that_are_away_are_told_apart_by_their_return() -
         np.arange(COUNT, dtype=np.int64),
         np.full(COUNT, 1000, dtype=np.int64),
     )
-    parts = field.parts_of(PlannedMessages(np.arange(COUNT, dtype=np.uint64), published))
+    parts = field.schedule.parts_of(PlannedMessages(np.arange(COUNT, dtype=np.uint64), published))
     away = [part for part in parts if part.standing == 2]
     assert len(away) == COUNT - up_at(section, 27.5)
     # Half of them have two heartbeats in these two and a half seconds, and the others three.
