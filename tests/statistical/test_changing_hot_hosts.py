@@ -48,14 +48,14 @@ def test_as_many_messages_and_copies_come(seen: dict[Resolution, Seen], level: R
 def test_first_copies_come_when_exact_ones_do(seen: dict[Resolution, Seen], level: Resolution, which: str) -> None:
     """Of those that come while the message is pushed. As there are few paths between regions, medians jump.
 
-    So the distance is that of Wasserstein, the mean difference of quantiles. Messages of hosts enter at eight
-    identities, and are drawn from each way in as if the others were not there.
+    So the distance is that of Wasserstein, the mean difference of quantiles. Messages of hosts are few, and enter at
+    eight identities.
     """
     exact, coarse = (getattr(seen[each], which) for each in (Resolution.EXACT, level))
     levels = np.linspace(2, 98, 97)
     exact, coarse = exact[exact < PUSHED_MS], coarse[coarse < PUSHED_MS]
     distance = np.abs(np.percentile(exact, levels) - np.percentile(coarse, levels)).mean()
-    assert distance < (0.15 if which == "tails" else 0.25) * exact.mean()
+    assert distance < (0.15 if which == "tails" else 0.17) * exact.mean()
 
 
 @pytest.mark.parametrize("level", COARSE)
