@@ -114,7 +114,7 @@ void packet_group_leave(struct packet_socket *own) {
     if (!group)
         return;
     uint32_t place = 0;
-    while (group->members[place] != own)
+    while (place + 1 < group->count && group->members[place] != own)
         place++;
     group->members[place] = group->members[--group->count];
     own->group = NULL;

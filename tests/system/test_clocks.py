@@ -34,14 +34,14 @@ def test_chrony_is_misled_by_half_of_what_there_and_back_differ(laboratory: Labo
         script = f"echo '{settings}' > chrony.conf; exec {chronyd} -x -d -f /srv/$HOSTNAME/chrony.conf"
         return shell(script, expected_final_state="running")
 
-    ask = shell(f"{chronyc} -n sources; {chronyc} ntpdata; {chronyc} -n tracking", start_time="120 s")
+    ask = shell(f"{chronyc} -n sources; {chronyc} ntpdata; {chronyc} -n tracking", start_time="60 s")
     hosts = {
         "server": {**host(runs(_SERVER)), "users": ["_chrony"]},
         "near": {**host(runs(_CLIENT), ask, node=1), "users": ["_chrony"]},
         "far": {**host(runs(_CLIENT), ask, node=2), "users": ["_chrony"]},
     }
     network = {"graph": {"type": "gml", "inline": GRAPH}}
-    run = laboratory.run_twice(experiment(hosts, stop_time="130 s", network=network))
+    run = laboratory.run_twice(experiment(hosts, stop_time="65 s", network=network))
     for name, offset, delay in (("near", 0.0, 0.030), ("far", 0.015, 0.050)):
         told = run.path(name, "bash.1002.stdout").read_text()
         figures = dict(re.findall(r"^(.*?)\s*: ([0-9.]+) seconds", told, re.MULTILINE))
