@@ -27,9 +27,11 @@ word with its time, which is counted: 8 bytes each way, and no random line.
 
 import argparse
 import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from _turns import take_turns  # type: ignore[import-not-found]
 
 from bridge.directory import BandwidthShare, ColdPlacement, build_directory
 from bridge.paths import PathTable
@@ -55,7 +57,6 @@ DEGREE = 8
 INTERVAL_MS = 100
 #: The flow is steady from here on: the first messages have spread, and the first heartbeats told of them.
 WARM_NS = 2 * NS_PER_S
-ROUNDS = 4
 
 
 def build(identities: int, stop_ns: int) -> tuple[ColdEngine, npt.NDArray[np.int32], PathTable]:
@@ -109,30 +110,22 @@ def measure(identities: int, messages: int) -> None:
 
     overlay = build_overlay(SEED, 0, identities, min(50, identities - 1), 1, DEGREE, 12)
     orders = [np.arange(identities), np.random.default_rng(SEED).permutation(identities)]
-    events, spent = 0, 0.0
-    visited, visiting = [0, 0], [0.0, 0.0]
-    for turn in range(1, ROUNDS + 1):
-        before = engine.counters()["edge_events"]
-        started = time.process_time()
-        engine.run_until(WARM_NS + span * turn // ROUNDS)
-        spent += time.process_time() - started
-        done = engine.counters()["edge_events"] - before
-        events += done
-        for number, rows in enumerate(orders):
-            goal = visited[number] + max(done // 4, identities)
-            started = time.process_time()
-            while visited[number] < goal:
-                arrival = np.full(identities, 2**62, dtype=np.int64)
-                arrival[0] = 0
-                visited[number] += traverse(
-                    rows, overlay.row_start, overlay.neighbours, DEGREE, node, paths.latency_ns, arrival
-                )
-            visiting[number] += time.process_time() - started
+
+    def relaxing(rows: npt.NDArray[np.int64]) -> Callable[[int], int]:
+        def visit(_: int) -> int:
+            arrival = np.full(identities, 2**62, dtype=np.int64)
+            arrival[0] = 0
+            return traverse(rows, overlay.row_start, overlay.neighbours, DEGREE, node, paths.latency_ns, arrival)
+
+        return visit
+
+    visits = [relaxing(rows) for rows in orders]
+    taken = take_turns(engine, WARM_NS, span, visits, lambda done: max(done // 4, identities))
+    in_order, at_random = (1e3 / each for each in taken.visit_ns)
     statistics = engine.statistics()
-    bare = [count / seconds / 1e6 for count, seconds in zip(visited, visiting, strict=True)]
     print(
-        f"{identities:12,} {set_up:10.2f} {events:14,} {events / spent / 1e6:10.2f} {bare[0]:10.1f} {bare[1]:10.1f}"
-        f" {statistics['bytes_per_identity']:>12} {statistics['event_bytes']:>14,}"
+        f"{identities:12,} {set_up:10.2f} {taken.events:14,} {1e3 / taken.event_ns:10.2f} {in_order:10.1f}"
+        f" {at_random:10.1f} {statistics['bytes_per_identity']:>12} {statistics['event_bytes']:>14,}"
     )
 
 

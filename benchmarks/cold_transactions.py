@@ -19,10 +19,12 @@ at its peers' bits, takes the uplink, and draws one Philox block for 4 of those 
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from _turns import take_turns  # type: ignore[import-not-found]
 
 from bridge.directory import BandwidthShare, ColdPlacement, build_directory
 from bridge.graph import parse_gml
@@ -41,7 +43,6 @@ DEGREE = 50
 LIFETIME_S = 3
 #: The flow is steady from here on: transactions come, spread and end.
 WARM_NS = (LIFETIME_S + 1) * NS_PER_S
-ROUNDS = 4
 
 
 def build(identities: int, rate: float, stop_ns: int) -> ColdEngine:
@@ -96,25 +97,15 @@ def measure(identities: int, rate: float, seconds: float) -> None:
     slots = max(round(rate * LIFETIME_S), 1)
     known = np.zeros((identities, slots), dtype=np.int64)
     orders = [np.arange(identities), np.random.default_rng(SEED).permutation(identities)]
-    events, spent = 0, 0.0
-    visited, visiting = [0, 0], [0.0, 0.0]
-    for turn in range(1, ROUNDS + 1):
-        before = engine.counters()["edge_events"]
-        started = time.process_time()
-        engine.run_until(WARM_NS + span * turn // ROUNDS)
-        spent += time.process_time() - started
-        done = engine.counters()["edge_events"] - before
-        events += done
-        for number, rows in enumerate(orders):
-            goal = visited[number] + max(done, 1)
-            started = time.process_time()
-            while visited[number] < goal:
-                visited[number] += note_at_peers(rows, row_start, overlay.neighbours, known, visited[number] % slots)
-            visiting[number] += time.process_time() - started
+
+    def noting(rows: npt.NDArray[np.int64]) -> Callable[[int], int]:
+        return lambda visited: note_at_peers(rows, row_start, overlay.neighbours, known, visited % slots)
+
+    taken = take_turns(engine, WARM_NS, span, [noting(rows) for rows in orders], lambda done: max(done, 1))
+    in_order, at_random = taken.visit_ns
     statistics = engine.statistics()
-    bare = [used / count * 1e9 for count, used in zip(visited, visiting, strict=True)]
     print(
-        f"{identities:12,} {set_up:10.2f} {events:14,} {spent / events * 1e9:10.0f} {bare[0]:10.1f} {bare[1]:10.1f}"
+        f"{identities:12,} {set_up:10.2f} {taken.events:14,} {taken.event_ns:10.0f} {in_order:10.1f} {at_random:10.1f}"
         f" {statistics['bytes_per_identity']:>12} {statistics['event_bytes']:>14,}"
     )
 
