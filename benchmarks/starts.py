@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel_calls import build, native, simulated  # type: ignore[import-not-found]  # beside this file
+from kernel_calls import build, cpu_seconds, native, simulated  # type: ignore[import-not-found]  # beside this file
 from rich.console import Console
 from rich.table import Table
 
@@ -37,12 +36,6 @@ class Cost:
 
     wall: float
     cpu: float
-
-
-def cpu_seconds() -> float:
-    """Return the CPU time of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def in_simulator(folder: Path, command: list[str]) -> Cost:
