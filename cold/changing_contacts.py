@@ -14,9 +14,9 @@ from bridge.batch import EventBatch
 from cold.coarse_packets import CoarseMessage, Datagram
 from cold.contacts import NETWORK, Contact, Contacts, RestOfTail, Station
 from cold.engine import ColdEngine
-from cold.gossip_kernels import CONTROL_BYTES, ID_BYTES, IDS_PER_DATAGRAM
 from cold.purposes import ColdPurpose
 from cold.section import GossipSection
+from cold.sending_kernels import CONTROL_BYTES, ID_BYTES, IDS_PER_DATAGRAM
 from cold.state_kernels import IDONTWANT, IHAVE
 from cold.surroundings import Surroundings
 

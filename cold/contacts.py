@@ -28,7 +28,6 @@ from bridge.simtime import NEVER
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import FIRST_EVENT, CoarseMessage, Datagram, Packet
 from cold.distribution_kernels import draw_value
-from cold.gossip_kernels import CONTROL_BYTES, ID_BYTES, IDS_PER_DATAGRAM, PRUNE_BYTES
 from cold.jit import uint64
 from cold.mean_field import mesh_degree
 from cold.population import heartbeat_phases, link_rates
@@ -36,6 +35,7 @@ from cold.propagation_kernels import entry_key
 from cold.purposes import ColdPurpose
 from cold.sampled_kernels import SENT, SPARED
 from cold.section import GossipSection
+from cold.sending_kernels import CONTROL_BYTES, ID_BYTES, IDS_PER_DATAGRAM, PRUNE_BYTES
 from cold.state_kernels import (
     GRAFT,
     HELLO,

@@ -26,11 +26,12 @@ from cold.event_kernels import insert, next_time
 from cold.exchange import Arrival, Exchange
 from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFailure
 from cold.fanout_kernels import FIRST_PEER
-from cold.gossip_kernels import advance, backoffs_for, note_cuts, note_needs, room_for
+from cold.gossip_kernels import advance, backoffs_for, room_for
 from cold.jit import uint64
 from cold.link_kernels import members_of, peers_of
 from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import Connections, connections_of, memberships
+from cold.mesh_kernels import note_cuts, note_needs
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
 from cold.overlay_kernels import add_nodes

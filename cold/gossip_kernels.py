@@ -10,88 +10,69 @@ message id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/s
 
 from typing import Final
 
-from cold.disturbance_kernels import can_reach, is_known_cut, path_latency, path_loss
+from cold.disturbance_kernels import can_reach, path_latency, path_loss
 from cold.draw_kernels import draw_words, is_lost
 from cold.event_kernels import (
     AHEAD,
     FAR_AHEAD,
     NEAR_AHEAD,
-    bucket_of_shard,
     bundle_of,
     collect,
     cross,
     is_needed,
-    is_own,
     next_time,
     precedes,
     push,
     push_message,
     push_unwanted,
-    put,
     schedule,
     send_out,
     set_needed,
     settle,
-    shard_of,
     travel,
 )
-from cold.fanout_kernels import discover, drop_fanouts, has_fanout, list_fanout, mend_fanouts
+from cold.fanout_kernels import drop_fanouts, list_fanout
+from cold.heartbeat_kernels import heartbeat, send_prune
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_silent, is_up
+from cold.look_ahead_kernels import beats_reach_peers, look_ahead, look_far_ahead, look_near_ahead
 from cold.membership_kernels import (
     arrival_place,
-    count_neighbours,
-    first_peer,
     full_row,
-    is_outbound,
     member_of_place,
     mesh_row,
     next_place,
-    node_of_place,
-    partial_row,
-    past_row,
     peer_of_place,
     place_of_peer,
-    recent,
-    set_recent,
-    subscribes,
 )
-from cold.prefetch_kernels import prefetch
+from cold.mesh_kernels import (
+    find_link,
+    in_backoff,
+    in_mesh,
+    join_mesh,
+    learn_peer,
+    leave_mesh,
+    list_peers,
+    note_need,
+    start_backoff,
+)
+from cold.message_cache_kernels import next_heartbeat, note_spread, remember
 from cold.purposes import ColdPurpose
 from cold.receipt_kernels import client_of, has_copy, has_seen, validated_at, validation_delay
-from cold.request_kernels import (
-    abandon_requests,
-    ask_everybody,
-    execute_request,
-    has_request_room,
-    request_records,
-)
-from cold.score_kernels import (
-    OPPORTUNISTIC_BEATS,
-    OPPORTUNISTIC_PEERS,
-    OPPORTUNISTIC_THRESHOLD,
-    begin_score,
-    decay,
-    median_score,
-    move_score,
-    note_delivery,
-    score,
-)
+from cold.request_kernels import abandon_requests, ask_everybody, execute_request, has_request_room, request_records
+from cold.score_kernels import note_delivery
+from cold.sending_kernels import CONTROL_BYTES, ID_BYTES, send, send_ids
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
     AUXILIARY_SHIFT,
     BACKOFF_COUNT,
     BEAT,
     BYTES_SENT,
-    CACHE_LINE,
     CHUNK,
     CONTROL_RECEIVED,
     CONTROL_SENT,
     COPIES_SPARED,
     D_HIGH,
-    D_LAZY,
-    D_LOW,
-    D_OUT,
     DEPART,
     DEPARTURES,
     DOWNLINK_FREE,
@@ -109,7 +90,6 @@ from cold.state_kernels import (
     GRAFT,
     GREETING,
     HEARTBEAT_NS,
-    HEARTBEATS,
     HELLO,
     HOPS_SHIFT,
     HOT_RESPONSE,
@@ -119,7 +99,6 @@ from cold.state_kernels import (
     IHAVE,
     IHAVE_ID,
     IHAVE_RECEIVED,
-    IHAVE_SENT,
     IWANT,
     IWANT_RECEIVED,
     IWANT_SENT,
@@ -145,19 +124,13 @@ from cold.state_kernels import (
     PACKETS,
     PACKETS_LOST,
     PHASE,
-    POOLED,
     POSITION,
-    PRUNE,
     PUBLISH,
     PUBLISHED,
-    RANK,
     RATE_SHIFT,
-    RECENT,
     REQUEST,
     RESPONSE,
-    SCORE_PRUNES,
     SEEN,
-    SENDER_COLUMNS,
     SLOT_MASK,
     SLOT_SHIFT,
     SPREAD_UNTIL,
@@ -169,43 +142,18 @@ from cold.state_kernels import (
     UNREACHABLE,
     UPLINK_FREE,
     UPLINK_RATE,
-    VALIDATION_DELAY,
     WORD,
-    D,
     Parameters,
     State,
     lowest_bit,
 )
-from cold.transaction_kernels import (
-    execute_transaction,
-    forget_untold,
-    greet,
-    mempool_place,
-    transaction_ids,
-    transaction_records,
-)
+from cold.transaction_kernels import execute_transaction, forget_untold, greet, transaction_ids, transaction_records
 from cold.unwanted_kernels import has_unwanted, take_unwanted
 
 # Plain integers: numba takes no members of an IntEnum from a global.
 _FORWARD: Final = int(ColdPurpose.FORWARD)
-_GOSSIP_PEERS: Final = int(ColdPurpose.GOSSIP_PEERS)
-_GRAFT_PEERS: Final = int(ColdPurpose.GRAFT_PEERS)
-
-#: Why peers are grafted: a part of the counter of their draws.
-_UP_TO_D: Final = 0
-_OUTBOUND: Final = 1
-_OPPORTUNISTIC: Final = 2
-
-#: Bytes on the wire: IPv4 and UDP header (28), the datagram's own header (8), and what each type adds.
-CONTROL_BYTES: Final = 36
-PRUNE_BYTES: Final = 40
-ID_BYTES: Final = 8
-#: Most ids that one IHAVE or IWANT datagram carries.
-IDS_PER_DATAGRAM: Final = 128
-
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
-_WORD_BITS: Final = uint64(32)
 
 
 @inlined_kernel
@@ -221,369 +169,6 @@ def note_receipt(state: State, parameters: Parameters, identity: int, slot: int,
         state.open_slots[topic, word] &= ~bit
     elif reached == 1:
         state.open_slots[topic, word] |= bit
-
-
-@inlined_kernel
-def next_heartbeat(state: State, identity: int, time: int) -> int:
-    """Number of an identity's first heartbeat at `time` or later."""
-    phase = state.sender[identity, PHASE]
-    if time <= phase:
-        return 0
-    heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
-    return (time - phase + heartbeat_ns - 1) // heartbeat_ns
-
-
-@kernel
-def send(
-    state: State,
-    parameters: Parameters,
-    time: int,
-    identity: int,
-    peer: int,
-    size: int,
-    kind: int,
-    slot: int,
-    hops: int,
-    auxiliary: int,
-    first: int,
-    last: int,
-) -> None:
-    """Queue one packet on the uplink and let it travel.
-
-    An IWANT (to anybody) or IHAVE (to a hot host) carries the slots ``state.wanted[first:last]``; a cold destination
-    gets an event for each of an IWANT's ids.
-    """
-    source = identity + parameters.first_id
-    free = max(state.sender[identity, UPLINK_FREE], time) + (size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT)
-    state.sender[identity, UPLINK_FREE] = free
-    counter = state.sender[identity, PACKETS]
-    state.sender[identity, PACKETS] = counter + 1
-    state.counters[BYTES_SENT] += size
-    probability = path_loss(state, parameters, free, state.node[source], state.node[peer])
-    if probability > 0.0 and is_lost(parameters, source, counter, probability):
-        state.counters[PACKETS_LOST] += 1
-        return
-    arrival = free + path_latency(state, parameters, free, state.node[source], state.node[peer])
-    what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | kind
-    if peer < parameters.hot_count:
-        first_id = state.cursor[OUT_IDS_COUNT]
-        send_out(state, arrival, peer << 32 | source, counter << 32 | auxiliary, what, last - first)
-        for position in range(first, last):
-            state.out_ids[first_id + position - first] = state.message_id[state.wanted[position]]
-        state.cursor[OUT_IDS_COUNT] = first_id + last - first
-    elif kind == IWANT:
-        for position in range(first, last):
-            wanted = int64(state.wanted[position])
-            state.last_reference[wanted] = max(state.last_reference[wanted], arrival)
-            travel(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
-    elif kind == IHAVE:
-        note_heard(state, 1)
-        listed = list_sought(state, parameters, time, identity, slot, auxiliary)
-        send_ihave(state, parameters, arrival, identity, peer, slot, auxiliary, counter, listed)
-    else:
-        if kind == MESSAGE:
-            state.last_reference[slot] = max(state.last_reference[slot], arrival)
-        travel(state, parameters, arrival, peer << 32 | source, auxiliary << AUXILIARY_SHIFT | what)
-
-
-@inlined_kernel
-def note_heard(state: State, count: int) -> None:
-    """Count IHAVEs to cold identities that are under way: nothing keeps them from coming, and most do no more."""
-    state.counters[EDGE_EVENTS] += count
-    state.counters[IHAVE_RECEIVED] += count
-
-
-@kernel
-def send_ihave(
-    state: State,
-    parameters: Parameters,
-    arrival: int,
-    identity: int,
-    peer: int,
-    topic: int,
-    number: int,
-    counter: int,
-    listed: int,
-) -> None:
-    """Let an IHAVE, the packet `counter` of its source, come to a cold peer.
-
-    The first `listed` slots in `state.wanted` are what `list_sought` has found of what it lists, at the identity's
-    heartbeat `number`. Another shard cannot look up what the sender has: it gets a record for each of them.
-    """
-    if listed == 0:
-        return
-    ends = peer << 32 | (identity + parameters.first_id)
-    if is_own(parameters, peer):
-        push(state, parameters, arrival, ends, (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE)
-        return
-    bucket = bucket_of_shard(parameters, shard_of(state, peer))
-    for position in range(listed):
-        slot = int64(state.wanted[position])
-        state.last_reference[slot] = max(state.last_reference[slot], arrival)
-        put(state, bucket, arrival, ends, (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID)
-
-
-@kernel
-def send_ids(
-    state: State, parameters: Parameters, time: int, identity: int, peer: int, kind: int, topic: int, count: int
-) -> None:
-    """Send an IWANT, or an IHAVE to a hot host, of the first `count` slots in `state.wanted`, by message id."""
-    for position in range(1, count):
-        slot = state.wanted[position]
-        hole = position
-        while hole > 0 and state.message_id[state.wanted[hole - 1]] > state.message_id[slot]:
-            state.wanted[hole] = state.wanted[hole - 1]
-            hole -= 1
-        state.wanted[hole] = slot
-    sent = 0
-    while sent < count:
-        last = min(count, sent + IDS_PER_DATAGRAM)
-        size = CONTROL_BYTES + ID_BYTES * (last - sent)
-        send(state, parameters, time, identity, peer, size, kind, topic, 0, 0, sent, last)
-        sent = last
-
-
-@kernel
-def in_mesh(state: State, parameters: Parameters, row: int, place: int) -> bool:
-    """Whether the peer at a place is in the mesh of the membership `row`."""
-    found = False
-    first = parameters.first_member
-    for position in range(first, first + state.mesh[row, MESH_COUNT]):
-        if state.mesh[row, position] == place:
-            found = True
-    return found
-
-
-@kernel
-def find_link(state: State, identity: int, peer: int, topic: int) -> int:
-    """The link of an identity to a hot peer on a topic, known or forgotten, or -1."""
-    link = state.link_head[identity]
-    while link >= 0 and (state.link[link, 0] != peer or state.link[link, 1] != topic):
-        link = state.link[link, 2]
-    return link
-
-
-@kernel
-def learn_peer(state: State, identity: int, peer: int, topic: int) -> bool:
-    """Record a hot peer on a topic. True if it was not known."""
-    link = find_link(state, identity, peer, topic)
-    if link < 0:
-        link = state.cursor[LINK_COUNT]
-        state.cursor[LINK_COUNT] = link + 1
-        state.link[link, 0] = peer
-        state.link[link, 1] = topic
-        state.link[link, 2] = state.link_head[identity]
-        state.link[link, 3] = 0
-        state.link_head[identity] = link
-    new = state.link[link, 3] == 0
-    state.link[link, 3] = 1
-    return new
-
-
-@kernel
-def count_cold_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
-    """Number of cold peers that subscribe to the topic of the membership `row`."""
-    if state.topic_place[topic] < parameters.full_topics:
-        return count_neighbours(state, identity)
-    number = partial_row(parameters, identity, row)
-    return int64(state.known_start[number + 1]) - int64(state.known_start[number])
-
-
-@kernel
-def count_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
-    """Number of known peers on the topic of the membership `row`."""
-    count = count_cold_peers(state, parameters, identity, topic, row)
-    if parameters.hot_count == 0:
-        return count
-    link = state.link_head[identity]
-    while link >= 0:
-        if state.link[link, 1] == topic and state.link[link, 3] == 1:
-            count += 1
-        link = state.link[link, 2]
-    return count
-
-
-@kernel
-def place_at(state: State, parameters: Parameters, identity: int, topic: int, row: int, index: int) -> int:
-    """The place of the index-th known peer on the topic of the membership `row`: the cold ones, then the hot ones.
-
-    The hot ones come newest first.
-    """
-    cold = count_cold_peers(state, parameters, identity, topic, row)
-    if index < cold:
-        if state.topic_place[topic] < parameters.full_topics:
-            return index
-        return int64(state.known[state.known_start[partial_row(parameters, identity, row)] + index])
-    index -= cold
-    link = state.link_head[identity]
-    while True:
-        if state.link[link, 1] == topic and state.link[link, 3] == 1:
-            if index == 0:
-                return count_neighbours(state, identity) + int64(state.link[link, 0])
-            index -= 1
-        link = state.link[link, 2]
-
-
-@kernel
-def find_backoff(state: State, identity: int, peer: int, topic: int) -> int:
-    """The backoff entry of a peer on a topic, running or not, or -1."""
-    entry = int64(state.backoff_head[identity])
-    while entry >= 0 and (state.backoff[entry, 0] != peer or state.backoff[entry, 1] != topic):
-        entry = state.backoff[entry, 2]
-    return entry
-
-
-@kernel
-def in_backoff(state: State, identity: int, peer: int, topic: int, time: int) -> bool:
-    """Whether a backoff of the peer is running."""
-    entry = find_backoff(state, identity, peer, topic)
-    return entry >= 0 and state.backoff[entry, 3] > time
-
-
-@kernel
-def start_backoff(state: State, identity: int, peer: int, topic: int, end: int) -> None:
-    """Keep the peer out of the mesh until `end`."""
-    entry = find_backoff(state, identity, peer, topic)
-    if entry < 0:
-        entry = state.cursor[BACKOFF_COUNT]
-        state.cursor[BACKOFF_COUNT] = entry + 1
-        state.backoff[entry, 0] = peer
-        state.backoff[entry, 1] = topic
-        state.backoff[entry, 2] = state.backoff_head[identity]
-        state.backoff_head[identity] = entry
-    state.backoff[entry, 3] = end
-
-
-@kernel
-def leave_mesh(state: State, parameters: Parameters, identity: int, row: int, place: int) -> None:
-    """Take the peer at a place out of the mesh of the membership `row`, if it is there; the others keep their order."""
-    first = parameters.first_member
-    kept = first
-    for position in range(first, first + state.mesh[row, MESH_COUNT]):
-        if state.mesh[row, position] != place:
-            move_member(state, parameters, identity, row, position - first, kept - first)
-            kept += 1
-    state.mesh[row, MESH_COUNT] = kept - first
-
-
-@kernel
-def move_member(state: State, parameters: Parameters, identity: int, row: int, position: int, new: int) -> None:
-    """Move what there is about a member at a position in the mesh of the membership `row` to another position."""
-    state.mesh[row, parameters.first_member + new] = state.mesh[row, parameters.first_member + position]
-    full = full_row(state, parameters, identity, row)
-    if full >= 0:
-        state.mesh_peer[full, new] = state.mesh_peer[full, position]
-    if parameters.scoring:
-        move_score(state, row, position, new)
-
-
-@kernel
-def join_mesh(state: State, parameters: Parameters, time: int, identity: int, row: int, place: int) -> None:
-    """Put the peer at a place into the mesh of the membership `row`, where there is room."""
-    members = int64(state.mesh[row, MESH_COUNT])
-    if parameters.scoring:
-        begin_score(state, row, members, time)
-    state.mesh[row, parameters.first_member + members] = place
-    full = full_row(state, parameters, identity, row)
-    if full >= 0:
-        state.mesh_peer[full, members] = member_of_place(state, parameters, identity, place)
-    state.mesh[row, MESH_COUNT] = members + 1
-
-
-@kernel
-def note_need(state: State, parameters: Parameters, time: int, identity: int) -> None:
-    """Work out whether the identity's next heartbeat has something to do."""
-    needed = False
-    here = is_up(state, parameters, identity + parameters.first_id, time)
-    row = state.identity[identity, FIRST_ROW]
-    place = next_place(state, parameters, identity, 0)
-    while place >= 0 and not needed:
-        needed = needs_beat(state, parameters, identity, int64(state.topic_of_place[place]), row, here)
-        row += 1
-        place = next_place(state, parameters, identity, place + 1)
-    note_other_need(state, parameters, time, identity, needed)
-
-
-@inlined_kernel
-def has_cached(state: State, parameters: Parameters, row: int) -> bool:
-    """Whether messages were cached in one of the last intervals between heartbeats, on the membership `row`."""
-    cached = int64(0)
-    for column in range(RECENT, parameters.first_member):
-        cached |= int64(state.mesh[row, column])
-    return cached != 0
-
-
-@inlined_kernel
-def needs_beat(state: State, parameters: Parameters, identity: int, topic: int, row: int, here: bool) -> bool:
-    """Whether the membership `row` gives the next heartbeat something to do; `here` is whether the identity is up."""
-    if has_cached(state, parameters, row):
-        return True
-    if not here:
-        return False
-    members = int64(state.mesh[row, MESH_COUNT])
-    if parameters.scoring and members > 0:
-        return True
-    if members < state.client[client_of(state, identity), D_LOW] and (
-        count_peers(state, parameters, identity, topic, row) > members
-    ):
-        return True
-    return parameters.outbound != 0 and lacking_outbound(state, parameters, identity, topic, row) > 0
-
-
-@kernel
-def note_other_need(state: State, parameters: Parameters, time: int, identity: int, needed: bool) -> None:
-    """Note whether the next heartbeat has something to do, where one of its memberships has given it, or not."""
-    if (parameters.churn or parameters.disturbances > 0) and has_fanout(state, identity):
-        needed = True
-    if not needed and parameters.disturbances > 0:
-        needed = has_cut_off(state, parameters, time, identity)
-    set_needed(state, identity, needed)
-
-
-@kernel
-def has_cut_off(state: State, parameters: Parameters, time: int, identity: int) -> bool:
-    """Whether a mesh of an identity has a member from which it has been cut off for long enough to know."""
-    first = parameters.first_member
-    node = state.node[identity + parameters.first_id]
-    found = False
-    for row in range(state.identity[identity, FIRST_ROW], past_row(state, parameters, identity)):
-        for position in range(first, first + state.mesh[row, MESH_COUNT]):
-            other = node_of_place(state, parameters, identity, int64(state.mesh[row, position]))
-            if is_known_cut(state, parameters, time, node, other):
-                found = True
-    return found
-
-
-@kernel
-def note_cuts(state: State, parameters: Parameters, time: int) -> None:
-    """Have every identity beat that has to forget a peer from which it is cut off."""
-    for identity in range(len(state.identity)):
-        if has_cut_off(state, parameters, time, identity):
-            set_needed(state, identity, True)
-
-
-@kernel
-def forget_cut_off(state: State, parameters: Parameters, time: int, identity: int, row: int) -> bool:
-    """Take those out of a mesh from which the identity has been cut off for long enough; whether there were any."""
-    first = parameters.first_member
-    node = state.node[identity + parameters.first_id]
-    kept = first
-    last = first + int64(state.mesh[row, MESH_COUNT])
-    for position in range(first, last):
-        place = state.mesh[row, position]
-        other = node_of_place(state, parameters, identity, int64(place))
-        if not is_known_cut(state, parameters, time, node, other):
-            move_member(state, parameters, identity, row, position - first, kept - first)
-            kept += 1
-    state.mesh[row, MESH_COUNT] = kept - first
-    return kept < last
-
-
-@kernel
-def note_needs(state: State, parameters: Parameters) -> None:
-    """Work out for every identity whether its next heartbeat has something to do."""
-    for identity in range(len(state.identity)):
-        note_need(state, parameters, 0, identity)
 
 
 @inlined_kernel
@@ -712,23 +297,6 @@ def pass_on(
         forward(state, parameters, time, identity, slot, came_from, hops)
 
 
-@inlined_kernel
-def remember(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
-    """Put a message into the message cache: the next heartbeats gossip about it.
-
-    Of its per-identity state, hot hosts can see something for as long as it is cached; cold ones ask only for what
-    they have not seen, and every event that can make them is in the calendar already.
-    """
-    interval = next_heartbeat(state, identity, time) % parameters.mcache_gossip
-    row = mesh_row(state, parameters, identity, state.message_topic[slot])
-    set_recent(state, row, interval, recent(state, row, interval) + 1)
-    set_needed(state, identity, True)
-    if parameters.hot_count > 0:
-        heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
-        kept_until = time + (parameters.mcache_length + 1) * heartbeat_ns
-        state.last_reference[slot] = max(state.last_reference[slot], kept_until)
-
-
 @kernel
 def publish(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
     """Send a message of one's own: to all known peers (flood publish), or to the mesh.
@@ -762,444 +330,6 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
         if can_reach(state, parameters, time, identity, peer):
             send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
             state.counters[MESSAGES_SENT] += 1
-
-
-@kernel
-def list_peers(state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int) -> int:
-    """List the HostIds of the known peers on a topic in `state.scratch`; returns how many they are.
-
-    `row` is that of the membership, or -1: then they are the cold peers that subscribe, and where these are fewer than
-    D, other subscribers that the identity discovers.
-    """
-    count = 0
-    if row >= 0:
-        count = count_peers(state, parameters, identity, topic, row)
-        for index in range(count):
-            place = place_at(state, parameters, identity, topic, row, index)
-            state.scratch[index] = peer_of_place(state, parameters, identity, place)
-        return count
-    first = first_peer(state, identity)
-    for place in range(count_neighbours(state, identity)):
-        peer = int64(state.neighbours[first + place]) & parameters.host_mask
-        if subscribes(state, parameters, peer, topic):
-            state.scratch[count] = peer
-            count += 1
-    wanted = state.client[client_of(state, identity), D]
-    return discover(state, parameters, time, identity, topic, count, wanted)
-
-
-@kernel
-def graft_peers(
-    state: State,
-    parameters: Parameters,
-    time: int,
-    identity: int,
-    topic: int,
-    row: int,
-    heartbeat: int,
-    reason: int,
-    wanted: int,
-) -> None:
-    """Put up to `wanted` random peers that no backoff forbids into the mesh of the membership `row`."""
-    candidates = 0
-    for index in range(count_peers(state, parameters, identity, topic, row)):
-        place = place_at(state, parameters, identity, topic, row, index)
-        peer = peer_of_place(state, parameters, identity, place)
-        if (
-            (reason != _OUTBOUND or has_dialled(state, identity, place))
-            and can_reach(state, parameters, time, identity, peer)
-            and not in_mesh(state, parameters, row, place)
-            and not in_backoff(state, identity, peer, topic, time)
-        ):
-            state.scratch[candidates] = place
-            candidates += 1
-    for turn in range(min(wanted, candidates)):
-        counter = heartbeat << 32 | topic << 16 | reason << 12 | turn
-        words = draw_words(parameters, identity + parameters.first_id, _GRAFT_PEERS, counter)
-        pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
-        place = int64(state.scratch[pick])
-        state.scratch[pick] = state.scratch[turn]
-        join_mesh(state, parameters, time, identity, row, place)
-        peer = peer_of_place(state, parameters, identity, place)
-        send(state, parameters, time, identity, peer, CONTROL_BYTES, GRAFT, topic, 0, 0, 0, 0)
-        state.counters[CONTROL_SENT] += 1
-
-
-@kernel
-def choose_gossip_peers_in_reach(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, heartbeat: int
-) -> int:
-    """As `choose_gossip_peers`, of those peers that can be reached."""
-    candidates = 0
-    for index in range(count_peers(state, parameters, identity, topic, row)):
-        place = place_at(state, parameters, identity, topic, row, index)
-        peer = peer_of_place(state, parameters, identity, place)
-        if can_reach(state, parameters, time, identity, peer) and not in_mesh(state, parameters, row, place):
-            state.scratch[candidates] = place
-            candidates += 1
-    chosen = min(state.client[client_of(state, identity), D_LAZY], candidates)
-    if chosen == candidates:
-        return chosen
-    for turn in range(chosen):
-        words = draw_words(
-            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | turn
-        )
-        pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
-        place = int64(state.scratch[pick])
-        state.scratch[pick] = state.scratch[turn]
-        state.scratch[turn] = place
-    return chosen
-
-
-@kernel
-def choose_gossip_peers(
-    state: State, parameters: Parameters, identity: int, topic: int, row: int, heartbeat: int
-) -> int:
-    """Choose up to D_lazy random known peers outside the mesh, by their places, into `state.scratch`; how many."""
-    lazy = state.client[client_of(state, identity), D_LAZY]
-    known = count_peers(state, parameters, identity, topic, row)
-    first, past = parameters.first_member, parameters.first_member + int64(state.mesh[row, MESH_COUNT])
-    for position in range(first, past):
-        state.marks[state.mesh[row, position]] = 1
-    if known - (past - first) <= lazy:
-        chosen = list_unmarked(state, parameters, identity, topic, row, known)
-    else:
-        chosen = draw_unmarked(state, parameters, identity, topic, row, heartbeat, known, lazy)
-    for position in range(first, past):
-        state.marks[state.mesh[row, position]] = 0
-    return chosen
-
-
-@kernel
-def list_unmarked(state: State, parameters: Parameters, identity: int, topic: int, row: int, known: int) -> int:
-    """List the places of known peers that have no marks in `state.scratch`; returns how many they are.
-
-    Without branches, whose outcome would be as good as random.
-    """
-    chosen = 0
-    cold = count_cold_peers(state, parameters, identity, topic, row)
-    if state.topic_place[topic] < parameters.full_topics:
-        for place in range(cold):
-            state.scratch[chosen] = place
-            chosen += 1 - int64(state.marks[place])
-    else:
-        start = int64(state.known_start[partial_row(parameters, identity, row)])
-        for index in range(start, start + cold):
-            place = int64(state.known[index])
-            state.scratch[chosen] = place
-            chosen += 1 - int64(state.marks[place])
-    for index in range(cold, known):
-        place = place_at(state, parameters, identity, topic, row, index)
-        state.scratch[chosen] = place
-        chosen += 1 - int64(state.marks[place])
-    return chosen
-
-
-@kernel
-def draw_unmarked(
-    state: State, parameters: Parameters, identity: int, topic: int, row: int, heartbeat: int, known: int, wanted: int
-) -> int:
-    """Draw as many places as are `wanted` of known peers without marks into `state.scratch`; there are more of them."""
-    chosen = int64(0)
-    block = 0
-    is_full = state.topic_place[topic] < parameters.full_topics
-    cold = count_cold_peers(state, parameters, identity, topic, row)
-    while chosen < wanted:
-        words = draw_words(
-            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | block
-        )
-        block += 1
-        for word in words:
-            place = int64(word) * known >> 32
-            if not is_full or place >= cold:
-                place = place_at(state, parameters, identity, topic, row, place)
-            if chosen < wanted and state.marks[place] == 0:
-                state.marks[place] = 1
-                state.scratch[chosen] = place
-                chosen += 1
-    for position in range(chosen):
-        state.marks[state.scratch[position]] = 0
-    return chosen
-
-
-@kernel
-def heartbeat(state: State, parameters: Parameters, time: int, identity: int) -> None:
-    """Mend the meshes, and tell some peers outside them what messages there were.
-
-    A mesh cannot be above D_high: a GRAFT finds room below it or is answered by PRUNE.
-    """
-    busy = needed = False
-    here = is_up(state, parameters, identity + parameters.first_id, time)
-    number = next_heartbeat(state, identity, time)
-    interval = (number + 1) % parameters.mcache_gossip
-    # A mesh that is large enough asks for nothing, but for these.
-    is_stable = parameters.scoring == 0 and parameters.outbound == 0 and parameters.disturbances == 0
-    enough = state.client[client_of(state, identity), D_LOW]
-    row = state.identity[identity, FIRST_ROW]
-    place = next_place(state, parameters, identity, 0)
-    while place >= 0:
-        mends = not is_stable or state.mesh[row, MESH_COUNT] < enough
-        if mends or has_cached(state, parameters, row):
-            topic = int64(state.topic_of_place[place])
-            if mends and mend_mesh(state, parameters, time, identity, topic, row, number):
-                busy = True
-            if tell_recent(state, parameters, time, identity, topic, row, number, interval):
-                busy = True
-            needed = needed or needs_beat(state, parameters, identity, topic, row, here)
-        row += 1
-        place = next_place(state, parameters, identity, place + 1)
-    if has_fanout(state, identity) and mend_fanouts(state, parameters, time, identity, number):
-        busy = True
-    if busy:
-        state.counters[HEARTBEATS] += 1
-    note_other_need(state, parameters, time, identity, needed)
-
-
-@kernel
-def mend_mesh(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int
-) -> bool:
-    """Mend the mesh of the membership `row` at the identity's heartbeat `number`; whether there was something to do."""
-    busy = parameters.disturbances > 0 and forget_cut_off(state, parameters, time, identity, row)
-    if not is_up(state, parameters, identity + parameters.first_id, time):
-        return busy
-    if parameters.scoring and state.mesh[row, MESH_COUNT] > 0:
-        busy = True
-        decay(state, row)
-        prune_low_scores(state, parameters, time, identity, topic, row)
-    client = client_of(state, identity)
-    members = int64(state.mesh[row, MESH_COUNT])
-    if members < state.client[client, D_LOW]:
-        if count_peers(state, parameters, identity, topic, row) > members:
-            busy = True
-        wanted = state.client[client, D] - members
-        graft_peers(state, parameters, time, identity, topic, row, number, _UP_TO_D, wanted)
-    if parameters.outbound:
-        lacking = lacking_outbound(state, parameters, identity, topic, row)
-        if lacking > 0:
-            busy = True
-            graft_peers(state, parameters, time, identity, topic, row, number, _OUTBOUND, lacking)
-    members = int64(state.mesh[row, MESH_COUNT])
-    rules = state.score_rules
-    if (
-        parameters.scoring
-        and number % rules[OPPORTUNISTIC_BEATS] == 0
-        and members > 1
-        and median_score(state, row, time) < rules[OPPORTUNISTIC_THRESHOLD]
-    ):
-        wanted = min(rules[OPPORTUNISTIC_PEERS], state.client[client, D_HIGH] - members)
-        graft_peers(state, parameters, time, identity, topic, row, number, _OPPORTUNISTIC, wanted)
-    return busy
-
-
-@kernel
-def has_dialled(state: State, identity: int, place: int) -> bool:
-    """Whether the connection to the peer at a place is an outbound one; those to hot hosts never are."""
-    return place < count_neighbours(state, identity) and is_outbound(state.dialled, first_peer(state, identity) + place)
-
-
-@kernel
-def lacking_outbound(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
-    """How many members with outbound connections a mesh lacks, of those that are known and that it has room for."""
-    client = client_of(state, identity)
-    members = int64(state.mesh[row, MESH_COUNT])
-    quota, room = state.client[client, D_OUT], state.client[client, D_HIGH] - members
-    if min(quota, room) <= 0:
-        return 0
-    inside = known = int64(0)
-    for position in range(parameters.first_member, parameters.first_member + members):
-        inside += has_dialled(state, identity, int64(state.mesh[row, position]))
-    for index in range(count_cold_peers(state, parameters, identity, topic, row)):
-        known += has_dialled(state, identity, place_at(state, parameters, identity, topic, row, index))
-    return min(min(quota, known) - inside, room)
-
-
-@kernel
-def prune_low_scores(state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int) -> None:
-    """Put members of a negative score out of the mesh."""
-    position = int64(0)
-    while position < state.mesh[row, MESH_COUNT]:
-        if score(state, row, position, time) >= 0:
-            position += 1
-            continue
-        place = int64(state.mesh[row, parameters.first_member + position])
-        peer = peer_of_place(state, parameters, identity, place)
-        leave_mesh(state, parameters, identity, row, place)
-        start_backoff(state, identity, peer, topic, time + parameters.prune_backoff_ms * 1_000_000)
-        send_prune(state, parameters, time, identity, peer, topic)
-        state.counters[SCORE_PRUNES] += 1
-
-
-@kernel
-def send_prune(state: State, parameters: Parameters, time: int, identity: int, peer: int, topic: int) -> None:
-    """Tell a peer that it is not in the mesh."""
-    backoff_ms = parameters.prune_backoff_ms
-    send(state, parameters, time, identity, peer, PRUNE_BYTES, PRUNE, topic, 0, backoff_ms, 0, 0)
-    state.counters[CONTROL_SENT] += 1
-
-
-@kernel
-def tell_recent(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int, following: int
-) -> bool:
-    """Tell peers outside the mesh of the membership `row` what was cached lately; whether there was something.
-
-    What was cached in the oldest interval is forgotten, for the interval `following` has its place.
-    """
-    ids = int64(0)
-    for interval in range(parameters.mcache_gossip):
-        ids += recent(state, row, interval)
-    set_recent(state, row, following, 0)
-    host = identity + parameters.first_id
-    if ids == 0 or not is_up(state, parameters, host, time) or is_silent(state, parameters, host, time):
-        return ids != 0
-    size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
-    sought = list_sought(state, parameters, time, identity, topic, number)
-    is_steady = parameters.churn == 0 and parameters.disturbances == 0
-    known = count_peers(state, parameters, identity, topic, row)
-    is_cold = parameters.hot_count == 0 or known == count_cold_peers(state, parameters, identity, topic, row)
-    if sought == 0 and is_steady and is_cold and parameters.lossy == 0:
-        # Whoever is told does nothing: it does not matter who.
-        outside = known - int64(state.mesh[row, MESH_COUNT])
-        tell_in_vain(state, time, identity, size, min(state.client[client_of(state, identity), D_LAZY], outside))
-        return True
-    if is_steady:
-        chosen = choose_gossip_peers(state, parameters, identity, topic, row, number)
-    else:
-        chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, row, number)
-    cold = int64(chosen)
-    if not is_cold:
-        cold = int64(0)
-        while cold < chosen and int64(state.scratch[cold]) < count_neighbours(state, identity):
-            cold += 1
-    tell_cold_peers(state, parameters, time, identity, topic, number, size, cold, sought)
-    for position in range(cold, chosen):
-        peer = peer_of_place(state, parameters, identity, int64(state.scratch[position]))
-        if peer < parameters.hot_count:
-            listed = list_recent(state, parameters, time, identity, topic, number)
-            send_ids(state, parameters, time, identity, peer, IHAVE, topic, listed)
-        else:
-            send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
-    state.counters[IHAVE_SENT] += chosen
-    return True
-
-
-@inlined_kernel
-def tell_in_vain(state: State, time: int, identity: int, size: int, count: int) -> None:
-    """Send IHAVEs of `size` bytes that are not lost, and make nobody ask for anything."""
-    if count > 0:
-        duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
-        state.sender[identity, UPLINK_FREE] = max(state.sender[identity, UPLINK_FREE], time) + count * duration
-        state.sender[identity, PACKETS] += count
-        state.counters[BYTES_SENT] += count * size
-        state.counters[IHAVE_SENT] += count
-        note_heard(state, count)
-
-
-@kernel
-def tell_cold_peers(
-    state: State,
-    parameters: Parameters,
-    time: int,
-    identity: int,
-    topic: int,
-    number: int,
-    size: int,
-    count: int,
-    sought: int,
-) -> None:
-    """Send an IHAVE of `size` bytes to the first `count` places in `state.scratch`, all of them cold peers'.
-
-    The loop of `send`, with all that does not depend on the peer taken out of it. The first `sought` slots in
-    `state.wanted` are as for `send_ihave`.
-    """
-    source = identity + parameters.first_id
-    first = first_peer(state, identity)
-    duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
-    free = max(state.sender[identity, UPLINK_FREE], time)
-    counter = state.sender[identity, PACKETS]
-    node = state.sender[identity, NODE]
-    heard = int64(0)
-    for position in range(count):
-        member = int64(state.neighbours[first + int64(state.scratch[position])])
-        peer = member & parameters.host_mask
-        other = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
-        free += duration
-        probability = path_loss(state, parameters, free, node, other)
-        if probability > 0.0 and is_lost(parameters, source, counter + position, probability):
-            state.counters[PACKETS_LOST] += 1
-            continue
-        heard += 1
-        arrival = free + path_latency(state, parameters, free, node, other)
-        send_ihave(state, parameters, arrival, identity, peer, topic, number, counter + position, sought)
-    if count > 0:
-        state.sender[identity, UPLINK_FREE] = free
-        state.sender[identity, PACKETS] = counter + count
-        state.counters[BYTES_SENT] += count * size
-        note_heard(state, heard)
-
-
-@kernel
-def list_sought(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
-    """List what an IHAVE at the heartbeat `number` tells of that anybody may lack in `state.wanted`; how many they are.
-
-    Who lacks what is as of the beginning of the window, when all shards know it: so what becomes an event does not
-    depend on how identities are divided among shards.
-    """
-    count = 0
-    for word in range(state.lacking.shape[1]):
-        left = state.lacking[topic, word] & uint64(state.identity[identity, SEEN + word])
-        while left != _ZERO:
-            slot = word * 64 + lowest_bit(left)
-            left &= left - _ONE
-            if time < state.message_expiry[slot] and is_recent(state, parameters, time, identity, slot, number):
-                state.wanted[count] = slot
-                count += 1
-    return count
-
-
-@kernel
-def note_spread(state: State, parameters: Parameters) -> None:
-    """Note, as a window begins, which messages have come to all identities of all shards."""
-    for topic in range(state.lacking.shape[0]):
-        for word in range(state.lacking.shape[1]):
-            left = state.lacking[topic, word]
-            while left != _ZERO:
-                slot = word * 64 + lowest_bit(left)
-                bit = left & (~left + _ONE)
-                left ^= bit
-                is_everywhere = state.saturated[slot] != 0
-                for shard in range(state.complete.shape[1]):
-                    if shard != parameters.shard and state.complete[slot, shard] == 0:
-                        is_everywhere = False
-                if is_everywhere:
-                    state.lacking[topic, word] &= ~bit
-
-
-@kernel
-def list_recent(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
-    """List in `state.wanted` what the identity has cached in the last intervals before its heartbeat `number`."""
-    count = 0
-    for word in range(state.topic_slots.shape[1]):
-        left = state.topic_slots[topic, word] & uint64(state.identity[identity, SEEN + word])
-        while left != _ZERO:
-            slot = word * 64 + lowest_bit(left)
-            left &= left - _ONE
-            if is_recent(state, parameters, time, identity, slot, number):
-                state.wanted[count] = slot
-                count += 1
-    return count
-
-
-@kernel
-def is_recent(state: State, parameters: Parameters, time: int, identity: int, slot: int, number: int) -> bool:
-    """Whether the identity, which has the message, put it into its cache in the last intervals before `number`.
-
-    `number` is that of its heartbeat at `time`.
-    """
-    cached_at = validated_at(state, parameters, identity, slot)
-    cached = next_heartbeat(state, identity, cached_at)
-    return cached_at <= time and number - cached < parameters.mcache_gossip
 
 
 @kernel
@@ -1438,109 +568,6 @@ def receive_alone(state: State, parameters: Parameters, index: int, identity: in
     else:
         following = min(hops + 1, MOST_HOPS) << HOPS_SHIFT | slot << SLOT_SHIFT | FORWARD
         push(state, parameters, ready, here << 32 | source, following)
-
-
-@kernel
-def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
-    """Have the processor fetch what the event at `position` of `due` will touch for certain."""
-    ends, what = state.due[position, 1], state.due[position, 2]
-    identity = (ends >> 32) - parameters.first_id
-    prefetch(state.identity, identity * state.identity.shape[1])
-    prefetch(state.sender, identity * SENDER_COLUMNS)
-    if parameters.most_memberships > parameters.full_topics:
-        prefetch(state.subscribed, (identity + parameters.first_id - parameters.hot_count) * state.subscribed.shape[1])
-    kind = what & KIND_MASK
-    slot = (what >> SLOT_SHIFT) & SLOT_MASK
-    if kind == MESSAGE and state.topic_place[state.message_topic[slot]] < parameters.full_topics:
-        prefetch(state.arrival, state.arrival_start[slot] + identity)
-    elif TRANSACTION <= kind <= POOLED:
-        prefetch(state.mempool, mempool_place(state, identity, (what >> AUXILIARY_SHIFT) & WORD))
-    elif kind == IHAVE:
-        other = (ends & WORD) - parameters.first_id
-        prefetch(state.identity, other * state.identity.shape[1])
-        prefetch(state.sender, other * SENDER_COLUMNS)
-
-
-@kernel
-def beats_reach_peers(state: State, parameters: Parameters) -> bool:
-    """Whether most heartbeats may choose peers: elsewhere they tell in vain, and only count who could be told."""
-    if parameters.hot_count > 0 or parameters.churn or parameters.disturbances or parameters.lossy:
-        return True
-    if parameters.scoring or parameters.outbound:
-        return True
-    for topic in range(state.lacking.shape[0]):
-        for word in range(state.lacking.shape[1]):
-            if state.lacking[topic, word] != _ZERO:
-                return True
-    return False
-
-
-@kernel
-def look_ahead(state: State, parameters: Parameters, position: int, reaches_peers: bool) -> None:
-    """Have the processor fetch what the row of the identity at `position` of `due`, which should be here, leads to.
-
-    `reaches_peers` is as `beats_reach_peers` tells, here and in `look_near_ahead`.
-    """
-    identity = (state.due[position, 1] >> 32) - parameters.first_id
-    prefetch(state.needed, (state.sender[identity, RANK] & WORD) >> 6)
-    what = state.due[position, 2]
-    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
-    width = state.mesh.shape[1]
-    if kind == BEAT:
-        row = state.identity[identity, FIRST_ROW]
-        for byte in range(row * width, (row + parameters.most_memberships) * width, CACHE_LINE):
-            prefetch(state.mesh, byte)
-        number = partial_row(parameters, identity, row + parameters.full_topics)
-        for start in range(number, number + parameters.most_memberships - parameters.full_topics, CACHE_LINE // 4):
-            prefetch(state.known_start, start)
-        if reaches_peers:
-            look_at_neighbours(state, identity)
-    elif kind in (MESSAGE, TELL, FORWARD):
-        topic = state.message_topic[slot]
-        row = mesh_row(state, parameters, identity, topic)
-        if kind == MESSAGE and state.topic_place[topic] >= parameters.full_topics:
-            prefetch(state.rank, partial_row(parameters, identity, row))
-        if kind != MESSAGE or forwards_at_once(state, identity):
-            prefetch(state.mesh, row * width)
-            prefetch(state.mesh, row * width + width - 1)
-            full = full_row(state, parameters, identity, row)
-            if full >= 0:
-                width = state.mesh_peer.shape[1]
-                prefetch(state.mesh_peer, full * width)
-                prefetch(state.mesh_peer, full * width + width - 1)
-            else:
-                look_at_neighbours(state, identity)
-
-
-@kernel
-def look_near_ahead(state: State, parameters: Parameters, position: int, reaches_peers: bool) -> None:
-    """Have the processor fetch what those rows lead to that `look_ahead` has had fetched."""
-    what = state.due[position, 2]
-    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
-    identity = (state.due[position, 1] >> 32) - parameters.first_id
-    if kind == MESSAGE:
-        prefetch(state.arrival, arrival_place(state, parameters, identity, slot))
-    elif kind == BEAT and reaches_peers:
-        row = state.identity[identity, FIRST_ROW] + parameters.full_topics
-        number = partial_row(parameters, identity, row)
-        past = min(number + parameters.most_memberships - parameters.full_topics, len(state.known_start) - 1)
-        for place in range(int64(state.known_start[number]), int64(state.known_start[past]), CACHE_LINE):
-            prefetch(state.known, place)
-
-
-@kernel
-def forwards_at_once(state: State, identity: int) -> bool:
-    """Whether the identity validates messages in no time."""
-    first = state.client[client_of(state, identity), VALIDATION_DELAY]
-    return state.validation_delay[first] < 0 and state.validation_delay[first + 1] == 0
-
-
-@kernel
-def look_at_neighbours(state: State, identity: int) -> None:
-    """Have the processor fetch the identity's row of neighbours."""
-    first = first_peer(state, identity)
-    for peer in range(first, first + count_neighbours(state, identity), CACHE_LINE // 4):
-        prefetch(state.neighbours, peer)
 
 
 @kernel

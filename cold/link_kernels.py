@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cold.disturbance_kernels import can_reach
-from cold.gossip_kernels import count_peers, place_at
 from cold.jit import int64, kernel
 from cold.membership_kernels import mesh_row, peer_of_place
+from cold.mesh_kernels import count_peers, place_at
 from cold.state_kernels import MESH_COUNT, Parameters, State
 
 Int64Array = npt.NDArray[np.int64]

@@ -266,7 +266,7 @@ def _in_mesh(mesh: Mesh, member: int, peer: int) -> bool:
 
 @kernel
 def _choose_gossip_peers(mesh: Mesh, rules: Rules, member: int, heartbeat: int, chosen: Int64Array) -> int:
-    """Choose up to D_lazy known peers outside the mesh, as `gossip_kernels.choose_gossip_peers` does."""
+    """Choose up to D_lazy known peers outside the mesh, as `heartbeat_kernels.choose_gossip_peers` does."""
     first = mesh.row_start[member]
     known = mesh.row_start[member + 1] - first
     count = 0

@@ -1,0 +1,114 @@
+"""What identities have cached of messages, by the heartbeat interval of the validation, and what others may lack."""
+
+# To the type checker an element of an array is Any, and a numpy integer no int.
+# mypy: disable-error-code="no-any-return, return-value"
+
+from typing import Final
+
+from cold.event_kernels import set_needed
+from cold.jit import inlined_kernel, int64, kernel, uint64
+from cold.membership_kernels import mesh_row, recent, set_recent
+from cold.receipt_kernels import client_of, validated_at
+from cold.state_kernels import HEARTBEAT_NS, PHASE, RECENT, SEEN, Parameters, State, lowest_bit
+
+_ONE: Final = uint64(1)
+_ZERO: Final = uint64(0)
+
+
+@inlined_kernel
+def next_heartbeat(state: State, identity: int, time: int) -> int:
+    """Number of an identity's first heartbeat at `time` or later."""
+    phase = state.sender[identity, PHASE]
+    if time <= phase:
+        return 0
+    heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
+    return (time - phase + heartbeat_ns - 1) // heartbeat_ns
+
+
+@inlined_kernel
+def remember(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
+    """Put a message into the message cache: the next heartbeats gossip about it.
+
+    Of its per-identity state, hot hosts can see something for as long as it is cached; cold ones ask only for what
+    they have not seen, and every event that can make them is in the calendar already.
+    """
+    interval = next_heartbeat(state, identity, time) % parameters.mcache_gossip
+    row = mesh_row(state, parameters, identity, state.message_topic[slot])
+    set_recent(state, row, interval, recent(state, row, interval) + 1)
+    set_needed(state, identity, True)
+    if parameters.hot_count > 0:
+        heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
+        kept_until = time + (parameters.mcache_length + 1) * heartbeat_ns
+        state.last_reference[slot] = max(state.last_reference[slot], kept_until)
+
+
+@inlined_kernel
+def has_cached(state: State, parameters: Parameters, row: int) -> bool:
+    """Whether messages were cached in one of the last intervals between heartbeats, on the membership `row`."""
+    cached = int64(0)
+    for column in range(RECENT, parameters.first_member):
+        cached |= int64(state.mesh[row, column])
+    return cached != 0
+
+
+@kernel
+def is_recent(state: State, parameters: Parameters, time: int, identity: int, slot: int, number: int) -> bool:
+    """Whether the identity, which has the message, put it into its cache in the last intervals before `number`.
+
+    `number` is that of its heartbeat at `time`.
+    """
+    cached_at = validated_at(state, parameters, identity, slot)
+    cached = next_heartbeat(state, identity, cached_at)
+    return cached_at <= time and number - cached < parameters.mcache_gossip
+
+
+@kernel
+def list_recent(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
+    """List in `state.wanted` what the identity has cached in the last intervals before its heartbeat `number`."""
+    count = 0
+    for word in range(state.topic_slots.shape[1]):
+        left = state.topic_slots[topic, word] & uint64(state.identity[identity, SEEN + word])
+        while left != _ZERO:
+            slot = word * 64 + lowest_bit(left)
+            left &= left - _ONE
+            if is_recent(state, parameters, time, identity, slot, number):
+                state.wanted[count] = slot
+                count += 1
+    return count
+
+
+@kernel
+def list_sought(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
+    """List what an IHAVE at the heartbeat `number` tells of that anybody may lack in `state.wanted`; how many they are.
+
+    Who lacks what is as of the beginning of the window, when all shards know it: so what becomes an event does not
+    depend on how identities are divided among shards.
+    """
+    count = 0
+    for word in range(state.lacking.shape[1]):
+        left = state.lacking[topic, word] & uint64(state.identity[identity, SEEN + word])
+        while left != _ZERO:
+            slot = word * 64 + lowest_bit(left)
+            left &= left - _ONE
+            if time < state.message_expiry[slot] and is_recent(state, parameters, time, identity, slot, number):
+                state.wanted[count] = slot
+                count += 1
+    return count
+
+
+@kernel
+def note_spread(state: State, parameters: Parameters) -> None:
+    """Note, as a window begins, which messages have come to all identities of all shards."""
+    for topic in range(state.lacking.shape[0]):
+        for word in range(state.lacking.shape[1]):
+            left = state.lacking[topic, word]
+            while left != _ZERO:
+                slot = word * 64 + lowest_bit(left)
+                bit = left & (~left + _ONE)
+                left ^= bit
+                is_everywhere = state.saturated[slot] != 0
+                for shard in range(state.complete.shape[1]):
+                    if shard != parameters.shard and state.complete[slot, shard] == 0:
+                        is_everywhere = False
+                if is_everywhere:
+                    state.lacking[topic, word] &= ~bit

@@ -1,0 +1,211 @@
+"""How identities send: a packet takes its time on the uplink, may be lost, and becomes an event of its receiver.
+
+IHAVEs are told apart: those that nobody can act on are counted when they are sent, and never become events.
+"""
+
+# To the type checker an element of an array is Any, and a numpy integer no int.
+# mypy: disable-error-code="no-any-return, return-value"
+
+from typing import Final
+
+from cold.disturbance_kernels import path_latency, path_loss
+from cold.draw_kernels import is_lost
+from cold.event_kernels import bucket_of_shard, is_own, push, put, send_out, shard_of, travel
+from cold.jit import inlined_kernel, int64, kernel
+from cold.membership_kernels import first_peer
+from cold.message_cache_kernels import list_sought
+from cold.state_kernels import (
+    AUXILIARY_SHIFT,
+    BYTES_SENT,
+    EDGE_EVENTS,
+    HOPS_SHIFT,
+    IHAVE,
+    IHAVE_ID,
+    IHAVE_RECEIVED,
+    IHAVE_SENT,
+    IWANT,
+    MESSAGE,
+    NODE,
+    OUT_IDS_COUNT,
+    PACKETS,
+    PACKETS_LOST,
+    RATE_SHIFT,
+    SLOT_SHIFT,
+    UPLINK_FREE,
+    UPLINK_RATE,
+    WORD,
+    Parameters,
+    State,
+)
+
+#: Bytes on the wire: IPv4 and UDP header (28), the datagram's own header (8), and what each type adds.
+CONTROL_BYTES: Final = 36
+PRUNE_BYTES: Final = 40
+ID_BYTES: Final = 8
+#: Most ids that one IHAVE or IWANT datagram carries.
+IDS_PER_DATAGRAM: Final = 128
+
+
+@kernel
+def send(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    peer: int,
+    size: int,
+    kind: int,
+    slot: int,
+    hops: int,
+    auxiliary: int,
+    first: int,
+    last: int,
+) -> None:
+    """Queue one packet on the uplink and let it travel.
+
+    An IWANT (to anybody) or IHAVE (to a hot host) carries the slots ``state.wanted[first:last]``; a cold destination
+    gets an event for each of an IWANT's ids.
+    """
+    source = identity + parameters.first_id
+    free = max(state.sender[identity, UPLINK_FREE], time) + (size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT)
+    state.sender[identity, UPLINK_FREE] = free
+    counter = state.sender[identity, PACKETS]
+    state.sender[identity, PACKETS] = counter + 1
+    state.counters[BYTES_SENT] += size
+    probability = path_loss(state, parameters, free, state.node[source], state.node[peer])
+    if probability > 0.0 and is_lost(parameters, source, counter, probability):
+        state.counters[PACKETS_LOST] += 1
+        return
+    arrival = free + path_latency(state, parameters, free, state.node[source], state.node[peer])
+    what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | kind
+    if peer < parameters.hot_count:
+        first_id = state.cursor[OUT_IDS_COUNT]
+        send_out(state, arrival, peer << 32 | source, counter << 32 | auxiliary, what, last - first)
+        for position in range(first, last):
+            state.out_ids[first_id + position - first] = state.message_id[state.wanted[position]]
+        state.cursor[OUT_IDS_COUNT] = first_id + last - first
+    elif kind == IWANT:
+        for position in range(first, last):
+            wanted = int64(state.wanted[position])
+            state.last_reference[wanted] = max(state.last_reference[wanted], arrival)
+            travel(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
+    elif kind == IHAVE:
+        note_heard(state, 1)
+        listed = list_sought(state, parameters, time, identity, slot, auxiliary)
+        send_ihave(state, parameters, arrival, identity, peer, slot, auxiliary, counter, listed)
+    else:
+        if kind == MESSAGE:
+            state.last_reference[slot] = max(state.last_reference[slot], arrival)
+        travel(state, parameters, arrival, peer << 32 | source, auxiliary << AUXILIARY_SHIFT | what)
+
+
+@inlined_kernel
+def note_heard(state: State, count: int) -> None:
+    """Count IHAVEs to cold identities that are under way: nothing keeps them from coming, and most do no more."""
+    state.counters[EDGE_EVENTS] += count
+    state.counters[IHAVE_RECEIVED] += count
+
+
+@kernel
+def send_ihave(
+    state: State,
+    parameters: Parameters,
+    arrival: int,
+    identity: int,
+    peer: int,
+    topic: int,
+    number: int,
+    counter: int,
+    listed: int,
+) -> None:
+    """Let an IHAVE, the packet `counter` of its source, come to a cold peer.
+
+    The first `listed` slots in `state.wanted` are what `list_sought` has found of what it lists, at the identity's
+    heartbeat `number`. Another shard cannot look up what the sender has: it gets a record for each of them.
+    """
+    if listed == 0:
+        return
+    ends = peer << 32 | (identity + parameters.first_id)
+    if is_own(parameters, peer):
+        push(state, parameters, arrival, ends, (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE)
+        return
+    bucket = bucket_of_shard(parameters, shard_of(state, peer))
+    for position in range(listed):
+        slot = int64(state.wanted[position])
+        state.last_reference[slot] = max(state.last_reference[slot], arrival)
+        put(state, bucket, arrival, ends, (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID)
+
+
+@kernel
+def send_ids(
+    state: State, parameters: Parameters, time: int, identity: int, peer: int, kind: int, topic: int, count: int
+) -> None:
+    """Send an IWANT, or an IHAVE to a hot host, of the first `count` slots in `state.wanted`, by message id."""
+    for position in range(1, count):
+        slot = state.wanted[position]
+        hole = position
+        while hole > 0 and state.message_id[state.wanted[hole - 1]] > state.message_id[slot]:
+            state.wanted[hole] = state.wanted[hole - 1]
+            hole -= 1
+        state.wanted[hole] = slot
+    sent = 0
+    while sent < count:
+        last = min(count, sent + IDS_PER_DATAGRAM)
+        size = CONTROL_BYTES + ID_BYTES * (last - sent)
+        send(state, parameters, time, identity, peer, size, kind, topic, 0, 0, sent, last)
+        sent = last
+
+
+@inlined_kernel
+def tell_in_vain(state: State, time: int, identity: int, size: int, count: int) -> None:
+    """Send IHAVEs of `size` bytes that are not lost, and make nobody ask for anything."""
+    if count > 0:
+        duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
+        state.sender[identity, UPLINK_FREE] = max(state.sender[identity, UPLINK_FREE], time) + count * duration
+        state.sender[identity, PACKETS] += count
+        state.counters[BYTES_SENT] += count * size
+        state.counters[IHAVE_SENT] += count
+        note_heard(state, count)
+
+
+@kernel
+def tell_cold_peers(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    topic: int,
+    number: int,
+    size: int,
+    count: int,
+    sought: int,
+) -> None:
+    """Send an IHAVE of `size` bytes to the first `count` places in `state.scratch`, all of them cold peers'.
+
+    The loop of `send`, with all that does not depend on the peer taken out of it. The first `sought` slots in
+    `state.wanted` are as for `send_ihave`.
+    """
+    source = identity + parameters.first_id
+    first = first_peer(state, identity)
+    duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
+    free = max(state.sender[identity, UPLINK_FREE], time)
+    counter = state.sender[identity, PACKETS]
+    node = state.sender[identity, NODE]
+    heard = int64(0)
+    for position in range(count):
+        member = int64(state.neighbours[first + int64(state.scratch[position])])
+        peer = member & parameters.host_mask
+        other = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
+        free += duration
+        probability = path_loss(state, parameters, free, node, other)
+        if probability > 0.0 and is_lost(parameters, source, counter + position, probability):
+            state.counters[PACKETS_LOST] += 1
+            continue
+        heard += 1
+        arrival = free + path_latency(state, parameters, free, node, other)
+        send_ihave(state, parameters, arrival, identity, peer, topic, number, counter + position, sought)
+    if count > 0:
+        state.sender[identity, UPLINK_FREE] = free
+        state.sender[identity, PACKETS] = counter + count
+        state.counters[BYTES_SENT] += count * size
+        note_heard(state, heard)
