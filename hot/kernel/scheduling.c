@@ -340,8 +340,10 @@ static void best_io_priority(struct task *self, struct task *task, void *context
 }
 
 static bool io_whose(int which, enum whose *whose) {
+    if (which < IOPRIO_WHO_PROCESS || which > IOPRIO_WHO_USER)
+        return false;
     *whose = (enum whose)(which - IOPRIO_WHO_PROCESS);
-    return which >= IOPRIO_WHO_PROCESS && which <= IOPRIO_WHO_USER;
+    return true;
 }
 
 int64_t sys_ioprio_set(struct task *task, const uint64_t *a) {

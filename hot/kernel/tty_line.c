@@ -261,9 +261,12 @@ static void tell_readers(struct terminal *t) {
 }
 
 /* One byte is kept free for the end of a line. */
-static bool is_full(const struct terminal *t) { return input_used(t) >= LINE_SIZE - 1; }
+static uint32_t input_room(const struct terminal *t) { return LINE_SIZE - 1 - KMIN(input_used(t), LINE_SIZE - 1); }
 
-bool line_typing_room(const struct terminal *t) { return !is_full(t) || (has_local(t, ICANON) && !line_complete(t)); }
+/* With PARMRK a byte may become several: Linux waits for room for three. */
+bool line_typing_room(const struct terminal *t) {
+    return input_room(t) > (has_input(t, PARMRK) ? 2 : 0) || (has_local(t, ICANON) && !line_complete(t));
+}
 
 static int signal_of(const struct terminal *t, uint8_t byte) {
     if (!has_local(t, ISIG))
@@ -319,7 +322,8 @@ static bool type_canonical(struct terminal *t, uint8_t byte) {
 }
 
 static void type_ordinary(struct terminal *t, uint8_t byte) {
-    if (is_full(t)) { /* of a line that nobody can read yet: what follows is lost */
+    bool doubled = byte == 0377 && has_input(t, PARMRK);
+    if (input_room(t) < 1u + doubled) { /* of a line that nobody can read yet: what follows is lost */
         if (has_input(t, IMAXBEL))
             echo_raw(t, '\a');
         return;
@@ -328,7 +332,7 @@ static void type_ordinary(struct terminal *t, uint8_t byte) {
         echo_raw(t, byte);
     else
         echo_typed(t, byte);
-    if (byte == 0377 && has_input(t, PARMRK))
+    if (doubled)
         put_input(t, byte, MARK_NONE);
     put_input(t, byte, MARK_NONE);
 }

@@ -45,12 +45,13 @@ static void set(void) {
     line_set(&terminal, &settings);
 }
 
-/* Some bytes of the input, or many of one. */
+/* Some bytes of the input, or many of one: often of the one that may take two places. */
 static size_t some_bytes(uint8_t *bytes) {
     size_t length = take(1) % 64;
     if (take(1) % 8 == 0) {
         length = take(2) % BYTES_MAX;
-        memset(bytes, (int)take(1), length);
+        uint32_t byte = take(1);
+        memset(bytes, byte % 4 ? (int)byte : 0377, length);
         return length;
     }
     for (size_t i = 0; i < length; i++)

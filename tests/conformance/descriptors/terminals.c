@@ -221,6 +221,18 @@ static void lines(void) {
     pause_ms(40);
     FACT("a line that is too long", read(slave, many, sizeof many));
     printf("last %x\n", many[4095]);
+    now.c_iflag |= PARMRK;
+    set(now);
+    memset(many, 'n', sizeof many);
+    MUST(write(master, many, sizeof many));
+    MUST(write(master, "\n", 1));
+    pause_ms(40);
+    FACT("one that is too long, of bytes that might be marked", read(slave, many, sizeof many));
+    memset(many, 0377, 100);
+    MUST(write(master, many, 100));
+    MUST(write(master, "\n", 1));
+    pause_ms(40);
+    FACT("bytes that are marked", read(slave, many, sizeof many));
     close_pair();
 }
 
