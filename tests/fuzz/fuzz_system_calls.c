@@ -23,7 +23,7 @@
 
 #define USER_START UINT64_C(0x50000000) /* below the shadow memory of AddressSanitizer */
 #define USER_SIZE 65536u
-#define HOSTS 2u
+#define HOSTS NATIVE_HOSTS
 #define PROCESSES_MAX 24u
 #define EVENTS_MAX 3000u
 
@@ -679,7 +679,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
     script.at = bytes;
     script.end = bytes + length;
     struct network *network = network_create(HOSTS, 1);
-    native_calls_begin(network->hosts[0]);
+    native_calls_begin(network->hosts);
     uint32_t options = (uint32_t)take(1);
     uint64_t before[HOSTS];
     for (uint32_t i = 0; i < HOSTS; i++) {

@@ -20,7 +20,7 @@ static char directory[64];
 static bool ours[DESCRIPTORS];
 static bool lost;
 static uint64_t next_address;
-static int rights_fd = -1;
+static int rights_fds[NATIVE_HOSTS];
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place) {
     (void)status, (void)type;
@@ -85,6 +85,13 @@ static int64_t map(const uint64_t a[6]) {
     return (int64_t)(next_address - length);
 }
 
+static bool is_rights_socket(uint64_t fd) {
+    for (unsigned i = 0; i < NATIVE_HOSTS; i++)
+        if (fd == (uint64_t)rights_fds[i])
+            return true;
+    return false;
+}
+
 /* The descriptors that come with a real message are as good as opened. */
 static int64_t receive_rights(const uint64_t a[6]) {
     int64_t received = real(__NR_recvmsg, a);
@@ -101,10 +108,10 @@ static int64_t receive_rights(const uint64_t a[6]) {
 static int64_t native_call(long number, const uint64_t a[6]) {
     switch (number) {
     case __NR_sendmsg:
-        CHECK(a[0] == (uint64_t)rights_fd);
+        CHECK(is_rights_socket(a[0]));
         return real(number, a);
     case __NR_recvmsg:
-        CHECK(a[0] == (uint64_t)rights_fd);
+        CHECK(is_rights_socket(a[0]));
         return receive_rights(a);
     case __NR_mmap:
         return map(a);
@@ -190,7 +197,7 @@ static int64_t native_call(long number, const uint64_t a[6]) {
     }
 }
 
-void native_calls_begin(struct host *host) {
+void native_calls_begin(struct host *const hosts[NATIVE_HOSTS]) {
     if (!directory[0]) {
         snprintf(directory, sizeof directory, "/tmp/antumbra-fuzz-XXXXXX");
         CHECK(mkdtemp(directory) && chdir(directory) == 0);
@@ -203,17 +210,19 @@ void native_calls_begin(struct host *host) {
     put_file("script", "#!program an argument\n", 22);
     put_file("a", "some bytes\n", 11);
     CHECK(mkdir("d", 0755) == 0);
-    snprintf(host->directory, sizeof host->directory, "%s", directory);
+    snprintf(hosts[0]->directory, sizeof hosts[0]->directory, "%s", directory);
     next_address = FIRST_ADDRESS;
     lost = false;
-    host->rights_fd = rights_fd = harness_rights_socket();
+    for (unsigned i = 0; i < NATIVE_HOSTS; i++)
+        hosts[i]->rights_fd = rights_fds[i] = harness_rights_socket();
     harness_native(native_call);
 }
 
 void native_calls_lost(void) { lost = true; }
 
 void native_calls_end(void) {
-    close(rights_fd);
+    for (unsigned i = 0; i < NATIVE_HOSTS; i++)
+        close(rights_fds[i]);
     for (int fd = 0; fd < DESCRIPTORS; fd++) {
         if (!ours[fd])
             continue;

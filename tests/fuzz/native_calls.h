@@ -8,9 +8,12 @@
 #define ANTUMBRA_TESTS_NATIVE_CALLS_H
 
 struct host;
-void native_calls_begin(struct host *host); /* a fresh directory, which becomes the host's */
-void native_calls_lost(
-    void);                   /* a process is gone and has left its descriptors open, as its real one would close them */
-void native_calls_end(void); /* all that was opened must be closed */
+#define NATIVE_HOSTS 2u
+/* A fresh directory, which becomes that of the first host; each gets a socket for files on their way. */
+void native_calls_begin(struct host *const hosts[NATIVE_HOSTS]);
+/* A process is gone and has left its descriptors open, as its real one would close them. */
+void native_calls_lost(void);
+/* All that was opened must be closed. */
+void native_calls_end(void);
 
 #endif
