@@ -21,8 +21,8 @@ neighbours, four lines of 50 peers). So an edge event has about 1 + 4 / 7 random
 again; they are asked for some records ahead, so that they overlap. A random line of the third cache takes about 70 ns,
 and a core has 16 under way. The traversal has one random line (an eighth of one, where arrivals fit the cache), and no
 order to keep: time makes the difference. A heartbeat touches six lines and draws two blocks or three for its six
-IHAVEs; an IHAVE touches one line, its receiver's, or two. Where no message of its topic is open, it is nothing but a
-word with its time, which is counted: 8 bytes each way, and no random line.
+IHAVEs; an IHAVE touches one line, its receiver's, or two. Where it tells of nothing that anybody lacks, it is counted
+when it is sent: no draw, no record, and no random line.
 """
 
 import argparse

@@ -13,15 +13,12 @@ what else the machine does disturbs them alike; times are of the process's CPU.
 import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from _regional import regional_network  # type: ignore[import-not-found]
 from _turns import take_turns  # type: ignore[import-not-found]
 
-from bridge.directory import BandwidthShare, ColdPlacement, build_directory
-from bridge.graph import parse_gml
-from bridge.paths import Paths
 from bridge.rng import draw_u64
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
@@ -30,8 +27,6 @@ from cold.overlay import build_overlay
 from cold.request_results import request_table
 from cold.section import ColdSection
 
-GRAPH = Path(__file__).parent.parent / "configs" / "topologies" / "regional.gml"
-WEIGHTS = (290.0, 5599.0, 1059.0, 161.0, 2894.0, 1240.0, 47.0, 36.0)
 SEED = 1
 DEGREE = 50
 #: The flow is steady from here on: the first requests have been answered.
@@ -40,10 +35,7 @@ WARM_NS = 2 * NS_PER_S
 
 def build(identities: int, interval_s: float, stop_ns: int) -> ColdEngine:
     """An engine whose identities ask once in an interval in the mean [s]."""
-    graph = parse_gml(GRAPH.read_text())
-    paths = Paths(graph, list(graph.nodes)).table()
-    fast, slow = BandwidthShare(0.2, 1_024_000_000, 1_024_000_000), BandwidthShare(0.8, 50_000_000, 50_000_000)
-    directory = build_directory([], [ColdPlacement("tail", identities, tuple(enumerate(WEIGHTS)), (fast, slow))])
+    directory, paths = regional_network(identities)
     section = ColdSection.model_validate(
         {
             "populations": {"tail": {"count": identities}},

@@ -17,15 +17,14 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from _regional import regional_network  # type: ignore[import-not-found]
 
-from bridge.directory import BandwidthShare, ColdPlacement, HostDirectory, build_directory
-from bridge.graph import parse_gml
-from bridge.paths import Paths, PathTable
+from bridge.directory import HostDirectory
+from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.overlay import build_overlay
@@ -35,8 +34,6 @@ from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES, NEVER, TOTAL_NA
 from cold.section import ColdSection
 from cold.topic_fields import TopicFields, WayIn
 
-GRAPH = Path(__file__).parent.parent / "configs" / "topologies" / "regional.gml"
-WEIGHTS = (290.0, 5599.0, 1059.0, 161.0, 2894.0, 1240.0, 47.0, 36.0)
 SEED = 1
 INTERVAL_NS = 6 * NS_PER_S
 REPRESENTATIVES = 32
@@ -81,11 +78,8 @@ class Outcome:
 
 def build_network(identities: int, messages: int, loss: float, size: int, **gossip: object) -> Network:
     """Lay out the tail and the messages that it publishes."""
-    graph = parse_gml(GRAPH.read_text())
-    paths = Paths(graph, list(graph.nodes)).table()
+    directory, paths = regional_network(identities)
     paths = PathTable(paths.node_ids, paths.latency_ns, np.full(paths.loss.shape, loss), paths.min_latency_ns)
-    fast, slow = BandwidthShare(0.2, 1_024_000_000, 1_024_000_000), BandwidthShare(0.8, 50_000_000, 50_000_000)
-    directory = build_directory([], [ColdPlacement("tail", identities, tuple(enumerate(WEIGHTS)), (fast, slow))])
     section = ColdSection.model_validate(
         {
             "populations": {"tail": {"count": identities}},

@@ -20,15 +20,12 @@ at its peers' bits, takes the uplink, and draws one Philox block for 4 of those 
 import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from _regional import regional_network  # type: ignore[import-not-found]
 from _turns import take_turns  # type: ignore[import-not-found]
 
-from bridge.directory import BandwidthShare, ColdPlacement, build_directory
-from bridge.graph import parse_gml
-from bridge.paths import Paths
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
 from cold.jit import int64, kernel
@@ -36,8 +33,6 @@ from cold.overlay import build_overlay
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
 
-GRAPH = Path(__file__).parent.parent / "configs" / "topologies" / "regional.gml"
-WEIGHTS = (290.0, 5599.0, 1059.0, 161.0, 2894.0, 1240.0, 47.0, 36.0)
 SEED = 1
 DEGREE = 50
 LIFETIME_S = 3
@@ -47,10 +42,7 @@ WARM_NS = (LIFETIME_S + 1) * NS_PER_S
 
 def build(identities: int, rate: float, stop_ns: int) -> ColdEngine:
     """An engine whose identities have transactions submitted at a rate [1/s]."""
-    graph = parse_gml(GRAPH.read_text())
-    paths = Paths(graph, list(graph.nodes)).table()
-    fast, slow = BandwidthShare(0.2, 1_024_000_000, 1_024_000_000), BandwidthShare(0.8, 50_000_000, 50_000_000)
-    directory = build_directory([], [ColdPlacement("tail", identities, tuple(enumerate(WEIGHTS)), (fast, slow))])
+    directory, paths = regional_network(identities)
     section = ColdSection.model_validate(
         {
             "populations": {"tail": {"count": identities}},
