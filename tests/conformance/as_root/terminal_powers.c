@@ -1,6 +1,6 @@
 /* What those with the right to may do to terminals: typing for others (TIOCSTI), locked settings, vhangup. */
 #define _GNU_SOURCE
-#include "facts.h"
+#include "terminal_output.h"
 
 #include <linux/capability.h>
 #include <sys/ioctl.h>
@@ -35,20 +35,6 @@ static void put_read(const char *what, int fd) {
         put_bytes("  bytes", bytes, (size_t)got);
 }
 
-/* What is echoed and printed comes in parts. */
-static void put_all(const char *what) {
-    char bytes[100];
-    size_t length = 0;
-    struct pollfd entry = {master, POLLIN, 0};
-    while (length < sizeof bytes && poll(&entry, 1, 50) == 1 && (entry.revents & POLLIN)) {
-        ssize_t got = read(master, bytes + length, sizeof bytes - length);
-        if (got <= 0)
-            break;
-        length += (size_t)got;
-    }
-    put_bytes(what, bytes, length);
-}
-
 static void drop_rights(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2] = {0};
@@ -65,10 +51,10 @@ static void typing(void) {
     open_pair();
     type_for(slave, "a\n");
     put_read("a line", slave);
-    put_all("its echo");
+    put_all("its echo", master);
     type_for(master, "b\n");
     put_read("nothing", slave);
-    put_all("what it printed");
+    put_all("what it printed", master);
     FACT("from nowhere", ioctl(slave, TIOCSTI, (void *)8));
     IN_CHILD("without the right to", {
         drop_rights();
@@ -160,7 +146,7 @@ static void hanging_up(void) {
         FACT("tcgetattr", tcgetattr(own, &now));
         FACT("TIOCSPGRP", ioctl(own, TIOCSPGRP, &leader));
         FACT_FD("/dev/tty", open("/dev/tty", O_RDWR));
-        put_all("what was printed");
+        put_all("what was printed", master);
         char link[64];
         char path[64];
         snprintf(path, sizeof path, "/proc/self/fd/%d", own);
@@ -184,7 +170,7 @@ static void hanging_up(void) {
     put_status("the leader", status);
     put_read("the parent's", slave);
     close(slave);
-    put_all("all that was printed");
+    put_all("all that was printed", master);
     put_read("nobody is left", master);
     close(master);
 }

@@ -1,6 +1,6 @@
 /* Pseudo-terminals: names, settings, editing of lines, raw reads, translations, and what closing an end does. */
 #define _GNU_SOURCE
-#include "facts.h"
+#include "terminal_output.h"
 
 #include <dirent.h>
 #include <sys/ioctl.h>
@@ -20,20 +20,6 @@ static void open_pair(void) {
 static void close_pair(void) {
     close(slave);
     close(master);
-}
-
-/* What comes out of a descriptor until nothing more does. */
-static void put_all(const char *what, int fd) {
-    char bytes[4096];
-    size_t length = 0;
-    struct pollfd entry = {fd, POLLIN, 0};
-    while (length < sizeof bytes && poll(&entry, 1, 40) == 1 && (entry.revents & POLLIN)) {
-        ssize_t got = read(fd, bytes + length, sizeof bytes - length);
-        if (got <= 0)
-            break;
-        length += (size_t)got;
-    }
-    put_bytes(what, bytes, length);
 }
 
 /* Types, and shows the echo. */

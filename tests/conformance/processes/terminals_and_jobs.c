@@ -1,5 +1,5 @@
 /* The terminal of a session: who has it, who is in its foreground, and the signals that it sends. */
-#include "facts.h"
+#include "terminal_output.h"
 
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -36,19 +36,6 @@ static void put_word(const char *what, pid_t child, int options) {
         printf("%s: continued\n", what);
     else
         put_status(what, status);
-}
-
-static void put_echo(const char *what) {
-    char bytes[512];
-    size_t length = 0;
-    struct pollfd entry = {master, POLLIN, 0};
-    while (length < sizeof bytes && poll(&entry, 1, 50) == 1 && (entry.revents & POLLIN)) {
-        ssize_t got = read(master, bytes + length, sizeof bytes - length);
-        if (got <= 0)
-            break;
-        length += (size_t)got;
-    }
-    put_bytes(what, bytes, length);
 }
 
 /* Runs `body` as the leader of a new session, to which the terminal does not belong yet. */
@@ -179,7 +166,7 @@ static void the_foreground(void) {
         type_text("discarded");
         type_text(keys[i]);
         put_word("typed to a job", child, WUNTRACED);
-        put_echo("echo");
+        put_all("echo", master);
         kill(child, SIGKILL);
         if (i == 2)
             put_word("killed", child, 0);
@@ -198,7 +185,7 @@ static void the_foreground(void) {
     reads();
     now.c_lflag |= ISIG;
     MUST(tcsetattr(slave, TCSANOW, &now));
-    put_echo("echo");
+    put_all("echo", master);
 
     catch(SIGWINCH, SA_RESTART);
     struct winsize size = {10, 20, 0, 0};
@@ -217,7 +204,7 @@ static void the_background(void) {
     FACT("SIGCONT", kill(child, SIGCONT));
     put_word("in the foreground", child, 0);
     take_back();
-    put_echo("echo");
+    put_all("echo", master);
 
     child = start(writes, false);
     put_word("writes in the background", child, WUNTRACED);
@@ -231,7 +218,7 @@ static void the_background(void) {
     MUST(tcsetattr(slave, TCSANOW, &now));
     kill(child, SIGCONT);
     put_word("writes then", child, 0);
-    put_echo("output");
+    put_all("output", master);
 
     child = start(sets, false);
     put_word("sets in the background", child, WUNTRACED);
