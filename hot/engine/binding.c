@@ -29,6 +29,7 @@ struct engine_object {
 
 static bool check_interrupted(struct engine *engine) {
     struct engine_object *self = engine->context;
+    (void)cpu_release();
     PyEval_RestoreThread(self->thread);
     bool raised = PyErr_CheckSignals() != 0;
     self->thread = PyEval_SaveThread();
@@ -38,6 +39,7 @@ static bool check_interrupted(struct engine *engine) {
 static int ask_for_path(struct engine *engine, size_t source_node, size_t destination_node, struct path *path) {
     struct engine_object *self = engine->context;
     long long latency;
+    (void)cpu_release();
     PyEval_RestoreThread(self->thread);
     PyObject *answer =
         PyObject_CallFunction(self->find_path, "nn", (Py_ssize_t)source_node, (Py_ssize_t)destination_node);

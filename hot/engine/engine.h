@@ -6,7 +6,7 @@
  *   route.c    addresses to hosts, loss and latency, what leaves the shard
  *   pcap.c     capture files
  *   run.c      one window                                       turn.c     processes that hold the turn; their death
- *   guard.c    kernel code on an arena that may hold anything
+ *   guard.c    kernel code on an arena that may hold anything   cpu.c      instructions that trap
  *   spawn.c    arenas, the start and the end of processes       platform.c what the kernel asks of the shard
  *   binding.c  the Python extension module
  *
@@ -256,6 +256,10 @@ void host_skip(struct engine *engine, struct engine_host *host); /* one given up
 /* A line for the log, from a host that may be broken. */
 void engine_warn(struct engine *engine, const struct engine_host *host, const char *text);
 int64_t wall_clock(void);
+
+/* cpu.c: of this thread, as engine_run_until is called by; harmless again */
+void cpu_trap(void);
+bool cpu_release(void); /* whether they trapped */
 
 /* route.c */
 __attribute__((warn_unused_result)) int route_init(struct route_table *table); /* node_count is set. -1: no memory */

@@ -4,6 +4,7 @@
  * (no lock, no allocation), and what it left half done is in the arena of a host that is given up.
  */
 #include "guard.h"
+#include "engine.h"
 #include "hot/kernel/kernel.h"
 
 #include <errno.h>
@@ -79,6 +80,9 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     (void)info, (void)context;
     if (ours())
         guard_fail(number == SIGFPE ? "a division by zero" : "a wild pointer");
+    /* If that was not the reason it comes again. */
+    if (number == SIGSEGV && (pid_t)syscall(SYS_gettid) == guard.thread && cpu_release())
+        return;
     /* Somebody else's: it comes again, to whoever was there before. */
     for (size_t i = 0; i < ARRAY_LENGTH(faults); i++)
         if (faults[i] == number)

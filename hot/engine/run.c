@@ -210,7 +210,7 @@ static int reap_now_and_then(struct engine *engine) {
     return reap_dead(engine);
 }
 
-int engine_run_until(struct engine *engine, int64_t window_end) {
+static int run_window(struct engine *engine, int64_t window_end) {
     engine->outbound.count = 0;
     engine->window_end = window_end;
     if (reap_now_and_then(engine))
@@ -224,6 +224,12 @@ int engine_run_until(struct engine *engine, int64_t window_end) {
             return -1;
     }
     return 0;
+}
+
+int engine_run_until(struct engine *engine, int64_t window_end) {
+    int result = run_window(engine, window_end);
+    (void)cpu_release();
+    return result;
 }
 
 int64_t engine_next_time(const struct engine *engine) {

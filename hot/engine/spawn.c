@@ -370,6 +370,7 @@ int process_spawn(struct engine *engine, struct engine_host *host, uint32_t inde
         snprintf(birth.output[i], sizeof birth.output[i], "%.200s.%d.%s", managed->name, managed->pid, suffixes[i]);
     snprintf(birth.arena, sizeof birth.arena, "%016llx", (unsigned long long)(uintptr_t)host->kernel);
 
+    (void)cpu_release(); /* it would be inherited */
     pid_t pid = give_birth(&birth);
     if (pid < 0)
         return engine_fail(engine, ENGINE_OS_ERROR, errno, managed->path, "no process can be started");

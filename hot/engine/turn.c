@@ -29,7 +29,7 @@
 
 int64_t wall_clock(void) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now); /* the C library's asks the processor, see cpu.c */
     return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
@@ -341,6 +341,7 @@ int turn_wait_back(struct engine *engine, struct engine_host *host) {
 }
 
 int turn_give(struct engine *engine, struct engine_host *host, struct task *task) {
+    cpu_trap();
     host->kernel->current = task;
     __atomic_store_n(&task->turn, 1, __ATOMIC_RELEASE);
     syscall(SYS_futex, &task->turn, FUTEX_WAKE, 1, NULL, NULL, 0);

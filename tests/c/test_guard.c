@@ -274,8 +274,15 @@ static void a_timer_that_says_it_is_not_armed_fires_once(void) {
     route_free(&engine.routes);
 }
 
+static void whoever_reads_the_processors_clock_while_that_traps_can(void) {
+    cpu_trap();
+    CHECK(__builtin_ia32_rdtsc());
+    CHECK(!cpu_release());
+}
+
 int main(void) {
     CHECK_EQUAL(guard_start(), 0);
+    RUN(whoever_reads_the_processors_clock_while_that_traps_can);
     RUN(each_kind_of_harm_is_told_apart);
     RUN(a_queue_of_packets_is_believed_as_far_as_it_is_possible);
     RUN(events_of_a_host_that_is_given_up_are_awaited_until_their_time);
