@@ -51,7 +51,7 @@ from bridge.partition import PartitionMap
 from bridge.rundir import RunDirectory
 from bridge.traffic import TRAFFIC, Groups, traffic_table
 from bridge.usage import UsageRecorder
-from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
+from bridge.window import LoopResult, QuietWindows, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog
 from cold.results import TailResults, message_table
 from hot.process_memory import ProcessMemoryRecorder
@@ -341,6 +341,13 @@ def _run_shard(part: _Part, run_directory: RunDirectory) -> tuple[ShardResult, L
             usage.note(window.number)
             memory.note(window.number)
 
+        def record_quiet(windows: QuietWindows) -> None:
+            metrics.append_quiet(windows)
+            log.append_quiet(windows)
+            last = int(windows.numbers[-1])
+            usage.note(last)
+            memory.note(last)
+
         outer_ns, inner_ns = _window_lengths(plan, partition, bus.shard)
         loop = WindowLoop(
             tuple(participants.values()),
@@ -350,6 +357,7 @@ def _run_shard(part: _Part, run_directory: RunDirectory) -> tuple[ShardResult, L
             stop_time_ns=plan.sections.general.stop_time,
             shard_of=partition.shard_of,
             on_window=record,
+            on_quiet_windows=record_quiet,
             on_progress=part.on_progress,
             inner_runahead_ns=inner_ns,
         )

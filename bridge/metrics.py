@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from bridge.errors import InternalError
 from bridge.rundir import LINKS, SHARDS, WALLTIME, WINDOWS, RunDirectory, disk_errors_reported, write_atomically
 from bridge.simtime import NEVER, NS_PER_MINUTE, NS_PER_S
-from bridge.window import LoopResult, WindowRecord
+from bridge.window import LoopResult, QuietWindows, WindowRecord
 
 Table: TypeAlias = Any
 
@@ -63,6 +63,8 @@ class TableRecorder:
         self._schema = pa.schema([(column, pa.int64()) for column in columns])
         self._rows_per_part = rows_per_part
         self._rows: list[tuple[int, ...]] = []
+        self._blocks: list[npt.NDArray[np.int64]] = []
+        self._in_blocks = 0
         self._parts: list[Path] = []
         self._totals = np.zeros(len(columns), dtype=np.int64)
         self._closed = False
@@ -70,8 +72,18 @@ class TableRecorder:
     def append(self, row: tuple[int, ...]) -> None:
         """Add a row: a value for each column."""
         self._rows.append(row)
-        if len(self._rows) >= self._rows_per_part:
+        if self._in_blocks + len(self._rows) >= self._rows_per_part:
             self._write_part()
+
+    def append_rows(self, rows: npt.NDArray[np.int64]) -> None:
+        """Add rows: int64[rows, columns]."""
+        while len(rows):
+            self._end_block()
+            room = self._rows_per_part - self._in_blocks
+            self._add_block(rows[:room])
+            rows = rows[room:]
+            if self._in_blocks >= self._rows_per_part:
+                self._write_part()
 
     def totals(self) -> dict[str, int]:
         """Sum of each column over all rows so far."""
@@ -83,7 +95,7 @@ class TableRecorder:
         if self._closed:
             return
         self._closed = True
-        if self._rows or not self._parts:
+        if self._rows or self._blocks or not self._parts:
             self._write_part()
         path = self._folder / f"{self._name}.parquet"
         with disk_errors_reported(path):
@@ -93,11 +105,23 @@ class TableRecorder:
                 self._parts[0].replace(path)
 
     def _columns(self) -> npt.NDArray[np.int64]:
-        return np.array(self._rows, dtype=np.int64).reshape(len(self._rows), len(self._schema))
+        self._end_block()
+        return np.concatenate([np.zeros((0, len(self._schema)), dtype=np.int64), *self._blocks])
+
+    def _end_block(self) -> None:
+        """Put the rows that came one by one where those are that came together."""
+        if self._rows:
+            self._add_block(np.array(self._rows, dtype=np.int64))
+            self._rows.clear()
+
+    def _add_block(self, rows: npt.NDArray[np.int64]) -> None:
+        self._blocks.append(rows)
+        self._in_blocks += len(rows)
 
     def _write_part(self) -> None:
         rows = self._columns()
-        self._rows.clear()
+        self._blocks.clear()
+        self._in_blocks = 0
         self._totals += rows.sum(axis=0)
         table = pa.Table.from_arrays([pa.array(column) for column in rows.T], schema=self._schema)
         part = self._folder / f"{self._name}-{len(self._parts):05}.parquet"
@@ -196,6 +220,25 @@ class WindowMetrics:
         )
         for link in record.links:
             self._links.append((record.number, self._shard, *link))
+
+    def append_quiet(self, windows: QuietWindows) -> None:
+        """Add windows in which nothing was told to others."""
+        numbers, columns = windows.numbers, windows.windows
+        start, end, executed, next_event, wall, digest = columns.T
+        none = np.zeros(len(numbers), dtype=np.int64)
+        shard = none + self._shard
+        self._windows.append_rows(
+            np.column_stack(
+                (numbers, start, end, none + windows.runahead, windows.of_participants(executed), none, none, digest)
+            )
+        )
+        sent = windows.of_participants(none)
+        self._shards.append_rows(
+            np.column_stack(
+                (numbers, shard, sent, *(none,) * 6, none + 1, np.where(next_event == NEVER, -1, next_event), none - 1)
+            )
+        )
+        self._walltime.append_rows(np.column_stack((numbers, shard, windows.of_participants(wall), *(none,) * 5)))
 
     def statistics(self, result: LoopResult) -> dict[str, object]:
         """Totals of the run, for ``sim-stats.json``.

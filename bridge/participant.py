@@ -1,10 +1,13 @@
 """What takes part in the window protocol inside a shard.
 
 Three verbs carry the simulation; nothing else crosses a participant's border. The window loop calls them in
-one order, always: ``run_until``, ``deliver``, ``next_event_time``.
+one order, always: ``run_until``, ``deliver``, ``next_event_time``. Whoever `RunsWindows` spares it many of the calls.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from bridge.batch import EventBatch
 from bridge.simtime import NEVER
@@ -73,6 +76,53 @@ class FingerprintsEvents(Protocol):
         """Sum of `bridge.batch.EventBatch.fingerprint` over all events so far, modulo 2**64.
 
         It must not depend on which hosts share a shard.
+        """
+        ...
+
+
+class Spell(NamedTuple):
+    """Windows that a participant has run in a row; see `RunsWindows`.
+
+    Attributes
+    ----------
+    windows
+        int64[windows, 6]: start and end; events executed; its next event after the window, or ``NEVER``; wall-clock
+        time [ns]; the 64 bits of the fingerprint of the events caused.
+    caused
+        Events that the last window caused for others. Those before it caused none.
+    failure
+        Why the window after these failed, if one did. Then nobody else knows of the last window either.
+    """
+
+    windows: npt.NDArray[np.int64]
+    caused: EventBatch
+    failure: BaseException | None
+
+
+@runtime_checkable
+class RunsWindows(Protocol):
+    """A participant that can go on by itself where a window tells nobody else anything."""
+
+    def run_windows(self, start: int, runahead: int, stop: int, others: int) -> Spell:
+        """Run a window, and those after it that the window loop would open, as long as nobody else is needed.
+
+        Parameters
+        ----------
+        start
+            Of the first window; before `stop`.
+        runahead
+            The longest window.
+        stop
+            No window goes beyond.
+        others
+            The earliest event of the other participants here: no window but the first may go beyond.
+
+        Returns
+        -------
+        Spell
+            What the loop would have been told of each window. Only in the last one events were caused for others,
+            or the smallest latency in use has changed. How many windows there are may depend on the machine and the
+            wall clock, and they are few enough for whoever wants to stop.
         """
         ...
 

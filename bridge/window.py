@@ -12,7 +12,7 @@ something, which may bring a shard's next event forward; after windows with such
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -23,7 +23,14 @@ from bridge.batch import Division, EventBatch
 from bridge.batch_kernels import count_between, group
 from bridge.bus import Bus, Data
 from bridge.errors import InternalError
-from bridge.participant import CountsEvents, FingerprintsEvents, Participant, ReportsUsedLatency
+from bridge.participant import (
+    CountsEvents,
+    FingerprintsEvents,
+    Participant,
+    ReportsUsedLatency,
+    RunsWindows,
+    Spell,
+)
 from bridge.simtime import NEVER
 
 #: Maps HostIds to places: the shards that own them, or the participants of this shard.
@@ -31,6 +38,10 @@ OwnerOf: TypeAlias = Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.integer[A
 
 _PROGRESS_INTERVAL_NS: Final = 250_000_000
 _MASK: Final = 2**64 - 1
+#: Fewer of them are told one by one.
+_MANY_WINDOWS: Final = 8
+#: Columns of a spell.
+_EXECUTED, _WALL, _DIGEST = 2, 4, 5
 
 
 class CausalityError(InternalError):
@@ -106,6 +117,73 @@ class WindowRecord(NamedTuple):
     deliver_wall_ns: int
     next_event: int = NEVER
     first_arrival: int = NEVER
+
+
+class QuietWindows(NamedTuple):
+    """Windows in a row in which one participant worked, and told nobody else anything.
+
+    Attributes
+    ----------
+    number
+        Of the first window.
+    runahead
+        The runahead that set the lengths [ns].
+    participants
+        How many there are on this shard.
+    position
+        Whose work it was.
+    windows
+        As in `bridge.participant.Spell`; the next event is the shard's, too, since nobody else had one before.
+    """
+
+    number: int
+    runahead: int
+    participants: int
+    position: int
+    windows: npt.NDArray[np.int64]
+
+    @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """The number of each window."""
+        return np.arange(self.number, self.number + len(self.windows))
+
+    def of_participants(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return a column for each participant: `values` for the one that worked, 0 for others."""
+        columns = np.zeros((len(self.windows), self.participants), dtype=np.int64)
+        columns[:, self.position] = values
+        return columns
+
+    def records(self) -> Iterator[WindowRecord]:
+        """Return what there is to be told of each window."""
+        nothing = (0,) * self.participants
+        before, after = nothing[: self.position], nothing[self.position + 1 :]
+        for number, (start, end, executed, next_event, wall, digest) in enumerate(self.windows.tolist(), self.number):
+            yield WindowRecord(
+                number,
+                start,
+                end,
+                self.runahead,
+                executed=(*before, executed, *after),
+                sent=nothing,
+                crossed=0,
+                crossed_bytes=0,
+                digest=digest & _MASK,
+                sent_to_shards=0,
+                sent_to_shards_bytes=0,
+                received_from_shards=0,
+                received_from_shards_bytes=0,
+                sent_digest=0,
+                received_digest=0,
+                links=(),
+                inner=1,
+                execute_wall_ns=(*before, wall, *after),
+                exchange_wall_ns=0,
+                encode_wall_ns=0,
+                decode_wall_ns=0,
+                meeting_wall_ns=0,
+                deliver_wall_ns=0,
+                next_event=next_event,
+            )
 
 
 class _Work:
@@ -188,6 +266,8 @@ class WindowLoop:
         Maps HostIds to shards; needed only if there is more than one.
     on_window
         Called with the record of each window.
+    on_quiet_windows
+        Called instead where several windows had nothing to tell to others, which saves time.
     on_progress
         Called with the simulated time reached, a few times a second, and at the end.
     inner_runahead_ns
@@ -205,6 +285,7 @@ class WindowLoop:
         stop_time_ns: int,
         shard_of: OwnerOf | None = None,
         on_window: Callable[[WindowRecord], None] | None = None,
+        on_quiet_windows: Callable[[QuietWindows], None] | None = None,
         on_progress: Callable[[int], None] | None = None,
         inner_runahead_ns: int | None = None,
     ) -> None:
@@ -217,6 +298,7 @@ class WindowLoop:
         self._stop_time = stop_time_ns
         self._shard_of = shard_of
         self._on_window = on_window
+        self._on_quiet_windows = on_quiet_windows
         self._on_progress = on_progress
         self._inner_runahead = inner_runahead_ns
         self._stop_requested = False
@@ -235,6 +317,11 @@ class WindowLoop:
             for participant in self._participants
         )
         self._fingerprint_totals = [count() if count else 0 for count in self._fingerprint_counters]
+        # With other shards each window is a meeting.
+        self._goes_on: tuple[int, RunsWindows] | None = None
+        if bus.shard_count == 1:
+            able = ((i, other) for i, other in enumerate(self._participants) if isinstance(other, RunsWindows))
+            self._goes_on = next(able, None)
         self._cut_events = np.zeros(bus.shard_count, dtype=np.int64)
         self._cut_bytes = np.zeros(bus.shard_count, dtype=np.int64)
         self.window = 0
@@ -256,8 +343,12 @@ class WindowLoop:
         start, interrupted, _ = self._agree({}, self._next_event(), 0)[1]
         while start < self._stop_time and not interrupted:
             runahead = self._runahead.current_ns
+            spell = None
+            if self._goes_on is not None:
+                spell, start = self._run_quiet_windows(*self._goes_on, start, runahead)
+                number = self.window
             end = min(start + runahead, self._stop_time)
-            record, start, interrupted = self._run_window(number, start, end, runahead)
+            record, start, interrupted = self._run_window(number, start, end, runahead, spell)
             reached = end
             self.window = number = number + 1
             if self._on_window is not None:
@@ -282,11 +373,45 @@ class WindowLoop:
         if failure is not None:
             raise failure
 
-    def _run_window(self, number: int, start: int, end: int, runahead: int) -> tuple[WindowRecord, int, bool]:
-        """Run one window. Returns its record, the start of the next one, and whether to stop instead."""
+    def _run_quiet_windows(
+        self, position: int, participant: RunsWindows, start: int, runahead: int
+    ) -> tuple[Spell, int]:
+        """Let a participant run a window, and those before it that concern nobody else, which are over then.
+
+        Returns the spell, and the start of its last window.
+        """
+        others = min(
+            (other.next_event_time() for place, other in enumerate(self._participants) if place != position),
+            default=NEVER,
+        )
+        spell = participant.run_windows(start, runahead, self._stop_time, others)
+        quiet = spell.windows if spell.failure is not None else spell.windows[:-1]
+        if len(quiet):
+            self._executed_totals[position] += int(quiet[:, _EXECUTED].sum())
+            self._fingerprint_totals[position] += int(quiet[:, _DIGEST].sum())
+            self._tell(QuietWindows(self.window, runahead, len(self._participants), position, quiet))
+            self.window += len(quiet)
+        if spell.failure is not None:
+            raise spell.failure
+        return spell, int(spell.windows[-1, 0])
+
+    def _tell(self, windows: QuietWindows) -> None:
+        if self._on_quiet_windows is not None and len(windows.windows) >= _MANY_WINDOWS:
+            self._on_quiet_windows(windows)
+        elif self._on_window is not None:
+            for record in windows.records():
+                self._on_window(record)
+
+    def _run_window(
+        self, number: int, start: int, end: int, runahead: int, spell: Spell | None
+    ) -> tuple[WindowRecord, int, bool]:
+        """Run one window, which the participant of a spell has run already.
+
+        Returns its record, the start of the next one, and whether to stop instead.
+        """
         clock = time.perf_counter_ns
         work = _Work(len(self._participants))
-        everything = self._advance(end, work)
+        everything = self._advance(end, work, spell)
         before = clock()
         division = self._divide(everything)
         encoded = clock()
@@ -355,10 +480,10 @@ class WindowLoop:
         )
         return record, next_start, interrupted
 
-    def _advance(self, end: int, work: _Work) -> EventBatch:
+    def _advance(self, end: int, work: _Work, spell: Spell | None) -> EventBatch:
         """Let the participants execute their events before `end`; return what they caused that is not delivered yet."""
         if self._inner_runahead is None or self._shard_of is None:
-            return self._step(end, work)
+            return self._step(end, work, spell)
         later: list[EventBatch] = []
         while True:
             start = self._next_event()
@@ -375,13 +500,18 @@ class WindowLoop:
                     self._deliver(here, step_end)
                 work.deliver_wall += time.perf_counter_ns() - before
 
-    def _step(self, end: int, work: _Work) -> EventBatch:
+    def _step(self, end: int, work: _Work, spell: Spell | None = None) -> EventBatch:
         """Let each participant execute its events before `end`; return all that they caused for others."""
         clock = time.perf_counter_ns
         outbound: list[EventBatch] = []
+        ahead = self._goes_on[0] if self._goes_on is not None and spell is not None else None
         before = clock()
         for position, participant in enumerate(self._participants):
-            batch = participant.run_until(end)
+            if spell is not None and position == ahead:
+                batch = spell.caused
+                work.execute_wall[position] += int(spell.windows[-1, _WALL])
+            else:
+                batch = participant.run_until(end)
             count = len(batch)
             if count:
                 _check_outbound(participant, batch, end)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge.rundir import WINDOWS_LOG, RunDirectory, disk_errors_reported, write_atomically
-from bridge.window import WindowRecord
+from bridge.window import QuietWindows, WindowRecord
 
 _BUFFERED_BYTES: Final = 64 * 1024
 _MASK: Final = 2**64 - 1
@@ -54,10 +54,24 @@ class WindowLog:
             record.crossed_bytes,
             record.digest,
         )
-        if not line:
+        self._add(line)
+
+    def append_quiet(self, windows: QuietWindows) -> None:
+        """Add a line for each window that had any work."""
+        before, after = (0,) * windows.position, (0,) * (windows.participants - windows.position - 1)
+        rows = enumerate(windows.windows.tolist(), windows.number)
+        self._add(
+            "".join(
+                _line(number, start, end, windows.runahead, (*before, executed, *after), 0, 0, digest)
+                for number, (start, end, executed, _, _, digest) in rows
+            )
+        )
+
+    def _add(self, lines: str) -> None:
+        if not lines:
             return
-        self._lines.append(line)
-        self._buffered += len(line)
+        self._lines.append(lines)
+        self._buffered += len(lines)
         if self._buffered >= _BUFFERED_BYTES:
             self._flush()
 

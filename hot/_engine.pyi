@@ -80,6 +80,11 @@ class Engine:
     def run_until(
         self, window_end: int, /
     ) -> tuple[bytearray, bytearray, bytearray, bytearray, bytearray, bytearray] | None: ...
+    def run_windows(
+        self, start: int, runahead: int, stop: int, others: int, /
+    ) -> tuple[
+        bytearray, tuple[bytearray, bytearray, bytearray, bytearray, bytearray, bytearray] | None, BaseException | None
+    ]: ...
     def deliver(
         self,
         deliver_time: npt.NDArray[Any],

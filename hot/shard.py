@@ -20,6 +20,7 @@ import numpy.typing as npt
 from bridge.batch import EventBatch, EventKind
 from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
+from bridge.participant import Spell
 from bridge.paths import Paths
 from bridge.rundir import HOSTS, RunDirectory, disk_errors_reported
 from bridge.section import GeneralSection
@@ -142,17 +143,18 @@ class HotShard:
         with _FAILURES_EXPLAINED:
             columns = self._engine.run_until(window_end)
             self._log_warnings()
-        if columns is None:
-            return EventBatch.empty()
-        deliver_time, source, source_event, destination, payload_offset, payload = columns
-        return EventBatch.build(
-            np.frombuffer(deliver_time, np.int64),
-            np.frombuffer(source, np.uint32),
-            np.frombuffer(source_event, np.uint64),
-            np.frombuffer(destination, np.uint32),
-            EventKind.PACKET,
-            np.frombuffer(payload_offset, np.int64),
-            np.frombuffer(payload, np.uint8),
+        return _batch_of(columns)
+
+    def run_windows(self, start: int, runahead: int, stop: int, others: int) -> Spell:
+        """Run windows that concern nobody else; see `bridge.participant.RunsWindows`."""
+        with _FAILURES_EXPLAINED:
+            windows, columns, failure = self._engine.run_windows(start, runahead, stop, others)
+            if failure is None:
+                self._log_warnings()
+        return Spell(
+            np.frombuffer(windows, np.int64).reshape(-1, 6),
+            _batch_of(columns),
+            failure and (_explanation(failure) or failure),
         )
 
     def deliver(self, batch: EventBatch) -> None:
@@ -363,6 +365,35 @@ def _final_state(kind: str, code: int) -> FinalState:
     return FinalState("running")
 
 
+def _batch_of(columns: tuple[bytearray, ...] | None) -> EventBatch:
+    """Return packets for others, of the engine's columns."""
+    if columns is None:
+        return EventBatch.empty()
+    deliver_time, source, source_event, destination, payload_offset, payload = columns
+    return EventBatch.build(
+        np.frombuffer(deliver_time, np.int64),
+        np.frombuffer(source, np.uint32),
+        np.frombuffer(source_event, np.uint64),
+        np.frombuffer(destination, np.uint32),
+        EventKind.PACKET,
+        np.frombuffer(payload_offset, np.int64),
+        np.frombuffer(payload, np.uint8),
+    )
+
+
+def _explanation(error: BaseException) -> BaseException | None:
+    """Return what a failure of the engine is called in this project; None: so already."""
+    explained: InternalError | UserError
+    if isinstance(error, EngineError):
+        explained = InternalError(str(error))
+    elif isinstance(error, OSError):
+        explained = UserError(str(error.strerror), where=str(error.filename or "") or None)
+    else:
+        return None
+    explained.__cause__ = error
+    return explained
+
+
 class _FailuresExplained:
     """Raises the engine's failures as the project's own. No generator: every window enters it several times."""
 
@@ -372,10 +403,9 @@ class _FailuresExplained:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, EngineError):
-            raise InternalError(str(error)) from error
-        if isinstance(error, OSError):
-            raise UserError(str(error.strerror), where=str(error.filename or "") or None) from error
+        explained = None if error is None else _explanation(error)
+        if explained is not None:
+            raise explained from error
 
 
 _FAILURES_EXPLAINED: Final = _FailuresExplained()

@@ -17,7 +17,7 @@
 
 static PyObject *engine_error;
 
-enum { ROUTE_BUFFERS = 9 };
+enum { ROUTE_BUFFERS = 9, MOST_WINDOWS = 1024, WINDOW_COLUMNS = sizeof(struct window_record) / sizeof(int64_t) };
 
 struct engine_object {
     PyObject_HEAD struct engine engine;
@@ -25,6 +25,7 @@ struct engine_object {
     PyObject *find_path;             /* (node, node) -> (latency, loss) */
     bool has_routes, running, closed;
     PyThreadState *thread;
+    struct window_record windows[MOST_WINDOWS];
 };
 
 static bool check_interrupted(struct engine *engine) {
@@ -382,23 +383,26 @@ static PyObject *column(const void *values, size_t count, size_t size) {
     return PyByteArray_FromStringAndSize(values, (Py_ssize_t)(count * size));
 }
 
-static PyObject *method_run_until(PyObject *object, PyObject *argument) {
-    struct engine_object *self = (struct engine_object *)object;
-    long long end = PyLong_AsLongLong(argument);
-    if ((end == -1 && PyErr_Occurred()) || !ready(self))
-        return NULL;
-    if (!self->has_routes) {
+static bool ready_to_run(struct engine_object *self) {
+    if (!ready(self))
+        return false;
+    if (!self->has_routes)
         PyErr_SetString(PyExc_ValueError, "set_routes comes first");
-        return NULL;
-    }
+    return self->has_routes;
+}
+
+static void begin_run(struct engine_object *self) {
     self->running = true;
     self->thread = PyEval_SaveThread();
-    int result = engine_run_until(&self->engine, end);
+}
+
+static void end_run(struct engine_object *self) {
     PyEval_RestoreThread(self->thread);
     self->running = false;
-    if (result)
-        return raise_failure(&self->engine);
-    const struct outbound *out = &self->engine.outbound;
+}
+
+/* None, if nothing is for others. */
+static PyObject *outbound_columns(const struct outbound *out) {
     size_t n = out->count;
     if (!n)
         Py_RETURN_NONE;
@@ -408,6 +412,50 @@ static PyObject *method_run_until(PyObject *object, PyObject *argument) {
                          column(out->destination, n, sizeof *out->destination),
                          column(out->payload_offset, n + 1, sizeof *out->payload_offset),
                          column(out->payload, (size_t)out->payload_offset[n], 1));
+}
+
+static PyObject *method_run_until(PyObject *object, PyObject *argument) {
+    struct engine_object *self = (struct engine_object *)object;
+    long long end = PyLong_AsLongLong(argument);
+    if ((end == -1 && PyErr_Occurred()) || !ready_to_run(self))
+        return NULL;
+    begin_run(self);
+    int result = engine_run_until(&self->engine, end);
+    end_run(self);
+    return result ? raise_failure(&self->engine) : outbound_columns(&self->engine.outbound);
+}
+
+/* What raise_failure would raise. */
+static PyObject *failure_as_object(const struct engine *engine) {
+    PyObject *type, *value, *trace;
+    raise_failure(engine);
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace && value)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+}
+
+static PyObject *method_run_windows(PyObject *object, PyObject *arguments) {
+    struct engine_object *self = (struct engine_object *)object;
+    long long start, runahead, stop, others;
+    if (!PyArg_ParseTuple(arguments, "LLLL", &start, &runahead, &stop, &others) || !ready_to_run(self))
+        return NULL;
+    if (start >= stop || runahead <= 0) {
+        PyErr_SetString(PyExc_ValueError, "a window has a length");
+        return NULL;
+    }
+    const struct window_bounds bounds = {start, runahead, stop, others};
+    begin_run(self);
+    size_t count = engine_run_windows(&self->engine, &bounds, self->windows, MOST_WINDOWS);
+    end_run(self);
+    bool failed = self->engine.error != ENGINE_WORKS;
+    PyObject *failure = failed ? failure_as_object(&self->engine) : Py_NewRef(Py_None);
+    PyObject *records = column(self->windows, count * WINDOW_COLUMNS, sizeof(int64_t));
+    PyObject *columns = failed ? Py_NewRef(Py_None) : outbound_columns(&self->engine.outbound);
+    return Py_BuildValue("(NNN)", records, columns, failure);
 }
 
 /* Whether the columns fit each other and name packets for hosts of this shard. */
@@ -691,6 +739,9 @@ static PyMethodDef methods[] = {
     {"set_routes", WITH_KEYWORDS(method_set_routes), "Set addresses, nodes and paths, once all hosts are added."},
     {"next_event_time", method_next_event_time, METH_NOARGS, "Return the time of the earliest event [ns]."},
     {"run_until", method_run_until, METH_O, "Run a window; return columns of what is for others, or None."},
+    {"run_windows", method_run_windows, METH_VARARGS,
+     "Run windows (start, runahead, stop, others), as long as nothing is for others; return rows of int64 (start, end, "
+     "events executed, next event, wall-clock time, fingerprint), columns as run_until, and what failed after them."},
     {"deliver", method_deliver, METH_VARARGS, "Take packets for hosts of this shard, as columns."},
     {"process_states", method_process_states, METH_NOARGS,
      "Return (host, process, pid, (state, code)) of each process."},

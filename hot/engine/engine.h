@@ -276,6 +276,22 @@ void outbound_free(struct outbound *outbound);
 /* run.c */
 extern const char *engine_etc_directory; /* of the host that runs: platform.c knows no engine */
 __attribute__((warn_unused_result)) int engine_run_until(struct engine *engine, int64_t window_end);
+
+/* Windows in a row, as bridge/window.py would open them one by one. */
+struct window_bounds {
+    int64_t start, runahead;
+    int64_t stop;   /* no window goes beyond */
+    int64_t others; /* no window but the first does: somebody else has an event then */
+};
+struct window_record {
+    int64_t start, end, executed, next_event, wall_ns;
+    uint64_t fingerprint;
+};
+/* Returns how many were run: all of `records` that are written. The last one's events for others are in `outbound`,
+ * those before caused none. Only the last may have left warnings, or have changed min_used_latency. After a failure
+ * (see engine->error) those are told that came before. */
+__attribute__((warn_unused_result)) size_t engine_run_windows(struct engine *engine, const struct window_bounds *bounds,
+                                                              struct window_record *records, size_t capacity);
 int64_t engine_next_time(const struct engine *engine);
 __attribute__((warn_unused_result)) int host_schedule(struct engine *engine, struct engine_host *host, int64_t time,
                                                       enum event_kind kind, uint32_t process);

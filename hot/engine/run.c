@@ -1,9 +1,10 @@
-/* One window: every host's events before its end, in order, and the turns that they cause.
+/* A window: every host's events before its end, in order, and the turns that they cause.
  *
  * A host gets what is due (its inbox) and then runs on, in the kernel's host_next, as far as it may: here while no task
  * is runnable, in the managed thread that has the turn otherwise. So a host costs two hand-overs a window, not two a
  * packet. What it sent and captured is taken from it when the turn is back. Starts and shutdowns of processes are the
- * shard's own events; at one time they come after packets.
+ * shard's own events; at one time they come after packets. Where a window tells nobody else anything, the next one
+ * follows without asking the loop of windows (bridge/window.py).
  */
 #include "engine.h"
 #include "guard.h"
@@ -13,6 +14,8 @@
 #include <string.h>
 
 #define LONGEST_PACKET (65535u + IP6_HEADER)
+/* Of wall-clock time: then the user may want to stop, or to see how far it is. */
+#define LONGEST_SPELL (20 * NS_PER_MS)
 #define REAP_INTERVAL (200 * NS_PER_MS)
 /* A host gets no more of a window at once, so that a window of any length needs little of its arena. */
 #define FEED_LIMIT (UINT64_C(256) << 10)
@@ -202,18 +205,17 @@ static int run_host(struct engine *engine, struct engine_host *host, int64_t end
     return 0;
 }
 
-static int reap_now_and_then(struct engine *engine) {
-    int64_t now = wall_clock();
+static int reap_now_and_then(struct engine *engine, int64_t now) {
     if (now - engine->last_reap < REAP_INTERVAL)
         return 0;
     engine->last_reap = now;
     return reap_dead(engine);
 }
 
-static int run_window(struct engine *engine, int64_t window_end) {
+static int run_window(struct engine *engine, int64_t window_end, int64_t now) {
     engine->outbound.count = 0;
     engine->window_end = window_end;
-    if (reap_now_and_then(engine))
+    if (reap_now_and_then(engine, now))
         return -1;
     for (uint32_t i = 0; i < engine->host_count; i++) {
         if (engine->next_time[i] >= window_end)
@@ -227,9 +229,41 @@ static int run_window(struct engine *engine, int64_t window_end) {
 }
 
 int engine_run_until(struct engine *engine, int64_t window_end) {
-    int result = run_window(engine, window_end);
+    int result = run_window(engine, window_end, wall_clock());
     (void)cpu_release();
     return result;
+}
+
+/* The end of the window that starts at `start`. */
+static int64_t end_from(const struct window_bounds *bounds, int64_t start) {
+    return bounds->stop - start <= bounds->runahead ? bounds->stop : start + bounds->runahead;
+}
+
+size_t engine_run_windows(struct engine *engine, const struct window_bounds *bounds, struct window_record *records,
+                          size_t capacity) {
+    int64_t began = wall_clock(), now = began, used_latency = engine->min_used_latency, next = bounds->start;
+    size_t count = 0;
+    do {
+        struct window_record *record = &records[count];
+        uint64_t executed = engine->events_executed, fingerprint = engine->fingerprint;
+        record->start = next;
+        record->end = end_from(bounds, next);
+        if (run_window(engine, record->end, now))
+            break;
+        int64_t after = wall_clock();
+        record->next_event = next = engine_next_time(engine);
+        record->executed = (int64_t)(engine->events_executed - executed);
+        record->fingerprint = engine->fingerprint - fingerprint;
+        record->wall_ns = after - now;
+        now = after;
+        count++;
+        if (next < record->end)
+            break; /* which the loop of windows reports */
+    } while (count < capacity && now - began < LONGEST_SPELL && next < bounds->stop &&
+             end_from(bounds, next) <= bounds->others && !engine->outbound.count && !engine->warnings &&
+             engine->min_used_latency == used_latency);
+    (void)cpu_release();
+    return count;
 }
 
 int64_t engine_next_time(const struct engine *engine) {

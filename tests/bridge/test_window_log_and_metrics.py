@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,8 +14,8 @@ from bridge.bus import InProcessBus
 from bridge.errors import InternalError
 from bridge.metrics import TableRecorder, WindowMetrics, merge_window_tables
 from bridge.rundir import RunDirectory, RunDirectoryError
-from bridge.simtime import NS_PER_MS, NS_PER_S
-from bridge.window import LoopResult, Runahead, WindowLoop, WindowRecord
+from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
+from bridge.window import LoopResult, QuietWindows, Runahead, WindowLoop, WindowRecord
 from bridge.window_log import WindowLog, write_window_log
 from tests.bridge.phold import Phold
 
@@ -142,6 +143,65 @@ def test_a_table_written_in_parts_is_the_table(tmp_path: Path, rows: int) -> Non
         table = pq.read_table(directory.metrics / "numbers.parquet")
     assert table.to_pydict() == {"n": list(range(rows)), "square": [n * n for n in range(rows)]}
     assert recorder.totals()["n"] == sum(range(rows))
+
+
+@pytest.mark.parametrize("together", [(7,), (1, 2, 3, 4), (3, 3), (0, 8)])
+def test_rows_that_come_together_stand_where_they_would_one_by_one(tmp_path: Path, together: tuple[int, ...]) -> None:
+    for way in ("together", "one by one"):
+        with RunDirectory(tmp_path / way) as directory:
+            recorder = TableRecorder(directory, "numbers", ["n", "square"], rows_per_part=3)
+            last = 0
+            for count in together:
+                rows = np.array([(n, n * n) for n in range(last, last + count)], dtype=np.int64).reshape(-1, 2)
+                last += count + 1
+                if way == "together":
+                    recorder.append_rows(rows)
+                else:
+                    for row in rows.tolist():
+                        recorder.append(tuple(row))
+                recorder.append((last - 1, 1))
+            assert recorder.totals()["n"] == sum(range(last))
+            recorder.close()
+    one, other = ((tmp_path / way / "metrics/numbers.parquet").read_bytes() for way in ("together", "one by one"))
+    assert one == other
+
+
+def test_quiet_windows_are_written_as_any_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    number = 0
+    spells = []
+    for count in (1, 17_000, 40):
+        start = np.cumsum(rng.integers(10, 1000, count))
+        events, wall, digest = (
+            rng.integers(0, 3, count),
+            rng.integers(0, 99, count),
+            rng.integers(-(2**63), 2**63, count),
+        )
+        next_event = np.where(rng.random(count) < 0.1, NEVER, start + 10)
+        windows = np.stack((start, start + 10, events, next_event, wall, digest * (events > 0)), axis=1)
+        spells.append(QuietWindows(number, 10, 3, 1, windows))
+        number += count + 1
+    for way in ("together", "one by one"):
+        with RunDirectory(tmp_path / way) as directory:
+            log = WindowLog(directory, ["hot", "cold", "others"])
+            metrics = WindowMetrics(directory, ["hot", "cold", "others"], 5)
+            for spell in spells:
+                if way == "together":
+                    log.append_quiet(spell)
+                    metrics.append_quiet(spell)
+                else:
+                    for one in spell.records():
+                        log.append(one)
+                        metrics.append(one)
+                last = record(int(spell.numbers[-1]) + 1)
+                last = last._replace(executed=(1, 2, 3), sent=(0, 1, 0), execute_wall_ns=(7, 8, 9))
+                log.append(last)
+                metrics.append(last)
+            log.close()
+            metrics.close()
+    tables = [f"metrics/{name}.parquet" for name in ("windows", "shards", "links", "walltime")]
+    for name in ("windows.log", *tables):
+        assert (tmp_path / "together" / name).read_bytes() == (tmp_path / "one by one" / name).read_bytes(), name
 
 
 def test_a_run_that_is_killed_leaves_readable_parts(tmp_path: Path) -> None:

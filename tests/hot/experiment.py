@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.bus import InProcessBus
-from bridge.directory import HostDirectory, HotPlacement, build_directory
+from bridge.directory import ColdPlacement, HostDirectory, HotPlacement, build_directory
 from bridge.graph import parse_gml
 from bridge.paths import Paths
 from bridge.rundir import RunDirectory
@@ -43,13 +43,16 @@ def process(program: str | Path, *arguments: str, start: float = 0, **options: A
 
 
 class Experiment:
-    """Hosts a, b, ... on nodes 0, 1, 0, ...; run once."""
+    """Hosts a, b, ... on nodes 0, 1, 0, ..., and cold identities on node 0; run once."""
 
     def __init__(self, directory: Path, hosts: Sequence[Sequence[ProcessPlan]], *, stop: float, **options: Any) -> None:
         names = "abcdefgh"[: len(hosts)]
+        identities = options.pop("identities", 0)
         graph = parse_gml(options.pop("graph", GRAPH))
         self.directory: HostDirectory = build_directory(
-            [HotPlacement(name, i % 2, 10_000_000, 10_000_000) for i, name in enumerate(names)], []
+            [HotPlacement(name, i % 2, 10_000_000, 10_000_000) for i, name in enumerate(names)],
+            [ColdPlacement("tail", identities, ((0, 1.0),))] if identities else [],
+            [(10_000_000, 10_000_000)],
         )
         self.paths = Paths(graph, [0, 1])
         self.path = directory
