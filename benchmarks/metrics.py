@@ -27,10 +27,10 @@ from hot.process_memory import ProcessMemoryRecorder
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 RECORDERS = (
-    (WindowMetrics, "append"),
-    (WindowLog, "append"),
-    (UsageRecorder, "note"),
-    (ProcessMemoryRecorder, "look"),
+    (WindowMetrics, ("append", "append_quiet", "close")),
+    (WindowLog, ("append", "append_quiet", "close")),
+    (UsageRecorder, ("note", "close")),
+    (ProcessMemoryRecorder, ("look", "close")),
 )
 
 
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("config", nargs="?", type=Path, default=CONFIG)
     config = parser.parse_args().config
     clocks = {}
-    for recorder, name in RECORDERS:
-        for method in (name, "close"):
+    for recorder, methods in RECORDERS:
+        for method in methods:
             clock = clocks[f"{recorder.__name__}.{method}"] = Clock()
             setattr(recorder, method, clock.around(getattr(recorder, method)))
     with TemporaryDirectory() as folder:
