@@ -95,7 +95,7 @@ class CoarseEngine:
         self._numbers = section.topic_numbers
         self._topics = sorted(resolution)
         self._index_of = {self._numbers[topic]: topic for topic in self._topics}
-        self._fields = CoarseFields(section, directory, paths, seed, resolution)
+        self._fields = CoarseFields(section, directory, paths, seed, resolution, stop_time_ns)
         everybody = np.arange(directory.hot_count, directory.total_count)
         fields, group = self._fields, self._fields.group_of(everybody)
         rehearsals = rehearsals_of(
@@ -261,7 +261,8 @@ class CoarseEngine:
             fields = self._fields.of(message.topic)
             number = fields.representative(message.origin, source_group, message.message_id, message.size)
             delay = fields.field(source_group, message.size).delay[number]
-            self._hold(message, message.publish_time, int(delay.max()))
+            later = self._fields.later_from(message.publish_time, message.message_id)
+            self._hold(message, message.publish_time, int(delay.max() + later.max()))
 
     def _hold(self, message: CoarseMessage, start: int, longest: int) -> None:
         """Keep what there is about a message that takes so long, from a time on, to come wherever it comes [ns]."""
@@ -340,7 +341,7 @@ class CoarseEngine:
             fields = self._fields.of(message.topic)
             number = fields.representative(host, source_group, message.message_id, message.size, relayed=True)
             delay = fields.field(source_group, message.size, relayed=True).delay[number]
-            self._hold(message, time, int(delay.max()))
+            self._hold(message, time, int(delay.max() + self._fields.later_from(time, None).max()))
         self._contacts.expect(message)
 
     def _tell_entries(self) -> EventBatch:

@@ -10,17 +10,17 @@ import numpy.typing as npt
 from bridge.directory import HostDirectory
 from bridge.errors import UserError
 from bridge.paths import PathTable
-from cold.dialing import dialing_of, reachability
-from cold.memberships import is_partial, mean_known_peers
-from cold.overlay import build_overlay, topic_overlay
-from cold.propagation import MOST_GROUPS, Groups, group_members
+from cold.meetings import Meetings
+from cold.memberships import mean_known_peers
+from cold.propagation import MOST_GROUPS, SHARES, Groups, group_members
+from cold.representatives import is_unsteady
 from cold.resolution import topic_families
 from cold.resolution_section import Resolution
-from cold.sampled import mesh_of
 from cold.sampled_kernels import Mesh
 from cold.section import ColdSection
 from cold.subscriptions import Subscriptions, subscriptions
 from cold.topic_fields import TopicFields
+from cold.topic_meshes import standing_mesh
 
 
 class CoarseFields:
@@ -38,6 +38,8 @@ class CoarseFields:
         Seed of the run.
     resolution
         Of each coarse topic, by its index.
+    stop_time_ns
+        Nothing is published at this time or later.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class CoarseFields:
         paths: PathTable,
         seed: int,
         resolution: Mapping[int, Resolution],
+        stop_time_ns: int,
     ) -> None:
         self._section, self._directory, self._paths, self._seed = section, directory, paths, seed
         self._first = first = directory.hot_count
@@ -69,6 +72,25 @@ class CoarseFields:
                 if topic in self._resolution:
                     self._leader[topic] = leaders.setdefault(self._resolution[topic], topic)
         self._fields: dict[int, TopicFields] = {}
+        self._meetings: Meetings | None = None
+        if not is_unsteady(section):
+            tail = (section, directory, paths, seed, stop_time_ns, self._everybody.group)
+            self._meetings = Meetings(*tail, self.members, self._leader)
+
+    def later(self, message_id: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """How much later messages of the plan come for meeting others: int64[n, `cold.propagation.SHARES`], ns."""
+        if self._meetings is None:
+            return np.zeros((len(message_id), len(SHARES)), dtype=np.int64)
+        return self._meetings.of_planned(message_id)
+
+    def later_from(self, time: int, message_id: int | None) -> npt.NDArray[np.int64]:
+        """The same of a message of the plan, by its id, or of one that enters from outside at a time [ns]: one row."""
+        if self._meetings is None:
+            return np.zeros(len(SHARES), dtype=np.int64)
+        if message_id is None:
+            return self._meetings.around(time)
+        row: npt.NDArray[np.int64] = self._meetings.of_planned(np.array([message_id], dtype=np.uint64))[0]
+        return row
 
     def group_of(self, host: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """Groups of identities by their HostIds: int32[n]."""
@@ -125,15 +147,8 @@ class CoarseFields:
 
     def _mesh(self, topic: int) -> Mesh:
         """The mesh of a topic's subscribers, as an exact topic has it."""
-        gossip, sought, seed, first = self._section.gossip, self._section.overlay.topic_peers, self._seed, self._first
-        members, known = self.members(topic), self.known_peers(topic)
-        if is_partial(self._section)[topic]:
-            reachable = reachability(self._section, self._directory, seed)[members - np.uint32(first)]
-            overlay = topic_overlay(seed, members, topic, first, sought, known, gossip.d, gossip.d_high, reachable)
-        else:
-            shape = dialing_of(self._section, self._directory, seed) or self._section.overlay.degree
-            overlay = build_overlay(seed, first, len(members), shape, 1, gossip.d, gossip.d_high)
-        return mesh_of(self._directory, self._paths, overlay, gossip, self._seed, 0, members)
+        tail = (self._section, self._directory, self._paths, self._seed)
+        return standing_mesh(*tail, topic, self.members(topic))
 
     @property
     def groups(self) -> Groups:

@@ -19,14 +19,13 @@ from cold.changing_arrivals import ChangingArrivals, curves_of
 from cold.coarse_fields import CoarseFields
 from cold.coarse_packets import CoarseMessage
 from cold.contacts import StandingSpread
-from cold.delay_layout import EXACT, SUB_BITS
 from cold.jit import uint64
 from cold.mean_field import mesh_degree
-from cold.propagation import PropagationField, summarise
+from cold.propagation import SUMMARY, PropagationField, put_off, summarise
 from cold.propagation_kernels import LEVELS, choose_representatives
 from cold.publications import PlannedMessages
 from cold.representatives import Outcome, Part, Representation
-from cold.results import SPREAD_TYPE, TailResults
+from cold.results import SPREAD_TYPE, TailResults, delay_buckets
 from cold.sampled_kernels import (
     DELIVERED,
     EXPIRED,
@@ -140,6 +139,7 @@ class CoarseResults:
         summary = np.empty((count, 4), dtype=np.int64)
         totals = np.empty((count, len(TOTAL_NAMES)), dtype=np.int64)
         kinds, kind_of = np.unique(np.stack([published.topic, group, size]), axis=1, return_inverse=True)
+        later = self._fields.later(planned.message_id)
         for number, (topic, source_group, payload) in enumerate(kinds.T.tolist()):
             rows = np.flatnonzero(kind_of.ravel() == number)
             field = self._fields.of(topic).field(source_group, payload)
@@ -147,10 +147,16 @@ class CoarseResults:
                 uint64(self._seed), published.origin[rows], planned.message_id[rows], len(field.delay)
             )
             summary[rows], totals[rows] = field.summary[chosen], field.totals[chosen]
+            its_later = later[rows]
+            got = field.totals[chosen, DELIVERED] > 0
+            put_back = np.maximum.accumulate(summary[rows] + its_later[:, SUMMARY], axis=1)
+            summary[rows] = np.where(got[:, None], put_back, summary[rows])
             elapsed = end - published.time[rows]
-            under_way = np.flatnonzero((elapsed <= field.overall[chosen, -1]) & (field.totals[chosen, DELIVERED] > 0))
+            under_way = np.flatnonzero((elapsed <= field.overall[chosen, -1] + its_later[:, -1]) & got)
             for row in under_way.tolist():
-                summary[rows[row]], totals[rows[row]] = _so_far(field, int(chosen[row]), int(elapsed[row]))
+                summary[rows[row]], totals[rows[row]] = _so_far(
+                    field, int(chosen[row]), int(elapsed[row]), summary[rows[row]], its_later[row]
+                )
         columns: list[Any] = [*_described(planned), summary, *_costs(totals, published.size)]
         return Followed(*columns)
 
@@ -302,7 +308,7 @@ class CoarseResults:
             spread[name] = column
         ranks = np.stack([(delivered * percent + 99) // 100 for percent in (*_PERCENTILES, 100)], axis=1)
         counts = np.diff(ranks, axis=1, prepend=0)
-        bucket = _buckets(np.maximum(whole.summary, 0))
+        bucket = delay_buckets(np.maximum(whole.summary, 0))
         there = counts > 0
         start = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64)
         return TailResults(spread, start, bucket[there].astype(np.int32), counts[there], _digest(whole))
@@ -456,10 +462,19 @@ def _costs(rows: npt.NDArray[np.int64], size: npt.NDArray[np.int64]) -> tuple[An
     return delivered, np.stack([total["ihave_sent"], total["ihave_received"]], axis=1), counters
 
 
-def _so_far(field: PropagationField, number: int, elapsed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Summary and totals of a message that follows a representative, after some time [ns]."""
-    totals = field.totals[number]
-    share, summary = _summary_so_far(field.summary[number], field.overall[number], int(totals[DELIVERED]), elapsed)
+def _so_far(
+    field: PropagationField,
+    number: int,
+    elapsed: int,
+    summary: npt.NDArray[np.int64],
+    later: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Summary and totals of a message that follows a representative, after some time [ns].
+
+    `summary` is that of all of its receipts, and it comes so much later for meeting others (`cold.propagation.SHARES`).
+    """
+    totals, overall = field.totals[number], field.overall[number]
+    share, summary = _summary_so_far(summary, put_off(overall, overall, later), int(totals[DELIVERED]), elapsed)
     return summary, _scaled(totals, share) if share < 1 else totals
 
 
@@ -482,12 +497,6 @@ def _scaled(totals: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.int64
     part[RECEIVED] = max(part[RECEIVED], part[DELIVERED])
     part[SENT] = part[RECEIVED] + part[LOST] + part[EXPIRED]
     return part
-
-
-def _buckets(delays: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`cold.message_kernels.delay_bucket` of many delays [ns]."""
-    shift = np.maximum(np.frexp(delays.astype(np.float64))[1] - EXACT.bit_length() + 1, 0)
-    return np.asarray((shift << SUB_BITS) + (delays >> shift), dtype=np.int64)
 
 
 def _digest(whole: Followed) -> npt.NDArray[np.uint64]:

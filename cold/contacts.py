@@ -653,7 +653,10 @@ class StandingSpread:
             return np.full(len(hosts), NEVER, dtype=np.int64), np.zeros(len(hosts), dtype=np.int64)
         groups = fields.source_groups(message.topic, np.array([source for _, source, _, _ in known]))
         ways = [
-            WayIn(start, source, group, over, relayed)
+            WayIn(
+                *(start, source, group, over, relayed),
+                fields.later_from(start, None if relayed else message.message_id),
+            )
             for (start, source, over, relayed), group in zip(known, groups.tolist(), strict=True)
         ]
         times, hops = fields.of(message.topic).arrivals(

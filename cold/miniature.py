@@ -7,13 +7,11 @@ engine executes them among as many identities as make a good sample.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import ColdRange
 from cold.disturbance_kernels import BEGIN, END, EXTRA_LATENCY
 from cold.disturbances import disturbances_of
 from cold.engine import ColdEngine
@@ -22,6 +20,7 @@ from cold.misbehaviour import silences_of
 from cold.population import client_kinds
 from cold.representatives import NoMessages, Represented
 from cold.sessions import Lives, comes_and_goes, habits_of
+from cold.small_networks import small_network
 from cold.subscriptions import subscriptions
 
 Int64Array = npt.NDArray[np.int64]
@@ -83,30 +82,7 @@ class Miniature:
         everybody = directory.total_count - directory.hot_count
         subscribers = members(topic)
         share = min(max(_MEMBERS / max(len(subscribers), 1), _MEMBERS / everybody), _MOST_IDENTITIES / everybody, 1.0)
-        counts = {cold.name: max(int(cold.count * share), 1) for cold in directory.populations}
-        populations = {
-            name: population.model_copy(update={"count": counts[name]})
-            for name, population in section.populations.items()
-        }
-        small = section.model_copy(update={"populations": populations, "requests": [], "transactions": None})
-        picked, ranges, first = [], [], 0
-        for cold in directory.populations:
-            count = counts[cold.name]
-            # Identities are laid out by node and link, so that each so-manieth is a sample of all.
-            picked.append(cold.first_id + (np.arange(count) * 2 + 1) * cold.count // (2 * count))
-            ranges.append(ColdRange(cold.name, first, count, cold.first_address))
-            first += count
-        host = np.concatenate(picked)
-        self._directory = replace(
-            directory,
-            hostnames=(),
-            total_count=len(host),
-            address=directory.address[host],
-            node=directory.node[host],
-            uplink_bps=directory.uplink_bps[host],
-            downlink_bps=directory.downlink_bps[host],
-            populations=tuple(ranges),
-        )
+        small, self._directory, host = small_network(section, directory, share)
         self._section, self._paths, self._topic, self._seed = small, paths, topic, seed
         self._engine = ColdEngine(small, self._directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
         self.identities = len(host)

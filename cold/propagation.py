@@ -17,6 +17,11 @@ from cold.propagation_kernels import LEVELS
 
 #: More groups than these are more tables than a study can use: a graph of many nodes wants the exact resolution.
 MOST_GROUPS: Final = 256
+#: Shares of a message's receivers, in thousandths, at which it is told how much later than alone it comes ...
+PER_MILLE: Final = (0, 125, 250, 375, 500, 625, 750, 875, 950, 990, 1000)
+SHARES: Final = tuple(share / 1000 for share in PER_MILLE)
+#: ... and those of its summary: median, 95th and 99th percentile, maximum.
+SUMMARY: Final = [SHARES.index(share) for share in (0.5, 0.95, 0.99, 1.0)]
 
 
 class Groups(NamedTuple):
@@ -126,3 +131,23 @@ def summarise(delays: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return np.full(4, -1, dtype=np.int64)
     ranks = [(len(delays) * percent + 99) // 100 - 1 for percent in (50, 95, 99, 100)]
     return np.partition(delays, ranks)[ranks]
+
+
+def put_off(
+    delay: npt.NDArray[np.int64], overall: npt.NDArray[np.int64], later: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Tables of a message that comes later for meeting others.
+
+    Parameters
+    ----------
+    delay : int64[..., Q], ns
+        Ascending in each row.
+    overall : int64[LEVELS], ns
+        Quantiles of the delay over all receivers, by which a delay has its share of them.
+    later : int64[SHARES], ns
+    """
+    if not later.any():
+        return delay
+    share = np.interp(delay, overall, np.linspace(0, 1, len(overall)))
+    added: npt.NDArray[np.int64] = delay + np.rint(np.interp(share, SHARES, later)).astype(np.int64)
+    return np.maximum.accumulate(added, axis=-1)

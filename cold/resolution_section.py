@@ -36,13 +36,15 @@ class ResolutionSection(Section):
 
     `topics` names a topic by its number, or all of a group by the group's name; `default` is for all others. `auto`
     keeps the cost of all its topics within `budget`: edge events per simulated second. `epoch` is the longest time for
-    which representatives stand in a network that changes.
+    which representatives stand in a network that changes. `queues` identities at most show how much later messages of
+    coarse topics come for meeting others; with 0 they meet none.
     """
 
     default: ResolutionName = "exact"
     topics: dict[int | str, ResolutionName] = Field(default_factory=dict)
     budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     representatives: int = Field(default=16, ge=1, le=1024)
+    queues: int = Field(default=1024, ge=0, le=65536)
     epoch: Duration = Field(default="60 s", validate_default=True, ge=10**9)
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cold.delay_layout import SUB_BITS
+from cold.delay_layout import EXACT, SUB_BITS
 
 _COMMON: Final = [
     ("id", np.uint64),
@@ -221,3 +221,9 @@ def bucket_middles(bucket: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     shift = np.maximum((wide >> SUB_BITS) - 1, 0)
     middles: npt.NDArray[np.int64] = ((wide - (shift << SUB_BITS)) << shift) + ((1 << shift) >> 1)
     return middles
+
+
+def delay_buckets(delays: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`cold.message_kernels.delay_bucket` of many delays [ns]."""
+    shift = np.maximum(np.frexp(delays.astype(np.float64))[1] - EXACT.bit_length() + 1, 0)
+    return np.asarray((shift << SUB_BITS) + (delays >> shift), dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bridge.paths import PathTable
 from cold.jit import uint64
 from cold.mean_field import mean_field
-from cold.propagation import MOST_GROUPS, Groups, PropagationField
+from cold.propagation import MOST_GROUPS, Groups, PropagationField, put_off
 from cold.propagation_kernels import PROBABILITY_BITS, choose_representative, draw_arrivals, entry_key
 from cold.sampled import build_field, rules_of
 from cold.sampled_kernels import MESSAGE_BYTES, MOST_HOPS, Mesh
@@ -35,6 +35,8 @@ class WayIn(NamedTuple):
     """That the message has made until then."""
     relayed: bool
     """Whether it enters."""
+    later: npt.NDArray[np.int64] | None = None
+    """How much later it comes for meeting others: int64[`cold.propagation.SHARES`], ns."""
 
 
 class TopicFields:
@@ -160,7 +162,7 @@ class TopicFields:
             self._topic if topic is None else topic,
             uint64(message_id),
             np.array([way.start for way in ways], dtype=np.int64),
-            np.stack([field.delay[number] for (field, _, _), number in chosen]),
+            np.stack([_delays(field, number, way) for ((field, _, _), number), way in zip(chosen, ways, strict=True)]),
             np.stack([field.hops[number] for (field, _, _), number in chosen]),
             np.stack([reached[number] for (_, reached, _), number in chosen]),
             np.array([lasting for _, _, lasting in entries], dtype=np.int64),
@@ -180,6 +182,12 @@ class TopicFields:
             shape = shapes(self.groups, self._paths, self._gossip, size)
             self._exposures[size] = shape, exposures(shape)
         return self._exposures[size]
+
+
+def _delays(field: PropagationField, number: int, way: WayIn) -> npt.NDArray[np.int64]:
+    """Tables of the delay to each group of what comes in by a way and follows a representative: int64[G, LEVELS]."""
+    delay = field.delay[number]
+    return delay if way.later is None else put_off(delay, field.overall[number], way.later)
 
 
 def typical_size(payload_size: int) -> int:

@@ -57,7 +57,7 @@ def test_several_ways_in_speed_a_message_up_as_much_as_they_do(
     network: Network, resolution: Resolution, bound: float
 ) -> None:
     """The mean of the median delay, at 99 % confidence: the interval of the difference lies within the bound."""
-    fields = CoarseFields(network.section, network.directory, network.paths, SEED, {0: resolution})
+    fields = CoarseFields(network.section, network.directory, network.paths, SEED, {0: resolution}, 60 * NS_PER_S)
     curves = {}
     medians = {}
     for entries in (1, 4, 16):

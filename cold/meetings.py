@@ -1,0 +1,274 @@
+"""How much later messages of coarse topics come for meeting others at the links of identities.
+
+A field is of a message that meets no other. What an identity's links carry does not depend on how many identities there
+are: everybody gets every message of its topics once, and passes it on once. So the exact engine executes the whole plan
+in a small network, where messages meet as they do in the large one, and each message is propagated there on its own
+besides. The difference is what meeting costs it, at equal shares of the receivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.directory import HostDirectory
+from bridge.paths import PathTable
+from bridge.simtime import NEVER, NS_PER_S
+from cold.engine import ColdEngine
+from cold.mean_field import mesh_degree
+from cold.propagation import PER_MILLE, SHARES
+from cold.publications import PlannedMessages, PublicationPlan
+from cold.results import TailResults, bucket_middles, delay_buckets
+from cold.sampled import receipts, rules_of, spread_message
+from cold.sampled_kernels import MESSAGE_BYTES, Mesh
+from cold.section import ColdSection, GossipSection
+from cold.small_networks import small_network
+from cold.subscriptions import subscriptions
+from cold.topic_fields import typical_size
+from cold.topic_meshes import standing_mesh
+
+Int64Array = npt.NDArray[np.int64]
+
+#: Messages of one topic and size that are published within 2 ** this [ns], an eighth of a second ...
+_BIN_SHIFT: Final = 27
+#: ... follow so many of them.
+_COMPARED: Final = 16
+#: Where no link is ever busier than this share of a second, nothing meets.
+_IDLE: Final = 0.01
+
+
+class Plan:
+    """Messages by time, whoever thought of them."""
+
+    def __init__(self, planned: PlannedMessages) -> None:
+        self._planned = planned
+        self._taken = 0
+
+    def next_time(self) -> int:
+        """Time of the next message that was not taken yet [ns]; NEVER if there is none."""
+        time = self._planned.published.time
+        return int(time[self._taken]) if self._taken < len(time) else NEVER
+
+    def take(self, end: int) -> PlannedMessages:
+        """Return the messages before `end` that were not taken yet."""
+        published = self._planned.published
+        last = int(np.searchsorted(published.time, end))
+        rows = slice(self._taken, max(last, self._taken))
+        self._taken = rows.stop
+        return PlannedMessages(self._planned.message_id[rows], published.taken(rows))
+
+
+class _Found(NamedTuple):
+    """What n coarse messages lose."""
+
+    message_id: npt.NDArray[np.uint64]
+    """uint64[n], ascending."""
+    row: Int64Array
+    """int64[n]: of `later`."""
+    later: Int64Array
+    """int64[rows, SHARES], ns."""
+    time: Int64Array
+    """int64[n]: of publication, ascending [ns]."""
+    row_by_time: Int64Array
+    """int64[n]: of `later`, in the order of `time`."""
+
+
+class Meetings:
+    """What messages of coarse topics lose by meeting others: worked out when it is first asked for.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory, paths
+        Of the experiment.
+    seed
+        Seed of the run.
+    stop_time_ns
+        Nothing is published at this time or later.
+    group
+        int32[A]: of each identity.
+    members
+        HostIds of the subscribers of a topic, ascending, by its index.
+    leaders
+        The topic whose fields a topic has, of each coarse topic.
+    """
+
+    def __init__(
+        self,
+        section: ColdSection,
+        directory: HostDirectory,
+        paths: PathTable,
+        seed: int,
+        stop_time_ns: int,
+        group: npt.NDArray[np.int32],
+        members: Callable[[int], npt.NDArray[np.uint32]],
+        leaders: Mapping[int, int],
+    ) -> None:
+        self._section, self._directory, self._paths, self._seed = section, directory, paths, seed
+        self._stop, self._group, self._members, self._leaders = stop_time_ns, group, members, dict(leaders)
+        self._found: _Found | None = None
+
+    def of_planned(self, message_id: npt.NDArray[np.uint64]) -> Int64Array:
+        """How much later messages of the plan come, at the shares of their receivers: int64[n, SHARES], ns."""
+        found = self._worked_out()
+        if not len(found.message_id):
+            return np.zeros((len(message_id), len(SHARES)), dtype=np.int64)
+        place = np.minimum(np.searchsorted(found.message_id, message_id), len(found.message_id) - 1)
+        later: Int64Array = found.later[found.row[place]] * (found.message_id[place] == message_id)[:, None]
+        return later
+
+    def around(self, time: int) -> Int64Array:
+        """How much later a message comes that is none of the plan, and comes in at a time [ns]: int64[SHARES], ns.
+
+        As much as those of the plan in the mean that are published within an eighth of a second of it.
+        """
+        found = self._worked_out()
+        first, last = np.searchsorted(found.time, [time - (1 << _BIN_SHIFT), time + (1 << _BIN_SHIFT)])
+        if first == last:
+            return np.zeros(len(SHARES), dtype=np.int64)
+        rows = found.row_by_time[first:last]
+        return np.asarray(found.later[rows].sum(axis=0) // len(rows), dtype=np.int64)
+
+    def _worked_out(self) -> _Found:
+        if self._found is None:
+            most = self._section.resolution.queues
+            planned = PublicationPlan(self._section, self._directory, self._seed, self._stop).take(self._stop)
+            is_coarse = np.isin(planned.published.topic, list(self._leaders))
+            if most and is_coarse.any() and not self._is_idle(planned):
+                self._found = self._work_out(planned, is_coarse, most)
+            else:
+                ids, none, rows = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, len(SHARES)), np.int64)
+                self._found = _Found(ids, none, rows, none, none)
+        return self._found
+
+    def _is_idle(self, planned: PlannedMessages) -> bool:
+        """Whether no link is ever so busy that messages meet to speak of."""
+        published, identities = planned.published, len(self._group)
+        members = np.array([len(self._members(topic)) for topic in range(len(self._section.topic_numbers))])
+        copies = max(mesh_degree(self._section.gossip, identities) - 1, 1) * members / max(identities, 1)
+        bits = copies[published.topic] * (MESSAGE_BYTES + published.size) * 8
+        first = self._directory.hot_count
+        slowest = min(int(bps[first:].min()) for bps in (self._directory.uplink_bps, self._directory.downlink_bps))
+        return float(np.bincount(published.time // NS_PER_S, weights=bits).max()) < _IDLE * slowest
+
+    def _work_out(self, planned: PlannedMessages, is_coarse: npt.NDArray[np.bool_], most: int) -> _Found:
+        network = small_network(self._section, self._directory, min(most / len(self._group), 1.0))
+        # Publishers are a greater part of few: whoever publishes sends as many copies as whoever passes on.
+        gossip = network.section.gossip.model_copy(update={"flood_publish": False})
+        section, directory = network.section.model_copy(update={"gossip": gossip}), network.directory
+        drawn = subscriptions(section, self._seed, directory)
+        members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
+        moved, kept = self._moved(planned, network.host, members)
+        is_coarse = is_coarse[kept]
+        engine = ColdEngine(section, directory, self._paths, self._seed, self._stop, plan=Plan(moved))
+        results = _executed(engine, self._stop, section.gossip)
+
+        published = moved.published
+        compared, followed = self._compared(moved, is_coarse)
+        together = delays_of(results, moved.message_id[compared])
+        rules = {topic: rules_of(gossip, self._paths, self._seed, topic) for topic in self._leaders}
+        meshes: dict[int, Mesh] = {}
+        alone = np.zeros_like(together)
+        for row, number in enumerate(compared.tolist()):
+            topic, origin = int(published.topic[number]), int(published.origin[number])
+            if topic not in meshes:
+                meshes[topic] = standing_mesh(section, directory, self._paths, self._seed, topic, members[topic])
+            mesh = meshes[topic]
+            place = int(np.searchsorted(mesh.host, origin))
+            time, size = int(published.time[number]), int(published.size[number])
+            message_id = int(moved.message_id[number])
+            spread = spread_message(mesh, rules[topic], message_id, time, size, publisher=place)
+            times = receipts(mesh, spread, place, size)
+            times[place] = -1
+            alone[row] = _at_shares(np.sort(bucket_middles(delay_buckets(times[times >= 0] - time))))
+        coarse = np.flatnonzero(is_coarse)
+        order = coarse[np.argsort(moved.message_id[coarse], kind="stable")]
+        later = np.where((together >= 0) & (alone >= 0), np.maximum(together - alone, 0), 0)
+        return _Found(moved.message_id[order], followed[order], later, published.time[coarse], followed[coarse])
+
+    def _moved(
+        self, planned: PlannedMessages, host: Int64Array, members: Sequence[npt.NDArray[np.uint32]]
+    ) -> tuple[PlannedMessages, Int64Array]:
+        """The plan as the small network publishes it, and its rows: what nobody there subscribes to is left out.
+
+        A message of a group's identity is published by a subscriber of the same group, if there is one, at about the
+        same place among the group's.
+        """
+        published, first = planned.published, self._directory.hot_count
+        group = self._group[host - first]
+        size = np.bincount(self._group)
+        order = np.argsort(self._group, kind="stable")
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
+        identity = published.origin - first
+        origin = np.full(len(identity), -1, dtype=np.int64)
+        kinds, kind_of = np.unique(np.stack([published.topic, self._group[identity]]), axis=1, return_inverse=True)
+        for number, (topic, its_group) in enumerate(kinds.T.tolist()):
+            candidates = members[topic].astype(np.int64)
+            alike = candidates[group[candidates] == its_group]
+            candidates = alike if len(alike) else candidates
+            if len(candidates):
+                rows = np.flatnonzero(kind_of.ravel() == number)
+                origin[rows] = candidates[rank[identity[rows]] * len(candidates) // size[its_group]]
+        kept = np.flatnonzero(origin >= 0)
+        moved = published.taken(kept)._replace(origin=origin[kept])
+        return PlannedMessages(planned.message_id[kept], moved), kept
+
+    def _compared(self, moved: PlannedMessages, is_coarse: npt.NDArray[np.bool_]) -> tuple[Int64Array, Int64Array]:
+        """Rows of the messages that are propagated on their own, and which of these each coarse message follows."""
+        rows = np.flatnonzero(is_coarse)
+        published = moved.published.taken(rows)
+        leader = np.array([self._leaders[topic] for topic in published.topic.tolist()], dtype=np.int64)
+        sizes, which = np.unique(published.size, return_inverse=True)
+        size = np.array([typical_size(one) for one in sizes.tolist()], dtype=np.int64)[which.ravel()]
+        order = np.lexsort((published.time, published.time >> _BIN_SHIFT, size, leader))
+        keys = np.stack([leader, size, published.time >> _BIN_SHIFT])[:, order]
+        begins = np.flatnonzero(np.concatenate([[True], (np.diff(keys, axis=1) != 0).any(axis=0)]))
+        count = np.diff(np.append(begins, len(order)))
+        place = np.arange(len(order)) - np.repeat(begins, count)
+        share = place * _COMPARED // np.repeat(count, count)
+        # The first of each sixteenth; all where they are fewer.
+        chosen = (np.diff(share, prepend=-1) != 0) | (place == 0)
+        followed = np.full(len(moved.message_id), -1, dtype=np.int64)
+        followed[rows[order]] = np.cumsum(chosen) - 1
+        return rows[order[chosen]], followed
+
+
+def _executed(engine: ColdEngine, stop_time_ns: int, gossip: GossipSection) -> TailResults:
+    """Execute all that is planned, to the end of what is told of it."""
+    end = stop_time_ns
+    engine.run_until(end)
+    while engine.has_news() and end < stop_time_ns + gossip.seen_ttl:
+        end += gossip.heartbeat
+        engine.run_until(end)
+    # What was told of last is asked for and comes.
+    engine.run_until(end + gossip.heartbeat)
+    return engine.partial_results()
+
+
+def _ranks(count: Int64Array) -> Int64Array:
+    """Ranks of the receivers at `cold.propagation.SHARES`, from 1 on: int64[n, SHARES], of counts int64[n]."""
+    return np.asarray(np.maximum((count[:, None] * np.array(PER_MILLE) + 999) // 1000, 1), dtype=np.int64)
+
+
+def _at_shares(delays: Int64Array) -> Int64Array:
+    """Ascending delays at `cold.propagation.SHARES`: int64[SHARES]; -1 of none."""
+    if not len(delays):
+        return np.full(len(SHARES), -1, dtype=np.int64)
+    return np.asarray(delays[_ranks(np.array([len(delays)]))[0] - 1], dtype=np.int64)
+
+
+def delays_of(results: TailResults, message_id: npt.NDArray[np.uint64]) -> Int64Array:
+    """Delays of messages at shares of their receivers, middles of buckets: int64[n, SHARES], ns; -1 of none."""
+    order = np.argsort(results.spread["id"], kind="stable")
+    row = order[np.searchsorted(results.spread["id"], message_id, sorter=order)]
+    delivered = results.spread["delivered"][row]
+    until = np.concatenate([[0], np.cumsum(results.counts)])
+    entry = np.searchsorted(until, until[results.start[row]][:, None] + _ranks(delivered)) - 1
+    middles = np.append(bucket_middles(results.bucket), 0)[np.minimum(entry, len(results.bucket))]
+    return np.where(delivered[:, None] > 0, middles, -1)
