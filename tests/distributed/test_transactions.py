@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.distributed.shards import differences
-from tests.system.experiment import ROOT, Configuration, Laboratory, Run, host, process
+from tests.distributed.test_requests import events
+from tests.system.experiment import ROOT, Configuration, Laboratory, host, process
 
 EXPERIMENT: Configuration = {
     "general": {"stop_time": "5 s", "seed": 3},
@@ -48,35 +48,43 @@ def test_transactions_are_the_same_on_any_number_of_shards(laboratory: Laborator
     assert 0.5 * loads["sent"]["mean"] < loads["received"]["mean"] < loads["sent"]["mean"]
 
 
-def with_clients(apps: Path, resolution: str) -> Configuration:
-    """The same tail, beside two real clients: small transactions of the one, and blobs of the other."""
-    peer = apps / "transaction_peer"
-    alice = process(peer, "11.0.0.1", "100.64.0.9,100.64.0.77,100.64.0.200", "13", "8", "300", "200", "0")
-    bob = process(peer, "11.0.0.2", "100.64.0.1,100.64.0.250", "13", "3", "200000", "900", "1")
+CLIENTS = {
+    "alice": ("11.0.0.1", 1, "100.64.0.9,100.64.0.77,100.64.0.200", "2,0.2,8,300"),
+    "bob": ("11.0.0.2", 4, "100.64.0.1,100.64.0.250", "2,0.9,3,200000,blobs"),
+}
+#: Kinds of requests: those of the first are for the newest messages that a peer has, those of the second for a status.
+PROTOCOLS = [
+    {"name": "blocks", "interval": "2 s", "size": 24, "chunks": [1, 4], "chunk_size": "8 KB"},
+    {"name": "status", "interval": "1 s", "size": 92, "chunk_size": "92 B"},
+    {"name": "columns", "interval": "500 ms", "size": 24, "chunk_size": "2 KB"},
+]
+
+
+def with_clients(resolution: str) -> Configuration:
+    """The same tail, beside two real clients: small transactions of the one, and blobs of the other.
+
+    Both gossip and serve requests besides.
+    """
+    hosts = {}
+    for name, (address, node, peers, submissions) in CLIENTS.items():
+        arguments = f"--name {name} --peer {peers} --execution-peer {peers} --transactions 50 --submit {submissions}"
+        arguments += " --transaction-life-s 8 --serve-messages 0,1 --serve 1,92 --run-for 13"
+        hosts[name] = host(process("gossip-node", *arguments.split()), node=node, ip_addr=address)
     cold: dict[str, Any] = EXPERIMENT["cold"] | {
         "populations": {"tail": {"count": 300, "addresses": "100.64.0.0/16", "regions": {1: 5, 2: 1, 4: 3}}},
         "resolution": {"default": resolution},
         "transactions": EXPERIMENT["cold"]["transactions"] | {"rate": 2, "lifetime": "8 s"},
+        "requests": PROTOCOLS,
     }
-    return EXPERIMENT | {
-        "general": {"stop_time": "14 s", "seed": 3},
-        "hosts": {"alice": host(alice, node=1, ip_addr="11.0.0.1"), "bob": host(bob, node=4, ip_addr="11.0.0.2")},
-        "cold": cold,
-    }
-
-
-def lines(run: Run, name: str, how: str) -> list[list[str]]:
-    return [line.split() for line in run.stdout(name).splitlines() if line.startswith(how + " ")]
+    return EXPERIMENT | {"general": {"stop_time": "14 s", "seed": 3}, "hosts": hosts, "cold": cold}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("resolution", ["exact", "sampled"])
-def test_real_clients_and_identities_tell_each_other_of_transactions(
-    laboratory: Laboratory, apps: Path, resolution: str
-) -> None:
-    one = laboratory.run(with_clients(apps, resolution), name="one")
-    assert not differences(one, laboratory.run(with_clients(apps, resolution), name="again"))
-    two = laboratory.run(with_clients(apps, resolution), "--shards", "2", name="two")
+def test_real_clients_and_identities_tell_each_other_of_transactions(laboratory: Laboratory, resolution: str) -> None:
+    one = laboratory.run(with_clients(resolution), name="one")
+    assert not differences(one, laboratory.run(with_clients(resolution), name="again"))
+    two = laboratory.run(with_clients(resolution), "--shards", "2", name="two")
     assert not differences(one, two)
 
     columns = pq.read_table(one.directory / "metrics" / "transactions.parquet").to_pydict()
@@ -90,14 +98,21 @@ def test_real_clients_and_identities_tell_each_other_of_transactions(
     assert (table["strangers"] == 0).all()
     # What one client has submitted comes to the other over the tail, whole and right, when the paths allow it.
     for name, origin, count in (("bob", "11.0.0.1", 8), ("alice", "11.0.0.2", 3)):
-        got = [line for line in lines(one, name, "pushed") + lines(one, name, "fetched") if line[1] == origin]
-        assert [line[2] for line in sorted(got, key=lambda line: int(line[2]))] == [str(n + 1) for n in range(count)]
-        assert all(int(line[6]) >= 2 and 20_000_000 < int(line[8]) < 8_000_000_000 for line in got)
+        got = [event for event in events(one, name, "transaction") if event["origin"] == origin]
+        assert sorted(event["sequence"] for event in got) == list(range(1, count + 1))
+        assert all(event["hops"] >= 2 and 20_000_000 < event["delay_ns"] < 8_000_000_000 for event in got)
+        assert all(event["how"] == "fetched" for event in got if event["blobs"])
     # What is submitted to identities comes to both.
     tail = int((~small & ~large & (table["time_ns"] > 2e9) & (table["time_ns"] < 6e9)).sum())
-    for name in ("alice", "bob"):
-        assert len(lines(one, name, "pushed")) + len(lines(one, name, "fetched")) >= tail
-        (summary,) = lines(one, name, "here")
-        assert summary[-1] == "0"
-    (summary,) = lines(one, "bob", "here")
-    assert int(summary[summary.index("served") + 1]) >= 3
+    for name in CLIENTS:
+        (summary,) = events(one, name, "summary")
+        mine = summary["transactions"]
+        assert mine["peers"] == len(CLIENTS[name][2].split(","))
+        assert mine["got_pushed"] + mine["got_fetched"] == len(events(one, name, "transaction")) >= tail
+        assert mine["bad"] == mine["strangers"] == summary["bad_datagrams"] == 0
+        # Identities ask those whom they know on an exact topic; what is not served is refused.
+        is_known = resolution == "exact"
+        assert (summary["served"] > 0) == (summary["turned_away"] > 0) == is_known
+        assert summary["received"]["request"] == summary["served"] + summary["turned_away"]
+    (summary,) = events(one, "bob", "summary")
+    assert summary["transactions"]["served"] >= 3

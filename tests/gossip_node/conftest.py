@@ -22,6 +22,8 @@ WARNINGS = (
     "-Wstrict-prototypes",
 )
 
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
 Compile = Callable[..., Path]
 
 
@@ -52,3 +54,10 @@ def gossip_node(compile_c: Compile) -> Path:
         return programs.find("gossip-node")
     except FileNotFoundError:
         return compile_c("gossip-node", *sorted(SOURCES.glob("*.c")))
+
+
+@pytest.fixture(scope="session")
+def fuzz_target(compile_c: Compile) -> Path:
+    """The fuzz target of the datagrams, with its own driver."""
+    sources = [ROOT / "tests" / "fuzz" / "fuzz_gossip_wire.c", SOURCES / "wire.c"]
+    return compile_c("fuzz_gossip_wire", *sources, flags=("-DSTANDALONE", *SANITIZERS))

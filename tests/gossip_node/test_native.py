@@ -2,11 +2,13 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import struct
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 
 HELLO, LEAVE, GRAFT, PRUNE, IHAVE, IWANT, MESSAGE, IDONTWANT = range(1, 9)
 REQUEST, RESPONSE = 9, 10
+TRANSACTION, ANNOUNCEMENT, ASK, POOLED, GREETING = range(11, 16)
+GREETS, ANSWERS, LEAVES = range(3)
 HEADER = struct.Struct(">HBBHH")
 MESSAGE_FIELDS = struct.Struct(">QIQHI")
 DEADLINE_S = 30.0
@@ -54,8 +58,12 @@ class Node:
         return summary
 
 
+def wait_for_events(node: Node, kind: str, count: int) -> None:
+    eventually(lambda: len(node.events(kind)) >= count, f"{count} of {kind} in {node.output.name}")
+
+
 def wait_for_deliveries(node: Node, count: int) -> None:
-    eventually(lambda: len(node.events("deliver")) >= count, f"{count} messages in {node.output.name}")
+    wait_for_events(node, "deliver", count)
 
 
 Start = Callable[..., Node]
@@ -100,7 +108,7 @@ class Peer:
         while True:
             datagram = self.socket.recv(65536)
             magic, version, received, topic, _count = HEADER.unpack_from(datagram)
-            assert (magic, version, topic) == (0x4147, 1, 1)
+            assert (magic, version, topic) == (0x4147, 1, 0 if received >= TRANSACTION else 1)
             if received == kind:
                 return datagram[HEADER.size :]
 
@@ -362,6 +370,196 @@ def test_a_request_that_nobody_answers_times_out(start: Start, peer: Callable[[i
     assert (summary["timeouts"], summary["late"]) == (1, 1)
 
 
+def test_messages_that_have_come_are_served_the_newest_first(start: Start, peer: Callable[[int], Peer]) -> None:
+    node, hand = start(1, "--serve-messages", "3,1"), peer(200)
+    hand.send(1, REQUEST, struct.pack(">IBH", 6, 0, 0), count=4, topic=3)
+    empty = HEADER.pack(0x4147, 1, RESPONSE, 3, 0) + struct.pack(">IBBHHI", 6, 0, 0, 0, 1, 0)
+    assert hand.socket.recv(65536) == empty
+    for number, size in enumerate((100, 50_000, 20_000)):
+        hand.send(1, MESSAGE, message(number + 1, 0, payload(number + 1, size)), count=1)
+    sizes = {}
+    for chunks in (1, 2, 1024):
+        hand.send(1, REQUEST, struct.pack(">IBH", chunks, 0, 0), count=chunks, topic=3)
+        part, parts, sizes[chunks] = -1, 1, 0
+        while part + 1 != parts:
+            got = hand.socket.recv(65536)
+            assert struct.unpack_from(">HIBB", got, 6) == (min(chunks, 3), chunks, 0, 0)
+            part, parts, size = struct.unpack_from(">HHI", got, 14)
+            sizes[chunks] += size
+    assert sizes == {1: 20_000, 2: 70_000, 1024: 70_100}
+    summary = node.end()
+    assert (summary["served"], summary["turned_away"]) == (4, 0)
+
+
+def hash_of(sequence: int, size: int, submitted_ns: int, kind: int = 2, origin: int = 0x0B000001) -> bytes:
+    return struct.pack(">IIQIB", origin, sequence, submitted_ns, size, kind) + bytes(11)
+
+
+def carried(what: bytes, attempt: int = 0, hops: int = 0) -> list[bytes]:
+    """The bodies that a whole transaction is carried in."""
+    size = int.from_bytes(what[16:20])
+    whole = payload(int.from_bytes(what[:8]), size)
+    parts = [whole[at : at + 60_000] for at in range(0, size, 60_000)]
+    return [
+        what + struct.pack(">HHHHI", attempt, hops, place, len(parts), len(part)) + part
+        for place, part in enumerate(parts)
+    ]
+
+
+def meet(hand: Peer, to: int) -> None:
+    hand.send(to, GREETING, count=GREETS, topic=0)
+    assert hand.receive(GREETING) == b""
+
+
+def test_transactions_are_pushed_to_the_root_of_the_peers_and_announced_to_the_others(
+    start: Start, peer: Callable[[int], Peer]
+) -> None:
+    node = start(1, "--transactions", "8", "--submit", "0.5,0,1,300", "--submit", "0.5,0,1,4097")
+    hands = [peer(200 + number) for number in range(5)]
+    for hand in hands:
+        meet(hand, 1)
+    eventually(lambda: len(node.events("submit")) == 2, "two submissions")
+    small, large = ((e["sequence"], e["size"], e["time_ns"]) for e in node.events("submit"))
+    origin = int.from_bytes(socket.inet_aton(loopback(1)))
+    got = []
+    for hand in hands:
+        for size, told in ((300, small), (4097, large)):
+            data = hand.socket.recv(65536)
+            what = hash_of(told[0], size, told[2], origin=origin)
+            got.append((data[3], size))
+            assert data[8:] == (carried(what)[0] if data[3] == TRANSACTION else what)
+    # Two of five, and of the one that is too large none.
+    assert Counter(got) == {(TRANSACTION, 300): 2, (ANNOUNCEMENT, 300): 3, (ANNOUNCEMENT, 4097): 5}
+    # All of what is here, to who begins anew, and what is asked for; the latter to peers only.
+    hands[0].send(1, GREETING, count=GREETS, topic=0)
+    assert hands[0].receive(GREETING) == b""
+    assert len(hands[0].receive(ANNOUNCEMENT)) == 64
+    what = hash_of(large[0], 4097, large[2], origin=origin)
+    hands[0].send(1, ASK, struct.pack(">H", 7) + what + hash_of(9, 10, 1) + hash_of(9, 10, large[2]), count=3, topic=0)
+    assert hands[0].receive(POOLED) == carried(what, 7)[0]
+    assert hands[0].receive(POOLED) == hash_of(9, 10, large[2]) + struct.pack(">HHHHI", 7, 0, 0, 1, 0)
+    hands[1].send(1, GREETING, count=LEAVES, topic=0)
+    hands[1].send(1, ASK, struct.pack(">H", 7) + what, count=1, topic=0)
+    hands[1].settled(1)
+    mine = node.end()["transactions"]
+    assert hands[2].receive(GREETING) == b""
+    assert {name: mine[name] for name in ("peers", "submitted", "pushed", "announced", "served", "unserved")} == {
+        "peers": 4,
+        "submitted": 2,
+        "pushed": 2,
+        "announced": 10,
+        "served": 1,
+        "unserved": 1,
+    }
+    assert (mine["late"], mine["strangers"], mine["bad"]) == (1, 1, 0)
+
+
+def test_what_is_announced_is_fetched_from_one_after_the_other(start: Start, peer: Callable[[int], Peer]) -> None:
+    node = start(1, "--transactions", "3", "--fetch-delay-ms", "50", "--fetch-timeout-ms", "300")
+    hands = [peer(200), peer(201), peer(202)]
+    for hand in hands:
+        meet(hand, 1)
+    what = hash_of(3, 130_000, time.time_ns(), kind=3)
+    for hand in hands[:2]:
+        hand.send(1, ANNOUNCEMENT, what * 2, count=2, topic=0)
+        hand.settled(1)
+    # The first who is asked does not answer, the second not at once; nobody else has offered it.
+    readable, _, _ = select.select([hand.socket for hand in hands], [], [], DEADLINE_S)
+    first = next(hand for hand in hands if hand.socket in readable)
+    second = hands[1 - hands.index(first)]
+    assert first.receive(ASK) == struct.pack(">H", 1) + what
+    assert second.receive(ASK) == struct.pack(">H", 2) + what
+    parts = carried(what, 2, 3)
+    for part in (parts[0], parts[2], parts[1], *parts, *parts):
+        second.send(1, POOLED, part, count=1, topic=0)
+    assert hands[2].receive(ANNOUNCEMENT) == what
+    second.settled(1)
+    (event,) = node.events("transaction")
+    assert (event["origin"], event["sequence"], event["size"], event["blobs"]) == ("11.0.0.1", 3, 130_000, True)
+    assert (event["how"], event["hops"], event["from"]) == ("fetched", 3, f"{loopback(hands.index(second) + 200)}:9000")
+    hands[2].send(1, ASK, struct.pack(">H", 5) + what, count=1, topic=0)
+    assert [hands[2].receive(POOLED) for _ in range(3)] == carried(what, 5, 4)
+    mine = node.end()["transactions"]
+    assert (mine["got_fetched"], mine["asked"], mine["timeouts"], mine["duplicates"], mine["bad"]) == (1, 2, 1, 1, 2)
+
+
+def test_what_cannot_be_a_transaction_has_no_effect(start: Start, peer: Callable[[int], Peer]) -> None:
+    node, hand, other = start(1, "--transactions", "1"), peer(200), peer(201)
+    meet(hand, 1)
+    other.send(1, GREETING, count=GREETS, topic=0)
+    assert other.socket.recv(65536) == HEADER.pack(0x4147, 1, GREETING, 0, LEAVES)
+    now = time.time_ns()
+    good = carried(hash_of(1, 300, now))[0]
+    bad = [
+        carried(hash_of(1, 300, now + 10**12))[0],
+        carried(hash_of(1, 300, now, kind=3))[0],
+        carried(hash_of(0, 300, now))[0],
+        good[:-1] + bytes([good[-1] ^ 1]),
+    ]
+    late = carried(hash_of(1, 300, now - 12 * 10**9))[0]
+    for body in (*bad, late):
+        hand.send(1, TRANSACTION, body, count=1, topic=0)
+    other.send(1, TRANSACTION, good, count=1, topic=0)
+    hand.send(1, TRANSACTION, good, count=1, topic=0)
+    hand.send(1, TRANSACTION, good, count=1, topic=0)
+    hand.settled(1)
+    summary = node.end()
+    mine = summary["transactions"]
+    assert (mine["bad"], mine["late"], mine["strangers"], mine["refused"]) == (len(bad), 1, 1, 1)
+    assert (mine["got_pushed"], mine["duplicates"], summary["bad_datagrams"]) == (1, 1, 0)
+
+
+def test_a_node_without_transactions_refuses_execution_peers(start: Start, peer: Callable[[int], Peer]) -> None:
+    node, hand = start(1), peer(200)
+    hand.send(1, GREETING, count=GREETS, topic=0)
+    assert hand.socket.recv(65536) == HEADER.pack(0x4147, 1, GREETING, 0, LEAVES)
+    hand.send(1, ANNOUNCEMENT, hash_of(1, 300, time.time_ns()), count=1, topic=0)
+    hand.settled(1)
+    mine = node.end()["transactions"]
+    assert (mine["refused"], mine["strangers"], mine["peers"]) == (1, 1, 0)
+
+
+def test_announcements_wait_for_each_other_and_transactions_for_their_validation(
+    start: Start, peer: Callable[[int], Peer]
+) -> None:
+    waits = ["--announce-interval-ms", "300", "--transaction-delay-ms", "200"]
+    node, source, hand = start(1, "--transactions", "2", *waits), peer(200), peer(201)
+    meet(source, 1)
+    meet(hand, 1)
+    begin = time.monotonic()
+    hashes = [hash_of(number, 5000, time.time_ns()) for number in (1, 2)]
+    for what in hashes:
+        for body in carried(what):
+            source.send(1, TRANSACTION, body, count=1, topic=0)
+    source.settled(1)
+    hand.send(1, ASK, struct.pack(">H", 1) + hashes[0], count=1, topic=0)
+    assert len(hand.receive(POOLED)) == 44
+    assert hand.receive(ANNOUNCEMENT) == b"".join(hashes)
+    assert time.monotonic() - begin > 0.5
+    assert node.end()["transactions"]["unserved"] == 1
+
+
+def test_eight_execution_clients_have_every_transaction(start: Start) -> None:
+    nodes = {}
+    for number in range(1, 9):
+        peers = ",".join(loopback((number - 1 + step) % 8 + 1) for step in (0, 1, 2))
+        options = ["--transactions", "5", "--execution-peer", peers, "--fetch-delay-ms", "20", "--seed", str(number)]
+        if number <= 2:
+            options += ["--submit", "2,0.05,5,300", "--submit", "2,0.05,2,200000,blobs"]
+        nodes[number] = start(number, *options)
+    for number, node in nodes.items():
+        expected = 14 - 7 * (number <= 2)
+        wait_for_events(node, "transaction", expected)
+    for number, node in nodes.items():
+        mine = node.end()["transactions"]
+        got = {(event["origin"], event["sequence"]) for event in node.events("transaction")}
+        origins = [loopback(origin) for origin in (1, 2) if origin != number]
+        assert got == {(origin, sequence) for origin in origins for sequence in range(1, 8)}
+        assert mine["got_pushed"] + mine["got_fetched"] == len(got)
+        assert (mine["bad"], mine["strangers"]) == (0, 0)
+        assert all(event["how"] == "fetched" for event in node.events("transaction") if event["blobs"])
+
+
 def test_an_announced_id_is_asked_for_once_in_a_heartbeat(start: Start, peer: Callable[[int], Peer]) -> None:
     node, hand = start(1, "--heartbeat-ms", "60000"), peer(200)
     ids = struct.pack(">QQ", 5, 6)
@@ -403,6 +601,14 @@ def test_peers_are_read_from_a_file_and_the_node_itself_is_passed_over(
         (["--ask", "1,0,1,5,1,8,0"], "leaves no time to answer"),
         (["--serve", "1"], "PROTOCOL,SIZE"),
         (["--serve", "1,60001"], "60001"),
+        (["--serve-messages", "1"], "PROTOCOL,TOPIC"),
+        (["--serve-messages", "1,5"], "--topic 5"),
+        (["--submit", "0,1,5"], "START_S,INTERVAL_S,COUNT,SIZE[,blobs]"),
+        (["--submit", "0,1,5,1,blob"], "START_S,INTERVAL_S,COUNT,SIZE[,blobs]"),
+        (["--submit", "0,1,5,131073"], "131073"),
+        (["--submit", "0,1,5,9"], "--transactions MOST"),
+        (["--execution-peer", "127.0.0.1"], "--transactions MOST"),
+        (["--transactions", "1001"], "1001"),
         (["--publish", "1,-1,1,5,1"], "START_S"),
         (["--publish", "2,0,1,5,1"], "--topic 2"),
         (["--run-for", "soon"], "soon"),

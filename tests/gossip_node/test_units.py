@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "configs" / "apps" / "gossip_node"
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+from tests.gossip_node.conftest import SANITIZERS, SOURCES
 
 
 @pytest.mark.parametrize(
@@ -17,6 +15,7 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
         ("test_wire", ["wire.c"]),
         ("test_cache", ["cache.c", "memory.c", "random.c"]),
         ("test_requests", ["requests.c", "wire.c", "memory.c"]),
+        ("test_pool", ["pool.c", "wire.c", "memory.c"]),
         ("test_mesh", ["mesh.c", "cache.c", "memory.c", "random.c"]),
     ],
 )
@@ -28,9 +27,8 @@ def test_the_c_unit_tests_pass(compile_c: Callable[..., Path], test: str, parts:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_decoder_survives_mutated_datagrams(compile_c: Callable[..., Path], seed: int) -> None:
-    sources = [ROOT / "tests" / "fuzz" / "fuzz_gossip_wire.c", SOURCES / "wire.c"]
-    program = compile_c(f"fuzz_gossip_wire_{seed}", *sources, flags=("-DSTANDALONE", *SANITIZERS))
-    result = subprocess.run([program, "100000", str(seed)], capture_output=True, text=True, timeout=120, check=False)
+def test_the_decoder_survives_mutated_datagrams(fuzz_target: Path, seed: int) -> None:
+    command = [str(fuzz_target), "100000", str(seed)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "100000 inputs\n"

@@ -12,6 +12,14 @@ static void expect_bytes(const uint8_t *expected, size_t expected_length, size_t
     CHECK(memcmp(bytes, expected, length) == 0);
 }
 
+static void expect_refused(size_t at, uint8_t value, size_t length, enum wire_error error) {
+    struct wire_datagram datagram;
+    uint8_t before = bytes[at];
+    bytes[at] = value;
+    CHECK(wire_decode(bytes, length, &datagram) == error);
+    bytes[at] = before;
+}
+
 /* These are the examples of docs/gossip-datagram.md. */
 static void documented_examples(void) {
     static const uint8_t hello[] = {0x41, 0x47, 1, 1, 0, 1, 0, 0};
@@ -68,6 +76,135 @@ static void documented_requests(void) {
     struct wire_response refused = {
         .number = 7, .attempt = 1, .status = WIRE_STATUS_REFUSED, .parts = 1, .payload = payload};
     expect_bytes(refusal, sizeof refusal, wire_encode_response(bytes, 2, 0, &refused));
+}
+
+static const struct wire_transaction FIRST = {
+    .origin = 0x0b000001,
+    .sequence = 1,
+    .submit_time_ns = 946684805000000000u,
+    .size = 4,
+    .type = WIRE_PLAIN,
+};
+
+// clang-format off
+#define FIRST_HASH 0x0b, 0, 0, 1, 0, 0, 0, 1, 0x0d, 0x23, 0x4c, 0xd0, 0x7c, 0x48, 0xf2, 0x00, 0, 0, 0, 4, 2, \
+                   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+// clang-format on
+
+static void documented_transactions(void) {
+    uint8_t hash[WIRE_HASH_SIZE], payload[4];
+    wire_write_hash(hash, &FIRST);
+    static const uint8_t pushed[] = {0x41, 0x47, 1, 11, 0, 0, 0, 1, FIRST_HASH, 0,    0,    0,   3,
+                                     0,    0,    0, 1,  0, 0, 0, 4, 0xce,       0xce, 0xce, 0xce};
+    struct wire_carried carried = {.hash = hash, .hops = 3, .parts = 1, .size = 4, .payload = payload};
+    wire_fill_carried(payload, &carried);
+    expect_bytes(pushed, sizeof pushed, wire_encode_carried(bytes, WIRE_TRANSACTION, 1, &carried));
+    static const uint8_t announcement[] = {0x41, 0x47, 1, 12, 0, 0, 0, 1, FIRST_HASH};
+    expect_bytes(announcement, sizeof announcement, wire_encode_announcement(bytes, hash, 1));
+    static const uint8_t ask[] = {0x41, 0x47, 1, 13, 0, 0, 0, 1, 0, 7, FIRST_HASH};
+    expect_bytes(ask, sizeof ask, wire_encode_ask(bytes, 7, hash, 1));
+    static const uint8_t pooled[] = {0x41, 0x47, 1, 14, 0, 0, 0, 1, FIRST_HASH, 0,    7,    0,   2,
+                                     0,    0,    0, 1,  0, 0, 0, 4, 0xce,       0xce, 0xce, 0xce};
+    carried.attempt = 7;
+    carried.hops = 2;
+    expect_bytes(pooled, sizeof pooled, wire_encode_carried(bytes, WIRE_POOLED, 1, &carried));
+    static const uint8_t without[] = {0x41, 0x47, 1, 14, 0, 0, 0, 0, FIRST_HASH, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0};
+    struct wire_carried missing = {.hash = hash, .attempt = 7, .parts = 1, .payload = payload};
+    expect_bytes(without, sizeof without, wire_encode_carried(bytes, WIRE_POOLED, 0, &missing));
+    static const uint8_t greeting[] = {0x41, 0x47, 1, 15, 0, 0, 0, 0};
+    expect_bytes(greeting, sizeof greeting, wire_encode_greeting(bytes, WIRE_GREETS));
+}
+
+static void transactions_come_back_in_their_parts(void) {
+    static uint8_t payload[WIRE_MAX_PAYLOAD];
+    uint8_t hash[WIRE_HASH_SIZE];
+    struct wire_transaction transaction = FIRST;
+    transaction.size = 130000;
+    wire_write_hash(hash, &transaction);
+    CHECK(wire_parts(0) == 1 && wire_parts(60000) == 1 && wire_parts(60001) == 2 && wire_parts(130000) == 3);
+    uint32_t total = 0;
+    for (uint16_t part = 0; part < 3; part++) {
+        struct wire_carried sent = {.hash = hash, .attempt = 2047, .hops = 65535, .part = part, .parts = 3};
+        sent.size = wire_part_size(transaction.size, part);
+        sent.payload = payload;
+        wire_fill_carried(payload, &sent);
+        total += sent.size;
+        size_t length = wire_encode_carried(bytes, WIRE_POOLED, 1, &sent);
+        struct wire_datagram datagram;
+        CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+        CHECK(datagram.type == WIRE_POOLED && datagram.count == 1);
+        const struct wire_carried *got = &datagram.carried;
+        CHECK(memcmp(got->hash, hash, WIRE_HASH_SIZE) == 0 && got->attempt == 2047 && got->hops == 65535);
+        CHECK(got->part == part && got->parts == 3 && got->size == sent.size && wire_carried_matches(got));
+        bytes[length - 1] ^= 1;
+        CHECK(!wire_carried_matches(got));
+        bytes[length - 1] ^= 1;
+        size_t body = WIRE_HEADER_SIZE;
+        expect_refused(5, 1, length, WIRE_ERROR_TOPIC);
+        expect_refused(7, 0, length, WIRE_ERROR_LENGTH);
+        expect_refused(7, 2, length, WIRE_ERROR_COUNT);
+        expect_refused(body + 32, 8, length, WIRE_ERROR_LENGTH);
+        expect_refused(body + 37, 3, length, WIRE_ERROR_LENGTH);
+        expect_refused(body + 39, 2, length, WIRE_ERROR_LENGTH);
+        expect_refused(body + 39, 4, length, WIRE_ERROR_LENGTH);
+        expect_refused(body + 16, 0xff, length, WIRE_ERROR_LENGTH);
+        bytes[3] = WIRE_TRANSACTION;
+        expect_refused(7, 0, length, WIRE_ERROR_COUNT);
+    }
+    CHECK(total == transaction.size);
+}
+
+static void announcements_and_asks_come_back(void) {
+    static uint8_t hashes[WIRE_MAX_HASHES + 1][WIRE_HASH_SIZE];
+    for (size_t i = 0; i < WIRE_MAX_HASHES; i++) {
+        struct wire_transaction transaction = FIRST;
+        transaction.sequence += (uint32_t)i;
+        wire_write_hash(hashes[i], &transaction);
+    }
+    struct wire_datagram datagram;
+    size_t length = wire_encode_announcement(bytes, hashes[0], WIRE_MAX_HASHES);
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+    CHECK(datagram.type == WIRE_ANNOUNCEMENT && datagram.count == WIRE_MAX_HASHES);
+    CHECK(memcmp(datagram.hashes, hashes, (size_t)WIRE_MAX_HASHES * WIRE_HASH_SIZE) == 0);
+    length = wire_encode_ask(bytes, WIRE_MAX_ASK_ATTEMPT, hashes[0], WIRE_MAX_HASHES);
+    CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
+    CHECK(datagram.type == WIRE_ASK && datagram.attempt == WIRE_MAX_ASK_ATTEMPT);
+    CHECK(memcmp(datagram.hashes, hashes, (size_t)WIRE_MAX_HASHES * WIRE_HASH_SIZE) == 0);
+    expect_refused(WIRE_HEADER_SIZE, 8, length, WIRE_ERROR_LENGTH);
+    expect_refused(6, 0, length, WIRE_ERROR_COUNT);
+    expect_refused(7, 1, length + WIRE_HASH_SIZE, WIRE_ERROR_COUNT);
+    for (uint8_t what = WIRE_GREETS; what <= WIRE_LEAVES; what++) {
+        length = wire_encode_greeting(bytes, (enum wire_greeting)what);
+        CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK && datagram.count == what);
+    }
+    expect_refused(7, 3, length, WIRE_ERROR_COUNT);
+}
+
+static void only_hashes_of_transactions_are_read(void) {
+    uint8_t hash[WIRE_HASH_SIZE];
+    struct wire_transaction read, right = FIRST;
+    wire_write_hash(hash, &right);
+    CHECK(wire_read_hash(hash, &read));
+    CHECK(read.origin == right.origin && read.sequence == 1 && read.submit_time_ns == right.submit_time_ns);
+    CHECK(read.size == 4 && read.type == WIRE_PLAIN);
+    for (size_t at = 20; at < WIRE_HASH_SIZE; at++) { /* the type, and zeros */
+        hash[at] ^= 4;
+        CHECK(!wire_read_hash(hash, &read));
+        hash[at] ^= 4;
+    }
+    const struct wire_transaction wrong[] = {
+        {.sequence = 0, .size = 1, .type = WIRE_PLAIN},
+        {.sequence = 1, .size = 0, .type = WIRE_PLAIN},
+        {.sequence = 1, .size = WIRE_MAX_TRANSACTION + 1, .type = WIRE_PLAIN},
+        {.sequence = 1, .size = WIRE_MAX_BLOB_TRANSACTION + 1, .type = WIRE_BLOBS},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        wire_write_hash(hash, &wrong[i]);
+        CHECK(!wire_read_hash(hash, &read));
+    }
+    struct wire_transaction largest = {.sequence = 1, .size = WIRE_MAX_BLOB_TRANSACTION, .type = WIRE_BLOBS};
+    wire_write_hash(hash, &largest);
+    CHECK(wire_read_hash(hash, &read) && read.size == WIRE_MAX_BLOB_TRANSACTION);
 }
 
 static void requests_and_responses_come_back(void) {
@@ -144,26 +281,27 @@ static void every_other_length_is_refused(void) {
     struct wire_datagram datagram;
     struct wire_request request = {.number = 5, .size = 3};
     struct wire_response response = {.number = 5, .parts = 1, .size = 3, .payload = (const uint8_t *)"abc"};
-    for (int kind = 0; kind < 6; kind++) {
+    uint8_t hash[WIRE_HASH_SIZE];
+    wire_write_hash(hash, &FIRST);
+    struct wire_carried carried = {.hash = hash, .parts = 1, .size = 4, .payload = (const uint8_t *)"abcd"};
+    struct wire_carried missing = {.hash = hash, .parts = 1, .payload = (const uint8_t *)""};
+    for (int kind = 0; kind < 11; kind++) {
         memset(bytes, 0, 256);
         size_t length = kind == 0   ? wire_encode_plain(bytes, WIRE_GRAFT, 1)
                         : kind == 1 ? wire_encode_prune(bytes, 1, 9)
                         : kind == 2 ? wire_encode_ids(bytes, WIRE_IHAVE, 1, ids, 3)
                         : kind == 3 ? wire_encode_request(bytes, 1, 1, &request)
                         : kind == 4 ? wire_encode_response(bytes, 1, 1, &response)
-                                    : wire_encode_message(bytes, 1, &message);
+                        : kind == 5 ? wire_encode_message(bytes, 1, &message)
+                        : kind == 6 ? wire_encode_announcement(bytes, hash, 1)
+                        : kind == 7 ? wire_encode_ask(bytes, 1, hash, 1)
+                        : kind == 8 ? wire_encode_carried(bytes, WIRE_TRANSACTION, 1, &carried)
+                        : kind == 9 ? wire_encode_carried(bytes, WIRE_POOLED, 0, &missing)
+                                    : wire_encode_greeting(bytes, WIRE_LEAVES);
         for (size_t other = 0; other < 256; other++) {
             CHECK((wire_decode(bytes, other, &datagram) == WIRE_OK) == (other == length));
         }
     }
-}
-
-static void expect_refused(size_t at, uint8_t value, size_t length, enum wire_error error) {
-    struct wire_datagram datagram;
-    uint8_t before = bytes[at];
-    bytes[at] = value;
-    CHECK(wire_decode(bytes, length, &datagram) == error);
-    bytes[at] = before;
 }
 
 static void wrong_headers_are_refused(void) {
@@ -194,7 +332,7 @@ static void a_payload_above_the_limit_is_refused(void) {
     struct wire_message message = {.id = 5, .size = WIRE_MAX_PAYLOAD, .payload = payload};
     struct wire_datagram datagram;
     size_t length = wire_encode_message(bytes, 1, &message);
-    CHECK(length == WIRE_MAX_DATAGRAM);
+    CHECK(length <= WIRE_MAX_DATAGRAM);
     CHECK(wire_decode(bytes, length, &datagram) == WIRE_OK);
     bytes[WIRE_HEADER_SIZE + 25]++; /* the size's last byte, and one more byte of payload to match */
     CHECK(wire_decode(bytes, length + 1, &datagram) == WIRE_ERROR_LENGTH);
@@ -203,6 +341,10 @@ static void a_payload_above_the_limit_is_refused(void) {
 int main(void) {
     documented_examples();
     documented_requests();
+    documented_transactions();
+    transactions_come_back_in_their_parts();
+    announcements_and_asks_come_back();
+    only_hashes_of_transactions_are_read();
     requests_and_responses_come_back();
     everything_comes_back();
     every_other_length_is_refused();

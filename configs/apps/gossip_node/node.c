@@ -20,7 +20,7 @@ static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Sending */
 
-static void send_bytes(struct node *node, const uint8_t *bytes, size_t length, struct endpoint to) {
+void node_send(struct node *node, const uint8_t *bytes, size_t length, struct endpoint to) {
     struct sockaddr_storage name;
     int family = endpoint_is_ipv4(node->options->listen) ? AF_INET : AF_INET6; /* as main.c opened it */
     socklen_t name_length = endpoint_name(to, family, &name);
@@ -35,12 +35,12 @@ static void send_bytes(struct node *node, const uint8_t *bytes, size_t length, s
 
 static void send_plain(struct node *node, enum wire_type type, uint16_t topic, struct endpoint to) {
     uint8_t bytes[WIRE_HEADER_SIZE];
-    send_bytes(node, bytes, wire_encode_plain(bytes, type, topic), to);
+    node_send(node, bytes, wire_encode_plain(bytes, type, topic), to);
 }
 
 static void send_prune(struct node *node, uint16_t topic, struct endpoint to) {
     uint8_t bytes[WIRE_HEADER_SIZE + 4];
-    send_bytes(node, bytes, wire_encode_prune(bytes, topic, MESH_BACKOFF_MS), to);
+    node_send(node, bytes, wire_encode_prune(bytes, topic, MESH_BACKOFF_MS), to);
 }
 
 static void send_hello(struct node *node, uint16_t topic, struct peer *peer, int64_t now_ns) {
@@ -53,7 +53,7 @@ static void send_ids(struct node *node, enum wire_type type, uint16_t topic, con
     uint8_t bytes[WIRE_HEADER_SIZE + WIRE_MAX_IDS * 8];
     for (size_t sent = 0; sent < count; sent += WIRE_MAX_IDS) {
         size_t part = count - sent < WIRE_MAX_IDS ? count - sent : WIRE_MAX_IDS;
-        send_bytes(node, bytes, wire_encode_ids(bytes, type, topic, ids + sent, (uint16_t)part), to);
+        node_send(node, bytes, wire_encode_ids(bytes, type, topic, ids + sent, (uint16_t)part), to);
     }
 }
 
@@ -80,6 +80,16 @@ static struct mesh *find_mesh(const struct node *node, uint16_t topic) {
     return NULL;
 }
 
+/* What requests are answered with from now on. */
+static void keep_for_requests(struct node *node, const struct stored_message *stored) {
+    for (size_t i = 0; i < node->options->service_count; i++) {
+        struct history *history = &node->histories[i];
+        if (history->sizes != NULL && node->options->services[i].topic == stored->topic) {
+            history->sizes[history->count++ % WIRE_MAX_CHUNKS] = stored->size;
+        }
+    }
+}
+
 static void publish(struct node *node, const struct publication *publication, int64_t now_ns) {
     struct stored_message *stored = stored_message_new(publication->size);
     stored->origin = node->options->advertise;
@@ -89,6 +99,7 @@ static void publish(struct node *node, const struct publication *publication, in
     wire_fill_payload(stored->payload, stored->id, stored->size);
     seen_cache_add(&node->seen, stored->id, now_ns);
     report_publish(stored);
+    keep_for_requests(node, stored);
     node->counters.published++;
 
     uint8_t bytes[WIRE_MAX_DATAGRAM];
@@ -96,7 +107,7 @@ static void publish(struct node *node, const struct publication *publication, in
     const struct mesh *mesh = find_mesh(node, stored->topic);
     for (size_t i = 0; i < mesh->count; i++) { /* flood publish */
         if (mesh->peers[i].known) {
-            send_bytes(node, bytes, length, mesh->peers[i].endpoint);
+            node_send(node, bytes, length, mesh->peers[i].endpoint);
         }
     }
     message_cache_put(&node->messages, stored);
@@ -119,7 +130,7 @@ static void forward(struct node *node, const struct stored_message *stored, stru
         if (mesh_refuses(peer, stored->id)) {
             node->counters.copies_spared++;
         } else {
-            send_bytes(node, bytes, length, peer->endpoint);
+            node_send(node, bytes, length, peer->endpoint);
         }
     }
 }
@@ -140,6 +151,7 @@ static void relay(struct node *node, struct stored_message *stored, struct endpo
         stored->hops++;
     }
     forward(node, stored, from);
+    keep_for_requests(node, stored);
     message_cache_put(&node->messages, stored);
 }
 
@@ -231,7 +243,7 @@ static void receive_iwant(struct node *node, const struct wire_datagram *datagra
         const struct stored_message *stored = message_cache_find(&node->messages, wire_id(datagram, i));
         if (stored != NULL && stored->topic == datagram->topic) {
             node->counters.iwant_served++;
-            send_bytes(node, bytes, encode_stored(bytes, stored), from);
+            node_send(node, bytes, encode_stored(bytes, stored), from);
         }
     }
 }
@@ -277,42 +289,57 @@ static void ask(struct node *node, const struct ask *ask, int64_t now_ns) {
         .size = ask->size,
     };
     node->counters.asked++;
-    send_bytes(node, bytes, wire_encode_request(bytes, ask->protocol, ask->chunks, &request), peer->endpoint);
+    node_send(node, bytes, wire_encode_request(bytes, ask->protocol, ask->chunks, &request), peer->endpoint);
 }
 
-static const struct service *find_service(const struct node *node, uint16_t protocol) {
-    for (size_t i = 0; i < node->options->service_count; i++) {
-        if (node->options->services[i].protocol == protocol) {
-            return &node->options->services[i];
-        }
+/* Its place in options->services, or the number of these. */
+static size_t find_service(const struct node *node, uint16_t protocol) {
+    size_t place = 0;
+    while (place < node->options->service_count && node->options->services[place].protocol != protocol) {
+        place++;
     }
-    return NULL;
+    return place;
+}
+
+/* How many bytes the newest so many messages have; no more than there are. */
+static uint32_t newest(const struct history *history, uint16_t *chunks) {
+    uint32_t bytes = 0;
+    if (*chunks > history->count) {
+        *chunks = (uint16_t)history->count;
+    }
+    for (uint64_t i = 1; i <= *chunks; i++) {
+        bytes += history->sizes[(history->count - i) % WIRE_MAX_CHUNKS];
+    }
+    return bytes;
 }
 
 static void receive_request(struct node *node, const struct wire_datagram *datagram, struct endpoint from) {
     uint8_t bytes[WIRE_MAX_DATAGRAM];
     uint8_t payload[WIRE_MAX_PAYLOAD];
-    const struct service *service = find_service(node, datagram->topic);
+    size_t place = find_service(node, datagram->topic);
+    bool is_served = place < node->options->service_count;
     struct wire_response response = {
         .number = datagram->request.number,
         .attempt = datagram->request.attempt,
-        .status = service != NULL ? WIRE_STATUS_OK : WIRE_STATUS_REFUSED,
-        .parts = 1,
+        .status = is_served ? WIRE_STATUS_OK : WIRE_STATUS_REFUSED,
         .payload = payload,
     };
-    uint32_t left = service != NULL ? service->chunk_size * datagram->count : 0;
-    uint16_t chunks = service != NULL ? datagram->count : 0;
-    if (service != NULL) {
+    uint16_t chunks = is_served ? datagram->count : 0;
+    uint32_t size = 0;
+    if (!is_served) {
+        node->counters.turned_away++;
+    } else if (node->options->services[place].of_messages) {
         node->counters.served++;
+        size = newest(&node->histories[place], &chunks);
+    } else {
+        node->counters.served++;
+        size = node->options->services[place].chunk_size * chunks;
     }
-    if (left > WIRE_MAX_PAYLOAD) {
-        response.parts = (uint16_t)((left + WIRE_MAX_PAYLOAD - 1) / WIRE_MAX_PAYLOAD);
-    }
+    response.parts = (uint16_t)wire_parts(size);
     for (; response.part < response.parts; response.part++) {
-        response.size = left < WIRE_MAX_PAYLOAD ? left : WIRE_MAX_PAYLOAD;
-        left -= response.size;
+        response.size = wire_part_size(size, response.part);
         wire_fill_response(payload, &response, from.address);
-        send_bytes(node, bytes, wire_encode_response(bytes, datagram->topic, chunks, &response), from);
+        node_send(node, bytes, wire_encode_response(bytes, datagram->topic, chunks, &response), from);
     }
 }
 
@@ -365,6 +392,10 @@ void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct
         receive_response(node, &datagram, from, now_ns);
         return;
     }
+    if (datagram.type >= WIRE_TRANSACTION) {
+        execution_receive(node, &datagram, from, now_ns);
+        return;
+    }
     struct mesh *mesh = find_mesh(node, datagram.topic);
     if (mesh == NULL) {
         node->counters.other_topics++;
@@ -400,6 +431,11 @@ void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct
         return;
     case WIRE_REQUEST:
     case WIRE_RESPONSE:
+    case WIRE_TRANSACTION:
+    case WIRE_ANNOUNCEMENT:
+    case WIRE_ASK:
+    case WIRE_POOLED:
+    case WIRE_GREETING:
         return; /* no matter of a mesh: taken above */
     }
 }
@@ -466,6 +502,7 @@ static void publish_due(struct node *node, size_t index, int64_t now_ns) {
 
 int64_t node_next_time(const struct node *node) {
     int64_t next = earlier(node->heartbeat_due_ns, requests_next_time(&node->requests));
+    next = earlier(next, execution_next_time(node));
     if (node->pending_first < node->pending_end) {
         next = earlier(next, node->pending[node->pending_first].due_ns);
     }
@@ -484,6 +521,7 @@ void node_advance(struct node *node, int64_t now_ns) {
         publish_due(node, i, now_ns);
     }
     request_due(node, now_ns);
+    execution_advance(node, now_ns);
     if (node->heartbeat_due_ns <= now_ns) {
         heartbeat(node, now_ns);
     }
@@ -491,16 +529,12 @@ void node_advance(struct node *node, int64_t now_ns) {
 
 /* Life */
 
-static bool is_ourselves(const struct options *options, struct endpoint peer) {
-    return peer.address == options->advertise && peer.port == options->listen.port;
-}
-
 static void open_mesh(struct node *node, struct mesh *mesh, uint16_t topic, int64_t now_ns) {
     const struct options *options = node->options;
     mesh_open(mesh, topic);
-    for (size_t i = 0; i < options->peer_count; i++) {
-        if (!is_ourselves(options, options->peers[i])) { /* one list of peers may serve all nodes */
-            mesh_add_configured(mesh, options->peers[i], options->heartbeat_ns);
+    for (size_t i = 0; i < options->peers.count; i++) {
+        if (!options_name_ourselves(options, options->peers.items[i])) { /* one list of peers may serve all nodes */
+            mesh_add_configured(mesh, options->peers.items[i], options->heartbeat_ns);
         }
     }
     greet(node, mesh, now_ns);
@@ -517,10 +551,17 @@ void node_open(struct node *node, const struct options *options, int socket, int
         };
     }
     requests_open(&node->requests, options, now_ns);
+    node->histories = memory_allocate(options->service_count * sizeof *node->histories);
+    for (size_t i = 0; i < options->service_count; i++) {
+        if (options->services[i].of_messages) {
+            node->histories[i].sizes = memory_allocate(WIRE_MAX_CHUNKS * sizeof(uint32_t));
+        }
+    }
     node->meshes = memory_allocate(options->topic_count * sizeof *node->meshes);
     for (size_t i = 0; i < options->topic_count; i++) {
         open_mesh(node, &node->meshes[i], options->topics[i], now_ns);
     }
+    execution_open(node, now_ns);
     /* A random phase, so that nodes that start together do not all speak at once. */
     uint64_t phase = random_below(&node->random, (uint64_t)options->heartbeat_ns);
     node->heartbeat_due_ns = now_ns + (int64_t)phase;
@@ -535,6 +576,7 @@ void node_close(struct node *node) {
             }
         }
     }
+    execution_leave(node);
     report_summary(node);
     for (size_t i = 0; i < node->options->topic_count; i++) {
         mesh_close(&node->meshes[i]);
@@ -542,6 +584,11 @@ void node_close(struct node *node) {
     for (size_t i = node->pending_first; i < node->pending_end; i++) {
         free(node->pending[i].message);
     }
+    for (size_t i = 0; i < node->options->service_count; i++) {
+        free(node->histories[i].sizes);
+    }
+    free(node->histories);
+    execution_close(node);
     requests_close(&node->requests);
     seen_cache_close(&node->seen);
     id_set_free(&node->requested);

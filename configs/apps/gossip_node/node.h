@@ -8,6 +8,7 @@
 
 #include "cache.h"
 #include "endpoint.h"
+#include "execution.h"
 #include "mesh.h"
 #include "options.h"
 #include "random.h"
@@ -34,8 +35,15 @@ struct counters {
     uint64_t timeouts;
     uint64_t late;         /* responses, or parts of them, that nobody waited for */
     uint64_t served;       /* requests of others that we answered */
+    uint64_t turned_away;  /* those that we refused, for we do not serve the protocol */
     uint64_t other_topics; /* datagrams of topics that we have not subscribed to */
     uint64_t send_failures;
+};
+
+/* Messages of a topic that are served when they are asked for: as many as an answer can have. */
+struct history {
+    uint32_t *sizes; /* a ring of WIRE_MAX_CHUNKS; NULL: this service has none */
+    uint64_t count;  /* of all that have come */
 };
 
 struct publication_state {
@@ -66,6 +74,8 @@ struct node {
     size_t pending_capacity;
     struct publication_state *publications;
     struct requests requests;
+    struct history *histories; /* one for each of options->services */
+    struct execution execution;
     uint32_t sequence;
     int64_t heartbeat_due_ns;
     struct counters counters;
@@ -75,6 +85,9 @@ struct node {
  */
 void node_open(struct node *node, const struct options *options, int socket, int64_t now_ns);
 void node_close(struct node *node);
+
+/* Every datagram leaves through this. */
+void node_send(struct node *node, const uint8_t *bytes, size_t length, struct endpoint to);
 
 void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct endpoint from, int64_t now_ns);
 

@@ -40,6 +40,22 @@ static const char USAGE[] =
     "peer;\n"
     "                              wait TIMEOUT_S seconds for the answer; may be repeated\n"
     "  --serve PROTOCOL,SIZE       answer requests with chunks of SIZE bytes; may be repeated\n"
+    "  --serve-messages PROTOCOL,TOPIC\n"
+    "                              answer requests with as many of the newest messages of a topic as are asked for\n"
+    "                              and have come, 1024 at most, each a chunk of its size; may be repeated\n"
+    "  --transactions MOST         spread transactions as an execution client does, with MOST execution peers at most\n"
+    "                              (default 0: not at all)\n"
+    "  --execution-peer HOST[:PORT][,...]\n"
+    "                              execution peers to begin with; may be repeated\n"
+    "  --submit START_S,INTERVAL_S,COUNT,SIZE[,blobs]\n"
+    "                              submit COUNT transactions of SIZE bytes to this node; with blobs they are only\n"
+    "                              announced; may be repeated\n"
+    "  --largest-pushed BYTES      larger transactions are only announced (default 4096)\n"
+    "  --announce-interval-ms N    how long announcements wait for others (default 0)\n"
+    "  --fetch-delay-ms N          time from an announcement to asking for the transaction (default 500)\n"
+    "  --fetch-timeout-ms N        time from asking one peer to asking another (default 5000)\n"
+    "  --transaction-delay-ms N    time between the arrival of a transaction and passing it on (default 0)\n"
+    "  --transaction-life-s N      time from its submission until a transaction is forgotten (default 12)\n"
     "  --run-for SECONDS           leave and exit afterwards (default: run until SIGTERM or SIGINT)\n"
     "  --heartbeat-ms N            heartbeat interval (default 1000)\n"
     "  --d N, --d-low N, --d-high N, --d-lazy N\n"
@@ -135,7 +151,7 @@ static int resolve_peer(const struct options *options, const char *host, struct 
     return both && resolve(host, AF_INET6, peer) == 0 ? 0 : resolve(host, AF_INET, peer);
 }
 
-static void add_peer(struct options *options, char *text, const char *option) {
+static void add_peer(const struct options *options, struct endpoint_list *list, char *text, const char *option) {
     struct endpoint peer = {.port = cut_port(&text, option)};
     int error = resolve_peer(options, text, &peer);
     struct in6_addr ipv6;
@@ -146,15 +162,16 @@ static void add_peer(struct options *options, char *text, const char *option) {
     if (error != 0) {
         refuse("%s: cannot resolve the peer '%s': %s", option, text, gai_strerror(error));
     }
-    options->peers = memory_grow(options->peers, &options->peer_capacity, options->peer_count + 1, sizeof peer);
-    options->peers[options->peer_count++] = peer;
+    list->items = memory_grow(list->items, &list->capacity, list->count + 1, sizeof peer);
+    list->items[list->count++] = peer;
 }
 
-static void add_peer_list(struct options *options, const char *list) {
-    char *copy = strdup(list);
+static void add_peer_list(const struct options *options, struct endpoint_list *list, const char *text,
+                          const char *option) {
+    char *copy = strdup(text);
     char *rest = copy;
     for (char *peer = strsep(&rest, ","); peer != NULL; peer = strsep(&rest, ",")) {
-        add_peer(options, peer, "--peer");
+        add_peer(options, list, peer, option);
     }
     free(copy);
 }
@@ -171,7 +188,7 @@ static void add_peers_file(struct options *options, const char *path) {
         char *rest = line;
         for (char *peer = strsep(&rest, " \t"); peer != NULL; peer = strsep(&rest, " \t")) {
             if (*peer != '\0') {
-                add_peer(options, peer, "--peers-file");
+                add_peer(options, &options->peers, peer, "--peers-file");
             }
         }
     }
@@ -249,21 +266,52 @@ static void add_ask(struct options *options, const char *text) {
     options->asks[options->ask_count++] = ask;
 }
 
-static void add_service(struct options *options, const char *text) {
+static void add_service(struct options *options, const char *text, bool of_messages) {
     char *copy = strdup(text);
     char *rest = copy;
     char *protocol = strsep(&rest, ",");
+    const char *option = of_messages ? "--serve-messages" : "--serve";
     if (rest == NULL) {
-        refuse("--serve: '%s' is not PROTOCOL,SIZE", text);
+        refuse("%s: '%s' is not PROTOCOL,%s", option, text, of_messages ? "TOPIC" : "SIZE");
     }
     struct service service = {
-        .protocol = (uint16_t)parse_integer(protocol, "--serve PROTOCOL", 0, UINT16_MAX),
-        .chunk_size = (uint32_t)parse_integer(rest, "--serve SIZE", 0, WIRE_MAX_PAYLOAD),
+        .protocol = (uint16_t)parse_integer(protocol, option, 0, UINT16_MAX),
+        .of_messages = of_messages,
     };
+    if (of_messages) {
+        service.topic = (uint16_t)parse_integer(rest, "--serve-messages TOPIC", 0, UINT16_MAX);
+    } else {
+        service.chunk_size = (uint32_t)parse_integer(rest, "--serve SIZE", 0, WIRE_MAX_PAYLOAD);
+    }
     free(copy);
     options->services =
         memory_grow(options->services, &options->service_capacity, options->service_count + 1, sizeof service);
     options->services[options->service_count++] = service;
+}
+
+static void add_submission(struct options *options, const char *text) {
+    char *copy = strdup(text);
+    char *rest = copy;
+    char *fields[4];
+    for (size_t i = 0; i < 4; i++) {
+        fields[i] = strsep(&rest, ",");
+    }
+    bool has_blobs = rest != NULL && strcmp(rest, "blobs") == 0;
+    if (fields[3] == NULL || (rest != NULL && !has_blobs)) {
+        refuse("--submit: '%s' is not START_S,INTERVAL_S,COUNT,SIZE[,blobs]", text);
+    }
+    uint64_t largest = has_blobs ? WIRE_MAX_BLOB_TRANSACTION : WIRE_MAX_TRANSACTION;
+    struct submission submission = {
+        .start_ns = parse_seconds(fields[0], "--submit START_S"),
+        .interval_ns = parse_seconds(fields[1], "--submit INTERVAL_S"),
+        .count = (uint32_t)parse_integer(fields[2], "--submit COUNT", 1, UINT32_MAX),
+        .size = (uint32_t)parse_integer(fields[3], "--submit SIZE", 1, largest),
+        .has_blobs = has_blobs,
+    };
+    free(copy);
+    options->submissions = memory_grow(options->submissions, &options->submission_capacity,
+                                       options->submission_count + 1, sizeof submission);
+    options->submissions[options->submission_count++] = submission;
 }
 
 static uint32_t parse_degree(const char *text, const char *option) {
@@ -300,6 +348,16 @@ enum option_id {
     OPTION_PUBLISH,
     OPTION_ASK,
     OPTION_SERVE,
+    OPTION_SERVE_MESSAGES,
+    OPTION_TRANSACTIONS,
+    OPTION_EXECUTION_PEER,
+    OPTION_SUBMIT,
+    OPTION_LARGEST_PUSHED,
+    OPTION_ANNOUNCE_INTERVAL_MS,
+    OPTION_FETCH_DELAY_MS,
+    OPTION_FETCH_TIMEOUT_MS,
+    OPTION_TRANSACTION_DELAY_MS,
+    OPTION_TRANSACTION_LIFE_S,
     OPTION_RUN_FOR,
     OPTION_HEARTBEAT_MS,
     OPTION_D,
@@ -322,6 +380,16 @@ static const struct option OPTIONS[] = {
     {"publish", required_argument, NULL, OPTION_PUBLISH},
     {"ask", required_argument, NULL, OPTION_ASK},
     {"serve", required_argument, NULL, OPTION_SERVE},
+    {"serve-messages", required_argument, NULL, OPTION_SERVE_MESSAGES},
+    {"transactions", required_argument, NULL, OPTION_TRANSACTIONS},
+    {"execution-peer", required_argument, NULL, OPTION_EXECUTION_PEER},
+    {"submit", required_argument, NULL, OPTION_SUBMIT},
+    {"largest-pushed", required_argument, NULL, OPTION_LARGEST_PUSHED},
+    {"announce-interval-ms", required_argument, NULL, OPTION_ANNOUNCE_INTERVAL_MS},
+    {"fetch-delay-ms", required_argument, NULL, OPTION_FETCH_DELAY_MS},
+    {"fetch-timeout-ms", required_argument, NULL, OPTION_FETCH_TIMEOUT_MS},
+    {"transaction-delay-ms", required_argument, NULL, OPTION_TRANSACTION_DELAY_MS},
+    {"transaction-life-s", required_argument, NULL, OPTION_TRANSACTION_LIFE_S},
     {"run-for", required_argument, NULL, OPTION_RUN_FOR},
     {"heartbeat-ms", required_argument, NULL, OPTION_HEARTBEAT_MS},
     {"d", required_argument, NULL, OPTION_D},
@@ -346,7 +414,7 @@ static void take_option(struct options *options, int option, const char *value) 
         options->advertise = parse_address(value, "--advertise");
         return;
     case OPTION_PEER:
-        add_peer_list(options, value);
+        add_peer_list(options, &options->peers, value, "--peer");
         return;
     case OPTION_PEERS_FILE:
         add_peers_file(options, value);
@@ -361,7 +429,37 @@ static void take_option(struct options *options, int option, const char *value) 
         add_ask(options, value);
         return;
     case OPTION_SERVE:
-        add_service(options, value);
+        add_service(options, value, false);
+        return;
+    case OPTION_SERVE_MESSAGES:
+        add_service(options, value, true);
+        return;
+    case OPTION_TRANSACTIONS:
+        options->most_execution_peers = parse_degree(value, "--transactions");
+        return;
+    case OPTION_EXECUTION_PEER:
+        add_peer_list(options, &options->execution_peers, value, "--execution-peer");
+        return;
+    case OPTION_SUBMIT:
+        add_submission(options, value);
+        return;
+    case OPTION_LARGEST_PUSHED:
+        options->largest_pushed = (uint32_t)parse_integer(value, "--largest-pushed", 0, WIRE_MAX_TRANSACTION);
+        return;
+    case OPTION_ANNOUNCE_INTERVAL_MS:
+        options->announce_interval_ns = parse_milliseconds(value, "--announce-interval-ms", 0);
+        return;
+    case OPTION_FETCH_DELAY_MS:
+        options->fetch_delay_ns = parse_milliseconds(value, "--fetch-delay-ms", 0);
+        return;
+    case OPTION_FETCH_TIMEOUT_MS:
+        options->fetch_timeout_ns = parse_milliseconds(value, "--fetch-timeout-ms", 1);
+        return;
+    case OPTION_TRANSACTION_DELAY_MS:
+        options->transaction_delay_ns = parse_milliseconds(value, "--transaction-delay-ms", 0);
+        return;
+    case OPTION_TRANSACTION_LIFE_S:
+        options->transaction_life_ns = parse_seconds(value, "--transaction-life-s");
         return;
     case OPTION_RUN_FOR:
         options->run_for_ns = parse_seconds(value, "--run-for");
@@ -434,6 +532,16 @@ static void check(const struct options *options) {
                    options->publications[i].topic);
         }
     }
+    for (size_t i = 0; i < options->service_count; i++) {
+        const struct service *service = &options->services[i];
+        if (service->of_messages && !subscribes(options, service->topic)) {
+            refuse("--serve-messages: topic %u is not subscribed to: add --topic %u", service->topic, service->topic);
+        }
+    }
+    if (options->most_execution_peers == 0 && options->execution_peers.count + options->submission_count > 0) {
+        refuse("%s has no meaning without --transactions MOST",
+               options->execution_peers.count > 0 ? "--execution-peer" : "--submit");
+    }
 }
 
 /* Names of peers mean other addresses to a socket of both families. */
@@ -454,6 +562,10 @@ void options_parse(struct options *options, int argument_count, char **arguments
         .listen = {.middle = ENDPOINT_IPV4, .port = WIRE_DEFAULT_PORT},
         .heartbeat_ns = NS_PER_S,
         .idontwant_size = UINT32_MAX,
+        .largest_pushed = 4096,
+        .fetch_delay_ns = 500 * NS_PER_MS,
+        .fetch_timeout_ns = 5 * NS_PER_S,
+        .transaction_life_ns = 12 * NS_PER_S,
         .mesh = {.degree = 8, .degree_low = 6, .degree_high = 12, .degree_lazy = 6},
     };
     if (getrandom(&options->seed, sizeof options->seed, 0) != (ssize_t)sizeof options->seed) {
@@ -476,8 +588,14 @@ void options_parse(struct options *options, int argument_count, char **arguments
 
 void options_free(struct options *options) {
     free(options->topics);
-    free(options->peers);
+    free(options->peers.items);
+    free(options->execution_peers.items);
+    free(options->submissions);
     free(options->publications);
     free(options->asks);
     free(options->services);
+}
+
+bool options_name_ourselves(const struct options *options, struct endpoint peer) {
+    return peer.address == options->advertise && peer.port == options->listen.port;
 }

@@ -37,7 +37,24 @@ struct ask {
 /* A protocol that is answered. */
 struct service {
     uint16_t protocol;
-    uint32_t chunk_size;
+    bool of_messages;    /* its chunks are the newest messages of a topic */
+    uint16_t topic;      /* of these */
+    uint32_t chunk_size; /* of others */
+};
+
+/* Transactions that come to this node from outside. */
+struct submission {
+    int64_t start_ns; /* since the start of the program */
+    int64_t interval_ns;
+    uint32_t count;
+    uint32_t size;
+    bool has_blobs;
+};
+
+struct endpoint_list {
+    struct endpoint *items;
+    size_t count;
+    size_t capacity;
 };
 
 struct options {
@@ -47,9 +64,7 @@ struct options {
     uint16_t *topics;
     size_t topic_count;
     size_t topic_capacity;
-    struct endpoint *peers;
-    size_t peer_count;
-    size_t peer_capacity;
+    struct endpoint_list peers;
     struct publication *publications;
     size_t publication_count;
     size_t publication_capacity;
@@ -59,6 +74,17 @@ struct options {
     struct service *services;
     size_t service_count;
     size_t service_capacity;
+    uint32_t most_execution_peers; /* 0: no part in transactions */
+    struct endpoint_list execution_peers;
+    struct submission *submissions;
+    size_t submission_count;
+    size_t submission_capacity;
+    uint32_t largest_pushed;
+    int64_t announce_interval_ns;
+    int64_t fetch_delay_ns;
+    int64_t fetch_timeout_ns;
+    int64_t transaction_delay_ns;
+    int64_t transaction_life_ns;
     int64_t run_for_ns; /* 0: until a signal ends it */
     int64_t heartbeat_ns;
     int64_t validation_delay_ns;
@@ -70,5 +96,7 @@ struct options {
 /* Exits by itself: with 2 when the arguments are wrong, with 0 after --help. */
 void options_parse(struct options *options, int argument_count, char **arguments);
 void options_free(struct options *options);
+/* Whether an address of a peer is the node's own. */
+bool options_name_ourselves(const struct options *options, struct endpoint peer);
 
 #endif

@@ -8,8 +8,9 @@
 #define ADDRESS_FORMAT "%u.%u.%u.%u"
 #define ADDRESS_PARTS(address) (address) >> 24, (address) >> 16 & 0xff, (address) >> 8 & 0xff, (address) & 0xff
 
-static const char *const TYPE_NAMES[WIRE_TYPE_LIMIT] = {NULL,    "hello",   "leave",     "graft",   "prune",   "ihave",
-                                                        "iwant", "message", "idontwant", "request", "response"};
+static const char *const TYPE_NAMES[WIRE_TYPE_LIMIT] = {
+    NULL,        "hello",   "leave",    "graft",       "prune",        "ihave", "iwant",  "message",
+    "idontwant", "request", "response", "transaction", "announcement", "ask",   "pooled", "greeting"};
 
 uint64_t report_time_ns(void) {
     struct timespec now;
@@ -52,7 +53,7 @@ void report_start(const struct options *options) {
     }
     const struct mesh_parameters *mesh = &options->mesh;
     printf("],\"peers\":%zu,\"heartbeat_ns\":%" PRId64 ",\"d\":%u,\"d_low\":%u,\"d_high\":%u,\"d_lazy\":%u",
-           options->peer_count, options->heartbeat_ns, mesh->degree, mesh->degree_low, mesh->degree_high,
+           options->peers.count, options->heartbeat_ns, mesh->degree, mesh->degree_low, mesh->degree_high,
            mesh->degree_lazy);
     end_line();
 }
@@ -86,6 +87,56 @@ void report_response(const struct open_request *request, const char *outcome, ui
     end_line();
 }
 
+static void put_transaction(const struct wire_transaction *what) {
+    printf(",\"origin\":\"" ADDRESS_FORMAT "\",\"sequence\":%" PRIu32, ADDRESS_PARTS(what->origin), what->sequence);
+    printf(",\"size\":%" PRIu32 ",\"blobs\":%s", what->size, what->type == WIRE_BLOBS ? "true" : "false");
+}
+
+void report_submit(const struct transaction *transaction) {
+    /* The same reading of the clock as in the hash. */
+    printf("{\"event\":\"submit\",\"time_ns\":%" PRIu64, transaction->what.submit_time_ns);
+    put_transaction(&transaction->what);
+    end_line();
+}
+
+void report_transaction(const struct transaction *transaction, const char *how, struct endpoint from, uint16_t hops) {
+    uint64_t now_ns = report_time_ns();
+    printf("{\"event\":\"transaction\",\"time_ns\":%" PRIu64, now_ns);
+    put_transaction(&transaction->what);
+    char sender[ENDPOINT_TEXT_MAX];
+    printf(",\"how\":\"%s\",\"from\":\"%s\",\"hops\":%u", how, endpoint_text(from, sender), hops);
+    printf(",\"delay_ns\":%" PRId64, (int64_t)(now_ns - transaction->what.submit_time_ns));
+    end_line();
+}
+
+static void put_execution(const struct execution *execution) {
+    const struct execution_counters *counters = &execution->counters;
+    const struct {
+        const char *key;
+        uint64_t value;
+    } plain[] = {
+        {"submitted", counters->submitted},
+        {"got_pushed", counters->got_pushed},
+        {"got_fetched", counters->got_fetched},
+        {"duplicates", counters->duplicates},
+        {"pushed", counters->pushed},
+        {"announced", counters->announced},
+        {"asked", counters->asked},
+        {"timeouts", counters->timeouts},
+        {"served", counters->served},
+        {"unserved", counters->unserved},
+        {"bad", counters->bad},
+        {"late", counters->late},
+        {"strangers", counters->strangers},
+        {"refused", counters->refused},
+    };
+    printf(",\"transactions\":{\"peers\":%zu", execution->peer_count);
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+        printf(",\"%s\":%" PRIu64, plain[i].key, plain[i].value);
+    }
+    putchar('}');
+}
+
 static void put_by_type(const char *key, const uint64_t *counts) {
     printf(",\"%s\":{", key);
     for (size_t type = WIRE_HELLO; type < WIRE_TYPE_LIMIT; type++) {
@@ -115,6 +166,7 @@ void report_summary(const struct node *node) {
         {"timeouts", counters->timeouts},
         {"late", counters->late},
         {"served", counters->served},
+        {"turned_away", counters->turned_away},
         {"other_topics", counters->other_topics},
         {"send_failures", counters->send_failures},
         {"bytes_sent", counters->bytes_sent},
@@ -126,6 +178,7 @@ void report_summary(const struct node *node) {
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
         printf(",\"%s\":%" PRIu64, plain[i].key, plain[i].value);
     }
+    put_execution(&node->execution);
     put_by_type("sent", counters->sent);
     put_by_type("received", counters->received);
     fputs(",\"topics\":[", stdout);

@@ -15,6 +15,9 @@ void report_publish(const struct stored_message *message);
 void report_deliver(const struct stored_message *message, struct endpoint from, bool ok);
 /* How a request of ours has ended, with what outcome. */
 void report_response(const struct open_request *request, const char *outcome, uint16_t chunks, int64_t now_ns);
+void report_submit(const struct transaction *transaction);
+/* One that has come whole, after so many hops. */
+void report_transaction(const struct transaction *transaction, const char *how, struct endpoint from, uint16_t hops);
 void report_summary(const struct node *node);
 
 #endif

@@ -20,7 +20,14 @@
 #define WIRE_RESPONSE_HEADER_SIZE 14
 #define WIRE_MAX_CHUNKS 1024
 #define WIRE_MAX_ATTEMPT 15
-#define WIRE_MAX_DATAGRAM (WIRE_HEADER_SIZE + WIRE_MESSAGE_HEADER_SIZE + WIRE_MAX_PAYLOAD)
+#define WIRE_HASH_SIZE 32
+#define WIRE_MAX_HASHES 256
+#define WIRE_MAX_ASK_ATTEMPT 2047
+#define WIRE_CARRIED_HEADER_SIZE (WIRE_HASH_SIZE + 12)
+#define WIRE_MAX_TRANSACTION 131072
+#define WIRE_MAX_BLOB_TRANSACTION 4194304
+/* A part of a transaction has the longest header. */
+#define WIRE_MAX_DATAGRAM (WIRE_HEADER_SIZE + WIRE_CARRIED_HEADER_SIZE + WIRE_MAX_PAYLOAD)
 
 enum wire_type {
     WIRE_HELLO = 1,
@@ -33,8 +40,13 @@ enum wire_type {
     WIRE_IDONTWANT = 8,
     WIRE_REQUEST = 9,
     WIRE_RESPONSE = 10,
+    WIRE_TRANSACTION = 11,
+    WIRE_ANNOUNCEMENT = 12,
+    WIRE_ASK = 13,
+    WIRE_POOLED = 14,
+    WIRE_GREETING = 15,
 };
-#define WIRE_TYPE_LIMIT 11
+#define WIRE_TYPE_LIMIT 16
 
 enum wire_error {
     WIRE_OK = 0,
@@ -44,6 +56,7 @@ enum wire_error {
     WIRE_ERROR_TYPE = -4,
     WIRE_ERROR_COUNT = -5,
     WIRE_ERROR_LENGTH = -6,
+    WIRE_ERROR_TOPIC = -7,
 };
 
 struct wire_message {
@@ -78,6 +91,38 @@ struct wire_response {
     const uint8_t *payload;
 };
 
+enum wire_transaction_type {
+    WIRE_PLAIN = 2,
+    WIRE_BLOBS = 3,
+};
+
+/* What a transaction's hash says of it. */
+struct wire_transaction {
+    uint32_t origin;
+    uint32_t sequence;
+    uint64_t submit_time_ns;
+    uint32_t size;
+    uint8_t type; /* an enum wire_transaction_type */
+};
+
+/* The body of TRANSACTION and POOLED: a part of a transaction; in a POOLED of count 0, that it is not there. */
+struct wire_carried {
+    const uint8_t *hash;
+    uint16_t attempt;
+    uint16_t hops;
+    uint16_t part;
+    uint16_t parts;
+    uint32_t size;
+    const uint8_t *payload;
+};
+
+/* The count of a GREETING. */
+enum wire_greeting {
+    WIRE_GREETS = 0,
+    WIRE_ANSWERS = 1,
+    WIRE_LEAVES = 2,
+};
+
 /* A decoded datagram. The pointers lead into the decoded bytes. */
 struct wire_datagram {
     enum wire_type type;
@@ -88,6 +133,9 @@ struct wire_datagram {
     struct wire_message message; /* MESSAGE */
     struct wire_request request;
     struct wire_response response;
+    const uint8_t *hashes;       /* ANNOUNCEMENT, ASK: WIRE_HASH_SIZE bytes each */
+    uint16_t attempt;            /* ASK */
+    struct wire_carried carried; /* TRANSACTION, POOLED */
 };
 
 __attribute__((warn_unused_result)) enum wire_error wire_decode(const uint8_t *bytes, size_t length,
@@ -104,6 +152,10 @@ size_t wire_encode_ids(uint8_t *out, enum wire_type type, uint16_t topic, const 
 size_t wire_encode_message(uint8_t *out, uint16_t topic, const struct wire_message *message);
 size_t wire_encode_request(uint8_t *out, uint16_t protocol, uint16_t chunks, const struct wire_request *request);
 size_t wire_encode_response(uint8_t *out, uint16_t protocol, uint16_t chunks, const struct wire_response *response);
+size_t wire_encode_announcement(uint8_t *out, const uint8_t *hashes, uint16_t count);
+size_t wire_encode_ask(uint8_t *out, uint16_t attempt, const uint8_t *hashes, uint16_t count);
+size_t wire_encode_carried(uint8_t *out, enum wire_type type, uint16_t count, const struct wire_carried *carried);
+size_t wire_encode_greeting(uint8_t *out, enum wire_greeting what);
 
 /* The payload that every publisher sends under an id, so that every receiver can check what it got. */
 void wire_fill_payload(uint8_t *payload, uint64_t id, uint32_t size);
@@ -111,5 +163,15 @@ bool wire_payload_matches(const struct wire_message *message);
 /* The payload of a part of a response to `asker`; response->payload is not looked at. */
 void wire_fill_response(uint8_t *payload, const struct wire_response *response, uint32_t asker);
 bool wire_response_matches(const struct wire_response *response, uint32_t asker);
+/* The payload of a part of the transaction with carried->hash; carried->payload is not looked at. */
+void wire_fill_carried(uint8_t *payload, const struct wire_carried *carried);
+bool wire_carried_matches(const struct wire_carried *carried);
+
+/* False if no transaction has such a hash. */
+__attribute__((warn_unused_result)) bool wire_read_hash(const uint8_t *hash, struct wire_transaction *transaction);
+void wire_write_hash(uint8_t *hash, const struct wire_transaction *transaction);
+/* The number of datagrams that so many bytes take, and how many are in one of them. */
+uint32_t wire_parts(uint32_t size);
+uint32_t wire_part_size(uint32_t size, uint32_t part);
 
 #endif
