@@ -284,7 +284,8 @@ class Boundary:
         state, number = self._number_of(body[:HASH_SIZE].tobytes(), time, state, now)
         if number < 0:
             return state, []
-        contents = attempt << ASKED_SHIFT | (min(hops, MOST_HOPS) if count else WITHOUT)
+        # Hosts count from 0 at the origin, identities from 1.
+        contents = attempt << ASKED_SHIFT | (min(hops + 1, MOST_HOPS) if count else WITHOUT)
         if kind == TRANSACTION:
             contents &= MOST_HOPS
         if parts > 1:

@@ -440,7 +440,8 @@ def write_transactions(
         elif kind != GREETING:
             _put_hash(data, body, address, transaction[row], epoch_ns)
             _put(data, body + CARRIED_ATTEMPT, 2, attempt if kind == POOLED else 0)
-            _put(data, body + CARRIED_HOPS, 2, contents & MOST_HOPS if count == 1 else 0)
+            # Hosts count from 0 at the origin, identities from 1.
+            _put(data, body + CARRIED_HOPS, 2, (contents & MOST_HOPS) - 1 if count == 1 else 0)
             _put(data, body + CARRIED_PART, 2, place >> 16)
             _put(data, body + CARRIED_PARTS, 2, place & 0xFFFF)
             _put(data, body + CARRIED_SIZE, 4, items)

@@ -159,7 +159,7 @@ class Hosts:
     def carry(self, time: int, source: int, destination: int, told: Told, asked: int, hops: int) -> None:
         parts = carried(POOLED if asked else TRANSACTION, told, asked * 7, hops)
         for place, part in enumerate(parts):
-            items = [(0, self.number(told), min(hops, 255), asked)] if place == len(parts) - 1 else []
+            items = [(0, self.number(told), min(hops + 1, 255), asked)] if place == len(parts) - 1 else []
             self.say(time, source, destination, "hot_carried", items, part)
 
     def say(self, time: int, source: int, destination: int, name: str, items: Items, data: bytes) -> None:
@@ -199,7 +199,7 @@ def expected(twin: TransactionsTwin, told: dict[int, Told]) -> list[Received]:
             data = without(told[item[0]], item[1])
         elif name in ("transaction", "pooled"):
             number, attempt, hops, part, _, _ = item
-            data = carried(TRANSACTION if name == "transaction" else POOLED, told[number], attempt, hops)[part]
+            data = carried(TRANSACTION if name == "transaction" else POOLED, told[number], attempt, hops - 1)[part]
         else:
             continue
         kind, count = data[3], int.from_bytes(data[6:8])
@@ -288,7 +288,7 @@ def test_a_greeting_is_answered_and_brings_the_pool() -> None:
     told = read_hash(pool.body[32:])
     harness.send(3 * NS_PER_S, HOT, ask(2047, told))
     (got,) = harness.run(4 * NS_PER_S)
-    assert datagram(POOLED, got.body, got.count, 0) == carried(POOLED, told, 2047, 1)[0]
+    assert datagram(POOLED, got.body, got.count, 0) == carried(POOLED, told, 2047, 0)[0]
 
 
 def test_what_a_hot_host_pushes_spreads_and_comes_to_its_other_peers() -> None:
