@@ -23,6 +23,7 @@ from bridge.rundir import RunDirectory
 from bridge.simtime import EPOCH, NEVER
 from hot.section import FinalState, ProcessOutcome
 
+ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[str], Path]
 
 COLD = """\
@@ -94,6 +95,11 @@ def test_check_prints_the_plan_and_exits_with_0(write: Write, capsys: pytest.Cap
     assert "hot hosts         1 with 1 process" in printed
     assert "estimated memory" in printed
     assert "11.0.0.1" in printed
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda file: str(file.stem))
+def test_every_configuration_of_the_repository_is_accepted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["check", str(file)]) == 0, capsys.readouterr().err
 
 
 def test_every_problem_is_one_line_on_stderr_and_the_exit_code_is_2(
