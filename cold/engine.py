@@ -40,7 +40,7 @@ from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
 from cold.request_kernels import opened_by
 from cold.request_results import request_results
-from cold.requests import Asking, request_arrays
+from cold.requests import Asking, request_arrays, with_room_for_meters
 from cold.results import TailResults, message_table
 from cold.row_lists import ROW_LISTS, first_rows, with_free_rows
 from cold.score_layout import RULES, SCORE_COLUMNS
@@ -140,6 +140,7 @@ _EVENT_ARRAYS = (
     "out",
     "out_ids",
     "unwanted",
+    "meter",
     *ROW_LISTS,
 )
 
@@ -820,7 +821,7 @@ class ColdEngine:
         records, chunks, ids = room_for(self._reference, parameters, events)
         if self._asking is not None:
             opened = opened_by(self._reference, parameters, events)
-            self._replace_state(with_free_rows(with_free_rows(self._state, "open", opened), "meter", events))
+            self._replace_state(with_room_for_meters(with_free_rows(self._state, "open", opened), events))
         self._replace_state(with_free_rows(self._state, "fanout", events))
         self._ensure_chunks(chunks)
         state = self._state

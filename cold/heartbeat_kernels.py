@@ -75,6 +75,8 @@ _GRAFT_PEERS: Final = int(ColdPurpose.GRAFT_PEERS)
 _UP_TO_D: Final = 0
 _OUTBOUND: Final = 1
 _OPPORTUNISTIC: Final = 2
+#: So many times four peers are drawn, before those that can be told are listed.
+_GOSSIP_BLOCKS: Final = 16
 
 
 @kernel
@@ -233,10 +235,7 @@ def tell_recent(
         outside = known - int64(state.mesh[row, MESH_COUNT])
         tell_in_vain(state, time, identity, size, min(state.client[client_of(state, identity), D_LAZY], outside))
         return True
-    if is_steady:
-        chosen = choose_gossip_peers(state, parameters, identity, topic, row, number)
-    else:
-        chosen = choose_gossip_peers_in_reach(state, parameters, time, identity, topic, row, number)
+    chosen = choose_gossip_peers(state, parameters, time, identity, topic, row, number, is_steady)
     cold = int64(chosen)
     if not is_cold:
         cold = int64(0)
@@ -255,97 +254,142 @@ def tell_recent(
 
 
 @kernel
-def choose_gossip_peers_in_reach(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, heartbeat: int
-) -> int:
-    """As `choose_gossip_peers`, of those peers that can be reached."""
-    candidates = 0
-    for index in range(count_peers(state, parameters, identity, topic, row)):
-        place = place_at(state, parameters, identity, topic, row, index)
-        peer = peer_of_place(state, parameters, identity, place)
-        if can_reach(state, parameters, time, identity, peer) and not in_mesh(state, parameters, row, place):
-            state.scratch[candidates] = place
-            candidates += 1
-    chosen = min(state.client[client_of(state, identity), D_LAZY], candidates)
-    if chosen == candidates:
-        return chosen
-    for turn in range(chosen):
-        words = draw_words(
-            parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | turn
-        )
-        pick = turn + (int64(words[0]) * (candidates - turn) >> 32)
-        place = int64(state.scratch[pick])
-        state.scratch[pick] = state.scratch[turn]
-        state.scratch[turn] = place
-    return chosen
-
-
-@kernel
 def choose_gossip_peers(
-    state: State, parameters: Parameters, identity: int, topic: int, row: int, heartbeat: int
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    topic: int,
+    row: int,
+    heartbeat: int,
+    is_steady: bool,
 ) -> int:
-    """Choose up to D_lazy random known peers outside the mesh, by their places, into `state.scratch`; how many."""
+    """Choose up to D_lazy random known peers outside the mesh, by their places, into `state.scratch`; how many.
+
+    Only those that can be reached, which all can where the network `is_steady`.
+    """
     lazy = state.client[client_of(state, identity), D_LAZY]
     known = count_peers(state, parameters, identity, topic, row)
     first, past = parameters.first_member, parameters.first_member + int64(state.mesh[row, MESH_COUNT])
     for position in range(first, past):
         state.marks[state.mesh[row, position]] = 1
-    if known - (past - first) <= lazy:
-        chosen = list_unmarked(state, parameters, identity, topic, row, known)
-    else:
-        chosen = draw_unmarked(state, parameters, identity, topic, row, heartbeat, known, lazy)
+    drawn = int64(0)
+    if known - (past - first) > lazy:
+        drawn = draw_unmarked(state, parameters, time, identity, topic, row, heartbeat, is_steady, known, lazy)
+    chosen = drawn
+    if drawn < lazy:
+        chosen = draw_listed(state, parameters, time, identity, topic, row, heartbeat, is_steady, known, drawn, lazy)
+    for position in range(drawn):
+        state.marks[state.scratch[position]] = 0
     for position in range(first, past):
         state.marks[state.mesh[row, position]] = 0
     return chosen
 
 
 @kernel
-def list_unmarked(state: State, parameters: Parameters, identity: int, topic: int, row: int, known: int) -> int:
-    """List the places of known peers that have no marks in `state.scratch`; returns how many they are.
-
-    Without branches, whose outcome would be as good as random.
-    """
-    chosen = 0
-    cold = count_cold_peers(state, parameters, identity, topic, row)
-    if state.topic_place[topic] < parameters.full_topics:
-        for place in range(cold):
-            state.scratch[chosen] = place
-            chosen += 1 - int64(state.marks[place])
-    else:
-        start = int64(state.known_start[partial_row(parameters, identity, row)])
-        for index in range(start, start + cold):
-            place = int64(state.known[index])
-            state.scratch[chosen] = place
-            chosen += 1 - int64(state.marks[place])
-    for index in range(cold, known):
-        place = place_at(state, parameters, identity, topic, row, index)
-        state.scratch[chosen] = place
-        chosen += 1 - int64(state.marks[place])
-    return chosen
-
-
-@kernel
 def draw_unmarked(
-    state: State, parameters: Parameters, identity: int, topic: int, row: int, heartbeat: int, known: int, wanted: int
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    topic: int,
+    row: int,
+    heartbeat: int,
+    is_steady: bool,
+    known: int,
+    wanted: int,
 ) -> int:
-    """Draw as many places as are `wanted` of known peers without marks into `state.scratch`; there are more of them."""
+    """Draw as many places as are `wanted` of known peers without marks into `state.scratch`, and mark them.
+
+    It is given up after some attempts. Returns how many there are.
+    """
     chosen = int64(0)
-    block = 0
     is_full = state.topic_place[topic] < parameters.full_topics
     cold = count_cold_peers(state, parameters, identity, topic, row)
-    while chosen < wanted:
+    for block in range(_GOSSIP_BLOCKS):
         words = draw_words(
             parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | block
         )
-        block += 1
         for word in words:
             place = int64(word) * known >> 32
             if not is_full or place >= cold:
                 place = place_at(state, parameters, identity, topic, row, place)
-            if chosen < wanted and state.marks[place] == 0:
+            if (
+                chosen < wanted
+                and state.marks[place] == 0
+                and (is_steady or reaches_place(state, parameters, time, identity, place))
+            ):
                 state.marks[place] = 1
                 state.scratch[chosen] = place
                 chosen += 1
-    for position in range(chosen):
-        state.marks[state.scratch[position]] = 0
+        if chosen == wanted:
+            break
     return chosen
+
+
+@kernel
+def reaches_place(state: State, parameters: Parameters, time: int, identity: int, place: int) -> bool:
+    """Whether the peer at a place can be reached."""
+    return can_reach(state, parameters, time, identity, peer_of_place(state, parameters, identity, place))
+
+
+@kernel
+def draw_listed(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    topic: int,
+    row: int,
+    heartbeat: int,
+    is_steady: bool,
+    known: int,
+    drawn: int,
+    wanted: int,
+) -> int:
+    """Have `state.scratch`, which holds `drawn` already, hold up to `wanted` places without marks; how many it does."""
+    past = list_unmarked(state, parameters, identity, topic, row, known, drawn)
+    if not is_steady:
+        listed, past = past, drawn
+        for position in range(drawn, listed):
+            place = int64(state.scratch[position])
+            if reaches_place(state, parameters, time, identity, place):
+                state.scratch[past] = place
+                past += 1
+    if past <= wanted:
+        return past
+    for turn in range(drawn, wanted):
+        counter = heartbeat << 32 | topic << 16 | (_GOSSIP_BLOCKS + turn)
+        words = draw_words(parameters, identity + parameters.first_id, _GOSSIP_PEERS, counter)
+        pick = turn + (int64(words[0]) * (past - turn) >> 32)
+        place = int64(state.scratch[pick])
+        state.scratch[pick] = state.scratch[turn]
+        state.scratch[turn] = place
+    return wanted
+
+
+@kernel
+def list_unmarked(
+    state: State, parameters: Parameters, identity: int, topic: int, row: int, known: int, first: int
+) -> int:
+    """List the places of known peers that have no marks in `state.scratch` from `first` on; returns where they end.
+
+    Without branches, whose outcome would be as good as random.
+    """
+    last = first
+    cold = count_cold_peers(state, parameters, identity, topic, row)
+    if state.topic_place[topic] < parameters.full_topics:
+        for place in range(cold):
+            state.scratch[last] = place
+            last += 1 - int64(state.marks[place])
+    else:
+        start = int64(state.known_start[partial_row(parameters, identity, row)])
+        for index in range(start, start + cold):
+            place = int64(state.known[index])
+            state.scratch[last] = place
+            last += 1 - int64(state.marks[place])
+    for index in range(cold, known):
+        place = place_at(state, parameters, identity, topic, row, index)
+        state.scratch[last] = place
+        last += 1 - int64(state.marks[place])
+    return last

@@ -9,10 +9,15 @@ from cold.jit import int64, kernel, uint64
 from cold.membership_kernels import arrival_place, count_neighbours, first_peer, full_row, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import client_of
+from cold.request_kernels import METER_COLUMNS, OPEN_COLUMNS, PROTOCOL_MASK, meter_key, meter_place
 from cold.state_kernels import (
+    ASK,
     AUXILIARY_SHIFT,
     BEAT,
     CACHE_LINE,
+    DEADLINE,
+    FIRST_OF_REQUESTS,
+    FIRST_OF_TRANSACTIONS,
     FIRST_ROW,
     FORWARD,
     IHAVE,
@@ -20,6 +25,8 @@ from cold.state_kernels import (
     MESSAGE,
     POOLED,
     RANK,
+    REQUEST,
+    RESPONSE,
     SENDER_COLUMNS,
     SLOT_MASK,
     SLOT_SHIFT,
@@ -48,6 +55,11 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
     if kind == MESSAGE and state.topic_place[state.message_topic[slot]] < parameters.full_topics:
         prefetch(state.arrival, state.arrival_start[slot] + identity)
+    elif kind == REQUEST:
+        key = meter_key(identity, ends & WORD, slot & PROTOCOL_MASK)
+        prefetch(state.meter, METER_COLUMNS * meter_place(state.meter, key))
+    elif kind == RESPONSE or FIRST_OF_REQUESTS <= kind < FIRST_OF_TRANSACTIONS:
+        prefetch(state.open_head, identity)
     elif TRANSACTION <= kind <= POOLED:
         prefetch(state.mempool, mempool_place(state, identity, (what >> AUXILIARY_SHIFT) & WORD))
     elif kind == IHAVE:
@@ -90,6 +102,12 @@ def look_ahead(state: State, parameters: Parameters, position: int, reaches_peer
             prefetch(state.known_start, start)
         if reaches_peers:
             look_at_neighbours(state, identity)
+    elif kind == ASK:
+        look_at_neighbours(state, identity)
+    elif kind in (RESPONSE, DEADLINE):
+        row = int64(state.open_head[identity])
+        if row >= 0:
+            prefetch(state.open, row * OPEN_COLUMNS)
     elif kind in (MESSAGE, TELL, FORWARD):
         topic = state.message_topic[slot]
         row = mesh_row(state, parameters, identity, topic)

@@ -50,6 +50,7 @@ from cold.state_kernels import (
     SLOT_MASK,
     SLOT_SHIFT,
     STEP_END,
+    STEP_START,
     UNREACHABLE,
     UPLINK_FREE,
     UPLINK_RATE,
@@ -95,14 +96,12 @@ TOKENS: Final = 10
 """A bucket of a server's limit for each peer; 0 where there is none."""
 TOKEN_NS: Final = 11
 """How long it takes to get one token back."""
-SERVED_BY_ALL: Final = 12
-"""1 if every identity serves it, else 0."""
-PROTOCOL_COLUMNS: Final = 13
+PROTOCOL_COLUMNS: Final = 12
 
 #: Bits of `role` that say what the identity asks begin here; those below say what it serves.
 ASKS_SHIFT: Final = 32
 
-# Columns of `open`, of `meter` and of `letter`. The first is the next one in the list, of an identity or of free rows.
+# Columns of `open` and of `letter`. The first is the next one in the list, of an identity or of free rows.
 NEXT: Final = 0
 WHAT: Final = 1
 """Protocol and attempt, as in the slot of a record."""
@@ -117,11 +116,19 @@ NEXT_PART: Final = 6
 """Of a response of a hot host: how many parts have come."""
 OPEN_COLUMNS: Final = 8
 
-METER_KEY: Final = 1
-"""HostId of the asker << 5 | protocol."""
-METER_FULL_AT: Final = 2
-"""When the bucket is full again [ns]."""
-METER_COLUMNS: Final = 3
+# Columns of `meter`, a hash table with linear probing.
+METER_KEY: Final = 0
+"""1 + (row of the server << 37 | HostId of the asker << 5 | protocol), or 0 where nothing has been yet."""
+METER_FULL_AT: Final = 1
+"""When the bucket is full again [ns]: it is as good as not there from then on."""
+METER_COLUMNS: Final = 2
+#: Odd factors of a key's hash: 2**32 over the golden ratio (Knuth, The Art of Computer Programming, volume 3, section
+#: 6.4), and those of MurmurHash3's finalizer.
+_LOW_FACTOR: Final = uint64(0x9E3779B1)
+_HIGH_FACTOR: Final = uint64(0x85EBCA6B)
+_LAST_FACTOR: Final = uint64(0xC2B2AE35)
+_HASH_SHIFT: Final = uint64(15)
+_METER_SERVER_SHIFT: Final = 37
 
 LETTER_WHAT: Final = 1
 """As in the slot of a record, REFUSED_CHUNKS where the status is not 0."""
@@ -135,15 +142,15 @@ LETTER_COLUMNS: Final = 6
 # Entries of `request_cursor`: of each list of free rows its head, and how many there are.
 FREE_OPEN: Final = 0
 FREE_OPEN_COUNT: Final = 1
-FREE_METER: Final = 2
-FREE_METER_COUNT: Final = 3
-FREE_LETTER: Final = 4
-FREE_LETTER_COUNT: Final = 5
-PROTOCOLS: Final = 6
+FREE_LETTER: Final = 2
+FREE_LETTER_COUNT: Final = 3
+METERS: Final = 4
+"""How many rows of `meter` have a key."""
+PROTOCOLS: Final = 5
 """How many protocols there are."""
-JOIN_PROTOCOLS: Final = 7
+JOIN_PROTOCOLS: Final = 6
 """How many of them ask on joining."""
-REQUEST_CURSORS: Final = 8
+REQUEST_CURSORS: Final = 7
 
 # Columns of `request_counts`.
 REQUEST_COUNTS: Final = (
@@ -187,6 +194,10 @@ REQUEST_COUNTS: Final = (
 #: Buckets of a latency below 2**49 ns, longer than all attempts of a request together.
 LATENCY_BUCKETS: Final = 40 << 10
 
+#: So many times four peers are drawn, before those that can be asked are listed.
+_SERVER_BLOCKS: Final = 4
+_SERVER_BLOCK_BITS: Final = 3
+
 #: No interval between two requests of an identity is shorter [ns].
 SHORTEST_INTERVAL: Final = 1000
 
@@ -215,6 +226,7 @@ MOST_PARTS: Final = 1024
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
 _WORD_BITS: Final = uint64(32)
+_LOW_WORD: Final = uint64(WORD)
 _UNIFORM_SHIFT: Final = uint64(11)
 _UNIFORM_SCALE: Final = 2.0**-53
 
@@ -277,45 +289,73 @@ def close(state: State, identity: int, row: int, outcome: int) -> None:
 
 
 @kernel
+def meter_key(identity: int, asker: int, protocol: int) -> int:
+    """What a server, the identity, keeps a peer's limit under."""
+    return 1 + (identity << _METER_SERVER_SHIFT | asker << ATTEMPT_SHIFT | protocol)
+
+
+@kernel
+def meter_place(meter: Int64Array, key: int) -> int:
+    """Where to look for a key first."""
+    low, high = uint64(key & WORD), uint64(key >> 32)
+    hashed = ((low * _LOW_FACTOR & _LOW_WORD) + (high * _HIGH_FACTOR & _LOW_WORD)) & _LOW_WORD
+    hashed = (hashed ^ hashed >> _HASH_SHIFT) * _LAST_FACTOR & _LOW_WORD
+    # Of a product the high bits depend on all others.
+    return int64(hashed * uint64(len(meter)) >> _WORD_BITS)
+
+
+@kernel
 def admits(state: State, identity: int, asker: int, protocol: int, time: int, tokens: int) -> bool:
     """Whether a server's limit lets a peer have what takes so many tokens; takes them, if it does.
 
-    A bucket that is full is not kept: so a row is what it lacks, and goes when it lacks nothing any more.
+    A row of a bucket that has been full since before the step is free: other servers are at other moments of the step.
     """
     capacity = state.protocol[protocol, TOKENS]
     if capacity == 0:
         return True
-    key = asker << ATTEMPT_SHIFT | protocol
-    found = int64(-1)
-    before, row = int64(-1), int64(state.meter_head[identity])
-    while row >= 0:
-        following = state.meter[row, NEXT]
-        if state.meter[row, METER_FULL_AT] <= time:
-            if before < 0:
-                state.meter_head[identity] = following
-            else:
-                state.meter[before, NEXT] = following
-            state.meter[row, NEXT] = state.request_cursor[FREE_METER]
-            state.request_cursor[FREE_METER] = row
-            state.request_cursor[FREE_METER_COUNT] += 1
-        else:
-            if state.meter[row, METER_KEY] == key:
-                found = row
-            before = row
-        row = following
-    full_at = time if found < 0 else state.meter[found, METER_FULL_AT]
-    full_at += tokens * state.protocol[protocol, TOKEN_NS]
+    key = meter_key(identity, asker, protocol)
+    row = meter_place(state.meter, key)
+    free = int64(-1)
+    while state.meter[row, METER_KEY] != key and state.meter[row, METER_KEY] != 0:
+        if free < 0 and state.meter[row, METER_FULL_AT] <= state.cursor[STEP_START]:
+            free = row
+        row = (row + 1) & (len(state.meter) - 1)
+    full_at = max(state.meter[row, METER_FULL_AT], time) + tokens * state.protocol[protocol, TOKEN_NS]
     if full_at - time > capacity * state.protocol[protocol, TOKEN_NS]:
         return False
-    if found < 0:
-        found = state.request_cursor[FREE_METER]
-        state.request_cursor[FREE_METER] = state.meter[found, NEXT]
-        state.request_cursor[FREE_METER_COUNT] -= 1
-        state.meter[found, NEXT] = state.meter_head[identity]
-        state.meter[found, METER_KEY] = key
-        state.meter_head[identity] = found
-    state.meter[found, METER_FULL_AT] = full_at
+    if state.meter[row, METER_KEY] == 0:
+        if free >= 0:
+            row = free
+        else:
+            state.request_cursor[METERS] += 1
+        state.meter[row, METER_KEY] = key
+    state.meter[row, METER_FULL_AT] = full_at
     return True
+
+
+@kernel
+def running_meters(meter: Int64Array, now: int) -> int:
+    """How many rows are of buckets that are not full after `now`."""
+    count = 0
+    for row in range(len(meter)):
+        count += int64(meter[row, METER_KEY] != 0) & int64(meter[row, METER_FULL_AT] > now)
+    return count
+
+
+@kernel
+def keep_running_meters(meter: Int64Array, now: int, longer: Int64Array) -> int:
+    """Put what `running_meters` counts into an empty table with more rows; returns how many they are."""
+    count = 0
+    for row in range(len(meter)):
+        key = meter[row, METER_KEY]
+        if key != 0 and meter[row, METER_FULL_AT] > now:
+            place = meter_place(longer, key)
+            while longer[place, METER_KEY] != 0:
+                place = (place + 1) & (len(longer) - 1)
+            longer[place, METER_KEY] = key
+            longer[place, METER_FULL_AT] = meter[row, METER_FULL_AT]
+            count += 1
+    return count
 
 
 # Links.
@@ -472,35 +512,60 @@ def serves(state: State, parameters: Parameters, time: int, identity: int, peer:
 
 
 @kernel
-def server_at(state: State, parameters: Parameters, time: int, identity: int, protocol: int, index: int) -> int:
-    """The index-th peer that can be asked: cold ones by id, then hot ones, newest first. -1 - how many, if too few."""
-    first = first_peer(state, identity)
-    last = first + count_neighbours(state, identity)
-    count = int64(0)
-    if parameters.churn == 0 and parameters.disturbances == 0 and state.protocol[protocol, SERVED_BY_ALL] == 1:
-        if 0 <= index < last - first:
-            return int64(state.neighbours[first + index]) & parameters.host_mask
-        count = last - first
-    else:
-        for place in range(first, last):
-            peer = int64(state.neighbours[place]) & parameters.host_mask
-            if serves(state, parameters, time, identity, peer, protocol):
-                if count == index:
-                    return peer
-                count += 1
-    link = int64(state.link_head[identity])
+def list_hot_peers(state: State, parameters: Parameters, identity: int, first: int) -> int:
+    """List the hot hosts that are known, newest first, in `state.scratch` from `first` on; returns where they end."""
+    last = first
+    link = int64(state.link_head[identity]) if parameters.hot_count > 0 else int64(-1)
     while link >= 0:
-        peer = int64(state.link[link, 0])
-        if (
-            state.link[link, 3] == 1
-            and is_first_link(state, identity, link)
-            and serves(state, parameters, time, identity, peer, protocol)
-        ):
-            if count == index:
-                return peer
-            count += 1
+        if state.link[link, 3] == 1 and is_first_link(state, identity, link):
+            state.scratch[last] = state.link[link, 0]
+            last += 1
         link = int64(state.link[link, 2])
-    return -1 - count
+    return last
+
+
+@kernel
+def list_servers(state: State, parameters: Parameters, time: int, identity: int, protocol: int) -> int:
+    """List the peers that can be asked, cold ones by id, then hot ones, in `state.scratch`; returns how many."""
+    first, count = first_peer(state, identity), 0
+    for place in range(first, first + count_neighbours(state, identity)):
+        peer = int64(state.neighbours[place]) & parameters.host_mask
+        if serves(state, parameters, time, identity, peer, protocol):
+            state.scratch[count] = peer
+            count += 1
+    # Nothing about a hot host keeps it from being asked but that packets do not pass.
+    last = list_hot_peers(state, parameters, identity, count)
+    for position in range(count, last):
+        peer = int64(state.scratch[position])
+        if serves(state, parameters, time, identity, peer, protocol):
+            state.scratch[count] = peer
+            count += 1
+    return count
+
+
+@kernel
+def draw_server(state: State, parameters: Parameters, time: int, identity: int, protocol: int, counter: int) -> int:
+    """Draw one of the peers that can be asked, each equally likely; -1 where there is none.
+
+    Most can be asked of most: so peers are drawn until one can. After some that cannot, those that can are listed.
+    """
+    source = identity + parameters.first_id
+    first, cold = first_peer(state, identity), count_neighbours(state, identity)
+    hot = list_hot_peers(state, parameters, identity, 0)
+    for block in range(_SERVER_BLOCKS if cold + hot > 0 else 0):
+        for word in draw_words(parameters, source, _SERVER, counter << _SERVER_BLOCK_BITS | block):
+            index = int64(word) * (cold + hot) >> 32
+            if index < cold:
+                peer = int64(state.neighbours[first + index]) & parameters.host_mask
+            else:
+                peer = int64(state.scratch[index - cold])
+            if serves(state, parameters, time, identity, peer, protocol):
+                return peer
+    count = list_servers(state, parameters, time, identity, protocol)
+    if count == 0:
+        return -1
+    words = draw_words(parameters, source, _SERVER, counter << _SERVER_BLOCK_BITS | _SERVER_BLOCKS)
+    return int64(state.scratch[int64(words[0]) * count >> 32])
 
 
 @kernel
@@ -549,13 +614,11 @@ def ask_somebody(state: State, parameters: Parameters, time: int, identity: int,
     """Send an attempt to a random peer that can be asked; without one, the request has failed."""
     what, number = state.open[row, WHAT], state.open[row, NUMBER]
     protocol, attempt = what & PROTOCOL_MASK, (what >> ATTEMPT_SHIFT) & ATTEMPT_MASK
-    count = -1 - server_at(state, parameters, time, identity, protocol, -1)
-    if count == 0:
+    server = draw_server(state, parameters, time, identity, protocol, number << 4 | attempt)
+    if server < 0:
         close(state, identity, row, UNASKED if attempt == 0 else FAILED)
-        return
-    words = draw_words(parameters, identity + parameters.first_id, _SERVER, number << 4 | attempt)
-    index = int64(words[0]) * count >> 32
-    ask(state, parameters, time, identity, row, server_at(state, parameters, time, identity, protocol, index))
+    else:
+        ask(state, parameters, time, identity, row, server)
 
 
 @kernel
@@ -566,9 +629,8 @@ def ask_everybody(state: State, parameters: Parameters, time: int, identity: int
             state, parameters, identity + parameters.first_id, ASKS_SHIFT + protocol
         ):
             continue
-        count = -1 - server_at(state, parameters, time, identity, protocol, -1)
-        for index in range(count):
-            server = server_at(state, parameters, time, identity, protocol, index)
+        for index in range(list_servers(state, parameters, time, identity, protocol)):
+            server = int64(state.scratch[index])
             ask(state, parameters, time, identity, begin(state, time, identity, protocol), server)
 
 
@@ -826,7 +888,7 @@ def has_request_room(state: State, parameters: Parameters, events: int) -> bool:
     """Whether there are free rows for what `events` of one identity can open."""
     return state.request_cursor[PROTOCOLS] == 0 or (
         state.request_cursor[FREE_OPEN_COUNT] >= opened_by(state, parameters, events)
-        and state.request_cursor[FREE_METER_COUNT] >= events
+        and 2 * (state.request_cursor[METERS] + events) <= len(state.meter)
     )
 
 

@@ -25,6 +25,7 @@ from cold.request_kernels import (
     LATENCY_BUCKETS,
     LETTER_COLUMNS,
     METER_COLUMNS,
+    METERS,
     ON_JOIN,
     OPEN_COLUMNS,
     PROTOCOL_COLUMNS,
@@ -34,23 +35,26 @@ from cold.request_kernels import (
     REQUEST_SIZE,
     RETRIES,
     RETRY_DELAY,
-    SERVED_BY_ALL,
     SERVICE,
     TIMEOUT,
     TOKEN_NS,
     TOKENS,
     begin_intervals,
     due_asks,
+    keep_running_meters,
+    running_meters,
 )
 from cold.request_section import RequestSection, RoleSection
 from cold.row_lists import first_rows
 from cold.section import ColdSection
-from cold.state_kernels import State
+from cold.state_kernels import STEP_START, State
 
 Int64Array = npt.NDArray[np.int64]
 
 #: Requests become events at most this long before they are due [ns].
 _SPAN_NS = 10**9
+#: A power of two.
+_METERS_AT_FIRST = 256
 
 
 def request_arrays(
@@ -76,24 +80,35 @@ def request_arrays(
     cursor[PROTOCOLS], cursor[JOIN_PROTOCOLS] = len(requests), sum(request.on_join for request in requests)
     role = np.zeros(len(kinds) if requests else 1, dtype=np.uint64)
     for number, request in enumerate(requests):
-        serving = in_role(request.servers, section, directory, kinds)
-        role[serving] |= np.uint64(1 << number)
+        role[in_role(request.servers, section, directory, kinds)] |= np.uint64(1 << number)
         role[in_role(request.askers, section, directory, kinds)] |= np.uint64(1 << (number + ASKS_SHIFT))
-        protocol[number, SERVED_BY_ALL] = int(serving.all())
     arrays: dict[str, npt.NDArray[Any]] = {
         "protocol": protocol,
         "request_table": table,
         "role": role,
         "request_number": np.zeros(rows, dtype=np.int32),
         "open_head": np.full(rows, -1, dtype=np.int32),
-        "meter_head": np.full(rows, -1, dtype=np.int32),
+        "meter": np.zeros((_METERS_AT_FIRST, METER_COLUMNS), dtype=np.int64),
         "request_cursor": cursor,
         "request_counts": np.zeros((max(len(requests), 1), len(REQUEST_COUNTS)), dtype=np.int64),
         "request_latency": np.zeros((len(requests), LATENCY_BUCKETS) if requests else (1, 1), dtype=np.int64),
     }
-    for name, columns in (("open", OPEN_COLUMNS), ("meter", METER_COLUMNS), ("letter", LETTER_COLUMNS)):
+    for name, columns in (("open", OPEN_COLUMNS), ("letter", LETTER_COLUMNS)):
         arrays[name] = first_rows(name, columns, cursor)
     return arrays
+
+
+def with_room_for_meters(state: State, events: int) -> State:
+    """The state, with room for the limits that so many requests touch: what has run out is thrown away."""
+    meter = state.meter
+    if 2 * (int(state.request_cursor[METERS]) + events) <= len(meter):
+        return state
+    now = int(state.cursor[STEP_START])
+    # A quarter of it at most has keys then: as many again may come.
+    least = int(4 * (running_meters(meter, now) + events))
+    longer = np.zeros((1 << (least - 1).bit_length(), METER_COLUMNS), dtype=np.int64)
+    state.request_cursor[METERS] = keep_running_meters(meter, now, longer)
+    return state._replace(meter=longer)
 
 
 def _protocols(requests: list[RequestSection]) -> tuple[Int64Array, Int64Array]:

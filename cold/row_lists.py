@@ -8,8 +8,6 @@ import numpy.typing as npt
 from cold.request_kernels import (
     FREE_LETTER,
     FREE_LETTER_COUNT,
-    FREE_METER,
-    FREE_METER_COUNT,
     FREE_OPEN,
     FREE_OPEN_COUNT,
 )
@@ -33,7 +31,6 @@ class RowList(NamedTuple):
 
 ROW_LISTS: Final = {
     "open": RowList("request_cursor", FREE_OPEN, FREE_OPEN_COUNT),
-    "meter": RowList("request_cursor", FREE_METER, FREE_METER_COUNT),
     "letter": RowList("request_cursor", FREE_LETTER, FREE_LETTER_COUNT),
     "fanout": RowList("cursor", FANOUT_FREE_HEAD, FANOUT_FREE_COUNT),
 }

@@ -549,10 +549,8 @@ class State(NamedTuple):
     """int32[N]: newest open request of the identity, or -1."""
     open: Int64Array
     """int64[open requests, OPEN_COLUMNS]."""
-    meter_head: Int32Array
-    """int32[N]: newest meter of the identity, or -1."""
     meter: Int64Array
-    """int64[meters, METER_COLUMNS]: how much a peer has asked of the identity lately, where there is a limit."""
+    """int64[2**k, METER_COLUMNS]: how much a peer has asked of an identity lately, where there is a limit."""
     letter: Int64Array
     """int64[letters, LETTER_COLUMNS]: what datagrams of hot hosts say that does not fit a record."""
     request_cursor: Int64Array

@@ -142,16 +142,28 @@ class RequestsTwin(Twin):
             still *= probability
         return 16
 
-    def servers(self, time: int, identity: int, protocol: int) -> list[int]:
+    def known(self, identity: int) -> list[int]:
         hot: list[int] = []
         for (peer, _), known in reversed(self.hot_peers[identity].items()):
             if known and peer not in hot:
                 hot.append(peer)
-        return [
-            peer
-            for peer in self.cold_peers[identity] + hot
-            if self.is_in_role(self.requests[protocol].servers, peer) and self.can_reach(time, identity, peer)
-        ]
+        return self.cold_peers[identity] + hot
+
+    def serves(self, time: int, identity: int, peer: int, protocol: int) -> bool:
+        return self.is_in_role(self.requests[protocol].servers, peer) and self.can_reach(time, identity, peer)
+
+    def servers(self, time: int, identity: int, protocol: int) -> list[int]:
+        return [peer for peer in self.known(identity) if self.serves(time, identity, peer, protocol)]
+
+    def draw_server(self, time: int, identity: int, request: Open) -> int | None:
+        known, counter = self.known(identity), request.number << 7 | request.attempt << 3
+        for block in range(4):
+            for word in self.words(identity, ColdPurpose.REQUEST_SERVER, counter | block):
+                if known and self.serves(time, identity, known[word * len(known) >> 32], request.protocol):
+                    return known[word * len(known) >> 32]
+        servers = self.servers(time, identity, request.protocol)
+        word = self.words(identity, ColdPurpose.REQUEST_SERVER, counter | 4)[0]
+        return servers[word * len(servers) >> 32] if servers else None
 
     def open(self, time: int, identity: int, protocol: int) -> Open:
         request = Open(protocol, self.numbers[identity], time)
@@ -173,12 +185,11 @@ class RequestsTwin(Twin):
         self.counts[request.protocol][how] += 1
 
     def ask_somebody(self, time: int, identity: int, request: Open) -> None:
-        servers = self.servers(time, identity, request.protocol)
-        if not servers:
+        server = self.draw_server(time, identity, request)
+        if server is None:
             self.end(identity, request, "failed" if request.attempt else "unasked")
-            return
-        word = self.words(identity, ColdPurpose.REQUEST_SERVER, request.number << 4 | request.attempt)[0]
-        self.ask(time, identity, request, servers[word * len(servers) >> 32])
+        else:
+            self.ask(time, identity, request, server)
 
     def ask(self, time: int, identity: int, request: Open, server: int) -> None:
         section = self.requests[request.protocol]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.engine import ColdEngine
-from cold.request_kernels import LATENCY_SUM, REQUEST_COUNTS
+from cold.request_kernels import LATENCY_SUM, METER_COLUMNS, REQUEST_COUNTS, meter_key, meter_place
 from cold.request_results import request_table
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
 from tests.cold.requests_twin import RequestsTwin
@@ -154,6 +154,18 @@ def test_a_server_answers_a_peer_no_faster_than_its_limit() -> None:
     assert row["served"] == pytest.approx(2 * (41 + 4), abs=3)
     assert row["failed"] == row["refused"]
     assert row["answered"] + row["refused"] == pytest.approx(row["asked"], abs=2)
+
+
+def test_limits_of_many_servers_and_peers_are_spread_over_the_table() -> None:
+    """As many keys as half of the rows come to nearly as many places as random ones would."""
+    meter = np.zeros((1 << 17, METER_COLUMNS), dtype=np.int64)
+    draw = np.random.default_rng(3)
+    for askers in (np.arange(60_000), draw.integers(0, 1 << 26, 60_000)):
+        keys = [meter_key(number & 4095, int(asker), number % 3) for number, asker in enumerate(askers)]
+        assert len(set(keys)) == len(keys)
+        places = {meter_place(meter, key) for key in keys}
+        assert all(0 <= place < len(meter) for place in places)
+        assert len(places) > 0.98 * len(meter) * -np.expm1(-len(keys) / len(meter))
 
 
 def test_a_response_takes_two_latencies_its_bytes_on_both_links_and_slow_start() -> None:

@@ -579,25 +579,21 @@ class Twin:
 
     def gossip_peers(self, time: int, identity: int, topic: int, number: int) -> list[int]:
         peers, mesh = self.peers(identity, topic), self.mesh[topic][identity]
-        outside = [peer for peer in peers if peer not in mesh and self.can_reach(time, identity, peer)]
-        if len(outside) <= self.client[identity].d_lazy:
-            return outside
+        lazy = self.client[identity].d_lazy
         chosen: list[int] = []
-        if self.churn or self.disturbances:
-            for turn in range(self.client[identity].d_lazy):
-                word = self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 32 | topic << 16 | turn)[0]
-                pick = turn + (word * (len(outside) - turn) >> 32)
-                outside[turn], outside[pick] = outside[pick], outside[turn]
-                chosen.append(outside[turn])
-            return chosen
-        block = 0
-        while len(chosen) < self.client[identity].d_lazy:
+        for block in range(16 if len(peers) - len(mesh) > lazy else 0):
             for word in self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 32 | topic << 16 | block):
                 peer = peers[word * len(peers) >> 32]
-                if len(chosen) < self.client[identity].d_lazy and peer not in mesh and peer not in chosen:
+                fits = peer not in mesh and peer not in chosen and self.can_reach(time, identity, peer)
+                if len(chosen) < lazy and fits:
                     chosen.append(peer)
-            block += 1
-        return chosen
+        left = [p for p in peers if p not in mesh and p not in chosen and self.can_reach(time, identity, p)]
+        drawn, listed = len(chosen), chosen + left
+        for turn in range(drawn, lazy if len(listed) > lazy else drawn):
+            word = self.words(identity, ColdPurpose.GOSSIP_PEERS, number << 32 | topic << 16 | 16 + turn)[0]
+            pick = turn + (word * (len(listed) - turn) >> 32)
+            listed[turn], listed[pick] = listed[pick], listed[turn]
+        return listed[:lazy]
 
     def note_heard(self) -> None:
         """Count an IHAVE: nothing keeps it from coming, but that it is lost."""
