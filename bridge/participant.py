@@ -101,7 +101,10 @@ class Spell(NamedTuple):
 
 @runtime_checkable
 class RunsWindows(Protocol):
-    """A participant that can go on by itself where a window tells nobody else anything."""
+    """A participant that can go on by itself where a window tells nobody else anything.
+
+    It counts and fingerprints its events, too.
+    """
 
     def run_windows(self, start: int, runahead: int, stop: int, others: int) -> Spell:
         """Run a window, and those after it that the window loop would open, as long as nobody else is needed.

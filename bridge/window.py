@@ -41,7 +41,7 @@ _MASK: Final = 2**64 - 1
 #: Fewer of them are told one by one.
 _MANY_WINDOWS: Final = 8
 #: Columns of a spell.
-_EXECUTED, _WALL, _DIGEST = 2, 4, 5
+_START, _EXECUTED, _WALL, _DIGEST = 0, 2, 4, 5
 
 
 class CausalityError(InternalError):
@@ -317,9 +317,10 @@ class WindowLoop:
             for participant in self._participants
         )
         self._fingerprint_totals = [count() if count else 0 for count in self._fingerprint_counters]
-        # With other shards each window is a meeting.
+        self._has_inner_windows = inner_runahead_ns is not None and shard_of is not None
+        # With other shards each window is a meeting, but those inside it are not.
         self._goes_on: tuple[int, RunsWindows] | None = None
-        if bus.shard_count == 1:
+        if bus.shard_count == 1 or self._has_inner_windows:
             able = ((i, other) for i, other in enumerate(self._participants) if isinstance(other, RunsWindows))
             self._goes_on = next(able, None)
         self._cut_events = np.zeros(bus.shard_count, dtype=np.int64)
@@ -344,8 +345,8 @@ class WindowLoop:
         while start < self._stop_time and not interrupted:
             runahead = self._runahead.current_ns
             spell = None
-            if self._goes_on is not None:
-                spell, start = self._run_quiet_windows(*self._goes_on, start, runahead)
+            if self._goes_on is not None and not self._has_inner_windows:
+                spell, start = self._run_quiet_windows(start, runahead)
                 number = self.window
             end = min(start + runahead, self._stop_time)
             record, start, interrupted = self._run_window(number, start, end, runahead, spell)
@@ -373,19 +374,12 @@ class WindowLoop:
         if failure is not None:
             raise failure
 
-    def _run_quiet_windows(
-        self, position: int, participant: RunsWindows, start: int, runahead: int
-    ) -> tuple[Spell, int]:
+    def _run_quiet_windows(self, start: int, runahead: int) -> tuple[Spell, int]:
         """Let a participant run a window, and those before it that concern nobody else, which are over then.
 
         Returns the spell, and the start of its last window.
         """
-        others = min(
-            (other.next_event_time() for place, other in enumerate(self._participants) if place != position),
-            default=NEVER,
-        )
-        spell = participant.run_windows(start, runahead, self._stop_time, others)
-        quiet = spell.windows if spell.failure is not None else spell.windows[:-1]
+        position, spell, quiet = self._go_on(start, runahead, self._stop_time)
         if len(quiet):
             self._executed_totals[position] += int(quiet[:, _EXECUTED].sum())
             self._fingerprint_totals[position] += int(quiet[:, _DIGEST].sum())
@@ -393,7 +387,18 @@ class WindowLoop:
             self.window += len(quiet)
         if spell.failure is not None:
             raise spell.failure
-        return spell, int(spell.windows[-1, 0])
+        return spell, int(spell.windows[-1, _START])
+
+    def _go_on(self, start: int, runahead: int, stop: int) -> tuple[int, Spell, npt.NDArray[np.int64]]:
+        """Let the participant that can run windows in a row; return its position, and which of them are over."""
+        assert self._goes_on is not None
+        position, participant = self._goes_on
+        others = min(
+            (other.next_event_time() for place, other in enumerate(self._participants) if place != position),
+            default=NEVER,
+        )
+        spell = participant.run_windows(start, runahead, stop, others)
+        return position, spell, spell.windows if spell.failure is not None else spell.windows[:-1]
 
     def _tell(self, windows: QuietWindows) -> None:
         if self._on_quiet_windows is not None and len(windows.windows) >= _MANY_WINDOWS:
@@ -487,8 +492,16 @@ class WindowLoop:
         later: list[EventBatch] = []
         while True:
             start = self._next_event()
+            spell = None
+            if self._goes_on is not None and start < end:
+                position, spell, quiet = self._go_on(start, self._inner_runahead, end)
+                if spell.failure is not None:
+                    raise spell.failure
+                work.inner += len(quiet)
+                work.execute_wall[position] += int(quiet[:, _WALL].sum())
+                start = int(spell.windows[-1, _START])
             step_end = min(start + self._inner_runahead, end)
-            caused = self._step(step_end, work)
+            caused = self._step(step_end, work, spell)
             if step_end == end:
                 return EventBatch.concatenate([*later, caused])
             if len(caused):

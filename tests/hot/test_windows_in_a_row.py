@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from bridge.batch import EventBatch
 from bridge.bus import InProcessBus
 from bridge.errors import UserError
 from bridge.metrics import WindowMetrics
-from bridge.participant import Participant
+from bridge.participant import Participant, Spell
 from bridge.paths import Paths
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from bridge.window import QuietWindows, Runahead, WindowLoop, WindowRecord
@@ -84,7 +85,9 @@ class Tail:
 class Recorded:
     """A run with the log and the tables of one by the command line."""
 
-    def __init__(self, run: Experiment, one_by_one: bool, dynamic: bool, tail: Tail | None) -> None:
+    def __init__(
+        self, run: Experiment, one_by_one: bool, dynamic: bool, tail: Tail | None, *, inner: bool = False
+    ) -> None:
         self.quiet: list[QuietWindows] = []
         self.path = run.path
         participants: list[Participant] = [OneByOne(run.shard) if one_by_one else run.shard]
@@ -98,8 +101,10 @@ class Recorded:
             participants,
             lambda ids: (ids >= hot_count).astype(int),
             InProcessBus(),
-            runahead=Runahead(run.paths.min_latency_ns, dynamic=dynamic),
+            runahead=Runahead(run.paths.min_latency_ns * (10 if inner else 1), dynamic=dynamic),
             stop_time_ns=STOP_NS,
+            shard_of=(lambda ids: ids * 0) if inner else None,
+            inner_runahead_ns=run.paths.min_latency_ns if inner else None,
             on_window=self._on_window,
             on_quiet_windows=self._on_quiet_windows,
         )
@@ -131,7 +136,9 @@ def plan(app: App) -> list[list[ProcessPlan]]:
     ]
 
 
-def run_both(build: Build, app: App, *, dynamic: bool = False, tail: bool = False) -> list[Recorded]:
+def run_both(
+    build: Build, app: App, *, dynamic: bool = False, tail: bool = False, inner: bool = False
+) -> list[Recorded]:
     runs = []
     for one_by_one in (True, False):
         hosts = plan(app)
@@ -140,7 +147,7 @@ def run_both(build: Build, app: App, *, dynamic: bool = False, tail: bool = Fals
             hosts[1].append(process("/bin/bash", "-c", script, start=1.2))
         run = build(*hosts, stop=4, identities=int(tail))
         stranger = Tail(run.directory.hot_count) if tail else None
-        recorded = Recorded(run, one_by_one, dynamic, stranger)
+        recorded = Recorded(run, one_by_one, dynamic, stranger, inner=inner)
         recorded.loop.run()
         recorded.close()
         run.close()
@@ -164,6 +171,27 @@ def test_log_and_tables_are_those_of_windows_that_are_run_one_by_one(
     for host in "abc":
         files = [sorted((run.path / "hosts" / host).glob("*.std*")) for run in (one_by_one, in_a_row)]
         assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+
+
+@pytest.mark.parametrize("tail", [False, True])
+def test_windows_inside_of_windows_are_run_in_a_row_too(
+    experiment: Build, app: App, monkeypatch: pytest.MonkeyPatch, tail: bool
+) -> None:
+    spells: list[int] = []
+    run_windows = HotShard.run_windows
+
+    def counted(shard: HotShard, start: int, runahead: int, stop: int, others: int) -> Spell:
+        spell = run_windows(shard, start, runahead, stop, others)
+        spells.append(len(spell.windows))
+        return spell
+
+    monkeypatch.setattr(HotShard, "run_windows", counted)
+    one_by_one, in_a_row = run_both(experiment, app, tail=tail, inner=True)
+    assert len(spells) < sum(spells)
+    inner = pq.read_table(in_a_row.path / "metrics/shards.parquet")["inner"].to_pylist()
+    assert sum(inner) > 2 * len(inner)
+    for name in COMPARED:
+        assert (one_by_one.path / name).read_bytes() == (in_a_row.path / name).read_bytes(), name
 
 
 def test_windows_before_one_that_fails_are_told(experiment: Build, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
