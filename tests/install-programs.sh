@@ -48,6 +48,8 @@ need_server etcd etcd-server
 need_server etcdctl etcd-client
 need_server haproxy haproxy
 need_server iperf3 iperf3
+need_server knotd knot
+need_server lighttpd lighttpd
 need_server mariadb mariadb-client
 need_server mariadbd mariadb-server
 need_server memcached memcached
@@ -58,6 +60,7 @@ need_server opentracker opentracker
 need_server prosody prosody
 need_server psql postgresql-client
 need_server redis-server redis-server
+need_server squid squid
 need_server sshd openssh-server
 need_server stunnel4 stunnel4
 need_server tor tor
