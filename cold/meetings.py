@@ -22,6 +22,7 @@ from cold.engine import ColdEngine
 from cold.mean_field import mesh_degree
 from cold.propagation import PER_MILLE, SHARES
 from cold.publications import PlannedMessages, PublicationPlan
+from cold.resolution import topic_families
 from cold.results import TailResults, bucket_middles, delay_buckets
 from cold.sampled import receipts, rules_of, spread_message
 from cold.sampled_kernels import MESSAGE_BYTES, Mesh
@@ -30,6 +31,7 @@ from cold.small_networks import small_network
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
 from cold.topic_meshes import standing_mesh
+from cold.topics import Topic, TopicGroup
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -37,6 +39,8 @@ Int64Array = npt.NDArray[np.int64]
 _BIN_SHIFT: Final = 27
 #: ... follow so many of them.
 _COMPARED: Final = 16
+#: So many subscribers are wanted in the small network of a topic of which an identity has some of a group.
+_MEMBERS: Final = 256
 #: Where no link is ever busier than this share of a second, nothing meets.
 _IDLE: Final = 0.01
 
@@ -160,41 +164,70 @@ class Meetings:
         network = small_network(self._section, self._directory, min(most / len(self._group), 1.0))
         # Publishers are a greater part of few: whoever publishes sends as many copies as whoever passes on.
         gossip = network.section.gossip.model_copy(update={"flood_publish": False})
-        section, directory = network.section.model_copy(update={"gossip": gossip}), network.directory
+        topics, small_topic = self._small_topics(len(network.host))
+        section = network.section.model_copy(update={"gossip": gossip, "topics": topics})
+        directory = network.directory
         drawn = subscriptions(section, self._seed, directory)
         members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
-        moved, kept = self._moved(planned, network.host, members)
-        is_coarse = is_coarse[kept]
+        moved, executed = self._moved(planned, small_topic, network.host, members)
         engine = ColdEngine(section, directory, self._paths, self._seed, self._stop, plan=Plan(moved))
         results = _executed(engine, self._stop, section.gossip)
 
         published = moved.published
-        compared, followed = self._compared(moved, is_coarse)
+        compared, followed = self._compared(planned, np.flatnonzero(is_coarse), executed)
         together = delays_of(results, moved.message_id[compared])
-        rules = {topic: rules_of(gossip, self._paths, self._seed, topic) for topic in self._leaders}
         meshes: dict[int, Mesh] = {}
         alone = np.zeros_like(together)
         for row, number in enumerate(compared.tolist()):
             topic, origin = int(published.topic[number]), int(published.origin[number])
             if topic not in meshes:
                 meshes[topic] = standing_mesh(section, directory, self._paths, self._seed, topic, members[topic])
-            mesh = meshes[topic]
+            mesh, rules = meshes[topic], rules_of(gossip, self._paths, self._seed, topic)
             place = int(np.searchsorted(mesh.host, origin))
             time, size = int(published.time[number]), int(published.size[number])
             message_id = int(moved.message_id[number])
-            spread = spread_message(mesh, rules[topic], message_id, time, size, publisher=place)
+            spread = spread_message(mesh, rules, message_id, time, size, publisher=place)
             times = receipts(mesh, spread, place, size)
             times[place] = -1
             alone[row] = _at_shares(np.sort(bucket_middles(delay_buckets(times[times >= 0] - time))))
-        coarse = np.flatnonzero(is_coarse)
-        order = coarse[np.argsort(moved.message_id[coarse], kind="stable")]
         later = np.where((together >= 0) & (alone >= 0), np.maximum(together - alone, 0), 0)
-        return _Found(moved.message_id[order], followed[order], later, published.time[coarse], followed[coarse])
+        # The last row is of those that follow none.
+        later = np.concatenate([later, np.zeros((1, len(SHARES)), dtype=np.int64)])
+        ids, times = planned.message_id[is_coarse], planned.published.time[is_coarse]
+        order = np.argsort(ids, kind="stable")
+        return _Found(ids[order], followed[order], later, times, followed)
+
+    def _small_topics(self, identities: int) -> tuple[list[Topic], Int64Array]:
+        """Topics of the small network, and which of them each topic is there, -1 for none.
+
+        Of a coarse group of which each identity has some, there are no more than have enough subscribers: an identity
+        has as many of them, and so as many messages.
+        """
+        topics: list[Topic] = []
+        small = np.full(len(self._section.topic_numbers), -1, dtype=np.int64)
+        begin = 0
+        for topic, family in zip(self._section.topics, topic_families(self._section), strict=True):
+            kept = len(family)
+            if isinstance(topic, TopicGroup) and topic.per_identity and all(each in self._leaders for each in family):
+                kept = min(max(identities * topic.per_identity // _MEMBERS, topic.per_identity), kept)
+                topic = topic.model_copy(update={"count": kept})
+            places = np.arange(len(family)) * kept // len(family)
+            first = np.flatnonzero(np.diff(places, prepend=-1))
+            small[family.start + first] = begin + places[first]
+            topics.append(topic)
+            begin += kept
+        return topics, small
 
     def _moved(
-        self, planned: PlannedMessages, host: Int64Array, members: Sequence[npt.NDArray[np.uint32]]
+        self,
+        planned: PlannedMessages,
+        small_topic: Int64Array,
+        host: Int64Array,
+        members: Sequence[npt.NDArray[np.uint32]],
     ) -> tuple[PlannedMessages, Int64Array]:
-        """The plan as the small network publishes it, and its rows: what nobody there subscribes to is left out.
+        """The plan as the small network publishes it, and the row there of each message, -1 where it is left out.
+
+        What is on no topic of its, or on one that nobody there subscribes to, is left out.
 
         A message of a group's identity is published by a subscriber of the same group, if there is one, at about the
         same place among the group's.
@@ -207,8 +240,11 @@ class Meetings:
         rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
         identity = published.origin - first
         origin = np.full(len(identity), -1, dtype=np.int64)
-        kinds, kind_of = np.unique(np.stack([published.topic, self._group[identity]]), axis=1, return_inverse=True)
+        topics = small_topic[published.topic]
+        kinds, kind_of = np.unique(np.stack([topics, self._group[identity]]), axis=1, return_inverse=True)
         for number, (topic, its_group) in enumerate(kinds.T.tolist()):
+            if topic < 0:
+                continue
             candidates = members[topic].astype(np.int64)
             alike = candidates[group[candidates] == its_group]
             candidates = alike if len(alike) else candidates
@@ -216,27 +252,58 @@ class Meetings:
                 rows = np.flatnonzero(kind_of.ravel() == number)
                 origin[rows] = candidates[rank[identity[rows]] * len(candidates) // size[its_group]]
         kept = np.flatnonzero(origin >= 0)
-        moved = published.taken(kept)._replace(origin=origin[kept])
-        return PlannedMessages(planned.message_id[kept], moved), kept
+        executed = np.full(len(origin), -1, dtype=np.int64)
+        executed[kept] = np.arange(len(kept))
+        moved = published.taken(kept)._replace(topic=topics[kept], origin=origin[kept])
+        return PlannedMessages(planned.message_id[kept], moved), executed
 
-    def _compared(self, moved: PlannedMessages, is_coarse: npt.NDArray[np.bool_]) -> tuple[Int64Array, Int64Array]:
-        """Rows of the messages that are propagated on their own, and which of these each coarse message follows."""
-        rows = np.flatnonzero(is_coarse)
-        published = moved.published.taken(rows)
+    def _compared(
+        self, planned: PlannedMessages, rows: Int64Array, executed: Int64Array
+    ) -> tuple[Int64Array, Int64Array]:
+        """Which of the executed messages are propagated on their own, and which of these coarse messages follow.
+
+        Parameters
+        ----------
+        planned
+            All messages.
+        rows
+            int64[n]: of those on coarse topics.
+        executed
+            Row in the small network's plan of each message, or -1.
+
+        Returns
+        -------
+        int64[m], int64[n]
+            Rows in the small network's plan; and for each of `rows` a place among these, m for none.
+        """
+        published = planned.published.taken(rows)
         leader = np.array([self._leaders[topic] for topic in published.topic.tolist()], dtype=np.int64)
         sizes, which = np.unique(published.size, return_inverse=True)
         size = np.array([typical_size(one) for one in sizes.tolist()], dtype=np.int64)[which.ravel()]
-        order = np.lexsort((published.time, published.time >> _BIN_SHIFT, size, leader))
-        keys = np.stack([leader, size, published.time >> _BIN_SHIFT])[:, order]
-        begins = np.flatnonzero(np.concatenate([[True], (np.diff(keys, axis=1) != 0).any(axis=0)]))
-        count = np.diff(np.append(begins, len(order)))
-        place = np.arange(len(order)) - np.repeat(begins, count)
+        order = np.lexsort((published.time, size, leader))
+        time, row = published.time[order], executed[rows[order]]
+        kind = np.cumsum(_differs(np.stack([leader[order], size[order]])))
+        there = np.flatnonzero(row >= 0)
+        begins = np.flatnonzero(_differs(np.stack([kind[there], time[there] >> _BIN_SHIFT])))
+        count = np.diff(np.append(begins, len(there)))
+        place = np.arange(len(there)) - np.repeat(begins, count)
         share = place * _COMPARED // np.repeat(count, count)
         # The first of each sixteenth; all where they are fewer.
-        chosen = (np.diff(share, prepend=-1) != 0) | (place == 0)
-        followed = np.full(len(moved.message_id), -1, dtype=np.int64)
-        followed[rows[order]] = np.cumsum(chosen) - 1
-        return rows[order[chosen]], followed
+        chosen = there[(np.diff(share, prepend=-1) != 0) | (place == 0)]
+        followed = np.full(len(rows), len(chosen), dtype=np.int64)
+        if len(chosen):
+            until = np.searchsorted(chosen, np.arange(len(order)), side="right")
+            # The one after, if it is near; rather the one before.
+            for near in (np.minimum(until, len(chosen) - 1), np.maximum(until - 1, 0)):
+                is_near = np.abs(time - time[chosen[near]]) <= 1 << _BIN_SHIFT
+                found = is_near & (kind == kind[chosen[near]])
+                followed[order[found]] = near[found]
+        return row[chosen], followed
+
+
+def _differs(keys: Int64Array) -> npt.NDArray[np.bool_]:
+    """Whether each column, of int64[., n], differs from the one before it."""
+    return np.concatenate([np.ones(min(keys.shape[1], 1), dtype=np.bool_), (np.diff(keys, axis=1) != 0).any(axis=0)])
 
 
 def _executed(engine: ColdEngine, stop_time_ns: int, gossip: GossipSection) -> TailResults:

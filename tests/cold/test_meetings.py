@@ -211,3 +211,35 @@ def test_the_end_of_a_run_cuts_what_is_under_way_and_waits() -> None:
         assert (table["max_ns"] <= end * NS_PER_MS - table["publish_time_ns"] + NS_PER_MS).all()
         before = now
     assert list(before) == [399] * 60
+
+
+def test_messages_of_topics_that_the_small_network_lacks_follow_those_that_it_has() -> None:
+    """Of sixteen topics, of which each identity has two, 256 identities have two, with as many messages for each."""
+    topics: list[Any] = [{"name": "subnets", "first": 10, "count": 16, "per_identity": 2}]
+    published = [
+        publication(topic=10 + number % 16, time=f"{2_000_000 + 1500 * number} us", size=20_000)
+        for number in range(320)
+    ]
+    section = section_of(3000, topics=topics, publications=published, resolution={"queues": 256})
+    directory = directory_of(3000)
+    found = meetings_of(section, directory, three_nodes(), list(range(16))).of_planned(planned_ids(section, directory))
+    lost = found[:, SUMMARY[0]].reshape(20, 16)
+    # Forty messages of 20 KB for each, in half a second: those that come last wait longest, on whatever topic.
+    assert (lost[10:] > 20 * NS_PER_MS).all()
+    assert lost[-1].mean() > 3 * lost[1].mean() > 0
+
+
+def test_what_is_published_long_after_the_others_follows_none_of_them() -> None:
+    topics: list[Any] = [{"name": "subnets", "first": 10, "count": 16, "per_identity": 2}]
+    published = [
+        publication(topic=10, time="2 s", count=20, interval="1 ms", size=20_000),
+        publication(topic=11, time="2100 ms", size=20_000),
+        publication(topic=11, time="3 s", size=20_000),
+    ]
+    section = section_of(3000, topics=topics, publications=published, resolution={"queues": 256})
+    directory = directory_of(3000)
+    found = meetings_of(section, directory, three_nodes(), list(range(16))).of_planned(planned_ids(section, directory))
+    # The small network has the topic 10 and not 11.
+    assert found[19].any()
+    assert found[20].any()
+    assert not found[21].any()
