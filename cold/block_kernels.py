@@ -14,6 +14,7 @@ import numpy as np
 
 from cold.event_kernels import bucket_of_shard, push, push_message, push_unwanted
 from cold.jit import int64, kernel, uint64
+from cold.receipt_kernels import has_seen
 from cold.request_kernels import PROTOCOL_MASK
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
@@ -365,6 +366,8 @@ def take_rows(
                 dropped += 1
                 continue
             state.last_reference[reference] = max(state.last_reference[reference], time)
+            if kind == IHAVE_ID and has_seen(state, row, reference):
+                continue
         first = min(first, time)
         if kind == MESSAGE:
             push_message(state, parameters, time, row, source, reference, auxiliary)

@@ -95,6 +95,7 @@ from cold.state_kernels import (
     RECORDS,
     SENDER_COLUMNS,
     SLOT_SHIFT,
+    SOUGHT_UNTIL,
     SPREAD_UNTIL,
     UNWANTED_FREE_COUNT,
     UNWANTED_FREE_HEAD,
@@ -427,7 +428,13 @@ class ColdEngine:
         self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))
 
     def next_event_time(self) -> int:
-        """Time of the earliest event, or of the earliest heartbeat that has something to do [ns]; NEVER if none."""
+        """Time of the earliest event, or of the earliest heartbeat that has something to do [ns]; NEVER if none.
+
+        While an IHAVE is under way of what somebody may lack, it is the end of the last window: which of them are
+        events depends on the shards, and windows must not.
+        """
+        if self._state.cursor[SOUGHT_UNTIL] > self._now:
+            return min(self._next, self._now)
         return self._next
 
     def run_until(self, window_end: int) -> EventBatch:

@@ -1,6 +1,6 @@
 """How identities send: a packet takes its time on the uplink, may be lost, and becomes an event of its receiver.
 
-IHAVEs are told apart: those that nobody can act on are counted when they are sent, and never become events.
+IHAVEs are told apart: those on which nobody can act are counted when they are sent, and never become events.
 """
 
 # To the type checker an element of an array is Any, and a numpy integer no int.
@@ -11,9 +11,11 @@ from typing import Final
 from cold.disturbance_kernels import path_latency, path_loss
 from cold.draw_kernels import is_lost
 from cold.event_kernels import bucket_of_shard, is_own, push, put, send_out, shard_of, travel
-from cold.jit import inlined_kernel, int64, kernel
+from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.membership_kernels import first_peer
 from cold.message_cache_kernels import list_sought
+from cold.prefetch_kernels import prefetch
+from cold.receipt_kernels import has_seen
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
     BYTES_SENT,
@@ -30,7 +32,9 @@ from cold.state_kernels import (
     PACKETS,
     PACKETS_LOST,
     RATE_SHIFT,
+    SEEN,
     SLOT_SHIFT,
+    SOUGHT_UNTIL,
     UPLINK_FREE,
     UPLINK_RATE,
     WORD,
@@ -122,18 +126,32 @@ def send_ihave(
 
     The first `listed` slots in `state.wanted` are what `list_sought` has found of what it lists, at the identity's
     heartbeat `number`. Another shard cannot look up what the sender has: it gets a record for each of them.
+
+    A peer of this shard that has got them all will not ask, and who has what now depends on the order of execution. So
+    what becomes an event does, too, and no more than that: until it comes, no time is passed over.
     """
     if listed == 0:
         return
+    state.cursor[SOUGHT_UNTIL] = max(state.cursor[SOUGHT_UNTIL], arrival)
     ends = peer << 32 | (identity + parameters.first_id)
     if is_own(parameters, peer):
-        push(state, parameters, arrival, ends, (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE)
+        if lacks_some(state, peer - parameters.first_id, listed):
+            push(state, parameters, arrival, ends, (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE)
         return
     bucket = bucket_of_shard(parameters, shard_of(state, peer))
     for position in range(listed):
         slot = int64(state.wanted[position])
         state.last_reference[slot] = max(state.last_reference[slot], arrival)
         put(state, bucket, arrival, ends, (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID)
+
+
+@kernel
+def lacks_some(state: State, identity: int, listed: int) -> bool:
+    """Whether an identity has not seen all of the first `listed` slots in `state.wanted`."""
+    lacking = 0
+    for position in range(listed):
+        lacking += int64(not has_seen(state, identity, int64(state.wanted[position])))
+    return lacking > 0
 
 
 @kernel
@@ -192,6 +210,12 @@ def tell_cold_peers(
     counter = state.sender[identity, PACKETS]
     node = state.sender[identity, NODE]
     heard = int64(0)
+    if sought > 0:
+        for position in range(count):
+            member = int64(state.neighbours[first + int64(state.scratch[position])])
+            row = (member & parameters.host_mask) - parameters.first_id
+            if uint64(row) < uint64(parameters.rows):
+                prefetch(state.identity, row * state.identity.shape[1] + SEEN + (int64(state.wanted[0]) >> 6))
     for position in range(count):
         member = int64(state.neighbours[first + int64(state.scratch[position])])
         peer = member & parameters.host_mask

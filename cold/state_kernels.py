@@ -258,7 +258,9 @@ CROSSING_SINCE: Final = 19
 """From when on times of copies for other shards count: no event of the window is earlier [ns]."""
 SPREAD_UNTIL: Final = 20
 """Until when it counts who lacked which message as `State.lacking` has it [ns]."""
-CURSORS: Final = 21
+SOUGHT_UNTIL: Final = 21
+"""When the last IHAVE arrives that this shard has sent of what somebody may lack, be it an event or not [ns]."""
+CURSORS: Final = 22
 
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
