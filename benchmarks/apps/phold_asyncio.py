@@ -38,7 +38,9 @@ class Member(asyncio.DatagramProtocol):
         asyncio.get_running_loop().call_later(hold, self.send_on, data)
 
     def send_on(self, data: bytes) -> None:
-        """Send it to a member, perhaps to itself."""
+        """Send it to a member, perhaps to itself; what is held when the time is up stays here."""
+        if self.transport.is_closing():
+            return
         self.transport.sendto(data, self.draws.choice(self.members))
         self.sent += 1
 
