@@ -336,6 +336,7 @@ class ColdEngine:
             "loss": paths.loss.astype(np.float64),
             "validation_delay": delays,
             "client": client,
+            "life_outlines": np.zeros(1, dtype=np.uint64) if self._lives is None else self._lives.outlines,
             "life_number": np.zeros(1, dtype=np.uint32) if self._lives is None else self._lives.number,
             "life_until": np.zeros(1, dtype=np.int64) if self._lives is None else self._lives.until,
             "life_since": np.zeros(1, dtype=np.int64) if self._lives is None else self._lives.since,
@@ -521,7 +522,7 @@ class ColdEngine:
         if self._lives is not None:
             other._lives = self._lives.copied()
             arrays["life_number"], arrays["life_until"] = other._lives.number, other._lives.until
-            arrays["life_since"] = other._lives.since
+            arrays["life_since"], arrays["life_outlines"] = other._lives.since, other._lives.outlines
         other._replace_state(State(**arrays))
         other._next = min(self._next, plan.next_time())
         return other

@@ -3,8 +3,13 @@
 # To the type checker an element of an array is Any.
 # mypy: disable-error-code="no-any-return"
 
+from typing import Final
+
 from cold.jit import int64, kernel, uint64
+from cold.session_kernels import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT
 from cold.state_kernels import Parameters, State
+
+_OUTLINE_MASK: Final = uint64(CHANGES_SOON | IS_UP)
 
 
 @kernel
@@ -13,6 +18,10 @@ def is_up(state: State, parameters: Parameters, host: int, time: int) -> bool:
     if parameters.churn == 0 or host < parameters.hot_count:
         return True
     identity = host - parameters.hot_count
+    shift = uint64((identity & (OUTLINES_PER_WORD - 1)) * OUTLINE_BITS)
+    what = int64(state.life_outlines[identity >> OUTLINES_SHIFT] >> shift & _OUTLINE_MASK)
+    if what & CHANGES_SOON == 0:
+        return what & IS_UP != 0
     return (state.life_number[identity] & 1 == 0) == (time < state.life_until[identity])
 
 

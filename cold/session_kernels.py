@@ -31,6 +31,14 @@ UNTIL: Final = 3
 SILENT: Final = 4
 CHANGE_COLUMNS: Final = 5
 
+# Of each identity, two bits of `Lives.outlines`.
+OUTLINE_BITS: Final = 2
+OUTLINES_SHIFT: Final = 5
+OUTLINES_PER_WORD: Final = 1 << OUTLINES_SHIFT
+IS_UP: Final = 1
+CHANGES_SOON: Final = 2
+_OUTLINE_MASK: Final = uint64(3)
+
 _SESSION: Final = int(ColdPurpose.SESSION)
 _SESSION_START: Final = int(ColdPurpose.SESSION_START)
 _NOTICE: Final = int(ColdPurpose.NOTICE)
@@ -195,6 +203,22 @@ def apply_changes(
             since[identity] = changes[first, TIME]
         first += 1
     return first
+
+
+@kernel
+def outline(
+    outlines: npt.NDArray[np.uint64],
+    number: npt.NDArray[np.uint32],
+    until: Int64Array,
+    changes: Int64Array,
+    listed_until: int,
+) -> None:
+    """Note in `Lives.outlines` what identities are that some changes are about."""
+    for position in range(len(changes)):
+        identity = changes[position, IDENTITY]
+        what = int64(number[identity] & 1 == 0) * IS_UP + int64(until[identity] < listed_until) * CHANGES_SOON
+        word, shift = identity >> OUTLINES_SHIFT, uint64((identity & (OUTLINES_PER_WORD - 1)) * OUTLINE_BITS)
+        outlines[word] = outlines[word] & ~(_OUTLINE_MASK << shift) | uint64(what) << shift
 
 
 @kernel

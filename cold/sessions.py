@@ -22,7 +22,10 @@ from cold.session_kernels import (
     CHANGE_COLUMNS,
     FOR_EVER,
     IDENTITY,
+    IS_UP,
     NUMBER,
+    OUTLINE_BITS,
+    OUTLINES_PER_WORD,
     SHORTEST,
     SILENT,
     TIME,
@@ -31,6 +34,7 @@ from cold.session_kernels import (
     begin_lives,
     changes_before,
     end_of_interval,
+    outline,
 )
 
 Int64Array = npt.NDArray[np.int64]
@@ -149,6 +153,9 @@ class Lives:
         When that ends [ns].
     since : ndarray of int64, shape (A,) or (0,)
         When that began [ns]; -FOR_EVER before the first change.
+    outlines : ndarray of uint64, shape (ceil(A / OUTLINES_PER_WORD),)
+        Two bits for each identity, from the lowest on, that fit a cache: IS_UP, whether it is; and CHANGES_SOON,
+        whether a change of it is among those listed, so that it depends on the time whether it is.
     """
 
     def __init__(self, habits: Habits, seed: int, first_id: int, *, keeps_since: bool = False) -> None:
@@ -158,6 +165,7 @@ class Lives:
         self.since = np.full(identities if keeps_since else 0, -FOR_EVER, dtype=np.int64)
         self._habits, self._seed, self._first_id = habits, uint64(seed), first_id
         begin_lives(habits, self._seed, first_id, self.number, self.until)
+        self.outlines = _outlines(self.number)
         # What they will be when every change in the list has happened; those before `_listed_until` are in it.
         self._later_number, self._later_until = self.number.copy(), self.until.copy()
         self._changes = np.empty((0, CHANGE_COLUMNS), dtype=np.int64)
@@ -168,7 +176,7 @@ class Lives:
     def copied(self) -> "Lives":
         """Return lives that go on by themselves."""
         other = copy.copy(self)
-        for name in ("number", "until", "since", "_later_number", "_later_until"):
+        for name in ("number", "until", "since", "outlines", "_later_number", "_later_until"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
@@ -198,7 +206,9 @@ class Lives:
 
     def advance(self, now: int) -> None:
         """Let everything happen that happens at `now` or before; all of it was taken."""
-        self._applied = apply_changes(self._changes, self._applied, now, self.number, self.until, self.since)
+        before = self._applied
+        self._applied = apply_changes(self._changes, before, now, self.number, self.until, self.since)
+        self._outline(self._changes[before : self._applied])
         if self._applied == len(self._changes):
             self._changes = self._changes[:0]
             self._applied = self._taken = 0
@@ -214,9 +224,23 @@ class Lives:
             self._habits, self._seed, self._first_id, self._later_number, self._later_until, self._listed_until
         )
         apply_changes(found, 0, NEVER, self._later_number, self._later_until, np.empty(0, dtype=np.int64))
+        self._outline(found)
         found = found[np.argsort(found[:, TIME], kind="stable")]
         self._changes = np.concatenate([self._changes, found])
         return True
+
+    def _outline(self, changes: npt.NDArray[np.int64]) -> None:
+        if len(changes):
+            outline(self.outlines, self.number, self.until, changes, self._listed_until)
+
+
+def _outlines(number: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    """`Lives.outlines` of those whose intervals have these numbers, and end later than anybody asks."""
+    up = np.zeros(-(-len(number) // OUTLINES_PER_WORD) * OUTLINES_PER_WORD, dtype=np.uint64)
+    up[: len(number)] = np.where(number & 1 == 0, np.uint64(IS_UP), np.uint64(0))
+    shifts = np.arange(OUTLINES_PER_WORD, dtype=np.uint64) * np.uint64(OUTLINE_BITS)
+    outlines: npt.NDArray[np.uint64] = np.bitwise_or.reduce(up.reshape(-1, OUTLINES_PER_WORD) << shifts, axis=1)
+    return outlines
 
 
 class Histories:

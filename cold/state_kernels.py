@@ -405,6 +405,8 @@ class State(NamedTuple):
     """int64[F, 2]: `Silences.span`."""
     silenced: UInt64Array
     """uint64[A]: `Silences.concerned`."""
+    life_outlines: UInt64Array
+    """uint64[⌈A / OUTLINES_PER_WORD⌉]: `Lives.outlines`."""
     life_number: UInt32Array
     """uint32[A]: `Lives.number`."""
     life_until: Int64Array
