@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from antumbra.configuration import Configuration
-from antumbra.doctor import required_features_missing
+from antumbra.doctor import processor_leaks, required_features_missing
 from antumbra.plan import Plan, make_plan
 from antumbra.resources import raise_descriptor_limit
 from antumbra.sharding import (
@@ -150,6 +150,8 @@ def run(
     partition = partition_of(plan, count)
     where = Path(directory or plan.sections.general.data_directory)
     bus = connect(plan, count, mpi)
+    if plan.hosts and bus.shard == 0 and (leaks := processor_leaks()):
+        _log.warning("%s", leaks)
     part = _Part(plan, partition, bus, where, on_progress if bus.shard == 0 else None)
     if isinstance(bus, LocalBus) and bus.shard > 0:
         # A process of our own making: nobody expects it to come back.

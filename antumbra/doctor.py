@@ -68,6 +68,8 @@ class _Feature:
 
 _SANDBOX = "a container needs `--security-opt seccomp=unconfined`; gVisor will not do"
 
+_CPUID = "cpuid traps"
+
 _FEATURES = (
     _Feature("seccomp", "seccomp traps", Level.MISSING, f"system calls cannot be caught: {_SANDBOX}"),
     _Feature("memfd", "memfd at fixed addresses", Level.MISSING, f"arenas cannot be shared: {_SANDBOX}"),
@@ -75,10 +77,11 @@ _FEATURES = (
     _Feature("subreaper", "child subreaper", Level.MISSING, f"processes could be left behind: {_SANDBOX}"),
     _Feature(
         "cpuid",
-        "cpuid traps",
+        _CPUID,
         Level.WARNING,
-        "programs see this CPU's own features, so two kinds of machine may run different code paths: the CPU "
-        "or the hypervisor does not offer CPUID faulting",
+        "programs see this CPU's own features and its random instructions, so two kinds of machine may run different "
+        "code paths, and two runs of a program differ that uses RDRAND or RDSEED: the CPU or the hypervisor does not "
+        "offer CPUID faulting",
     ),
     _Feature(
         "fsgsbase",
@@ -130,6 +133,12 @@ def required_features_missing() -> list[str]:
     return [
         f"{check.name}: {check.found}; {check.remedy}" for check in _required_checks() if check.level is Level.MISSING
     ]
+
+
+def processor_leaks() -> str:
+    """Say why programs see the machine's own processor, with its random instructions; empty where they do not."""
+    found = (check for check in _required_checks() if check.name == _CPUID and check.level is not Level.OK)
+    return next((f"{check.name}: {check.found}; {check.remedy}" for check in found), "")
 
 
 def all_checks() -> Iterator[Check]:

@@ -105,5 +105,7 @@ def test_real_peers_and_identities_ask_each_other(laboratory: Laboratory, resolu
     assert table["asked"][1] == pytest.approx(20 * 300, abs=300)
     # What alice and bob were asked for and do not serve, they refused.
     assert (table["refused"][0] > 0) == is_known
-    assert table["answered"][1] == pytest.approx(table["asked"][1], abs=50)
+    # All are answered in the end; those of the last third of a second, 300 a second, have still to be.
+    assert table["failed"][1] == table["abandoned"][1] == table["unasked"][1] == 0
+    assert table["asked"][1] - 100 < table["answered"][1] < table["asked"][1]
     assert all(0 < p50 < p99 for p50, p99 in zip(table["p50_ns"], table["p99_ns"], strict=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from antumbra import programs
-from antumbra.doctor import required_features_missing
+from antumbra.doctor import processor_leaks, required_features_missing
 from tests.system.experiment import Laboratory, Programs, build_apps
 
 
@@ -20,6 +20,14 @@ def _machine() -> None:
     missing = required_features_missing()
     if missing:
         pytest.skip("this machine cannot run hot hosts: " + "; ".join(missing))
+
+
+@pytest.fixture(scope="session")
+def fixed_processor() -> None:
+    """For tests of what programs see of the processor, or draw from it: skipped where that cannot be kept from them."""
+    leaks = processor_leaks()
+    if leaks:
+        pytest.skip(leaks)
 
 
 @pytest.fixture(scope="session")

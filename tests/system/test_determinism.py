@@ -110,8 +110,15 @@ def first_difference(one: Run, other: Run, name: str) -> str:
 
 @pytest.mark.parametrize("build", [gossip, web, randomness, threads, node])
 def test_two_runs_with_one_seed_are_the_same_byte_for_byte(
-    laboratory: Laboratory, apps: Path, program: Programs, tmp_path: Path, build: Callable[[Path, Programs], Hosts]
+    request: pytest.FixtureRequest,
+    laboratory: Laboratory,
+    apps: Path,
+    program: Programs,
+    tmp_path: Path,
+    build: Callable[[Path, Programs], Hosts],
 ) -> None:
+    if build is randomness:
+        request.getfixturevalue("fixed_processor")
     configuration = complete(build(apps, program))
     one = laboratory.run(configuration, "--seed", "5", name="one")
     elsewhere = tmp_path / "another working directory"

@@ -51,6 +51,7 @@ def test_addresses_are_the_same_in_every_run(facts: list[dict[str, str]], name: 
     assert len({found[name] for found in facts}) == 1
 
 
+@pytest.mark.usefixtures("fixed_processor")
 def test_the_processor_is_a_fixed_one_without_random_instructions(facts: list[dict[str, str]]) -> None:
     for found in facts:
         assert found["cpu_model"].endswith(" rdrand 0")

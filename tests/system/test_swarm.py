@@ -48,6 +48,8 @@ def _client(aria2: str, number: int, minutes: float, *, seed: bool = False) -> d
     return host(shell(script, start_time=f"{number + 1} s"), node=int(seed))
 
 
+# Its programs draw from the processor, if they find that it can.
+@pytest.mark.usefixtures("fixed_processor")
 def test_a_swarm_has_a_file_before_its_seed_alone_could_have_sent_it(laboratory: Laboratory, program: Programs) -> None:
     aria2, opentracker = program("aria2c"), program("opentracker")
     # It leaves for a root directory and a user of its own.
