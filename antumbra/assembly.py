@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType
@@ -150,13 +151,20 @@ def run(
     partition = partition_of(plan, count)
     where = Path(directory or plan.sections.general.data_directory)
     bus = connect(plan, count, mpi)
-    if plan.hosts and bus.shard == 0 and (leaks := processor_leaks()):
-        _log.warning("%s", leaks)
+    if plan.hosts and bus.shard == 0:
+        _warn_of_processor()
     part = _Part(plan, partition, bus, where, on_progress if bus.shard == 0 else None)
     if isinstance(bus, LocalBus) and bus.shard > 0:
         # A process of our own making: nobody expects it to come back.
         os._exit(_run_as_child(part))
     return _run_on(part)
+
+
+@cache
+def _warn_of_processor() -> None:
+    """Say once that the machine's own processor shows, if it does."""
+    if leaks := processor_leaks():
+        _log.warning("%s", leaks)
 
 
 @dataclass(frozen=True)
