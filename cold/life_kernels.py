@@ -6,7 +6,7 @@
 from typing import Final
 
 from cold.jit import int64, kernel, uint64
-from cold.session_kernels import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT
+from cold.life_layout import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT
 from cold.state_kernels import Parameters, State
 
 _OUTLINE_MASK: Final = uint64(CHANGES_SOON | IS_UP)

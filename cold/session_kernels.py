@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bridge.rng import draw_u64, draw_uniform
 from cold.distribution_kernels import draw_value, part_of
 from cold.jit import int64, kernel, uint64
+from cold.life_layout import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT
 from cold.purposes import ColdPurpose
 
 Int64Array = npt.NDArray[np.int64]
@@ -31,13 +32,7 @@ UNTIL: Final = 3
 SILENT: Final = 4
 CHANGE_COLUMNS: Final = 5
 
-# Of each identity, two bits of `Lives.outlines`.
-OUTLINE_BITS: Final = 2
-OUTLINES_SHIFT: Final = 5
-OUTLINES_PER_WORD: Final = 1 << OUTLINES_SHIFT
-IS_UP: Final = 1
-CHANGES_SOON: Final = 2
-_OUTLINE_MASK: Final = uint64(3)
+_OUTLINE_MASK: Final = uint64(CHANGES_SOON | IS_UP)
 
 _SESSION: Final = int(ColdPurpose.SESSION)
 _SESSION_START: Final = int(ColdPurpose.SESSION_START)

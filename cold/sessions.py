@@ -17,15 +17,13 @@ from cold.churn_section import DEFAULT_DETECTION
 from cold.distributions import join_tables
 from cold.failure_section import CrashFailure
 from cold.jit import uint64
+from cold.life_layout import IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD
 from cold.section import ColdSection
 from cold.session_kernels import (
     CHANGE_COLUMNS,
     FOR_EVER,
     IDENTITY,
-    IS_UP,
     NUMBER,
-    OUTLINE_BITS,
-    OUTLINES_PER_WORD,
     SHORTEST,
     SILENT,
     TIME,

@@ -97,10 +97,18 @@ def status(directory: Path) -> object:
     return json.loads((directory / "manifest.json").read_text())["status"]
 
 
+def working_directory(pid: int) -> Path | None:
+    """None of a process that has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def process_on(directory: Path, hostname: str) -> int:
     """Real id of the only process of a host."""
     place = (directory / "hosts" / hostname).resolve()
-    (found,) = [pid for pid in processes_of(directory) if Path(f"/proc/{pid}/cwd").resolve() == place]
+    (found,) = [pid for pid in processes_of(directory) if working_directory(pid) == place]
     return found
 
 
