@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -179,11 +180,18 @@ def _kernel() -> Check:
     return Check("kernel", Level.MISSING, release, f"{oldest} or later is needed (Debian 12 has 6.1)")
 
 
-def _features() -> Iterator[Check]:
+@cache
+def _reasons(script: str) -> dict[str, str]:
+    """What the probes say; a machine does not change while a process runs."""
     # Without the environment's settings and site-packages, which the script does not need: it starts faster.
-    command = [sys.executable, "-I", "-S", probes.__file__]
+    command = [sys.executable, "-I", "-S", script]
     result = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_LIMIT_S, check=True)
     reasons: dict[str, str] = json.loads(result.stdout)
+    return reasons
+
+
+def _features() -> Iterator[Check]:
+    reasons = _reasons(probes.__file__)
     for feature in _FEATURES:
         reason = reasons[feature.probe]
         if reason:
