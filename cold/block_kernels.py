@@ -15,7 +15,7 @@ import numpy as np
 from cold.event_kernels import bucket_of_shard, push, push_message, push_unwanted
 from cold.jit import int64, kernel, uint64
 from cold.receipt_kernels import has_seen
-from cold.request_kernels import PROTOCOL_MASK
+from cold.request_layout import PROTOCOL_MASK
 from cold.state_kernels import (
     AUXILIARY_SHIFT,
     BUNDLE_HOPS_SHIFT,

@@ -35,10 +35,10 @@ from cold.boundary_kernels import (
 )
 from cold.jit import uint64
 from cold.messages import MessageTable
-from cold.request_kernels import (
+from cold.request_kernels import DATAGRAM_HEADERS, RESPONSE_HEADER
+from cold.request_layout import (
     ATTEMPT_SHIFT,
     CHUNKS_SHIFT,
-    DATAGRAM_HEADERS,
     FREE_LETTER,
     FREE_LETTER_COUNT,
     LETTER_BYTES,
@@ -48,7 +48,6 @@ from cold.request_kernels import (
     LETTER_WHAT,
     NEXT,
     REFUSED_CHUNKS,
-    RESPONSE_HEADER,
 )
 from cold.row_lists import with_free_rows
 from cold.state_kernels import (

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cold.jit import int64, kernel, uint64
-from cold.request_kernels import ATTEMPT_MASK, ATTEMPT_SHIFT, CHUNKS_SHIFT, PROTOCOL_MASK, REFUSED_CHUNKS
+from cold.request_layout import ATTEMPT_MASK, ATTEMPT_SHIFT, CHUNKS_SHIFT, PROTOCOL_MASK, REFUSED_CHUNKS
 from cold.state_kernels import (
     ANNOUNCEMENT,
     GREETING,

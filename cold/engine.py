@@ -117,6 +117,15 @@ _CONSTANT_ARRAYS = frozenset(
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
     )
 )
+#: Arrays with a row for each identity that only its own events change, and copies of messages to it.
+_IDENTITY_ARRAYS = frozenset(
+    (
+        *("identity", "sender", "asked", "asked_heartbeat"),
+        *("link_head", "backoff_head", "fanout_head", "unwanted_head"),
+    )
+)
+#: Arrays that `Lives` has, and arrivals, of which nobody looks at those of messages that are not there yet.
+_ARRAYS_APART = frozenset(("life_number", "life_until", "life_since", "life_outlines", "arrival"))
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -230,6 +239,8 @@ class ColdEngine:
             habits = habits_of(section, directory, paths.node_ids)
             self._lives = Lives(habits, seed, everybody.start, keeps_since=len(phase_of_redial) > 0)
             self._detection_ms = detection_ms(section, directory)
+            # Of a fork: `Lives.number` when it was made.
+            self._number_at_fork = self._lives.number
         kinds = client_kinds(section, seed, everybody.start, len(everybody))
         most_lazy = max(client.d_lazy for client in clients)
         largest_mesh = max(client.d_high for client in clients)
@@ -303,7 +314,7 @@ class ColdEngine:
         self._parameters = by_reference(parameters)
         self._bucket_shift, self._first_member, self._full_topics = bucket_shift, first_member, full_topics
         n = self._identities
-        requests = request_arrays(section, directory, kinds, owned)
+        requests = request_arrays(section, directory, kinds)
         self._transactions: Transactions | None = None
         if section.transactions is not None:
             assert transaction_overlay is not None, "connections of execution clients are made where there are some"
@@ -345,6 +356,7 @@ class ColdEngine:
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
+            "needed_words": np.zeros(n // 4096 + 1, dtype=np.uint64),
             "neighbours": _with_nodes(overlay.neighbours, directory.node.astype(np.uint16), host_bits),
             # What kernels look at only where something in the configuration makes them takes no memory without it.
             "dialled": overlay.dialled_bits() if any(client.d_out > 0 for client in clients) else np.zeros(1, np.uint8),
@@ -508,8 +520,7 @@ class ColdEngine:
         plan
             What it publishes, from now on.
         """
-        if self._is_divided or self._plan.next_time() != NEVER or self._messages.count():
-            raise InternalError("only a whole tail without messages can be copied", where="cold engine")
+        self._check_can_fork()
         other = copy.copy(self)
         other._plan = plan
         other._notices = list(self._notices)
@@ -521,11 +532,56 @@ class ColdEngine:
         arrays["arrival"] = np.zeros_like(self._state.arrival)
         if self._lives is not None:
             other._lives = self._lives.copied()
+            other._number_at_fork = self._lives.number.copy()
             arrays["life_number"], arrays["life_until"] = other._lives.number, other._lives.until
             arrays["life_since"], arrays["life_outlines"] = other._lives.since, other._lives.outlines
         other._replace_state(State(**arrays))
         other._next = min(self._next, plan.next_time())
         return other
+
+    def renew(self, source: "ColdEngine", plan: MessagePlan, touched: npt.NDArray[np.int64]) -> None:
+        """Become what `fork` returns of an engine, of which this is a fork already, without copying all of it.
+
+        Parameters
+        ----------
+        source
+            The engine.
+        plan
+            As for `fork`.
+        touched
+            Of the identities that have not come or gone since the fork, all for which this engine or `source` may have
+            executed an event: int64[n].
+        """
+        source._check_can_fork()
+        if self._lives is not None and source._lives is not None:
+            then = self._number_at_fork
+            changed = np.flatnonzero((self._lives.number != then) | (source._lives.number != then))
+            touched = np.concatenate([touched, changed])
+        whole = len(touched) * 4 > self._identities
+        self._plan = plan
+        self._notices = list(source._notices)
+        self._messages = copy.deepcopy(source._messages)
+        arrays = self._state._asdict()
+        for name, theirs in source._state._asdict().items():
+            if name in _CONSTANT_ARRAYS or name in _ARRAYS_APART:
+                continue
+            if arrays[name].shape != theirs.shape:
+                arrays[name] = theirs.copy()
+            elif name in _IDENTITY_ARRAYS and not whole:
+                arrays[name][touched] = theirs[touched]
+            else:
+                np.copyto(arrays[name], theirs)
+        if self._lives is not None:
+            assert source._lives is not None, "forks are of the same network"
+            self._lives.become(source._lives)
+            np.copyto(self._number_at_fork, source._lives.number)
+        self._replace_state(State(**arrays))
+        self._now, self._fingerprint = source._now, source._fingerprint
+        self._next = min(source._next, plan.next_time())
+
+    def _check_can_fork(self) -> None:
+        if self._is_divided or self._plan.next_time() != NEVER or self._messages.count():
+            raise InternalError("only a whole tail without messages can be copied", where="cold engine")
 
     def events_executed(self) -> int:
         """Packets that identities received, and heartbeats and publications that they executed."""

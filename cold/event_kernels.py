@@ -16,8 +16,10 @@ from cold.life_kernels import is_up
 from cold.membership_kernels import arrival_place, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_copy
+from cold.request_layout import ASKER, NUMBER, OPEN_COLUMNS, SERVER, WHAT
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
+    AUXILIARY_SHIFT,
     BEAT,
     BUNDLE_HOPS_SHIFT,
     BUNDLE_SLOT_SHIFT,
@@ -27,6 +29,7 @@ from cold.state_kernels import (
     CHUNK,
     CHUNK_SHIFT,
     CROSSING_SINCE,
+    DEADLINE,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -310,10 +313,14 @@ def set_needed(state: State, identity: int, needed: bool) -> None:
     """Note whether the next heartbeat of an identity has something to do."""
     rank = state.sender[identity, RANK] & WORD
     bit = _ONE << uint64(rank & 63)
-    if needed:
-        state.needed[rank >> 6] |= bit
+    word = rank >> 6
+    left = state.needed[word] | bit if needed else state.needed[word] & ~bit
+    state.needed[word] = left
+    bit = _ONE << uint64(word & 63)
+    if left != _ZERO:
+        state.needed_words[word >> 6] |= bit
     else:
-        state.needed[rank >> 6] &= ~bit
+        state.needed_words[word >> 6] &= ~bit
 
 
 @kernel
@@ -328,13 +335,29 @@ def next_needed(state: State, rank: int, past: int) -> int:
     """First rank, from `rank` to before `past`, whose next heartbeat has something to do; `past` if none."""
     if rank >= past:
         return past
-    left = state.needed[rank >> 6] & (_ALL << uint64(rank & 63))
-    for word in range(rank >> 6, ((past - 1) >> 6) + 1):
-        if word > rank >> 6:
-            left = state.needed[word]
-        if left != _ZERO:
-            return min(word * 64 + lowest_bit(left), past)
-    return past
+    word = rank >> 6
+    left = state.needed[word] & (_ALL << uint64(rank & 63))
+    if left == _ZERO:
+        word = next_word(state, word + 1)
+        if word < 0:
+            return past
+        left = state.needed[word]
+    return min(word * 64 + lowest_bit(left), past)
+
+
+@kernel
+def next_word(state: State, word: int) -> int:
+    """First of the words of `needed` from `word` on that has bits; -1 if none."""
+    group = word >> 6
+    if group >= len(state.needed_words):
+        return -1
+    left = state.needed_words[group] & (_ALL << uint64(word & 63))
+    while left == _ZERO:
+        group += 1
+        if group == len(state.needed_words):
+            return -1
+        left = state.needed_words[group]
+    return group * 64 + lowest_bit(left)
 
 
 @kernel
@@ -725,12 +748,24 @@ def is_asking(state: State, parameters: Parameters, ends: int, what: int) -> boo
 
 
 @kernel
+def is_awaited(state: State, parameters: Parameters, ends: int, what: int) -> bool:
+    """Whether the answer to a request is awaited still at the DEADLINE with these words, of one of its attempts."""
+    row = ends & WORD
+    return (
+        state.open[row, ASKER] == (ends >> 32) - parameters.first_id
+        and state.open[row, NUMBER] == (what >> AUXILIARY_SHIFT) & WORD
+        and state.open[row, WHAT] == (what >> SLOT_SHIFT) & SLOT_MASK
+        and state.open[row, SERVER] >= 0
+    )
+
+
+@kernel
 def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     """Take the events in [start, end), a part of one bucket, out of the calendar into `due`, in order.
 
     There is a BEAT for each heartbeat, and a MESSAGE for each first copy of a message. An IHAVE that can make its
-    receiver ask for nothing goes no further: what it could tell of was received before this step. So does an id of one
-    from another shard.
+    receiver ask for nothing goes no further: what it could tell of was received before this step. Nor does an id of one
+    from another shard, nor a deadline of what was answered in time.
 
     Returns False, with what is needed in ``cursor[NEEDED]`` and ``cursor[NEEDED_UNWANTED]`` and nothing changed, where
     `due` is too small, or too few entries of `unwanted` are free. There must be a free chunk in each pool.
@@ -778,6 +813,8 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                     prefetch(state.pool, 3 * (position - begin + (int64(following) << CHUNK_SHIFT)))
                 if far < chunk_end and may_ask(state, state.pool[far, 2]):
                     prefetch(state.identity, ((state.pool[far, 1] >> 32) - parameters.first_id) * columns)
+                if far < chunk_end and state.pool[far, 2] & KIND_MASK == DEADLINE:
+                    prefetch(state.open, (state.pool[far, 1] & WORD) * OPEN_COLUMNS)
                 near = position + AHEAD
                 if near < chunk_end and is_asking(state, parameters, state.pool[near, 1], state.pool[near, 2]):
                     prefetch(state.identity, ((state.pool[near, 1] & WORD) - parameters.first_id) * columns)
@@ -789,6 +826,8 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                 if kind == IHAVE and not can_ask(state, parameters, ends, slot):
                     continue
                 if kind == IHAVE_ID and is_idle_id(state, parameters, ends, slot):
+                    continue
+                if kind == DEADLINE and not is_awaited(state, parameters, ends, what):
                     continue
                 state.due[due_count, 0] = time
                 state.due[due_count, 1] = ends

@@ -13,7 +13,7 @@ from cold.draw_kernels import draw_words
 from cold.fanout_kernels import has_fanout, mend_fanouts
 from cold.jit import int64, kernel
 from cold.life_kernels import is_silent, is_up
-from cold.membership_kernels import count_neighbours, next_place, partial_row, peer_of_place, recent, set_recent
+from cold.membership_kernels import count_neighbours, count_recent, next_place, partial_row, peer_of_place, set_recent
 from cold.mesh_kernels import (
     count_cold_peers,
     count_peers,
@@ -88,7 +88,7 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
     busy = needed = False
     here = is_up(state, parameters, identity + parameters.first_id, time)
     number = next_heartbeat(state, identity, time)
-    interval = (number + 1) % parameters.mcache_gossip
+    following = (number + 1) % parameters.mcache_gossip
     # A mesh that is large enough asks for nothing, but for these.
     is_stable = parameters.scoring == 0 and parameters.outbound == 0 and parameters.disturbances == 0
     enough = state.client[client_of(state, identity), D_LOW]
@@ -100,8 +100,10 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
             topic = int64(state.topic_of_place[place])
             if mends and mend_mesh(state, parameters, time, identity, topic, row, number):
                 busy = True
-            if tell_recent(state, parameters, time, identity, topic, row, number, interval):
+            if tell_recent(state, parameters, time, identity, topic, row, number):
                 busy = True
+            # What was cached in the oldest interval is forgotten, for the interval that begins has its place.
+            set_recent(state, row, following, 0)
             needed = needed or needs_beat(state, parameters, identity, topic, row, here)
         row += 1
         place = next_place(state, parameters, identity, place + 1)
@@ -212,21 +214,17 @@ def send_prune(state: State, parameters: Parameters, time: int, identity: int, p
 
 @kernel
 def tell_recent(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int, following: int
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int
 ) -> bool:
-    """Tell peers outside the mesh of the membership `row` what was cached lately; whether there was something.
-
-    What was cached in the oldest interval is forgotten, for the interval `following` has its place.
-    """
+    """Tell peers outside the mesh of the membership `row` what was cached lately; whether there was something."""
     ids = int64(0)
     for interval in range(parameters.mcache_gossip):
-        ids += recent(state, row, interval)
-    set_recent(state, row, following, 0)
+        ids += count_recent(state, row, interval)
     host = identity + parameters.first_id
     if ids == 0 or not is_up(state, parameters, host, time) or is_silent(state, parameters, host, time):
         return ids != 0
     size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
-    sought = list_sought(state, parameters, time, identity, topic, number)
+    sought = list_sought(state, parameters, time, identity, topic, row, number)
     is_steady = parameters.churn == 0 and parameters.disturbances == 0
     known = count_peers(state, parameters, identity, topic, row)
     is_cold = parameters.hot_count == 0 or known == count_cold_peers(state, parameters, identity, topic, row)

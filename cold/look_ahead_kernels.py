@@ -9,13 +9,14 @@ from cold.jit import int64, kernel, uint64
 from cold.membership_kernels import arrival_place, count_neighbours, first_peer, full_row, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import client_of
-from cold.request_kernels import METER_COLUMNS, OPEN_COLUMNS, PROTOCOL_MASK, meter_key, meter_place
+from cold.request_kernels import drawn_first, meter_key, meter_place, newest_open
+from cold.request_layout import METER_COLUMNS, OPEN_COLUMNS, PROTOCOL_MASK
 from cold.state_kernels import (
+    ANSWER,
     ASK,
     AUXILIARY_SHIFT,
     BEAT,
     CACHE_LINE,
-    DEADLINE,
     FIRST_OF_REQUESTS,
     FIRST_OF_TRANSACTIONS,
     FIRST_ROW,
@@ -47,19 +48,25 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
     """Have the processor fetch what the event at `position` of `due` will touch for certain."""
     ends, what = state.due[position, 1], state.due[position, 2]
     identity = (ends >> 32) - parameters.first_id
-    prefetch(state.identity, identity * state.identity.shape[1])
     prefetch(state.sender, identity * SENDER_COLUMNS)
-    if parameters.most_memberships > parameters.full_topics:
-        prefetch(state.subscribed, (identity + parameters.first_id - parameters.hot_count) * state.subscribed.shape[1])
     kind = what & KIND_MASK
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
-    if kind == MESSAGE and state.topic_place[state.message_topic[slot]] < parameters.full_topics:
-        prefetch(state.arrival, state.arrival_start[slot] + identity)
-    elif kind == REQUEST:
+    if kind == REQUEST:
         key = meter_key(identity, ends & WORD, slot & PROTOCOL_MASK)
         prefetch(state.meter, METER_COLUMNS * meter_place(state.meter, key))
-    elif kind == RESPONSE or FIRST_OF_REQUESTS <= kind < FIRST_OF_TRANSACTIONS:
-        prefetch(state.open_head, identity)
+        prefetch(state.node, ends & WORD)
+        return
+    if FIRST_OF_REQUESTS <= kind < FIRST_OF_TRANSACTIONS:
+        if kind == ANSWER:
+            prefetch(state.node, ends & WORD)
+        return
+    prefetch(state.identity, identity * state.identity.shape[1])
+    if kind == RESPONSE:
+        return
+    if parameters.most_memberships > parameters.full_topics:
+        prefetch(state.subscribed, (identity + parameters.first_id - parameters.hot_count) * state.subscribed.shape[1])
+    if kind == MESSAGE and state.topic_place[state.message_topic[slot]] < parameters.full_topics:
+        prefetch(state.arrival, state.arrival_start[slot] + identity)
     elif TRANSACTION <= kind <= POOLED:
         prefetch(state.mempool, mempool_place(state, identity, (what >> AUXILIARY_SHIFT) & WORD))
     elif kind == IHAVE:
@@ -103,9 +110,10 @@ def look_ahead(state: State, parameters: Parameters, position: int, reaches_peer
         if reaches_peers:
             look_at_neighbours(state, identity)
     elif kind == ASK:
-        look_at_neighbours(state, identity)
-    elif kind in (RESPONSE, DEADLINE):
-        row = int64(state.open_head[identity])
+        number = (what >> AUXILIARY_SHIFT) & WORD
+        prefetch(state.neighbours, drawn_first(state, parameters, identity, slot, number))
+    elif kind == RESPONSE:
+        row = newest_open(state, identity)
         if row >= 0:
             prefetch(state.open, row * OPEN_COLUMNS)
     elif kind in (MESSAGE, TELL, FORWARD):

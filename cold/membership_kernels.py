@@ -23,6 +23,7 @@ from cold.state_kernels import (
     PEERS_MASK,
     PEERS_SHIFT,
     RECENT,
+    SEVERAL,
     Parameters,
     State,
     count_bits,
@@ -114,18 +115,37 @@ def arrival_place(state: State, parameters: Parameters, identity: int, slot: int
 
 @kernel
 def recent(state: State, row: int, interval: int) -> int:
-    """How many messages were cached in an interval between heartbeats, on the membership `row`."""
+    """What the membership `row` says of the messages that were cached in an interval between heartbeats.
+
+    It is 0 without any; 1 + its slot of a single one; and SEVERAL + how many of others.
+    """
     column = RECENT + 2 * interval
     return int64(state.mesh[row, column]) | int64(state.mesh[row, column + 1]) << 8
 
 
 @kernel
-def set_recent(state: State, row: int, interval: int, count: int) -> None:
+def set_recent(state: State, row: int, interval: int, what: int) -> None:
     """Set what `recent` returns."""
     column = RECENT + 2 * interval
-    count = min(count, MOST_RECENT)
-    state.mesh[row, column] = count & 255
-    state.mesh[row, column + 1] = count >> 8
+    state.mesh[row, column] = what & 255
+    state.mesh[row, column + 1] = what >> 8
+
+
+@kernel
+def count_recent(state: State, row: int, interval: int) -> int:
+    """How many messages were cached in an interval between heartbeats, on the membership `row`."""
+    what = recent(state, row, interval)
+    return what - SEVERAL if what >= SEVERAL else min(what, 1)
+
+
+@kernel
+def add_recent(state: State, row: int, interval: int, slot: int) -> None:
+    """Add a message to those that were cached in an interval between heartbeats, on the membership `row`."""
+    count = count_recent(state, row, interval)
+    if count == 0 and slot + 1 < SEVERAL:
+        set_recent(state, row, interval, slot + 1)
+    else:
+        set_recent(state, row, interval, SEVERAL + min(count + 1, MOST_RECENT))
 
 
 @kernel
@@ -162,8 +182,19 @@ def member_of_place(state: State, parameters: Parameters, identity: int, place: 
     neighbours = count_neighbours(state, identity)
     if place < neighbours:
         return int64(state.neighbours[first_peer(state, identity) + place])
-    peer = place - neighbours
+    return member_of(state, parameters, place - neighbours)
+
+
+@kernel
+def member_of(state: State, parameters: Parameters, peer: int) -> int:
+    """HostId and node of a peer, as in `State.neighbours`."""
     return peer | int64(state.node[peer]) << parameters.host_bits if parameters.host_bits < 32 else peer
+
+
+@kernel
+def node_of_member(state: State, parameters: Parameters, member: int) -> int:
+    """The node of what `member_of` returns. It is in it, where there are bits for it: that saves a random access."""
+    return member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[member])
 
 
 @kernel
@@ -184,9 +215,7 @@ def node_of_place(state: State, parameters: Parameters, identity: int, place: in
     neighbours = count_neighbours(state, identity)
     if place >= neighbours:
         return int64(state.node[place - neighbours])
-    # The node is in the neighbour, where there are bits for it: that saves a random access.
-    peer = int64(state.neighbours[first_peer(state, identity) + place])
-    return peer >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
+    return node_of_member(state, parameters, int64(state.neighbours[first_peer(state, identity) + place]))
 
 
 @kernel

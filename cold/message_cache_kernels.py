@@ -7,9 +7,9 @@ from typing import Final
 
 from cold.event_kernels import set_needed
 from cold.jit import inlined_kernel, int64, kernel, uint64
-from cold.membership_kernels import mesh_row, recent, set_recent
+from cold.membership_kernels import add_recent, mesh_row, recent
 from cold.receipt_kernels import client_of, validated_at
-from cold.state_kernels import HEARTBEAT_NS, PHASE, RECENT, SEEN, Parameters, State, lowest_bit
+from cold.state_kernels import HEARTBEAT_NS, PHASE, RECENT, SEEN, SEVERAL, Parameters, State, lowest_bit
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -29,17 +29,16 @@ def next_heartbeat(state: State, identity: int, time: int) -> int:
 def remember(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
     """Put a message into the message cache: the next heartbeats gossip about it.
 
-    Of its per-identity state, hot hosts can see something for as long as it is cached; cold ones ask only for what
-    they have not seen, and every event that can make them is in the calendar already.
+    Of its per-identity state, hot hosts can see something for as long as it is cached; of cold ones, the membership
+    names it for as long as they gossip about it.
     """
     interval = next_heartbeat(state, identity, time) % parameters.mcache_gossip
     row = mesh_row(state, parameters, identity, state.message_topic[slot])
-    set_recent(state, row, interval, recent(state, row, interval) + 1)
+    add_recent(state, row, interval, slot)
     set_needed(state, identity, True)
-    if parameters.hot_count > 0:
-        heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
-        kept_until = time + (parameters.mcache_length + 1) * heartbeat_ns
-        state.last_reference[slot] = max(state.last_reference[slot], kept_until)
+    heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
+    kept = parameters.mcache_length if parameters.hot_count > 0 else parameters.mcache_gossip
+    state.last_reference[slot] = max(state.last_reference[slot], time + (kept + 1) * heartbeat_ns)
 
 
 @inlined_kernel
@@ -78,22 +77,42 @@ def list_recent(state: State, parameters: Parameters, time: int, identity: int, 
 
 
 @kernel
-def list_sought(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
+def list_sought(
+    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int
+) -> int:
     """List what an IHAVE at the heartbeat `number` tells of that anybody may lack in `state.wanted`; how many they are.
+
+    `row` is that of the membership. Where it names what was cached, arrivals need not be looked up.
 
     Who lacks what is as of the beginning of the window, when all shards know it: so what becomes an event does not
     depend on how identities are divided among shards.
     """
+    count = 0
+    is_named = True
+    for interval in range(parameters.mcache_gossip):
+        what = recent(state, row, interval)
+        is_named = is_named and what < SEVERAL
+        if 0 < what < SEVERAL and is_sought(state, time, topic, what - 1):
+            state.wanted[count] = what - 1
+            count += 1
+    if is_named:
+        return count
     count = 0
     for word in range(state.lacking.shape[1]):
         left = state.lacking[topic, word] & uint64(state.identity[identity, SEEN + word])
         while left != _ZERO:
             slot = word * 64 + lowest_bit(left)
             left &= left - _ONE
-            if time < state.message_expiry[slot] and is_recent(state, parameters, time, identity, slot, number):
+            if is_sought(state, time, topic, slot) and is_recent(state, parameters, time, identity, slot, number):
                 state.wanted[count] = slot
                 count += 1
     return count
+
+
+@inlined_kernel
+def is_sought(state: State, time: int, topic: int, slot: int) -> bool:
+    """Whether anybody may lack a message of a topic, and would take it."""
+    return state.lacking[topic, slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO and time < state.message_expiry[slot]
 
 
 @kernel

@@ -25,7 +25,7 @@ from cold.memberships import mean_known_peers
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
-from cold.publications import PlannedMessages
+from cold.publications import MessagePlan, PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.representatives import NoMessages, Outcome, Part, Representation, Represented, Schedule, is_unsteady
 from cold.resolution_section import Resolution
@@ -75,6 +75,8 @@ class Rehearsal:
         alone = section.model_copy(update={"requests": [], "transactions": None})
         self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
         self._time = 0
+        self._stage: ColdEngine | None = None
+        self._touched = np.empty(0, dtype=np.int64)
         # Hot hosts ask for representatives in the order in which their messages are published.
         self._is_asked = directory.hot_count > 0
         self._at_first = self._engine.fork(NoMessages()) if self._is_asked else None
@@ -100,12 +102,11 @@ class Rehearsal:
 
     def play(self, parts: Iterable[Part]) -> None:
         """Execute representatives that were not."""
-        quiet = self._engine
-        number = -1
+        quiet: _Quiet | None = None
         for part in sorted(set(parts) - self._outcome.keys()):
-            if part.number != number:
+            if quiet is None or part.time != quiet.begin:
                 self._go_to(part)
-                quiet, number = self._engine.fork(NoMessages()), part.number
+                quiet = _Quiet(self._engine, part.time, self._beat)
             self._outcome[part] = self._play(part, quiet)
 
     def _go_to(self, part: Part) -> None:
@@ -133,8 +134,8 @@ class Rehearsal:
         self._engine.run_until(end)
         return self._engine.counters()
 
-    def _play(self, part: Part, quiet: ColdEngine) -> Outcome:
-        """Execute a representative; `quiet` is the same network without it, at its time."""
+    def _play(self, part: Part, quiet: _Quiet) -> Outcome:
+        """Execute a representative; `quiet` is the same network without it."""
         index = part.is_relayed << 40 | part.number << 10 | part.group << 2 | part.standing
         draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REPRESENTATIVE), 1 << 63 | index)) >> 32
         standing = self._engine.is_up(part.time).astype(np.int64)
@@ -146,23 +147,23 @@ class Rehearsal:
         origin = self._first + int(places[draw * len(places) >> 32])
         message_id = _FIRST_ID | index & 0xFFFFFFFF
         if part.is_relayed:
-            engine = quiet.fork(NoMessages())
+            engine = self._staged(NoMessages(), origin)
             engine.bring(message_id, self._topic, part.time, origin, part.size)
         else:
             columns = (np.array([value], dtype=np.int64) for value in (part.time, self._topic, origin, part.size))
             message = PlannedMessages(np.array([message_id], dtype=np.uint64), Publications(*columns))
-            engine = quiet.fork(_OneMessage(message))
-        end = part.time
-        while end < part.time + self._seen_ttl:
-            end += self._beat
-            engine.run_until(end)
+            engine = self._staged(_OneMessage(message), origin)
+        beats = 0
+        while beats * self._beat < self._seen_ttl:
+            beats += 1
+            engine.run_until(part.time + beats * self._beat)
             if not engine.has_news():
                 # What was told of last is asked for and comes.
                 break
-        engine.run_until(end + self._beat)
-        changes = quiet.changes_until(end + self._beat) if self._is_asked else None
-        quiet = quiet.fork(NoMessages())
-        quiet.run_until(end + self._beat)
+        beats += 1
+        end = part.time + beats * self._beat
+        engine.run_until(end)
+        changes = self._engine.changes_until(end) if self._is_asked else None
         results = engine.partial_results()
         middles, reached = bucket_middles(results.bucket), np.cumsum(results.counts)
         delivered = int(results.spread["delivered"][0])
@@ -174,7 +175,7 @@ class Rehearsal:
             summary[3] = results.spread["max_ns"][0]
             levels = np.rint(np.arange(LEVELS) * (delivered - 1) / (LEVELS - 1)).astype(np.int64)
             overall = middles[np.searchsorted(reached, levels, side="right")]
-        counters = _counted(engine) - _counted(quiet)
+        counters = _counted(engine) - quiet.counted_after(beats)
         told, heard = int(counters[_COLUMN["ihave_sent"]]), int(counters[_COLUMN["ihave_received"]])
         for name, what in (
             ("ihave_sent", told),
@@ -189,6 +190,16 @@ class Rehearsal:
         is_up = standing == 3
         told_by = self._by_kind(engine, message_id, told)
         return Outcome(summary, overall, counters, delivered, told_by, self._tellers(is_up), heard, curves)
+
+    def _staged(self, plan: MessagePlan, origin: int) -> ColdEngine:
+        """A copy of the network in which an identity will publish; there is one at a time."""
+        if self._stage is None:
+            self._stage = self._engine.fork(plan)
+        else:
+            self._stage.renew(self._engine, plan, self._touched)
+        # Nobody else takes part, but for those that come and go.
+        self._touched = np.append(self._members(self._topic).astype(np.int64), origin) - self._first
+        return self._stage
 
     def _tellers(self, members: npt.NDArray[np.bool_]) -> Int64Array:
         """IHAVE packets of these in a heartbeat, by the kinds of clients that send them."""
@@ -229,6 +240,32 @@ class Rehearsal:
             *(changes.time[ours] - part.time, row[changes.identity[ours]], changes.is_up[ours]),
         )
         return observed_curves(observed, self._type[identity], self._place)
+
+
+class _Quiet:
+    """What a network counts that has no messages, from a time on, at intervals as long as a heartbeat's.
+
+    Parameters
+    ----------
+    engine
+        The network, which stays as it is.
+    begin
+        The time at which it has stopped [ns].
+    beat
+        The interval [ns].
+    """
+
+    def __init__(self, engine: ColdEngine, begin: int, beat: int) -> None:
+        self.begin = begin
+        self._engine, self._beat = engine.fork(NoMessages()), beat
+        self._counted = [_counted(self._engine)]
+
+    def counted_after(self, beats: int) -> Int64Array:
+        """Its counters, so many intervals later: int64[COUNTER_NAMES]."""
+        while len(self._counted) <= beats:
+            self._engine.run_until(self.begin + len(self._counted) * self._beat)
+            self._counted.append(_counted(self._engine))
+        return self._counted[beats]
 
 
 def _counted(engine: ColdEngine) -> Int64Array:

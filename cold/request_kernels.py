@@ -23,15 +23,76 @@ from bridge.rng import draw_u64
 from cold.distribution_kernels import draw_value, part_of
 from cold.disturbance_kernels import can_reach, path_latency, path_loss
 from cold.draw_kernels import draw_words, is_lost
-from cold.event_kernels import push, schedule, send_out, settle, travel
+from cold.event_kernels import is_awaited, push, schedule, send_out, settle, travel
 from cold.jit import int64, kernel, uint64
 from cold.life_kernels import is_up
-from cold.membership_kernels import count_neighbours, first_peer
+from cold.membership_kernels import count_neighbours, first_peer, member_of, node_of_member
 from cold.message_kernels import delay_bucket
 from cold.purposes import ColdPurpose
+from cold.request_layout import (
+    ABANDONED,
+    ANSWERED,
+    ASKED,
+    ASKER,
+    ASKS_SHIFT,
+    ATTEMPT_MASK,
+    ATTEMPT_SHIFT,
+    ATTEMPTS,
+    CHUNK_SIZE,
+    CHUNKS,
+    CHUNKS_RECEIVED,
+    CHUNKS_SHIFT,
+    COMMON_ROLES,
+    COVERING_INTERVAL,
+    EMPTY,
+    FAILED,
+    FIRST_ASKED,
+    FREE_LETTER,
+    FREE_LETTER_COUNT,
+    FREE_OPEN,
+    FREE_OPEN_COUNT,
+    INTERVAL,
+    JOIN_PROTOCOLS,
+    LAST_ASKED,
+    LATE,
+    LATENCY_SUM,
+    LETTER_BYTES,
+    LETTER_NUMBER,
+    LETTER_PART,
+    LETTER_PARTS,
+    LETTER_WHAT,
+    LIMITED,
+    METER_FULL_AT,
+    METER_KEY,
+    METERS,
+    NEXT,
+    NEXT_PART,
+    NUMBER,
+    ON_JOIN,
+    PROTOCOL_MASK,
+    PROTOCOLS,
+    RECEIVED,
+    REFUSED,
+    REFUSED_CHUNKS,
+    REQUEST_BYTES,
+    REQUEST_SIZE,
+    RESPONSE_BYTES,
+    RETRIES,
+    RETRY_DELAY,
+    SERVED,
+    SERVER,
+    SERVICE,
+    TIMEOUT,
+    TIMEOUTS,
+    TOKEN_NS,
+    TOKENS,
+    UNASKED,
+    WHAT,
+)
 from cold.state_kernels import (
     ANSWER,
     ASK,
+    ASKED_SHIFT,
     AUXILIARY_SHIFT,
     BYTES_SENT,
     DEADLINE,
@@ -41,11 +102,13 @@ from cold.state_kernels import (
     HOT_RESPONSE,
     KIND_MASK,
     NEVER,
+    NODE,
     OUT_COUNT,
     PACKETS,
     PACKETS_LOST,
     RATE_SHIFT,
     REQUEST,
+    REQUESTS,
     RESPONSE,
     SLOT_MASK,
     SLOT_SHIFT,
@@ -69,59 +132,6 @@ _CHUNK_SIZE: Final = int(ColdPurpose.CHUNK_SIZE)
 _SERVICE: Final = int(ColdPurpose.SERVICE)
 _STREAM_LOSS: Final = int(ColdPurpose.STREAM_LOSS)
 
-# What is asked, in the slot of a record.
-PROTOCOL_MASK: Final = 31
-ATTEMPT_SHIFT: Final = 5
-ATTEMPT_MASK: Final = 15
-CHUNKS_SHIFT: Final = 9
-#: In place of a number of chunks: the server has refused.
-REFUSED_CHUNKS: Final = 2047
-
-# Columns of `protocol`. Tables are where they begin in `request_table`; those of intervals are -1 where there are none.
-INTERVAL: Final = 0
-COVERING_INTERVAL: Final = 1
-"""Of the interval that covers a given moment."""
-ON_JOIN: Final = 2
-"""1 if every peer is asked at the begin of a session, else 0."""
-REQUEST_SIZE: Final = 3
-CHUNKS: Final = 4
-CHUNK_SIZE: Final = 5
-SERVICE: Final = 6
-TIMEOUT: Final = 7
-"""ns."""
-RETRIES: Final = 8
-RETRY_DELAY: Final = 9
-"""ns."""
-TOKENS: Final = 10
-"""A bucket of a server's limit for each peer; 0 where there is none."""
-TOKEN_NS: Final = 11
-"""How long it takes to get one token back."""
-PROTOCOL_COLUMNS: Final = 12
-
-#: Bits of `role` that say what the identity asks begin here; those below say what it serves.
-ASKS_SHIFT: Final = 32
-
-# Columns of `open` and of `letter`. The first is the next one in the list, of an identity or of free rows.
-NEXT: Final = 0
-WHAT: Final = 1
-"""Protocol and attempt, as in the slot of a record."""
-NUMBER: Final = 2
-FIRST_ASKED: Final = 3
-"""When the request began [ns]."""
-LAST_ASKED: Final = 4
-"""When its last attempt began [ns]."""
-SERVER: Final = 5
-"""Who was asked; -1 while nobody is."""
-NEXT_PART: Final = 6
-"""Of a response of a hot host: how many parts have come."""
-OPEN_COLUMNS: Final = 8
-
-# Columns of `meter`, a hash table with linear probing.
-METER_KEY: Final = 0
-"""1 + (row of the server << 37 | HostId of the asker << 5 | protocol), or 0 where nothing has been yet."""
-METER_FULL_AT: Final = 1
-"""When the bucket is full again [ns]: it is as good as not there from then on."""
-METER_COLUMNS: Final = 2
 #: Odd factors of a key's hash: 2**32 over the golden ratio (Knuth, The Art of Computer Programming, volume 3, section
 #: 6.4), and those of MurmurHash3's finalizer.
 _LOW_FACTOR: Final = uint64(0x9E3779B1)
@@ -129,70 +139,6 @@ _HIGH_FACTOR: Final = uint64(0x85EBCA6B)
 _LAST_FACTOR: Final = uint64(0xC2B2AE35)
 _HASH_SHIFT: Final = uint64(15)
 _METER_SERVER_SHIFT: Final = 37
-
-LETTER_WHAT: Final = 1
-"""As in the slot of a record, REFUSED_CHUNKS where the status is not 0."""
-LETTER_NUMBER: Final = 2
-LETTER_PART: Final = 3
-LETTER_PARTS: Final = 4
-LETTER_BYTES: Final = 5
-"""Of the packet."""
-LETTER_COLUMNS: Final = 6
-
-# Entries of `request_cursor`: of each list of free rows its head, and how many there are.
-FREE_OPEN: Final = 0
-FREE_OPEN_COUNT: Final = 1
-FREE_LETTER: Final = 2
-FREE_LETTER_COUNT: Final = 3
-METERS: Final = 4
-"""How many rows of `meter` have a key."""
-PROTOCOLS: Final = 5
-"""How many protocols there are."""
-JOIN_PROTOCOLS: Final = 6
-"""How many of them ask on joining."""
-REQUEST_CURSORS: Final = 7
-
-# Columns of `request_counts`.
-REQUEST_COUNTS: Final = (
-    "asked",
-    "attempts",
-    "answered",
-    "empty",
-    "failed",
-    "abandoned",
-    "unasked",
-    "timeouts",
-    "refused",
-    "late",
-    "received",
-    "served",
-    "limited",
-    "chunks",
-    "request_bytes",
-    "response_bytes",
-    "latency_sum_ns",
-)
-(
-    ASKED,
-    ATTEMPTS,
-    ANSWERED,
-    EMPTY,
-    FAILED,
-    ABANDONED,
-    UNASKED,
-    TIMEOUTS,
-    REFUSED,
-    LATE,
-    RECEIVED,
-    SERVED,
-    LIMITED,
-    CHUNKS_RECEIVED,
-    REQUEST_BYTES,
-    RESPONSE_BYTES,
-    LATENCY_SUM,
-) = range(len(REQUEST_COUNTS))
-#: Buckets of a latency below 2**49 ns, longer than all attempts of a request together.
-LATENCY_BUCKETS: Final = 40 << 10
 
 #: So many times four peers are drawn, before those that can be asked are listed.
 _SERVER_BLOCKS: Final = 4
@@ -243,7 +189,7 @@ def drawn(state: State, parameters: Parameters, table: int, entity: int, purpose
 @kernel
 def is_in_role(state: State, parameters: Parameters, host: int, bit: int) -> bool:
     """Whether an identity has a bit of `role`; hot hosts have all."""
-    if host < parameters.hot_count:
+    if host < parameters.hot_count or state.request_cursor[COMMON_ROLES] >> bit & 1 != 0:
         return True
     return state.role[host - parameters.hot_count] >> uint64(bit) & _ONE != _ZERO
 
@@ -252,20 +198,39 @@ def is_in_role(state: State, parameters: Parameters, host: int, bit: int) -> boo
 
 
 @kernel
+def newest_open(state: State, identity: int) -> int:
+    """The row of the newest open request of an identity, or -1."""
+    return (state.sender[identity, REQUESTS] & WORD) - 1
+
+
+@kernel
+def set_newest_open(state: State, identity: int, row: int) -> None:
+    """Set what `newest_open` returns."""
+    state.sender[identity, REQUESTS] = state.sender[identity, REQUESTS] & ~WORD | (row + 1)
+
+
+@kernel
+def next_number(state: State, identity: int) -> int:
+    """The number of the request that an identity begins next."""
+    return (state.sender[identity, REQUESTS] >> ASKED_SHIFT) & WORD
+
+
+@kernel
 def take_open(state: State, identity: int) -> int:
     """Put a free row at the front of an identity's open requests."""
     row = state.request_cursor[FREE_OPEN]
     state.request_cursor[FREE_OPEN] = state.open[row, NEXT]
     state.request_cursor[FREE_OPEN_COUNT] -= 1
-    state.open[row, NEXT] = state.open_head[identity]
-    state.open_head[identity] = row
+    state.open[row, NEXT] = newest_open(state, identity)
+    state.open[row, ASKER] = identity
+    set_newest_open(state, identity, row)
     return row
 
 
 @kernel
 def find_open(state: State, identity: int, number: int) -> int:
     """The open request of an identity with a number, or -1."""
-    row = int64(state.open_head[identity])
+    row = newest_open(state, identity)
     while row >= 0 and state.open[row, NUMBER] != number:
         row = state.open[row, NEXT]
     return row
@@ -276,13 +241,15 @@ def close(state: State, identity: int, row: int, outcome: int) -> None:
     """Take a request from an identity's list, and count how it ended."""
     state.request_counts[state.open[row, WHAT] & PROTOCOL_MASK, outcome] += 1
     following = state.open[row, NEXT]
-    if state.open_head[identity] == row:
-        state.open_head[identity] = following
+    if newest_open(state, identity) == row:
+        set_newest_open(state, identity, following)
     else:
-        before = int64(state.open_head[identity])
+        before = newest_open(state, identity)
         while state.open[before, NEXT] != row:
             before = state.open[before, NEXT]
         state.open[before, NEXT] = following
+    # Its deadlines find nobody who waits.
+    state.open[row, SERVER] = -1
     state.open[row, NEXT] = state.request_cursor[FREE_OPEN]
     state.request_cursor[FREE_OPEN] = row
     state.request_cursor[FREE_OPEN_COUNT] += 1
@@ -398,10 +365,13 @@ def rounds_of_loss(parameters: Parameters, source: int, counter: int, segments: 
 
 
 @kernel
-def send_stream(state: State, parameters: Parameters, time: int, identity: int, peer: int, size: int) -> int:
-    """Queue a stream of `size` bytes on the uplink; returns when its last byte arrives [ns], or -1 if it does not."""
+def send_stream(state: State, parameters: Parameters, time: int, identity: int, far: int, size: int) -> int:
+    """Queue a stream of `size` bytes to the node `far` on the uplink.
+
+    Returns when its last byte arrives [ns], or -1 if it does not.
+    """
     source = identity + parameters.first_id
-    near, far = state.node[source], state.node[peer]
+    near = state.sender[identity, NODE]
     segments = segments_of(size)
     rate = state.sender[identity, UPLINK_RATE]
     free = max(state.sender[identity, UPLINK_FREE], time) + (wire_bytes(size) * rate >> RATE_SHIFT)
@@ -526,26 +496,40 @@ def list_hot_peers(state: State, parameters: Parameters, identity: int, first: i
 
 @kernel
 def list_servers(state: State, parameters: Parameters, time: int, identity: int, protocol: int) -> int:
-    """List the peers that can be asked, cold ones by id, then hot ones, in `state.scratch`; returns how many."""
+    """List the peers that can be asked, cold ones by id, then hot ones, in `state.scratch`; returns how many.
+
+    They are listed with their nodes, as `State.neighbours` has them.
+    """
     first, count = first_peer(state, identity), 0
     for place in range(first, first + count_neighbours(state, identity)):
-        peer = int64(state.neighbours[place]) & parameters.host_mask
-        if serves(state, parameters, time, identity, peer, protocol):
-            state.scratch[count] = peer
+        member = int64(state.neighbours[place])
+        if serves(state, parameters, time, identity, member & parameters.host_mask, protocol):
+            state.scratch[count] = member
             count += 1
     # Nothing about a hot host keeps it from being asked but that packets do not pass.
     last = list_hot_peers(state, parameters, identity, count)
     for position in range(count, last):
         peer = int64(state.scratch[position])
         if serves(state, parameters, time, identity, peer, protocol):
-            state.scratch[count] = peer
+            state.scratch[count] = member_of(state, parameters, peer)
             count += 1
     return count
 
 
 @kernel
+def drawn_first(state: State, parameters: Parameters, identity: int, slot: int, number: int) -> int:
+    """Where in `State.neighbours` the peer is at which `draw_server` will look first, if no hot host is known."""
+    attempt = (slot >> ATTEMPT_SHIFT) & ATTEMPT_MASK
+    if attempt == 0:
+        number = next_number(state, identity)
+    counter = (number << 4 | attempt) << _SERVER_BLOCK_BITS
+    words = draw_words(parameters, identity + parameters.first_id, _SERVER, counter)
+    return first_peer(state, identity) + (int64(words[0]) * count_neighbours(state, identity) >> 32)
+
+
+@kernel
 def draw_server(state: State, parameters: Parameters, time: int, identity: int, protocol: int, counter: int) -> int:
-    """Draw one of the peers that can be asked, each equally likely; -1 where there is none.
+    """Draw one of the peers that can be asked, each equally likely, with its node; -1 where there is none.
 
     Most can be asked of most: so peers are drawn until one can. After some that cannot, those that can are listed.
     """
@@ -556,11 +540,11 @@ def draw_server(state: State, parameters: Parameters, time: int, identity: int, 
         for word in draw_words(parameters, source, _SERVER, counter << _SERVER_BLOCK_BITS | block):
             index = int64(word) * (cold + hot) >> 32
             if index < cold:
-                peer = int64(state.neighbours[first + index]) & parameters.host_mask
+                member = int64(state.neighbours[first + index])
             else:
-                peer = int64(state.scratch[index - cold])
-            if serves(state, parameters, time, identity, peer, protocol):
-                return peer
+                member = member_of(state, parameters, int64(state.scratch[index - cold]))
+            if serves(state, parameters, time, identity, member & parameters.host_mask, protocol):
+                return member
     count = list_servers(state, parameters, time, identity, protocol)
     if count == 0:
         return -1
@@ -571,8 +555,8 @@ def draw_server(state: State, parameters: Parameters, time: int, identity: int, 
 @kernel
 def begin(state: State, time: int, identity: int, protocol: int) -> int:
     """Open a request; returns its row."""
-    number = int64(state.request_number[identity]) & WORD
-    state.request_number[identity] += 1
+    number = next_number(state, identity)
+    state.sender[identity, REQUESTS] += 1 << ASKED_SHIFT
     row = take_open(state, identity)
     state.open[row, WHAT] = protocol
     state.open[row, NUMBER] = number
@@ -582,9 +566,9 @@ def begin(state: State, time: int, identity: int, protocol: int) -> int:
 
 
 @kernel
-def ask(state: State, parameters: Parameters, time: int, identity: int, row: int, server: int) -> None:
-    """Send an attempt of an open request, and set its deadline."""
-    source = identity + parameters.first_id
+def ask(state: State, parameters: Parameters, time: int, identity: int, row: int, member: int) -> None:
+    """Send an attempt of an open request to a peer, given with its node, and set its deadline."""
+    source, server = identity + parameters.first_id, member & parameters.host_mask
     what, number = state.open[row, WHAT], state.open[row, NUMBER]
     protocol = what & PROTOCOL_MASK
     state.open[row, SERVER] = server
@@ -593,7 +577,7 @@ def ask(state: State, parameters: Parameters, time: int, identity: int, row: int
     state.request_counts[protocol, ATTEMPTS] += 1
     deadline = time + state.protocol[protocol, TIMEOUT]
     record = number << AUXILIARY_SHIFT | what << SLOT_SHIFT
-    push(state, parameters, deadline, source << 32 | server, record | DEADLINE)
+    push(state, parameters, deadline, source << 32 | row, record | DEADLINE)
     size = drawn(state, parameters, state.protocol[protocol, REQUEST_SIZE], source, _REQUEST_SIZE, number)
     chunks = drawn(state, parameters, state.protocol[protocol, CHUNKS], source, _CHUNKS, number)
     record |= chunks << (SLOT_SHIFT + CHUNKS_SHIFT)
@@ -604,7 +588,7 @@ def ask(state: State, parameters: Parameters, time: int, identity: int, row: int
         send_datagram(state, parameters, time, identity, server, wire, slot << SLOT_SHIFT | REQUEST, number, 0, size)
         return
     state.request_counts[protocol, REQUEST_BYTES] += wire_bytes(size)
-    arrival = send_stream(state, parameters, time, identity, server, size)
+    arrival = send_stream(state, parameters, time, identity, node_of_member(state, parameters, member), size)
     if arrival >= 0:
         travel(state, parameters, arrival, server << 32 | source, record | REQUEST)
 
@@ -614,11 +598,11 @@ def ask_somebody(state: State, parameters: Parameters, time: int, identity: int,
     """Send an attempt to a random peer that can be asked; without one, the request has failed."""
     what, number = state.open[row, WHAT], state.open[row, NUMBER]
     protocol, attempt = what & PROTOCOL_MASK, (what >> ATTEMPT_SHIFT) & ATTEMPT_MASK
-    server = draw_server(state, parameters, time, identity, protocol, number << 4 | attempt)
-    if server < 0:
+    member = draw_server(state, parameters, time, identity, protocol, number << 4 | attempt)
+    if member < 0:
         close(state, identity, row, UNASKED if attempt == 0 else FAILED)
     else:
-        ask(state, parameters, time, identity, row, server)
+        ask(state, parameters, time, identity, row, member)
 
 
 @kernel
@@ -630,15 +614,15 @@ def ask_everybody(state: State, parameters: Parameters, time: int, identity: int
         ):
             continue
         for index in range(list_servers(state, parameters, time, identity, protocol)):
-            server = int64(state.scratch[index])
-            ask(state, parameters, time, identity, begin(state, time, identity, protocol), server)
+            member = int64(state.scratch[index])
+            ask(state, parameters, time, identity, begin(state, time, identity, protocol), member)
 
 
 @kernel
 def abandon_requests(state: State, identity: int) -> None:
     """At the end of a session: nobody waits any longer."""
-    while state.request_cursor[PROTOCOLS] > 0 and state.open_head[identity] >= 0:
-        close(state, identity, int64(state.open_head[identity]), ABANDONED)
+    while state.request_cursor[PROTOCOLS] > 0 and newest_open(state, identity) >= 0:
+        close(state, identity, newest_open(state, identity), ABANDONED)
 
 
 @kernel
@@ -700,7 +684,7 @@ def respond(state: State, parameters: Parameters, time: int, identity: int, aske
             send_datagram(state, parameters, time, identity, asker, wire, what, number, place, carried)
         return
     state.request_counts[protocol, RESPONSE_BYTES] += wire_bytes(size)
-    arrival = send_stream(state, parameters, time, identity, asker, size)
+    arrival = send_stream(state, parameters, time, identity, int64(state.node[asker]), size)
     if arrival >= 0:
         ends = asker << 32 | (identity + parameters.first_id)
         travel(state, parameters, arrival, ends, number << AUXILIARY_SHIFT | slot << SLOT_SHIFT | RESPONSE)
@@ -867,11 +851,10 @@ def execute_request(
         if row >= 0:
             ask_somebody(state, parameters, time, identity, row)
         return count
-    row = find_open(state, identity, number)
-    if row < 0 or state.open[row, WHAT] != slot or state.open[row, SERVER] < 0:
+    if not is_awaited(state, parameters, ends, what):
         return count
     state.request_counts[slot & PROTOCOL_MASK, TIMEOUTS] += 1
-    return try_again(state, parameters, time, identity, row, here, first, count)
+    return try_again(state, parameters, time, identity, source, here, first, count)
 
 
 @kernel

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cold.request_kernels import ANSWERED, LATENCY_SUM, PROTOCOLS, REQUEST_COUNTS
+from cold.request_layout import ANSWERED, LATENCY_SUM, PROTOCOLS, REQUEST_COUNTS
 from cold.results import PERCENTILES, TailResults, percentile_of
 from cold.state_kernels import State
 

@@ -15,10 +15,12 @@ from bridge.directory import HostDirectory
 from bridge.simtime import NEVER
 from cold.distributions import Distribution, join_tables
 from cold.jit import uint64
-from cold.request_kernels import (
+from cold.request_kernels import begin_intervals, due_asks, keep_running_meters, running_meters
+from cold.request_layout import (
     ASKS_SHIFT,
     CHUNK_SIZE,
     CHUNKS,
+    COMMON_ROLES,
     COVERING_INTERVAL,
     INTERVAL,
     JOIN_PROTOCOLS,
@@ -39,10 +41,6 @@ from cold.request_kernels import (
     TIMEOUT,
     TOKEN_NS,
     TOKENS,
-    begin_intervals,
-    due_asks,
-    keep_running_meters,
-    running_meters,
 )
 from cold.request_section import RequestSection, RoleSection
 from cold.row_lists import first_rows
@@ -58,7 +56,7 @@ _METERS_AT_FIRST = 256
 
 
 def request_arrays(
-    section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8], owned: range
+    section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8]
 ) -> dict[str, npt.NDArray[Any]]:
     """The fields of `State` that are about requests.
 
@@ -70,11 +68,8 @@ def request_arrays(
         Every host of the experiment.
     kinds
         uint8[A]: the kind of client of every identity.
-    owned
-        HostIds of this shard's identities.
     """
     requests = section.requests
-    rows = len(owned) if requests else 1
     protocol, table = _protocols(requests)
     cursor = np.zeros(REQUEST_CURSORS, dtype=np.int64)
     cursor[PROTOCOLS], cursor[JOIN_PROTOCOLS] = len(requests), sum(request.on_join for request in requests)
@@ -82,12 +77,11 @@ def request_arrays(
     for number, request in enumerate(requests):
         role[in_role(request.servers, section, directory, kinds)] |= np.uint64(1 << number)
         role[in_role(request.askers, section, directory, kinds)] |= np.uint64(1 << (number + ASKS_SHIFT))
+    cursor[COMMON_ROLES] = np.bitwise_and.reduce(role).view(np.int64)
     arrays: dict[str, npt.NDArray[Any]] = {
         "protocol": protocol,
         "request_table": table,
         "role": role,
-        "request_number": np.zeros(rows, dtype=np.int32),
-        "open_head": np.full(rows, -1, dtype=np.int32),
         "meter": np.zeros((_METERS_AT_FIRST, METER_COLUMNS), dtype=np.int64),
         "request_cursor": cursor,
         "request_counts": np.zeros((max(len(requests), 1), len(REQUEST_COUNTS)), dtype=np.int64),

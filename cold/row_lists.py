@@ -5,12 +5,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cold.request_kernels import (
-    FREE_LETTER,
-    FREE_LETTER_COUNT,
-    FREE_OPEN,
-    FREE_OPEN_COUNT,
-)
+from cold.request_layout import FREE_LETTER, FREE_LETTER_COUNT, FREE_OPEN, FREE_OPEN_COUNT
 from cold.state_kernels import FANOUT_FREE_COUNT, FANOUT_FREE_HEAD, State
 
 Int64Array = npt.NDArray[np.int64]

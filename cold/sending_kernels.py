@@ -12,7 +12,7 @@ from cold.disturbance_kernels import path_latency, path_loss
 from cold.draw_kernels import is_lost
 from cold.event_kernels import bucket_of_shard, is_own, push, put, send_out, shard_of, travel
 from cold.jit import inlined_kernel, int64, kernel, uint64
-from cold.membership_kernels import first_peer
+from cold.membership_kernels import first_peer, mesh_row
 from cold.message_cache_kernels import list_sought
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_seen
@@ -95,7 +95,8 @@ def send(
             travel(state, parameters, arrival, peer << 32 | source, wanted << SLOT_SHIFT | IWANT)
     elif kind == IHAVE:
         note_heard(state, 1)
-        listed = list_sought(state, parameters, time, identity, slot, auxiliary)
+        row = mesh_row(state, parameters, identity, slot)
+        listed = list_sought(state, parameters, time, identity, slot, row, auxiliary)
         send_ihave(state, parameters, arrival, identity, peer, slot, auxiliary, counter, listed)
     else:
         if kind == MESSAGE:

@@ -6,7 +6,7 @@ A life is a function of configuration and seed, so that a shard knows of any ide
 
 import copy
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +126,68 @@ class Changes(NamedTuple):
         return Changes(nothing, nothing, nobody, nobody)
 
 
+class _Span:
+    """A span of time, and all changes in it.
+
+    Attributes
+    ----------
+    until : int
+        Where it ends [ns]; NEVER where nobody changes any more.
+    changes : ndarray of int64, shape (n, CHANGE_COLUMNS)
+        By time.
+    following : _Span or None
+        The next one, if it is known. Nothing leads back: what nobody goes through any more takes no memory.
+    """
+
+    def __init__(self, until: int, changes: Int64Array) -> None:
+        self.until, self.changes = until, changes
+        self.following: _Span | None = None
+
+
+class _Listing:
+    """Works out the changes of identities, a span of time at a stroke, for all who go through them.
+
+    Parameters
+    ----------
+    habits, seed, first_id
+        As for `Lives`.
+    number, until
+        The intervals at time 0, as `Lives` has them; they are copied.
+
+    Attributes
+    ----------
+    last : _Span
+        The last one known, at first an empty one that ends at time 0.
+    """
+
+    def __init__(
+        self, habits: Habits, seed: int, first_id: int, number: npt.NDArray[np.uint32], until: Int64Array
+    ) -> None:
+        self._habits, self._seed, self._first_id = habits, seed, first_id
+        # What they will be when every change has happened that is known.
+        self._number, self._until = number.copy(), until.copy()
+        self.last = _Span(0, np.empty((0, CHANGE_COLUMNS), dtype=np.int64))
+
+    def after(self, span: _Span) -> _Span:
+        """The span after another one: the next in which there are changes."""
+        if span.following is None:
+            span.following = self.last = self._next_span()
+        return span.following
+
+    def _next_span(self) -> _Span:
+        nothing = self.last.changes[:0]
+        first = int(self._until.min(initial=NEVER))
+        if first >= FOR_EVER:
+            return _Span(NEVER, nothing)
+        until = max(self.last.until, first) + SHORTEST
+        found = changes_before(self._habits, self._seed, self._first_id, self._number, self._until, until)
+        apply_changes(found, 0, NEVER, self._number, self._until, np.empty(0, dtype=np.int64))
+        return _Span(until, found[np.argsort(found[:, TIME], kind="stable")])
+
+
+_ARRAYS_OF_LIVES: Final = ("number", "until", "since", "outlines")
+
+
 class Lives:
     """The intervals that identities are in, as the engine's time goes on.
 
@@ -161,22 +223,28 @@ class Lives:
         self.number = np.zeros(identities, dtype=np.uint32)
         self.until = np.zeros(identities, dtype=np.int64)
         self.since = np.full(identities if keeps_since else 0, -FOR_EVER, dtype=np.int64)
-        self._habits, self._seed, self._first_id = habits, uint64(seed), first_id
-        begin_lives(habits, self._seed, first_id, self.number, self.until)
+        begin_lives(habits, uint64(seed), first_id, self.number, self.until)
         self.outlines = _outlines(self.number)
-        # What they will be when every change in the list has happened; those before `_listed_until` are in it.
-        self._later_number, self._later_until = self.number.copy(), self.until.copy()
-        self._changes = np.empty((0, CHANGE_COLUMNS), dtype=np.int64)
+        self._listing = _Listing(habits, uint64(seed), first_id, self.number, self.until)
+        self._span = self._listing.last
+        self._changes = self._span.changes
         self._applied = 0
         self._taken = 0
-        self._listed_until = 0
 
     def copied(self) -> "Lives":
-        """Return lives that go on by themselves."""
+        """Return lives that go on by themselves; what is listed for one is listed for all copies."""
         other = copy.copy(self)
-        for name in ("number", "until", "since", "outlines", "_later_number", "_later_until"):
+        for name in _ARRAYS_OF_LIVES:
             setattr(other, name, getattr(self, name).copy())
         return other
+
+    def become(self, other: "Lives") -> None:
+        """Be what `copied` returns of other lives, of the same identities, without new memory."""
+        mine = {name: getattr(self, name) for name in _ARRAYS_OF_LIVES}
+        vars(self).update(vars(other))
+        for name, array in mine.items():
+            np.copyto(array, getattr(other, name))
+            setattr(self, name, array)
 
     def is_up(self, time: int) -> npt.NDArray[np.bool_]:
         """Whether each identity is up at a time less than `SHORTEST` after that of the last `advance`: bool[A]."""
@@ -193,7 +261,7 @@ class Lives:
 
     def take(self, end: int) -> Changes:
         """Return the changes before `end` that were not taken yet."""
-        while self._listed_until < end and self._list_more():
+        while self._span.until < end and self._list_more():
             pass
         last = int(np.searchsorted(self._changes[:, TIME], end))
         taken = self._changes[self._taken : last]
@@ -213,23 +281,17 @@ class Lives:
 
     def _list_more(self) -> bool:
         """List the changes of the next span of time in which there are some. False if there are none."""
-        first = int(self._later_until.min(initial=NEVER))
-        if first >= FOR_EVER:
-            self._listed_until = NEVER
+        if self._span.until < NEVER:
+            self._span = self._listing.after(self._span)
+        if self._span.until == NEVER:
             return False
-        self._listed_until = max(self._listed_until, first) + SHORTEST
-        found = changes_before(
-            self._habits, self._seed, self._first_id, self._later_number, self._later_until, self._listed_until
-        )
-        apply_changes(found, 0, NEVER, self._later_number, self._later_until, np.empty(0, dtype=np.int64))
-        self._outline(found)
-        found = found[np.argsort(found[:, TIME], kind="stable")]
-        self._changes = np.concatenate([self._changes, found])
+        self._outline(self._span.changes)
+        self._changes = np.concatenate([self._changes, self._span.changes])
         return True
 
     def _outline(self, changes: npt.NDArray[np.int64]) -> None:
         if len(changes):
-            outline(self.outlines, self.number, self.until, changes, self._listed_until)
+            outline(self.outlines, self.number, self.until, changes, self._span.until)
 
 
 def _outlines(number: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:

@@ -133,14 +133,19 @@ PEERS_SHIFT: Final = 16
 PEERS_MASK: Final = 0xFFFF
 NODE: Final = 6
 """The identity's entry of `State.node`, which would be a random access more."""
+REQUESTS: Final = 7
+"""How many requests the identity has begun << ASKED_SHIFT, and 1 + the row in `open` of the newest open one, or 0."""
+ASKED_SHIFT: Final = 32
 SENDER_COLUMNS: Final = 8
 
 # Columns of `mesh`.
 MESH_COUNT: Final = 0
 RECENT: Final = 1
-"""The first of `mcache_gossip` counts, of two columns each, the low byte before the rest: messages cached in each of
-the last intervals between heartbeats, and at most MOST_RECENT."""
-MOST_RECENT: Final = 0xFFFF
+"""The first of two columns, the low byte before the rest, for each of the last `mcache_gossip` intervals between
+heartbeats: which messages were cached then, see `membership_kernels.recent`."""
+SEVERAL: Final = 0x8000
+"""More than this says how many were cached, but no more than this and MOST_RECENT."""
+MOST_RECENT: Final = 0x7FFF
 
 # Columns of `client`: the gossip parameters of a kind of client.
 D: Final = 0
@@ -426,6 +431,8 @@ class State(NamedTuple):
     sorted_phase: Int64Array
     needed: UInt64Array
     """uint64[N / 64 + 1]: a bit by phase rank: the next heartbeat has something to do."""
+    needed_words: UInt64Array
+    """uint64[N / 4096 + 1]: a bit by word of `needed`: it is not 0."""
 
     # The overlay.
     neighbours: UInt32Array
@@ -542,15 +549,11 @@ class State(NamedTuple):
     and kind, then offset and count of their ids. The counter is the source's count of packets."""
     out_ids: UInt64Array
     protocol: Int64Array
-    """int64[U, PROTOCOL_COLUMNS], and so on: see `cold.request_kernels`."""
+    """int64[U, PROTOCOL_COLUMNS], and so on: see `cold.request_layout`."""
     request_table: Int64Array
     """int64[n]: tables of the protocols' distributions."""
     role: UInt64Array
     """uint64[A]: a bit for each protocol that the identity serves, and above these one for each that it asks."""
-    request_number: Int32Array
-    """int32[N]: requests that the identity has begun."""
-    open_head: Int32Array
-    """int32[N]: newest open request of the identity, or -1."""
     open: Int64Array
     """int64[open requests, OPEN_COLUMNS]."""
     meter: Int64Array

@@ -336,7 +336,7 @@ def keeps_quiet(state: State, parameters: Parameters, identity: int, number: int
 def send_packet(state: State, parameters: Parameters, time: int, identity: int, peer: int, size: int) -> int:
     """Send a message of `size` bytes; returns when its last byte arrives [ns], or -1 if it does not."""
     state.transaction_load[identity, SENT] += wire_bytes(size)
-    return send_stream(state, parameters, time, identity, peer, size)
+    return send_stream(state, parameters, time, identity, int64(state.node[peer]), size)
 
 
 @kernel

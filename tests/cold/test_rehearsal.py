@@ -9,10 +9,12 @@ import pytest
 
 from bridge.batch import EventBatch, pack_payloads
 from bridge.errors import InternalError
-from bridge.simtime import NS_PER_S
+from bridge.simtime import NEVER, NS_PER_S
 from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
-from cold.representatives import epochs_of, is_unsteady
+from cold.publication_columns import Publications
+from cold.publications import PlannedMessages
+from cold.representatives import NoMessages, epochs_of, is_unsteady
 from cold.resolution import resolutions
 from cold.resolution_section import Resolution
 from cold.results import merge, message_table
@@ -98,6 +100,56 @@ def test_a_copy_of_an_engine_goes_its_own_way() -> None:
     assert first.counters() == engine.counters() == second.counters()
     assert first.meshes() == engine.meshes()
     assert first.counters()["departures"] > before["departures"]
+
+
+class _OneMessage:
+    """A plan of one message of an identity."""
+
+    def __init__(self, time: int, topic: int, origin: int) -> None:
+        self._row: list[int] | None = [time, topic, origin, 1000]
+
+    def next_time(self) -> int:
+        return NEVER if self._row is None else self._row[0]
+
+    def take(self, end: int) -> PlannedMessages:
+        if self.next_time() >= end:
+            return NoMessages().take(end)
+        assert self._row is not None
+        columns = (np.array([value], dtype=np.int64) for value in self._row)
+        self._row = None
+        return PlannedMessages(np.array([1 << 63], dtype=np.uint64), Publications(*columns))
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_copy_that_is_renewed_is_as_a_fresh_one(few: bool) -> None:
+    """Whatever it and the network have done since, where only subscribers of one topic did anything."""
+    count = COUNT * 10 if few else COUNT
+    population = {"count": count, "churn": {**CHURN, "sessions": {"kind": "exponential", "mean": "90 s"}}}
+    topics = [1, {"name": "subnets", "first": 10, "count": 16 if few else 4, "per_identity": 2}]
+    section = section_with(publications=[], populations={"tail": population}, topics=topics)
+    directory, topic, second = directory_of(count), 3, NS_PER_S
+    members = subscriptions(section, 5, directory)
+    members_of = members.member[members.start[topic] : members.start[topic + 1]].astype(np.int64)
+    engine = ColdEngine(section, directory, three_nodes(), 5, END, topics=[topic])
+    stage, published = engine.fork(NoMessages()), 0
+    for turn in range(1, 5):
+        origin = int(np.setdiff1d(np.arange(count), members_of)[turn]) if turn % 2 else int(members_of[turn])
+        # The network goes on, and the copy has gone ahead of it.
+        engine.run_until(turn * second)
+        stage.renew(engine, _OneMessage(turn * second, topic, origin), np.append(members_of, published))
+        published = origin
+        fresh = engine.fork(_OneMessage(turn * second, topic, origin))
+        for name, array in fresh._state._asdict().items():
+            if name != "arrival":
+                assert (getattr(stage._state, name)[: len(array)] == array).all(), name
+        for copy in (stage, fresh):
+            copy.run_until((turn + 3) * second)
+        assert stage.counters() == fresh.counters()
+        assert stage.arrival_digest() == fresh.arrival_digest()
+        assert stage.meshes(topic) == fresh.meshes(topic)
+        assert stage.counters()["messages_received"] > 0
+    assert stage.counters()["departures"] > 5
+    assert (len(members_of) * 4 < count) == few
 
 
 def test_an_engine_with_messages_is_not_copied() -> None:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.engine import ColdEngine
-from cold.request_kernels import LATENCY_SUM, METER_COLUMNS, REQUEST_COUNTS, meter_key, meter_place
+from cold.request_kernels import meter_key, meter_place
+from cold.request_layout import LATENCY_SUM, METER_COLUMNS, REQUEST_COUNTS
 from cold.request_results import request_table
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
 from tests.cold.requests_twin import RequestsTwin

@@ -91,6 +91,31 @@ def test_changes_are_the_same_however_they_are_taken(ends: list[int], case: str)
     assert pieces.next_time() >= END
 
 
+def test_copies_go_on_by_themselves_whoever_lists_a_span_first() -> None:
+    lives, expected = lives_of(50, 9, **CASES["both"])[0], lives_of(50, 9, **CASES["both"])[0]
+    lives.take(5 * NS_PER_S)
+    lives.advance(5 * NS_PER_S - 1)
+    ahead, behind = lives.copied(), lives.copied()
+    assert len(ahead.take(40 * NS_PER_S).time)
+    ahead.advance(40 * NS_PER_S - 1)
+    expected.take(5 * NS_PER_S)
+    expected.advance(5 * NS_PER_S - 1)
+    for one in (behind, lives):
+        twin = expected.copied()
+        for now in range(6 * NS_PER_S, 60 * NS_PER_S, 1500 * 10**6):
+            for left, right in zip(one.take(now), twin.take(now), strict=True):
+                assert left.tolist() == right.tolist()
+            one.advance(now - 1)
+            twin.advance(now - 1)
+            for name in ("number", "until", "since", "outlines"):
+                assert getattr(one, name).tolist() == getattr(twin, name).tolist()
+    # One that becomes a copy of another again forgets what it has come to.
+    ahead.become(behind)
+    assert ahead.take(END).time.tolist() == behind.take(END).time.tolist()
+    assert ahead.number.tolist() == behind.number.tolist()
+    assert ahead.number is not behind.number
+
+
 def test_without_churn_and_crashes_nothing_ever_changes() -> None:
     lives, _ = lives_of(10, 1)
     assert lives.next_time() == NEVER

@@ -14,7 +14,8 @@ from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.engine import ColdEngine
-from cold.request_kernels import ANSWERED, LATENCY_BUCKETS, LATENCY_SUM, wire_bytes
+from cold.request_kernels import wire_bytes
+from cold.request_layout import ANSWERED, LATENCY_BUCKETS, LATENCY_SUM
 from cold.section import ColdSection
 from tests.statistical.pictures import Curve, draw_curves
 

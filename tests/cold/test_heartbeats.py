@@ -1,0 +1,85 @@
+"""Whose heartbeats have something to do, and what memberships name of what was cached."""
+
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cold.event_kernels import is_needed, next_needed, set_needed
+from cold.membership_kernels import add_recent, count_recent, recent, set_recent
+from cold.reference import by_reference
+from cold.state_kernels import MOST_RECENT, RANK, RECENT, SENDER_COLUMNS, SEVERAL, State
+
+#: More than two words of `needed_words` are about.
+IDENTITIES = 10_000
+
+
+class Ranks(NamedTuple):
+    """What of the state says who beats; each identity has its own number as its rank."""
+
+    sender: npt.NDArray[np.int64]
+    needed: npt.NDArray[np.uint64]
+    needed_words: npt.NDArray[np.uint64]
+
+
+class Memberships(NamedTuple):
+    """What of the state says what was cached."""
+
+    mesh: npt.NDArray[np.uint8]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.one_of(st.integers(0, IDENTITIES - 1), st.sampled_from([0, 63, 64, 4095, 4096, 8191, 9999])),
+            st.booleans(),
+        ),
+        max_size=40,
+    ),
+    first=st.integers(0, IDENTITIES),
+    past=st.integers(0, IDENTITIES),
+)
+def test_the_next_rank_that_is_needed_is_found_over_any_distance(
+    steps: list[tuple[int, bool]], first: int, past: int
+) -> None:
+    sender = np.zeros((IDENTITIES, SENDER_COLUMNS), dtype=np.int64)
+    sender[:, RANK] = np.arange(IDENTITIES)
+    ranks = Ranks(
+        sender,
+        np.zeros(IDENTITIES // 64 + 1, dtype=np.uint64),
+        np.zeros(IDENTITIES // 4096 + 1, dtype=np.uint64),
+    )
+    state = cast(State, by_reference(ranks))
+    expected: set[int] = set()
+    for identity, needed in steps:
+        set_needed(state, identity, needed)
+        (expected.add if needed else expected.discard)(identity)
+        assert is_needed(state, identity) == needed
+    after = [rank for rank in expected if first <= rank < past]
+    assert next_needed(state, first, past) == min(after, default=past)
+
+
+def test_a_membership_names_the_only_message_of_an_interval_and_counts_several() -> None:
+    arrays = Memberships(np.zeros((2, RECENT + 2 * 3), dtype=np.uint8))
+    state = cast(State, by_reference(arrays))
+    assert count_recent(state, 1, 2) == 0
+    add_recent(state, 1, 2, 700)
+    assert (recent(state, 1, 2), count_recent(state, 1, 2)) == (701, 1)
+    add_recent(state, 1, 2, 3)
+    assert recent(state, 1, 2) > SEVERAL
+    assert count_recent(state, 1, 2) == 2
+    # A slot that has no room is only counted, and counts end somewhere.
+    add_recent(state, 1, 0, SEVERAL - 1)
+    assert recent(state, 1, 0) > SEVERAL
+    assert count_recent(state, 1, 0) == 1
+    add_recent(state, 1, 1, SEVERAL - 2)
+    assert recent(state, 1, 1) == SEVERAL - 1
+    set_recent(state, 1, 1, SEVERAL + MOST_RECENT)
+    add_recent(state, 1, 1, 5)
+    assert count_recent(state, 1, 1) == MOST_RECENT
+    set_recent(state, 1, 2, 0)
+    assert count_recent(state, 1, 2) == 0
+    assert not arrays.mesh[0].any()
