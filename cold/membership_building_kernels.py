@@ -14,7 +14,7 @@ UInt64Array = npt.NDArray[np.uint64]
 
 #: How many members of a topic, and how many neighbours, before their turn the processor is told of what they lead to.
 _MEMBERS_AHEAD: Final = 4
-_NEIGHBOURS_AHEAD: Final = 64
+_NEIGHBOURS_AHEAD: Final = 128
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -186,9 +186,8 @@ def known_peers(
         peers = row_start[identity + 1] - begin
         # What is random in memory comes first, so that it can come at the same time.
         for peer in range(peers):
-            ahead = begin + peer + _NEIGHBOURS_AHEAD
-            if ahead < len(neighbours):
-                prefetch(subscribed, (int64(neighbours[ahead]) - hot_count) * words)
+            ahead = int64(neighbours[min(begin + peer + _NEIGHBOURS_AHEAD, len(neighbours) - 1)])
+            prefetch(subscribed, (ahead - hot_count) * words)
             other = int64(neighbours[begin + peer]) - hot_count
             for word in range(words):
                 held[word, peer] = subscribed[other, word]

@@ -19,8 +19,8 @@ UInt64Array = npt.NDArray[np.uint64]
 _FIRST_MESH = int(ColdPurpose.FIRST_MESH)
 _HIGH = uint64(32)
 _KEYS_OF_BUCKET = 4
-#: The rows of so many identities with 100 neighbours each take 0.8 MB: they stay in the cache of a core.
-_IDENTITIES_OF_BAND = 1 << 11
+#: The rows of so many identities with 100 neighbours each take 0.4 MB: they stay in the cache of a core.
+_IDENTITIES_OF_BAND = 1 << 10
 #: An entry of `Ends`: the neighbour, an identity's index of up to 29 bits, above these two.
 NEIGHBOUR_SHIFT: Final = 2
 #: Whether the connection is one of the first mesh, unless there is another one to the same neighbour before it.
