@@ -1,7 +1,8 @@
 """How shards divide what a tail is built from, when the whole of it would be the same on each of them.
 
-A random order of many is drawn by one shard, which gives it to the others; they take turns. What cannot be divided is
-made by shard 0, which gives the others their parts. Every shard has to come to both, also one without identities.
+What is drawn at random for all is drawn by one shard, which gives the others what they need of it; they take turns.
+What cannot be divided is made by shard 0, which gives the others their parts. Every shard has to come to each of these,
+also one without identities.
 """
 
 from __future__ import annotations

@@ -226,18 +226,19 @@ def build_overlay(
         ends_of_group(regular, cycles + has_matching)[:] = _ends_of_all(everybody)[division.first : division.past]
     bounds = list(pairwise(division.cuts.tolist()))
     division.dealt([Draw(write, count, bounds, ends_of_group(regular, group)) for group, write in enumerate(draws)])
-    mesh = np.zeros((topics, len(own), mesh_room), dtype=np.uint32)
-    mesh_count = np.zeros((topics, len(own)), dtype=np.uint8)
     has_room = 2 * mesh_cycles <= int(most.min(initial=255))
+    meshes = len(own) if has_room else count
+    mesh = np.zeros((topics, meshes, mesh_room), dtype=np.uint32)
+    mesh_count = np.zeros((topics, meshes), dtype=np.uint8)
     if not has_room:
-        # Whom somebody takes depends on whom the others have taken before.
+        # Whom somebody takes depends on whom the others have taken before: each shard makes the meshes of all.
         needed = [number for number in range(cycles) if topics_of(number)]
-        whole, whole_count = np.zeros((topics, count, mesh_room), dtype=np.uint32), np.zeros((topics, count), np.uint8)
         for number, order in zip(needed, division.drawn([partial(cycle, each) for each in needed]), strict=True):
             for topic in topics_of(number):
-                add_to_mesh(whole[topic], whole_count[topic], most, order, first_id)
-        mesh[:], mesh_count[:] = (each[:, division.first : division.past] for each in (whole, whole_count))
-        del whole
+                add_to_mesh(mesh[topic], mesh_count[topic], most, order, first_id)
+        if not division.is_whole:
+            mesh = mesh[:, division.first : division.past].copy()
+            mesh_count = mesh_count[:, division.first : division.past].copy()
     rows = rows_of_ends(division.first, division.past, first_id, regular=regular, sought=sought)
     for topic in range(topics if has_room else 0):
         taken = np.array([number for number in range(cycles) if topic in topics_of(number)], dtype=np.int64)
