@@ -2,10 +2,10 @@
 
     python benchmarks/cold_set_up.py [--configuration configs/studies/slot-1m.yaml] [--shards 1 2] [--repeats 3]
 
-Every case runs in processes of its own, one for each shard, and is told when the kernels have been loaded by a small
-tail. A process builds the same tail `--repeats` times: the first time on memory that it has not had before, then on
+Every case runs in processes of its own, one for each shard, in which a small tail has loaded the kernels. A process
+builds the same tail `--repeats` times: the first time on memory that it has not had before, then on
 such that it has given back. Times are of a process's CPU; of shards, those of the one that took most. Memory is the
-most that was resident beyond what was there before.
+most that was resident in the first build beyond what was there before.
 
 Passes are kernels. Beside the time of each are the bytes that it reads and writes at the least, every array that it
 goes through counted once, for each end of a connection, and how fast it moved them; beside all, how fast the same
@@ -14,10 +14,12 @@ process copied an array of 256 MiB that it had touched before, and how fast it t
 
 import argparse
 import functools
+import gc
 import json
 import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -112,7 +114,7 @@ def measure(configuration: str, shards: int, repeats: int) -> list[Shard]:
         setattr(module, name, _timed(getattr(module, name), name, spent))
     bus = fork_shards(shards, patience_s=600) if shards > 1 else InProcessBus()
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    built = []
+    built, most = [], sys.maxsize
     for _ in range(repeats):
         spent.clear()
         before, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -122,8 +124,10 @@ def measure(configuration: str, shards: int, repeats: int) -> list[Shard]:
         system = after.ru_stime - before.ru_stime
         cpu = after.ru_utime - before.ru_utime + system
         built.append(Built(cpu, system, wall, {name: spent[name] for _, name, _, _ in PASSES}, int(spent[_ENDS])))
+        most = min(most, after.ru_maxrss)
+        # An engine is a cycle of references.
         del tail
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        gc.collect()
     told = bus.share(json.dumps([built, (most - resident) * 1024, *_memory()]).encode())
     if bus.shard > 0:
         os._exit(0)
