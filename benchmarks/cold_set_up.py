@@ -37,22 +37,23 @@ from bridge.bus import InProcessBus
 from bridge.local_bus import fork_shards
 from cold import compile as compiling
 from cold import memberships, overlay, subscriptions
+from cold.overlay_kernels import write_rows
 
 _BYTES = 1 << 28
-_ENDS = "ends"
+#: No title of a pass.
+_ENDS = "neighbours"
 #: Where the passes are called, and the bytes that one reads and writes at the least for each end of a connection.
-PASSES: list[tuple[ModuleType, str, str, float]] = [
-    (subscriptions, "subscribers_of_some", "subscribers", 0.0),
+PASSES: list[tuple[ModuleType, tuple[str, ...], str, float]] = [
+    (subscriptions, ("subscribers_of_some", "subscribers_by_share"), "subscribers", 0.0),
     # Of two ends: a key; the keys, the words that are sorted, the order; the order, and two entries.
-    (overlay, "draw_keys", "draws of full cycles", 4.0),
-    (overlay, "draw_keys_of", "draws of topics' cycles", 4.0),
-    (overlay, "ascending_order", "orders", 22.0),
-    (overlay, "write_ends", "ends", 6.0),
+    (overlay, ("draw_keys", "draw_keys_of"), "draws", 4.0),
+    (overlay, ("ascending_order",), "orders", 22.0),
+    (overlay, ("write_ends",), "ends", 6.0),
     # Entries there and back, to rows and from them; a neighbour and who dialled it.
-    (overlay, "write_rows", "rows", 21.0),
-    (overlay, "write_first_members", "first meshes, full topics", 0.0),
-    (memberships, "write_first_meshes", "first meshes, others", 0.0),
-    (memberships, "known_peers", "known peers", 20.0),
+    (overlay, ("write_rows",), "rows", 21.0),
+    (overlay, ("write_first_members",), "first meshes, full topics", 0.0),
+    (memberships, ("write_first_meshes",), "first meshes, others", 0.0),
+    (memberships, ("known_peers",), "known peers", 20.0),
 ]
 
 
@@ -79,13 +80,13 @@ class Shard(NamedTuple):
     touch_s: float
 
 
-def _timed(kernel: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
+def _timed(kernel: Callable[..., Any], title: str, spent: dict[str, float]) -> Callable[..., Any]:
     @functools.wraps(kernel)
     def call(*arguments: Any) -> Any:
         begin = time.process_time()
         result = kernel(*arguments)
-        spent[name] += time.process_time() - begin
-        if name == "write_rows":
+        spent[title] += time.process_time() - begin
+        if kernel is write_rows:
             spent[_ENDS] += result[1]
         return result
 
@@ -110,8 +111,9 @@ def measure(configuration: str, shards: int, repeats: int) -> list[Shard]:
     plan = make_plan(load_configuration(Path(configuration)))
     partition = partition_of(plan, shards)
     spent: dict[str, float] = defaultdict(float)
-    for module, name, _, _ in PASSES:
-        setattr(module, name, _timed(getattr(module, name), name, spent))
+    for module, names, title, _ in PASSES:
+        for name in names:
+            setattr(module, name, _timed(getattr(module, name), title, spent))
     bus = fork_shards(shards, patience_s=600) if shards > 1 else InProcessBus()
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     built, most = [], sys.maxsize
@@ -123,7 +125,7 @@ def measure(configuration: str, shards: int, repeats: int) -> list[Shard]:
         after = resource.getrusage(resource.RUSAGE_SELF)
         system = after.ru_stime - before.ru_stime
         cpu = after.ru_utime - before.ru_utime + system
-        built.append(Built(cpu, system, wall, {name: spent[name] for _, name, _, _ in PASSES}, int(spent[_ENDS])))
+        built.append(Built(cpu, system, wall, {title: spent[title] for _, _, title, _ in PASSES}, int(spent[_ENDS])))
         most = min(most, after.ru_maxrss)
         # An engine is a cycle of references.
         del tail
@@ -154,9 +156,9 @@ def main() -> None:
             ends = sum(each.built[number].ends for each in told)
             print(f"{number + 1:6}{slowest.cpu_s:8.2f}{slowest.system_s:35.2f}{slowest.wall_s:8.2f}{ends:14,}")
         print(f"{'pass, in the last build':28}{'CPU s':>8}{'ns an end':>12}{'bytes an end':>14}{'GB/s':>8}")
-        for _, name, title, size in PASSES:
+        for _, _, title, size in PASSES:
             ends = sum(each.built[-1].ends for each in told)
-            seconds = sum(each.built[-1].passes[name] for each in told)
+            seconds = sum(each.built[-1].passes[title] for each in told)
             moved = f"{size:14.0f}{size * ends / seconds / 1e9:8.1f}" if size and seconds else ""
             print(f"{title:28}{seconds:8.2f}{seconds / ends * 1e9:12.2f}{moved}")
         copied, touched = 2 * _BYTES / told[0].copy_s / 1e9, _BYTES / told[0].touch_s / 1e9
