@@ -1,7 +1,8 @@
 """How shards divide what a tail is built from, when the whole of it would be the same on each of them.
 
-A random order of many is drawn by one shard, which gives it to the others; they take turns. What cannot be divided is
-made by shard 0, which gives the others their parts. Every shard has to come to both, also one without identities.
+What is drawn at random for all is drawn by one shard, which gives the others what they need of it; they take turns.
+What cannot be divided is made by shard 0, which gives the others their parts. Every shard has to come to each of these,
+also one without identities.
 """
 
 from __future__ import annotations
@@ -21,6 +22,19 @@ UInt32Array = npt.NDArray[np.uint32]
 
 #: So much of a part crosses in one meeting: a message of MPI has room for less than 2 GiB.
 _PIECE_BYTES: Final = 1 << 28
+
+
+class Draw(NamedTuple):
+    """Rows that one shard draws, and of which each shard needs some."""
+
+    write: Callable[[UInt32Array], None]
+    """Writes all of them."""
+    rows: int
+    """How many there are."""
+    bounds: Sequence[tuple[int, int]]
+    """The first of each shard, and the one after its last."""
+    own: UInt32Array
+    """uint32[rows of this shard, width], C-contiguous: where they go."""
 
 
 class Division(NamedTuple):
@@ -70,6 +84,46 @@ class Division(NamedTuple):
             for data in bus.share(own.tobytes())[: len(turn)]:
                 # A copy, because kernels are compiled for arrays that can be written.
                 yield np.frombuffer(data, dtype=np.uint32).copy()
+
+    def dealt(self, draws: Sequence[Draw]) -> None:
+        """Make what `draws` describe, each on one shard; they take turns, and keep of the rows what they need."""
+        bus = self.bus
+        for first in range(0, len(draws), bus.shard_count):
+            turn = draws[first : first + bus.shard_count]
+            if bus.shard >= len(turn):
+                mine, whole = None, np.empty((0, 0), dtype=np.uint32)
+            else:
+                mine = turn[bus.shard]
+                begin, end = mine.bounds[self.shard]
+                if end - begin == mine.rows:
+                    whole = mine.own
+                    mine.write(whole)
+                else:
+                    whole = np.empty((mine.rows, mine.own.shape[1]), dtype=np.uint32)
+                    mine.write(whole)
+                    mine.own[:] = whole[begin:end]
+            if bus.shard_count > 1:
+                self._told(turn, mine, whole)
+
+    def _told(self, turn: Sequence[Draw], mine: Draw | None, whole: UInt32Array) -> None:
+        """Give the other shards their rows of `mine`, which are in `whole`, and take those of the turn from them."""
+        bus = self.bus
+        outgoing = (
+            {}
+            if mine is None
+            else {
+                shard: _bytes_of(whole[slice(*bounds)])
+                for shard, bounds in enumerate(mine.bounds)
+                if shard != bus.shard
+            }
+        )
+        incoming = {shard: _bytes_of(draw.own) for shard, draw in enumerate(turn) if shard != bus.shard}
+        most = max((end - begin) * draw.own.itemsize * draw.own.shape[1] for draw in turn for begin, end in draw.bounds)
+        for begin in range(0, most, _PIECE_BYTES):
+            piece = slice(begin, begin + _PIECE_BYTES)
+            taken, _ = bus.meet({shard: data[piece] for shard, data in outgoing.items()}, ())
+            for shard, data in taken.items():
+                incoming[shard][piece] = data
 
     def handed_out(self, parts: Callable[[int, int], Sequence[npt.NDArray[Any]]]) -> list[npt.NDArray[Any]]:
         """Return this shard's part of what shard 0 makes.

@@ -34,6 +34,7 @@ from cold.memberships import Connections, connections_of, memberships
 from cold.mesh_kernels import note_cuts, note_needs
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
+from cold.overlay import NO_OVERLAY
 from cold.overlay_kernels import add_nodes
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import MessagePlan, PlanOfSomeTopics
@@ -183,7 +184,8 @@ class ColdEngine:
     plan
         What is published on them; what the section says by default.
     connections
-        What `connections_of` returns for this shard, if it has been called already. The engine keeps none of it.
+        What `connections_of` returns for this shard, if it has been called already. The engine takes it over,
+        and changes it.
     """
 
     def __init__(
@@ -248,10 +250,19 @@ class ColdEngine:
             division = Division.of(cuts, shard, everybody.start, len(everybody))
             connections = connections_of(section, directory, seed, topics, division)
         overlay, transaction_overlay = connections.overlay, connections.transaction_overlay
-        row_lengths = np.diff(overlay.row_start)
+        # What kernels look at only where something in the configuration makes them takes no memory without it.
+        dialled = overlay.dialled_bits() if any(client.d_out > 0 for client in clients) else np.zeros(1, np.uint8)
+        row_start, neighbours = overlay.row_start, overlay.neighbours
+        row_lengths = np.diff(row_start)
         first_member = RECENT + 2 * gossip.mcache_gossip
         members = memberships(connections, len(self._topics), cuts, owned, directory.hot_count, first_member)
-        del connections
+        connections.overlay, connections.transaction_overlay = NO_OVERLAY, None
+        del connections, overlay
+        host_bits = max((directory.total_count - 1).bit_length(), 1)
+        if host_bits + (len(paths.latency_ns) - 1).bit_length() > 32:
+            host_bits = 32
+        else:
+            add_nodes(neighbours, directory.node.astype(np.uint16), host_bits)
         full_topics = members.full_topics
         self._messages = MessageTable(
             self._topics,
@@ -272,9 +283,6 @@ class ColdEngine:
             full_topics,
             len(section.requests),
         )
-        host_bits = max((directory.total_count - 1).bit_length(), 1)
-        if host_bits + (len(paths.latency_ns) - 1).bit_length() > 32:
-            host_bits = 32
         parameters = Parameters(
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
@@ -357,9 +365,8 @@ class ColdEngine:
             "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
             "needed_words": np.zeros(n // 4096 + 1, dtype=np.uint64),
-            "neighbours": _with_nodes(overlay.neighbours, directory.node.astype(np.uint16), host_bits),
-            # What kernels look at only where something in the configuration makes them takes no memory without it.
-            "dialled": overlay.dialled_bits() if any(client.d_out > 0 for client in clients) else np.zeros(1, np.uint8),
+            "neighbours": neighbours,
+            "dialled": dialled,
             "topic_place": members.topic_place,
             "topic_of_place": members.topic_of_place,
             "subscribed": members.subscribed,
@@ -419,7 +426,7 @@ class ColdEngine:
         sender[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
         sender[:, PHASE] = phase
         sender[:, NODE] = directory.node[owned.start : owned.stop]
-        sender[:, PEERS] = overlay.row_start[:-1] << PEERS_SHIFT | row_lengths
+        sender[:, PEERS] = row_start[:-1] << PEERS_SHIFT | row_lengths
         sender[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too
         self._reference = by_reference(self._state, RECORDS)
@@ -911,17 +918,6 @@ def _with_room(array: npt.NDArray[Scalar], used: int, more: int) -> npt.NDArray[
     longer = np.zeros((max(2 * len(array), used + more), *array.shape[1:]), dtype=array.dtype)
     longer[:used] = array[:used]
     return longer
-
-
-def _with_nodes(
-    neighbours: npt.NDArray[np.uint32], node: npt.NDArray[np.uint16], host_bits: int
-) -> npt.NDArray[np.uint32]:
-    """`State.neighbours` of HostIds."""
-    if host_bits == 32:
-        return neighbours
-    with_nodes = np.empty_like(neighbours)
-    add_nodes(neighbours, node, host_bits, with_nodes)
-    return with_nodes
 
 
 def _check_cuts(everybody: range, owned: range, cuts: npt.NDArray[np.int64], shard: int) -> None:

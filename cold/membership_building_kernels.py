@@ -6,64 +6,135 @@ import numpy as np
 import numpy.typing as npt
 
 from cold.jit import int64, kernel, uint64
+from cold.overlay_kernels import IN_MESH, NEIGHBOUR_SHIFT, NO_ENTRY, Ends
 from cold.prefetch_kernels import prefetch
-from cold.state_kernels import CACHE_LINE, MESH_COUNT, PlaceArray, lowest_bit
+from cold.state_kernels import MESH_COUNT, PlaceArray, lowest_bit
 
-#: How many rows, and how many neighbours, before their turn the processor is told of what they lead to.
-_ROWS_AHEAD: Final = 4
-_NEIGHBOURS_AHEAD: Final = 64
+UInt64Array = npt.NDArray[np.uint64]
+
+#: How many members of a topic, and how many neighbours, before their turn the processor is told of what they lead to.
+_MEMBERS_AHEAD: Final = 4
+_NEIGHBOURS_AHEAD: Final = 128
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
 
 
 @kernel
+def note_subscribers(members: npt.NDArray[np.uint32], first_id: int, number: int, subscribed: UInt64Array) -> None:
+    """Set the bit of a topic in `State.subscribed`.
+
+    Parameters
+    ----------
+    members
+        uint32[n]: HostIds of its subscribers.
+    first_id
+        HostId of the first identity.
+    number
+        Of the topic among those that some do not have.
+    subscribed
+        uint64[A, words], changed.
+    """
+    word, bit = number >> 6, _ONE << uint64(number & 63)
+    for index in range(len(members)):
+        subscribed[int64(members[index]) - first_id, word] |= bit
+
+
+@kernel
 def write_places(
     mesh: PlaceArray,
     row: npt.NDArray[np.int64],
-    identity: npt.NDArray[np.int64],
     row_start: npt.NDArray[np.int64],
     neighbours: npt.NDArray[np.uint32],
     members: npt.NDArray[np.uint32],
     count: npt.NDArray[np.uint8],
     first_member: int,
 ) -> None:
-    """Write the numbers of first members of meshes, and their places.
+    """Write the numbers of first members of each identity's mesh, and their places.
 
     Parameters
     ----------
     mesh
         place[M, width]: `State.mesh`, whose column MESH_COUNT is written, and those from `first_member` on.
     row
-        int64[n]: rows of `mesh`.
-    identity
-        int64[n]: whose they are, numbers of rows of neighbours.
+        int64[N]: rows of `mesh`.
     row_start, neighbours
         `Overlay.row_start` and `Overlay.neighbours`, ascending in each row.
     members, count
-        uint32[n, room] and uint8[n]: HostIds, all of them neighbours.
+        uint32[N, room] and uint8[N]: HostIds, all of them neighbours.
     first_member
         See `mesh`.
     """
-    width = mesh.shape[1]
-    for index in range(len(row)):
-        if index + _ROWS_AHEAD < len(row):
-            ahead = identity[index + _ROWS_AHEAD]
-            prefetch(mesh, row[index + _ROWS_AHEAD] * width)
-            for peer in range(row_start[ahead], row_start[ahead + 1], CACHE_LINE // 4):
-                prefetch(neighbours, peer)
-        mesh[row[index], MESH_COUNT] = count[index]
-        peers = neighbours[row_start[identity[index]] : row_start[identity[index] + 1]]
-        for position in range(count[index]):
-            # Without branches, which a search would have: many rows are on their way from memory at a time.
+    for identity in range(len(row)):
+        mesh[row[identity], MESH_COUNT] = count[identity]
+        peers = neighbours[row_start[identity] : row_start[identity + 1]]
+        for position in range(count[identity]):
+            # Without branches, which a search would have.
             place = int64(0)
             for peer in range(len(peers)):
-                place += peers[peer] < members[index, position]
-            mesh[row[index], first_member + position] = place
+                place += peers[peer] < members[identity, position]
+            mesh[row[identity], first_member + position] = place
+
+
+@kernel
+def write_first_meshes(
+    subscribed: UInt64Array,
+    sought: Ends,
+    full_topics: int,
+    first_member: int,
+    mesh: PlaceArray,
+    rank: npt.NDArray[np.uint32],
+) -> None:
+    """Write the first meshes of the topics that some do not have.
+
+    Parameters
+    ----------
+    subscribed
+        uint64[N, words]: rows of `State.subscribed`.
+    sought
+        `cold.memberships.Connections.sought`.
+    full_topics
+        Number of the other topics.
+    first_member
+        See `mesh`.
+    mesh
+        place[M, width]: `State.mesh`, whose column MESH_COUNT is written, and those from `first_member` on.
+    rank
+        uint32[Q]: `State.rank`, written.
+    """
+    next_member = sought.span[:, 0].copy()
+    membership = int64(0)
+    for identity in range(len(subscribed)):
+        for word in range(subscribed.shape[1]):
+            left = subscribed[identity, word]
+            while left != _ZERO:
+                topic = word * 64 + lowest_bit(left)
+                left &= left - _ONE
+                number, width = next_member[topic] - sought.span[topic, 0], sought.width[topic]
+                next_member[topic] += 1
+                rank[membership] = number
+                row = membership + full_topics * (identity + 1)
+                membership += 1
+                first = sought.start[topic] + number * width
+                prefetch(sought.entry, min(first + _MEMBERS_AHEAD * width, len(sought.entry) - 1))
+                count = int64(0)
+                for end in range(first, first + width):
+                    entry = int64(sought.entry[end])
+                    if entry == NO_ENTRY or not entry & IN_MESH:
+                        continue
+                    there = False
+                    for position in range(count):
+                        there |= mesh[row, first_member + position] == entry >> NEIGHBOUR_SHIFT
+                    if not there:
+                        mesh[row, first_member + count] = entry >> NEIGHBOUR_SHIFT
+                        count += 1
+                mesh[row, MESH_COUNT] = count
 
 
 @kernel
 def known_peers(
+    first: int,
+    past: int,
     row_start: npt.NDArray[np.int64],
     neighbours: npt.NDArray[np.uint32],
     subscribed: npt.NDArray[np.uint64],
@@ -71,13 +142,16 @@ def known_peers(
     hot_count: int,
     partial_start: npt.NDArray[np.int64],
     longest: int,
+    before: int,
     known_start: npt.NDArray[np.uint32],
-    nothing: PlaceArray,
-) -> tuple[PlaceArray, int]:
+    known: PlaceArray,
+) -> int:
     """Find the neighbours that have each of an identity's partial topics too.
 
     Parameters
     ----------
+    first, past
+        For the identities of this shard from `first` to before `past`.
     row_start, neighbours
         Of `Overlay`, of the identities of this shard.
     subscribed
@@ -90,39 +164,33 @@ def known_peers(
         int64[N + 1]: where each identity's memberships begin among those of partial topics.
     longest
         The most neighbours of one identity.
+    before
+        How many have been found for earlier identities.
     known_start
-        uint32[Q + 1]: where each membership's begin in `known`; 0, and written.
-    nothing
-        place[0], of the type that the places are wanted in.
+        uint32[Q + 1]: where each membership's begin among all that are found; written on.
+    known
+        place[n], written: places of neighbours, ascending for each membership. There is room if each of these
+        identities knew all neighbours on all of its topics.
 
     Returns
     -------
-    known
-        Places of neighbours, ascending for each membership; what follows the last of them is not used.
-    used
-        How many they are, known_start[Q].
+    int
+        How many are found.
     """
     words = subscribed.shape[1]
     held = np.empty((words, longest), dtype=np.uint64)
-    known = np.empty(len(neighbours) // 8, nothing.dtype)
     used = int64(0)
-    for identity in range(len(row_start) - 1):
+    for identity in range(first, past):
         host = first_id - hot_count + identity
         begin, membership = row_start[identity], partial_start[identity]
         peers = row_start[identity + 1] - begin
         # What is random in memory comes first, so that it can come at the same time.
         for peer in range(peers):
-            ahead = begin + peer + _NEIGHBOURS_AHEAD
-            if ahead < len(neighbours):
-                prefetch(subscribed, (int64(neighbours[ahead]) - hot_count) * words)
+            ahead = int64(neighbours[min(begin + peer + _NEIGHBOURS_AHEAD, len(neighbours) - 1)])
+            prefetch(subscribed, (ahead - hot_count) * words)
             other = int64(neighbours[begin + peer]) - hot_count
             for word in range(words):
                 held[word, peer] = subscribed[other, word]
-        room = used + (partial_start[identity + 1] - membership) * peers
-        if room > len(known):
-            longer = np.empty(room + room // 4, nothing.dtype)
-            longer[:used] = known[:used]
-            known = longer
         for word in range(words):
             left = subscribed[host, word]
             while left != _ZERO:
@@ -133,5 +201,5 @@ def known_peers(
                     known[used] = peer
                     used += int64(held[word, peer] >> number & _ONE)
                 membership += 1
-                known_start[membership] = used
-    return known, used
+                known_start[membership] = before + used
+    return used

@@ -7,18 +7,21 @@ of its connections that subscribe, sought or not.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.directory import HostDirectory
 from cold.dialing import dialing_of, reachability
-from cold.division import Division
-from cold.membership_building_kernels import known_peers, write_places
-from cold.overlay import Overlay, build_overlay, topic_cycles, topic_edges, topic_mesh
+from cold.division import Division, Draw
+from cold.membership_building_kernels import known_peers, note_subscribers, write_first_meshes, write_places
+from cold.overlay import NO_ENDS, Overlay, build_overlay, ends_of_group, ends_of_member, room_for_ends, write_topic
+from cold.overlay_kernels import Ends
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
@@ -26,9 +29,16 @@ from cold.state_kernels import PlaceArray
 from cold.subscriptions import subscriptions
 from cold.topics import TopicGroup
 
+#: What identities know is found for so many of them at a time.
+_IDENTITIES_AT_A_TIME: Final = 1 << 14
 
-class Connections(NamedTuple):
-    """The overlay of a tail, and what is known of the topics that it was built for."""
+
+@dataclass
+class Connections:
+    """The overlay of a tail, and what is known of the topics that it was built for.
+
+    Whoever builds a tail of it uses it up: what is not needed any more makes room for the tail.
+    """
 
     full: list[int]
     """Indices of the topics that every identity subscribes to."""
@@ -36,25 +46,15 @@ class Connections(NamedTuple):
     """Indices of the others, ascending."""
     members: list[npt.NDArray[np.uint32]]
     """Of each partial topic: HostIds of its subscribers, ascending."""
-    cycles: list[list[npt.NDArray[np.uint32]]]
-    """Of each partial topic: its cycles, see `cold.overlay.topic_cycles`."""
-    degree: npt.NDArray[np.uint8]
-    """uint8[identities]: D of each."""
+    sought: Ends
+    """Of this shard's identities, a group for each partial topic: the places, in the rows of the overlay, of the peers
+    that they sought on it."""
     mesh_room: int
     """The largest D_high."""
-    is_reachable: npt.NDArray[np.bool_]
-    """bool[identities]: whether others can dial an identity."""
     overlay: Overlay
     """Of this shard's identities, with the first meshes of the full topics."""
     transaction_overlay: Overlay | None
     """The connections of execution clients, of this shard's identities; None where there are no transactions."""
-
-    def first_mesh(self, number: int, first_id: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
-        """The first mesh of a partial topic, by its number among them: see `cold.overlay.topic_mesh`."""
-        members = self.members[number]
-        identity = members - np.uint32(first_id)
-        reachable = self.is_reachable[identity]
-        return topic_mesh(members, self.cycles[number], self.degree[identity], self.mesh_room, reachable)
 
 
 def is_partial(section: ColdSection) -> list[bool]:
@@ -91,46 +91,78 @@ def connections_of(
     division = Division.of(None, 0, first_id, count) if division is None else division
     flags = is_partial(section)
     full = [topic for topic in topics if not flags[topic]]
-    partial = [topic for topic in topics if flags[topic]]
+    partial_topics = [topic for topic in topics if flags[topic]]
     clients = section.client_gossip
     degree = np.array([client.d for client in clients], dtype=np.uint8)[client_kinds(section, seed, first_id, count)]
     room = max(client.d_high for client in clients)
     peers = section.overlay.topic_peers
-    members: list[npt.NDArray[np.uint32]] = []
-    cycles: list[list[npt.NDArray[np.uint32]]] = []
-    if partial:
-        subscribed = subscriptions(section, seed, directory)
-        members = [subscribed.member[slice(*subscribed.start[[topic, topic + 1]])].copy() for topic in partial]
-        del subscribed
-        draws = [
-            functools.partial(_joined_cycles, seed, who, topic, peers)
-            for who, topic in zip(members, partial, strict=True)
-        ]
-        for who, orders in zip(members, division.drawn(draws), strict=True):
-            cycles.append(list(orders.reshape(-1, len(who))) if len(orders) else [])
     is_reachable = reachability(section, directory, seed)
     dialing = dialing_of(section, directory, seed)
-    # Where identities dial, the shard that makes the whole graph needs all edges.
-    own = None if division.is_whole or dialing else range(first_id + division.first, first_id + division.past)
-    sought = [
-        topic_edges(who, orders, peers, first_id, is_reachable[who - np.uint32(first_id)], own)
-        for who, orders in zip(members, cycles, strict=True)
+    members = _members_of(section, directory, seed, partial_topics)
+    identities = [who - np.uint32(first_id) for who in members]
+    spans = [list(pairwise(np.searchsorted(identity, division.cuts).tolist())) for identity in identities]
+    bounds = [
+        _bounds_of_maker(division, len(identity)) if dialing else span
+        for identity, span in zip(identities, spans, strict=True)
     ]
+    sought = _room_of(identities, peers, [of_topic[division.shard] for of_topic in bounds])
+    draws = [
+        partial(write_topic, seed, who, identity, topic, peers, peers, degree[identity], is_reachable)
+        for who, identity, topic in zip(members, identities, partial_topics, strict=True)
+    ]
+    division.dealt(
+        [
+            Draw(write, len(who), of_topic, ends_of_group(sought, number))
+            for number, (write, who, of_topic) in enumerate(zip(draws, members, bounds, strict=True))
+        ]
+    )
     shape = dialing or section.overlay.degree
     overlay = build_overlay(seed, first_id, count, shape, len(full), degree, room, sought, division=division)
-    del sought
+    if dialing and not division.is_whole:
+        sought = _handed_out(division, sought, _room_of(identities, peers, [span[division.shard] for span in spans]))
     transaction_overlay = None
     if section.transactions is not None:
         purpose = ColdPurpose.TRANSACTION_OVERLAY
         transaction_overlay = build_overlay(
             *(seed, first_id, count, section.transactions.degree, 0, 0, 0), purpose=purpose, division=division
         )
-    return Connections(full, partial, members, cycles, degree, room, is_reachable, overlay, transaction_overlay)
+    return Connections(full, partial_topics, members, sought, room, overlay, transaction_overlay)
 
 
-def _joined_cycles(seed: int, members: npt.NDArray[np.uint32], topic: int, peers: int) -> npt.NDArray[np.uint32]:
-    """`topic_cycles` one after another."""
-    return np.concatenate([np.empty(0, dtype=np.uint32), *topic_cycles(seed, members, topic, peers)])
+def _members_of(
+    section: ColdSection, directory: HostDirectory, seed: int, topics: list[int]
+) -> list[npt.NDArray[np.uint32]]:
+    """HostIds of the subscribers of each topic, ascending."""
+    if not topics:
+        return []
+    subscribed = subscriptions(section, seed, directory)
+    return [subscribed.member[slice(*subscribed.start[[topic, topic + 1]])].copy() for topic in topics]
+
+
+def _room_of(identities: list[npt.NDArray[np.uint32]], peers: int, bounds: list[tuple[int, int]]) -> Ends:
+    """Room for the ends of some members of each topic."""
+    groups = [(number, ends_of_member(len(identity), peers)) for number, identity in enumerate(identities)]
+    return room_for_ends([each[slice(*span)] for each, span in zip(identities, bounds, strict=True)], groups)
+
+
+def _bounds_of_maker(division: Division, members: int) -> list[tuple[int, int]]:
+    """All rows for the shard that makes the whole graph, where identities dial; see `Division.handed_out`."""
+    maker = 0 if division.bus.shard_count > 1 else division.shard
+    return [(0, members if shard == maker else 0) for shard in range(len(division.cuts) - 1)]
+
+
+def _handed_out(division: Division, whole: Ends, own: Ends) -> Ends:
+    """Fill in the ends of a shard's own identities from those of all, which the shard has that made the graph."""
+
+    def of_shard(first: int, past: int) -> list[npt.NDArray[np.uint32]]:
+        groups = [ends_of_group(whole, group) for group in range(len(whole.width))]
+        rows = [
+            entries[slice(*np.searchsorted(whole.identity[slice(*span)], [first, past]))]
+            for entries, span in zip(groups, whole.span.tolist(), strict=True)
+        ]
+        return [np.concatenate([np.empty(0, dtype=np.uint32), *(each.ravel() for each in rows)])]
+
+    return own._replace(entry=division.handed_out(of_shard)[0])
 
 
 def mean_known_peers(section: ColdSection, topic: int, members: int) -> int:
@@ -185,7 +217,7 @@ def memberships(
     Parameters
     ----------
     connections
-        Of this shard.
+        Of this shard. Its members, and what they sought, are gone afterwards.
     topics
         Number of all topics.
     cuts
@@ -197,16 +229,16 @@ def memberships(
     first_member
         `Parameters.first_member`.
     """
-    full, partial, overlay = connections.full, connections.partial, connections.overlay
+    full, overlay = connections.full, connections.overlay
     place = np.full(topics, -1, dtype=np.int32)
     place[full] = np.arange(len(full))
-    place[partial] = len(full) + np.arange(len(partial))
+    place[connections.partial] = len(full) + np.arange(len(connections.partial))
     counts = np.zeros((topics, len(cuts) - 1), dtype=np.int64)
     counts[full] = np.diff(cuts)
-    subscribed = np.zeros((int(cuts[-1] - cuts[0]), max(-(-len(partial) // 64), 1)), dtype=np.uint64)
+    subscribed = np.zeros((int(cuts[-1] - cuts[0]), max(-(-len(connections.partial) // 64), 1)), dtype=np.uint64)
     for number, members in enumerate(connections.members):
-        subscribed[members - np.uint32(hot_count), number >> 6] |= np.uint64(1 << (number & 63))
-        counts[partial[number]] = np.diff(np.searchsorted(members, cuts))
+        note_subscribers(members, hot_count, number, subscribed)
+        counts[connections.partial[number]] = np.diff(np.searchsorted(members, cuts))
 
     own = subscribed[owned.start - hot_count : owned.stop - hot_count]
     lengths = np.bitwise_count(own).sum(axis=1, dtype=np.int64)
@@ -214,34 +246,22 @@ def memberships(
     first_row = partial_start[:-1] + len(full) * np.arange(len(owned))
     lengths += len(full)
 
-    row_lengths = np.diff(overlay.row_start)
-    places: type[np.unsignedinteger] = _smallest(int(row_lengths.max(initial=0)) + hot_count)
+    longest = int(np.diff(overlay.row_start).max(initial=0))
+    places: type[np.unsignedinteger] = _smallest(longest + hot_count)
     mesh = np.zeros((int(lengths.sum()), first_member + connections.mesh_room), dtype=places)
-    identity = np.arange(len(owned))
     for number in range(len(full)):
-        rows, members_of = overlay.mesh[number], overlay.mesh_count[number]
-        _write(mesh, first_row + number, identity, overlay, rows, members_of, first_member)
+        ends = (overlay.row_start, overlay.neighbours, overlay.mesh[number], overlay.mesh_count[number])
+        write_places(mesh, first_row + number, *ends, first_member)
     rank = np.zeros(int(partial_start[-1]), dtype=np.uint32)
-    fill = partial_start[:-1].copy()
-    for number, members in enumerate(connections.members):
-        rows, members_of = connections.first_mesh(number, hot_count)
-        first, last = np.searchsorted(members, [owned.start, owned.stop])
-        identity = members[first:last].astype(np.int64) - owned.start
-        row = fill[identity]
-        fill[identity] += 1
-        rank[row] = np.arange(len(identity))
-        row += len(full) * (identity + 1)
-        _write(mesh, row, identity, overlay, rows[first:last], members_of[first:last], first_member)
+    write_first_meshes(own, connections.sought, len(full), first_member, mesh, rank)
+    connections.members.clear()
+    connections.sought = NO_ENDS
     known_start, known = np.zeros(len(rank) + 1, dtype=np.uint32), np.zeros(0, dtype=places)
-    if partial:
-        ends = (overlay.row_start, overlay.neighbours, subscribed, owned.start, hot_count, partial_start)
-        found, used = known_peers(*ends, int(row_lengths.max(initial=0)), known_start, known)
-        # A copy of numpy's, which asks for huge pages: the kernels look up known peers at random.
-        known = found[:used].copy()
-        del found
+    if connections.partial:
+        known = _known_peers(overlay, subscribed, owned, hot_count, partial_start, longest, known_start, places)
     return Memberships(
         place,
-        np.array([*full, *partial], dtype=np.int32),
+        np.array([*full, *connections.partial], dtype=np.int32),
         subscribed,
         mesh,
         rank,
@@ -259,16 +279,35 @@ def _smallest(count: int) -> type[np.unsignedinteger]:
     return next(kind for kind in (np.uint8, np.uint16, np.uint32) if count <= np.iinfo(kind).max + 1)
 
 
-def _write(
-    mesh: PlaceArray,
-    row: npt.NDArray[np.int64],
-    identity: npt.NDArray[np.int64],
+def _known_peers(
     overlay: Overlay,
-    members: npt.NDArray[np.uint32],
-    count: npt.NDArray[np.uint8],
-    first_member: int,
-) -> None:
-    """Write first meshes, as HostIds, into the rows `row` of `State.mesh`, as places."""
-    write_places(
-        mesh, row, identity, overlay.row_start, overlay.neighbours, np.ascontiguousarray(members), count, first_member
-    )
+    subscribed: npt.NDArray[np.uint64],
+    owned: range,
+    hot_count: int,
+    partial_start: npt.NDArray[np.int64],
+    longest: int,
+    known_start: npt.NDArray[np.uint32],
+    places: type[np.unsignedinteger],
+) -> PlaceArray:
+    """Make `Memberships.known`, and fill in `known_start`.
+
+    The array is numpy's own, which asks for huge pages: kernels look up known peers at random.
+    """
+    known: npt.NDArray[Any] = np.empty(0, dtype=places)
+    found: npt.NDArray[Any] = np.empty(0, dtype=places)
+    used = 0
+    ends = (overlay.row_start, overlay.neighbours, subscribed, owned.start, hot_count, partial_start)
+    for first in range(0, len(owned), _IDENTITIES_AT_A_TIME):
+        past = min(first + _IDENTITIES_AT_A_TIME, len(owned))
+        most = int((np.diff(partial_start[first : past + 1]) * np.diff(overlay.row_start[first : past + 1])).sum())
+        if most > len(found):
+            found = np.empty(most + most // 4, dtype=places)
+        count = known_peers(first, past, *ends, longest, used, known_start, found)
+        if used + count > len(known):
+            # As many as there will be if the others are like these, and a little more.
+            longer = np.empty((used + count) * len(owned) // past * 51 // 50 + 1, dtype=places)
+            longer[:used] = known[:used]
+            known = longer
+        known[used : used + count] = found[:count]
+        used += count
+    return known[:used]

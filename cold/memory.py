@@ -14,9 +14,11 @@ from cold.topics import TopicGroup, indices_of
 _BYTES_PER_IDENTITY: Final = 284
 #: The directory, clocks, groups and subscriptions.
 _BYTES_WHERE_NOTHING_IS_EXACT: Final = 600
-#: A neighbour and who dialled it; while the overlay is made, its edges, sorted and not, besides.
+#: A neighbour and who dialled it; while the overlay is made, the end of the connection besides. Where identities dial,
+#: there are the connections by who dialled, and the rows before and after others come in.
 _BYTES_PER_PEER: Final = 4.125
-_BYTES_PER_PEER_AT_FIRST: Final = 22
+_BYTES_PER_PEER_AT_FIRST: Final = 9
+_BYTES_PER_PEER_WHERE_THEY_DIAL: Final = 22
 #: Rank and start of the known peers.
 _BYTES_PER_PARTIAL_MEMBERSHIP: Final = 8
 _ARRIVAL_BYTES: Final = 8
@@ -64,7 +66,8 @@ def estimate_memory(section: ColdSection) -> int:
     running += _requests(section) + _transactions(section)
     running += _COPY_BYTES * at_once * max(client.d for client in clients) * _SHARE_IN_FLIGHT
     first_meshes = 4 * max(client.d_high for client in clients) * (len(subscribed) - len(partial) + 1)
-    building = _BYTES_PER_IDENTITY + _BYTES_PER_PEER_AT_FIRST * peers + first_meshes
+    at_first = _BYTES_PER_PEER_AT_FIRST if section.client_overlay[0].target is None else _BYTES_PER_PEER_WHERE_THEY_DIAL
+    building = _BYTES_PER_IDENTITY + at_first * peers + first_meshes
     return round(section.identity_count * max(running, building))
 
 

@@ -50,17 +50,19 @@ def subscribers_of_some(
     """
     start = np.zeros(count + 1, dtype=np.int64)
     chosen = np.empty(wanted, dtype=np.int64)
+    choices = np.empty((identities, wanted), dtype=np.uint16)
     for identity in range(identities):
         choose_topics(seed, purpose, first_id + identity, group, chosen, count)
-        for choice in chosen:
-            start[choice + 1] += 1
+        for turn in range(wanted):
+            start[chosen[turn] + 1] += 1
+            choices[identity, turn] = chosen[turn]
     for topic in range(count):
         start[topic + 1] += start[topic]
     fill = start[:count].copy()
     members = np.empty(start[count], dtype=np.uint32)
     for identity in range(identities):
-        choose_topics(seed, purpose, first_id + identity, group, chosen, count)
-        for choice in chosen:
+        for turn in range(wanted):
+            choice = int64(choices[identity, turn])
             members[fill[choice]] = first_id + identity
             fill[choice] += 1
     return start, members

@@ -4,6 +4,8 @@ import hashlib
 import os
 import traceback
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ import pytest
 from bridge.bus import Bus, InProcessBus
 from bridge.local_bus import fork_shards
 from cold import division as division_module
-from cold.division import Division
-from cold.memberships import Connections, connections_of
+from cold.division import Division, Draw
+from cold.memberships import Connections, Memberships, connections_of, memberships
 from tests.cold.divided import odd_cuts
 from tests.cold.networks import BEHIND_NAT, PARTIAL_TOPICS, directory_of, section_of
 
@@ -30,6 +32,14 @@ CASES: dict[str, tuple[list[int], dict[str, Any]]] = {
             "overlay": {"degree": 4, "topic_peers": 12},
         },
     ),
+    "topics of some, kinds of clients": (
+        list(range(74)),
+        {
+            "topics": PARTIAL_TOPICS,
+            "overlay": {"degree": 12, "topic_peers": 8},
+            "clients": {"default": {"share": 2}, "small": {"share": 1, "gossip": {"d": 5, "d_low": 3, "d_high": 10}}},
+        },
+    ),
     "dialled": ([0], BEHIND_NAT),
     "dialled, topics of some": (list(range(74)), {**BEHIND_NAT, "topics": PARTIAL_TOPICS}),
 }
@@ -44,8 +54,7 @@ def connections(case: str, shards: int, bus: Bus, shard: int) -> Connections:
 
 
 def digest(made: Connections) -> bytes:
-    cycles = [cycle for of_topic in made.cycles for cycle in of_topic]
-    arrays: list[np.ndarray[Any, Any]] = [*made.members, *cycles, made.degree, made.is_reachable]
+    arrays: list[np.ndarray[Any, Any]] = [*made.members, *made.sought]
     for overlay in (made.overlay, made.transaction_overlay):
         if overlay is not None:
             arrays += [overlay.row_start, overlay.neighbours, overlay.dialled, overlay.mesh, overlay.mesh_count]
@@ -96,6 +105,49 @@ def test_the_rows_of_all_shards_are_those_of_the_whole(case: str) -> None:
         for name, axis in (("neighbours", 0), ("dialled", 0), ("mesh", 1), ("mesh_count", 1)):
             joined = np.concatenate([getattr(part, name) for part in of_parts], axis=axis)
             assert np.array_equal(joined, getattr(overlay, name)), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_memberships_of_all_shards_are_those_of_the_whole(case: str) -> None:
+    """First meshes, known peers and ranks; a rank is counted among the subscribers of a shard."""
+    topics = len(section_of(COUNT, **CASES[case][1]).topic_numbers)
+
+    def of(shards: int, shard: int) -> Memberships:
+        cuts = odd_cuts(directory_of(COUNT, HOT), shards)
+        owned = range(int(cuts[shard]), int(cuts[shard + 1]))
+        return memberships(connections(case, shards, InProcessBus(), shard), topics, cuts, owned, HOT, 7)
+
+    whole, parts = of(1, 0), [of(3, shard) for shard in (0, 2)]
+    assert np.array_equal(parts[0].members.sum(axis=1), whole.members[:, 0])
+    for name in ("mesh", "known"):
+        assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name)), name
+    lengths = np.concatenate([np.diff(part.known_start.astype(np.int64)) for part in parts])
+    assert np.array_equal(lengths, np.diff(whole.known_start.astype(np.int64)))
+    assert np.array_equal(parts[0].rank, whole.rank[: len(parts[0].rank)])
+    assert (parts[1].rank <= whole.rank[len(parts[0].rank) :]).all()
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_rows_are_drawn_once_and_each_shard_gets_its_own(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
+    monkeypatch.setattr(division_module, "_PIECE_BYTES", 20)
+    drawn = []
+
+    def work(bus: Bus) -> bytes:
+        cuts = np.array([0, *range(2, 2 + shards)])
+        division = Division.of(cuts, bus.shard, 0, int(cuts[-1]), bus)
+
+        def draw(number: int, rows: np.ndarray[Any, np.dtype[np.uint32]]) -> None:
+            drawn.append(number)
+            rows[:] = 100 * number + np.arange(rows.size).reshape(rows.shape)
+
+        own = [np.zeros((division.past - division.first, 3), dtype=np.uint32) for _ in range(7)]
+        bounds = list(pairwise(cuts.tolist()))
+        division.dealt([Draw(partial(draw, number), int(cuts[-1]), bounds, own[number]) for number in range(7)])
+        for number, rows in enumerate(own):
+            assert rows.ravel().tolist() == [100 * number + n for n in range(3 * division.first, 3 * division.past)]
+        return bytes(drawn)
+
+    assert sorted(b"".join(told_by_shards(shards, work))) == list(range(7))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3])

@@ -1,5 +1,7 @@
 """The peer graph of the tail."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,15 +10,39 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from cold import overlay_kernels
+from cold.division import Division
 from cold.membership_kernels import is_outbound
-from cold.overlay import Overlay, build_overlay, rows_of_edges
-from cold.overlay_kernels import ascending_order, write_rows_of_edges
+from cold.overlay import (
+    NO_OVERLAY,
+    Overlay,
+    build_overlay,
+    ends_of_group,
+    room_for_ends,
+    rows_of_ends,
+    topic_overlay,
+)
+from cold.overlay_kernels import IN_MESH, NEIGHBOUR_SHIFT, ascending_order, write_ends
+from tests.cold import overlay_twin
 
 
 def graph_of(overlay: Overlay, first_id: int) -> csr_array:
     count = len(overlay.row_start) - 1
     columns = overlay.neighbours.astype(np.int64) - first_id
     return csr_array((np.ones(len(columns)), columns, overlay.row_start), shape=(count, count))
+
+
+def rows_of(overlay: Overlay, first_id: int) -> list[dict[int, bool]]:
+    """As the twin has them, in the order in which they are."""
+    bounds = pairwise(overlay.row_start.tolist())
+    return [
+        dict(zip((overlay.neighbours[a:b] - first_id).tolist(), overlay.dialled[a:b].tolist(), strict=True))
+        for a, b in bounds
+    ]
+
+
+def meshes_of(overlay: Overlay, topic: int, first_id: int) -> list[list[int]]:
+    rows = zip(overlay.mesh[topic], overlay.mesh_count[topic].tolist(), strict=True)
+    return [(row[:count] - first_id).tolist() for row, count in rows]
 
 
 @settings(deadline=None, max_examples=40)
@@ -51,34 +77,99 @@ def test_keys_are_ordered_as_a_stable_sort_orders_them(high: list[int], shift: i
     assert ascending_order(keys).tolist() == np.argsort(keys, kind="stable").tolist()
 
 
-@pytest.mark.parametrize("ends_at_a_time", [1, 30_000, 1 << 24])
-def test_rows_are_the_edges_of_a_graph_whatever_is_done_at_a_time(
-    monkeypatch: pytest.MonkeyPatch, ends_at_a_time: int
+def test_keys_that_differ_in_their_lowest_bits_only_are_ordered_by_these() -> None:
+    random = np.random.default_rng(3)
+    keys = random.integers(0, 2**64, 200, dtype=np.uint64).repeat(5) ^ random.integers(0, 8, 1000, dtype=np.uint64)
+    assert ascending_order(keys).tolist() == np.argsort(keys, kind="stable").tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    count=st.integers(1, 40),
+    degree=st.integers(1, 45),
+    first_id=st.integers(0, 9),
+    topics=st.integers(0, 3),
+    room=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    shards=st.integers(1, 3),
+)
+def test_a_regular_overlay_is_what_its_twin_makes(
+    count: int, degree: int, first_id: int, topics: int, room: list[int], shards: int
 ) -> None:
-    monkeypatch.setattr(overlay_kernels, "_ENDS_AT_A_TIME", ends_at_a_time)
+    """Whether all have room for what cycles bring, or some take fewer than others."""
+    most = [room[identity % len(room)] for identity in range(count)]
+    cycles = overlay_twin.regular_cycles(3, first_id, count, degree)
+    rows = overlay_twin.rows(count, [edge for edges in cycles for edge in edges])
+    hamiltonian = max(min(degree, count - 1) // 2, 1) if count > 1 else 0
+    taken = min(max(max(most) // 2, 1), hamiltonian)
+    cuts = first_id + np.linspace(0, count, shards + 1).astype(np.int64)
+    for shard in range(shards):
+        division = Division.of(cuts, shard, first_id, count)
+        overlay = build_overlay(
+            3, first_id, count, degree, topics, np.array(most, dtype=np.uint8), 9, division=division
+        )
+        own = range(division.first, division.past)
+        assert rows_of(overlay, first_id) == [rows[identity] for identity in own]
+        for topic in range(topics):
+            chosen = [number for number in range(hamiltonian) if (number - topic * taken) % hamiltonian < taken]
+            mesh = overlay_twin.first_mesh(most, [edge for number in chosen for edge in cycles[number]])
+            assert meshes_of(overlay, topic, first_id) == [mesh[identity] for identity in own]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    hosts=st.sets(st.integers(5, 500), min_size=1, max_size=40),
+    known=st.integers(1, 30),
+    sought=st.integers(1, 12),
+    degree=st.integers(1, 9),
+    unreachable=st.sets(st.integers(0, 39)),
+)
+def test_the_overlay_of_a_topic_is_what_its_twin_makes(
+    hosts: set[int], known: int, sought: int, degree: int, unreachable: set[int]
+) -> None:
+    members = np.array(sorted(hosts), dtype=np.uint32)
+    reachable = np.array([number not in unreachable for number in range(len(members))])
+    overlay = topic_overlay(4, members, 17, 5, sought, known, degree, 10, reachable)
+    peers = max(known, sought)
+    cycles = overlay_twin.topic_cycles(4, members.tolist(), 17, peers, lambda number: bool(reachable[number]))
+    edges = [edge for some in cycles for edge in some]
+    assert rows_of(overlay, 5) == overlay_twin.rows(len(members), edges)
+    taken = min(max(degree // 2, 1), max(sought // 2, 1), max(peers // 2, 1))
+    mesh = overlay_twin.first_mesh([degree] * len(members), [edge for some in cycles[:taken] for edge in some])
+    assert meshes_of(overlay, 0, 5) == mesh
+
+
+@pytest.mark.parametrize("of_band", [1, 700, 1 << 11])
+def test_rows_are_the_connections_whatever_is_done_at_a_time(monkeypatch: pytest.MonkeyPatch, of_band: int) -> None:
+    monkeypatch.setattr(overlay_kernels, "_IDENTITIES_OF_BAND", of_band)
     # What is compiled keeps the constant that it was compiled with.
-    interpreted = write_rows_of_edges.py_func  # type: ignore[attr-defined]
-    monkeypatch.setattr("cold.overlay.write_rows_of_edges", interpreted)
-    count, first_id = 9000, 7
+    for name in ("write_rows", "_count_ends", "_take_ends", "_return_ends", "_write_band"):
+        kernel = getattr(overlay_kernels, name)
+        monkeypatch.setattr(overlay_kernels, name, getattr(kernel, "py_func", kernel))
+    monkeypatch.setattr("cold.overlay.write_rows", overlay_kernels.write_rows)
+    count, first_id = 2500, 7
     random = np.random.default_rng(5)
-    left, right = random.integers(0, count, (2, 30_000), dtype=np.uint32)
-    left, right = left[left != right], right[left != right]
-    # Some edges are there twice, and some both ways.
-    left, right = (
-        np.concatenate([left, left[:300], right[200:900]]),
-        np.concatenate([right, right[:300], left[200:900]]),
-    )
-    row_start, neighbours, dialled = rows_of_edges(0, count, first_id, left, right)
-    edges = set(zip(left.tolist(), right.tolist(), strict=True))
-    wanted = {
-        (vertex, other): (vertex, other) in edges and ((other, vertex) not in edges or vertex < other)
-        for edge in edges
-        for vertex, other in (edge, edge[::-1])
-    }
-    vertices = np.repeat(np.arange(count), np.diff(row_start)).tolist()
-    found = list(zip(vertices, (neighbours.astype(np.int64) - first_id).tolist(), strict=True))
-    assert found == sorted(wanted)
-    assert dialled.tolist() == [wanted[edge] for edge in found]
+    # Several of the same connection, in one direction or in both, are in few groups and in many.
+    groups = [np.sort(random.choice(count, size, replace=False)).astype(np.uint32) for size in (900, 3, 2500, 40)]
+    sought = room_for_ends(groups, [(number, 2) for number in range(len(groups))])
+    edges: list[overlay_twin.Edge] = []
+    for number, members in enumerate(groups):
+        order = random.permutation(len(members)).astype(np.uint32)
+        write_ends(order, members, 0, IN_MESH, ends_of_group(sought, number))
+        edges += overlay_twin.cycle(members[order].tolist())
+    kept_edges = [(int(one), int(other)) for one, other in random.integers(0, count, (500, 2)) if one != other]
+    kept_edges += [(other, one) for one, other in edges[:300]]
+    kept_rows = overlay_twin.rows(count, kept_edges)
+    kept_start = np.concatenate([[0], np.cumsum([len(row) for row in kept_rows])])
+    kept = np.array([peer << NEIGHBOUR_SHIFT | is_own for row in kept_rows for peer, is_own in row.items()], np.uint32)
+    before = sought.entry.copy()
+    wanted = overlay_twin.rows(count, [*edges, *((a, b) for a, row in enumerate(kept_rows) for b in row if row[b])])
+    overlay = Overlay(*rows_of_ends(0, count, first_id, sought=sought, kept=(kept_start, kept)), *NO_OVERLAY[3:])
+    assert rows_of(overlay, first_id) == wanted
+    # Where a neighbour was, its place is.
+    owner = np.repeat(np.concatenate(groups), 2)
+    places = overlay.row_start[owner] + (sought.entry >> NEIGHBOUR_SHIFT)
+    assert (overlay.neighbours[places] == (before >> NEIGHBOUR_SHIFT) + first_id).all()
+    assert ((sought.entry ^ before) & ((1 << NEIGHBOUR_SHIFT) - 1) == 0).all()
 
 
 @settings(deadline=None, max_examples=40)

@@ -20,6 +20,7 @@ from cold.publications import PublicationPlan
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
 from cold.sessions import comes_and_goes, detection_ms
+from tests.cold import overlay_twin
 from tests.cold.lives_twin import Interval, LivesTwin
 from tests.cold.quantile_twin import draw
 
@@ -97,11 +98,10 @@ class Twin:
             for v in everybody:
                 self.mesh[topic][v] = overlay.mesh[place, v - hot, : overlay.mesh_count[place, v - hot]].tolist()
         for place, topic in enumerate(connections.partial):
-            self.members[topic] = set(connections.members[place].tolist())
-            for v, row, count in zip(
-                connections.members[place].tolist(), *connections.first_mesh(place, hot), strict=True
-            ):
-                self.mesh[topic][v] = row[:count].tolist()
+            members = connections.members[place].tolist()
+            self.members[topic] = set(members)
+            for v, mesh in zip(members, self.first_mesh(members, topic, section, seed), strict=True):
+                self.mesh[topic][v] = [members[number] for number in mesh]
         self.out: list[tuple[int, int, int, int, str, list[tuple[Any, ...]]]] = []
         self.backoff: dict[tuple[int, int, int], int] = {}
         self.fanout: list[dict[int, tuple[int, list[int]]]] = [{} for _ in range(self.count)]
@@ -152,6 +152,16 @@ class Twin:
                     heapq.heappush(self.heap, (key, "depart", (told, interval.is_silent)))
                 else:
                     heapq.heappush(self.heap, (key, "join", ()))
+
+    def first_mesh(self, members: list[int], topic: int, section: ColdSection, seed: int) -> list[list[int]]:
+        """Of a topic that some do not have: members of each mesh, by their numbers."""
+        peers = section.overlay.topic_peers
+        cycles = overlay_twin.topic_cycles(
+            seed, members, topic, peers, lambda number: not self.is_hidden[members[number]]
+        )
+        room = [self.client[v].d for v in members]
+        taken = min(max(max(room, default=0) // 2, 1), max(peers // 2, 1))
+        return overlay_twin.first_mesh(room, [edge for some in cycles[:taken] for edge in some])
 
     def run(self, end: int) -> None:
         """Execute every event before `end`."""
