@@ -374,6 +374,9 @@ def _run_shard(part: _Part, run_directory: RunDirectory) -> tuple[ShardResult, L
         with _stopping_on_signals(loop, bus):
             ended = loop.run()
         memory.look(loop.window)
+        if cold is not None:
+            # No event is left; but messages of coarse topics, which are none, are told of up to the time reached.
+            cold.run_until(ended.reached_ns)
         outcomes = tuple(hot.process_outcomes()) if hot is not None else ()
         messages = cold.partial_results() if cold is not None else None
         statistics = {**metrics.statistics(ended), **_statistics(plan, ended, participants, outcomes)}

@@ -27,7 +27,6 @@ from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
-from cold.representatives import epochs_of
 from cold.resolution_section import Resolution
 from cold.results import message_table
 from cold.section import ColdSection
@@ -125,7 +124,8 @@ def measure(case: str, identities: int = IDENTITIES) -> Compared:
         coarse.run_until(STOP)
         drawn, counters = message_table(coarse.partial_results()), coarse.counters()
         outcome[level] = Outcome(drawn, counters, time.process_time() - started)
-    ahead = epochs_of(section, STOP)[1:-1] - table["publish_time_ns"][:, None]
+    changes = [time for failure in section.failures for time in (failure.time, failure.until) if time is not None]
+    ahead = np.array(changes, dtype=np.int64) - table["publish_time_ns"][:, None]
     return Compared(outcome, ~((ahead > 0) & (ahead < _TOLD_NS)).any(axis=1))
 
 

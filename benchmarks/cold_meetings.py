@@ -1,12 +1,13 @@
 """Coarse resolutions beside the exact one where messages meet at the links of identities.
 
     python benchmarks/cold_meetings.py [--identities 4000] [--size 30000] [--seconds 10] [--loads 0.02,0.3,0.6,0.85]
-        [--queues 1024]
+        [--queues 1024] [--changing]
 
 Random identities of a tail over eight regions (configs/topologies/regional.gml, D 8, 50 peers) publish messages at
 random times. The load is the share of time for which the uplink of an identity with 50 Mbit/s, as four in five have,
 carries the D - 1 copies of each that it passes on. The exact engine executes them; for each coarse resolution the same
 messages are drawn twice, alone and as they meet in a small network of `--queues` identities (`cold.resolution.queues`).
+With `--changing` one identity in a thousand is silent, so that the network is one that changes, where none meet.
 
 What is compared, each a mean over the messages: median, 95th and 99th percentile of the delay, duplicates, bytes that
 an identity sends, IWANT ids; and the correlation of the messages' medians with the exact ones. Times are of the
@@ -59,8 +60,13 @@ class Outcome:
         return float(self.table[column].mean()) / NS_PER_MS
 
 
-def measure(identities: int, load: float, size: int, seconds: float, resolution: str, queues: int) -> Outcome:
-    """Run a tail whose only topic is of a resolution, and in which `queues` identities tell what meeting costs."""
+def measure(
+    identities: int, load: float, size: int, seconds: float, resolution: str, queues: int, *, changes: bool = False
+) -> Outcome:
+    """Run a tail whose only topic is of a resolution, and in which `queues` identities tell what meeting costs.
+
+    If it `changes`, a few of the identities are silent.
+    """
     directory, paths = regional_network(identities)
     count = max(int(load * SLOW_BPS * seconds / ((MESSAGE_BYTES + size) * 8 * (DEGREE - 1))), 1)
     times = NS_PER_S + np.sort(np.random.default_rng(SEED).integers(0, int(seconds * NS_PER_S), count))
@@ -70,6 +76,7 @@ def measure(identities: int, load: float, size: int, seconds: float, resolution:
             "overlay": {"degree": PEERS},
             "gossip": {"d": DEGREE},
             "publications": [{"topic": 1, "time": f"{at} ns", "count": 1, "size": size} for at in times.tolist()],
+            "failures": [{"kind": "silence", "time": "1 s", "share": 0.001}] if changes else [],
             "resolution": {"default": resolution, "queues": queues},
         }
     )
@@ -93,16 +100,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--loads", default="0.02,0.3,0.6,0.85")
     parser.add_argument("--queues", type=int, default=1024)
+    parser.add_argument("--changing", action="store_true")
     arguments = parser.parse_args()
-    queues = arguments.queues
+    queues, changes = arguments.queues, arguments.changing
     measure(200, 0.1, 1000, 1.0, "sampled", queues)
     print(f"{'load':5} {'':18} {'p50, ms':>17} {'p95, ms':>17} {'p99, ms':>17} {'duplicates':>18} ", end="")
     print(f"{'bytes':>18} {'IWANT':>15} {'alike':>6} {'CPU, s':>7}")
     for load in (float(text) for text in arguments.loads.split(",")):
         true: Outcome | None = None
-        coarse = [(name, small) for name in ("sampled", "mean-field") for small in (0, queues)]
+        coarse = [(name, small) for name in ("sampled", "mean-field") for small in ((0,) if changes else (0, queues))]
         for resolution, small in (("exact", 0), *coarse):
-            outcome = measure(arguments.identities, load, arguments.size, arguments.seconds, resolution, small)
+            outcome = measure(
+                *(arguments.identities, load, arguments.size, arguments.seconds, resolution, small), changes=changes
+            )
             true = true or outcome
             values = [(outcome.mean_ms(name), true.mean_ms(name)) for name in ("p50_ns", "p95_ns", "p99_ns")]
             values += [(outcome.duplicates, true.duplicates), (outcome.bytes_sent, true.bytes_sent)]

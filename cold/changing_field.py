@@ -1,27 +1,29 @@
 """Mean-field resolution in a network that changes: delay equations for those that are up, and for those that come.
 
-A message spreads in two stages. While it is pushed, some hundreds of milliseconds, the network stands still: the
-equations of `cold.mean_field` are solved, with a distribution of the number of peers that push to an identity in place
-of D, for types a, b of identities (a group and a kind of client each)::
+A message spreads in two stages. While it is pushed, some hundreds of milliseconds, nobody comes or goes: the equations
+of `cold.mean_field` are solved, with a distribution of the number of peers that push to an identity in place of D, for
+types a, b of identities (a group and a kind of client each)::
 
     S_b(t) = sigma_b(t) phi_b(t) sum over k of p_bk theta_b(t)^k
     C_b(t) = sigma_b(t) phi_b(t) sum over k of p_bk k theta_b(t)^(k - 1) / mean of k
-    theta_b(t) = 1 - sum over a of e_ba (1 - loss_ab) E_a(t - path_ab),  E_a(t) = integral of (1 - C_a(t - d)) K_a(d) dd
+    theta_b'(t) = - sum over a of e_ba talking_a (1 - loss_ab) E_a'(t - path_ab)
+    E_a(t) = integral of (1 - C_a(t - d)) K_a(d) dd
 
-p_bk is the share of b that is in the meshes of k others that are up, not silent and not cut off; e_ba the share of
-those that are of type a; K_a the distribution of how long a member takes from its receipt to its copy's leaving. Where
-members tell each other of the message, `cold.sparing` takes the place of K_a and of E_a.
+p_bk is the share of b that is in the meshes of k others that are up; e_ba the share of those that are of type a; K_a
+the distribution of how long a member takes from its receipt to its copy's leaving; talking_a and loss_ab are as they
+are at t. Where members tell each other of the message, `cold.sparing` takes the place of K_a and of E_a.
 
 What follows is gossip, for as long as any message cache tells of the message: each identity of a sample lacks it with a
 probability, which falls only while it is up, by the hazard of its type: holders of the last `mcache_gossip` heartbeats
 that are up tell D_lazy others in each heartbeat, and who gets it so pushes it on. Who joins has the probability that it
-left with, or lacks it for certain. So whoever has the message has got it from somebody: mass is conserved.
+left with, or lacks it for certain; it is in no mesh before its own next heartbeat. So whoever has the message has got
+it from somebody: mass is conserved.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,7 +35,7 @@ from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.arrival_curves import NOBODY_GETS_IT, NOTHING_COMES, Curves, Hazard, Lacking
 from cold.mean_field import by_step, validation_delays
 from cold.memberships import mean_known_peers
-from cold.miniature import Miniature, Snapshot
+from cold.miniature import Miniature, Snapshot, Ways
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.purposes import ColdPurpose
@@ -93,8 +95,10 @@ class Terms(NamedTuple):
         That the publisher sends.
     tellers : float64[T]
         IHAVEs of all members of the type in a heartbeat.
-    chosen : float64[T]
-        Probability that a member of the type tells a given one that it knows in one heartbeat.
+    living : float64[T]
+        How many are up and can be reached, of the mesh of a member that tells.
+    talking : float64[T]
+        Shares of the types that are not silent.
     sparing
         Where members of a type tell each other that they have the message: what takes the place of `own`.
     """
@@ -112,7 +116,8 @@ class Terms(NamedTuple):
     mended: Float64Array
     copies: float
     tellers: Float64Array
-    chosen: Float64Array
+    living: Float64Array
+    talking: Float64Array
     sparing: Sparing | None = None
 
 
@@ -131,7 +136,19 @@ class Pushed(NamedTuple):
     """float64[T]: share of its mesh, beside who sent it the message, that a member pushes it to."""
 
 
-def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
+class Turn(NamedTuple):
+    """A change of what messages meet while one is pushed."""
+
+    step: int
+    arrives: Float64Array
+    """float64[T, T]: from then on, as in `Terms`."""
+    telling: Float64Array
+    """float64[T, T]: the same."""
+    talking: Float64Array
+    """float64[T]: the same."""
+
+
+def solve_push(terms: Terms, members: float, horizon: float, turns: Sequence[Turn] = ()) -> Pushed:
     """Step the equations until all but nobody has the message, or nothing is under way.
 
     Parameters
@@ -142,6 +159,8 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
         How many are up.
     horizon
         The message's time to live [s].
+    turns
+        When paths and silences change, by time.
     """
     types, lags = terms.own.shape
     own = np.ascontiguousarray(terms.own[:, :0:-1].T)
@@ -158,7 +177,13 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
     cavity_share = np.where(terms.pushed @ powers[:, None] > 0, terms.pushed * powers / mean, terms.pushed)
     # Of nobody whom somebody pushes to the cavity is that of all.
     lower = np.where(terms.pushed @ powers[:, None] > 0, np.maximum(powers - 1, 0), powers)
-    coming = terms.mixing * terms.arrives
+    arrives, telling = terms.arrives, terms.telling
+    passes = arrives * terms.talking
+    came, sent_before = np.zeros((types, types)), np.zeros((types, types))
+    turned = last_turn = 0
+    # Where packets pass again, an IHAVE is on its way first, and then what is asked for.
+    heard_from, mended_from = np.zeros((2, types, types), dtype=np.int64)
+    answer = mended - asking
     source = np.arange(types)[None, :]
     most = int(horizon / terms.step) + 1
     room = 1024
@@ -168,12 +193,23 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
     hop = past + int(terms.path.max()) + 1
     number = 0
     while number < most:
+        if turned < len(turns) and turns[turned].step <= number:
+            opens = arrives <= 0
+            last_turn, arrives, telling, talking = turns[turned]
+            opens &= arrives > 0
+            heard_from = np.where(opens, number + answer // 2, heard_from)
+            mended_from = np.where(opens, number + answer * 3 // 2, mended_from)
+            passes = arrives * talking
+            turned += 1
         at = before + number
         if at == len(has):
             told_by, has, sent = (np.concatenate([array, np.zeros_like(array)]) for array in (told_by, has, sent))
         sent[at] = (told_by[at - past : at] * own).sum(axis=0) if spared is None else spared.left()
         there = (1 - part) * sent[at - whole, source] + part * sent[at - whole - 1, source]
-        theta = np.clip(1 - (coming * there).sum(axis=1), 0.0, 1.0)
+        # What was sent to those that were cut off then, or not sent by those that were silent, does not come later.
+        came += passes * (there - sent_before)
+        sent_before = there
+        theta = np.clip(1 - (terms.mixing * came).sum(axis=1), 0.0, 1.0)
         thetas.append(theta)
         sigma_phi = (1 - first[:, min(number, first.shape[1] - 1)]) * phi
         lacking = sigma_phi * (terms.pushed * theta[:, None] ** powers).sum(axis=1)
@@ -184,13 +220,18 @@ def solve_push(terms: Terms, members: float, horizon: float) -> Pushed:
         number += 1
         if float(lacking @ terms.weight) * members < _HALF:
             break
-        if number > first.shape[1] + hop and (thetas[-1 - hop] - theta).max() <= _QUIET * (1 - theta).max():
+        if (
+            number > max(first.shape[1], last_turn) + hop
+            and (thetas[-1 - hop] - theta).max() <= _QUIET * (1 - theta).max()
+        ):
             break
-        old_enough = (terms.telling * terms.arrives**3 * has[at - mended, source]).sum(axis=1)
+        copies = telling * arrives**3 * has[at - mended, source]
+        old_enough = (copies * (number >= mended_from)).sum(axis=1)
         phi = phi * np.exp(-terms.step * old_enough)
-        telling = terms.step * (terms.telling * terms.arrives * has[at - asking, source]).sum(axis=1)
-        asked += lacking * np.exp(-heard) * telling
-        heard += telling
+        ids = telling * arrives * has[at - asking, source]
+        told = terms.step * (ids * (number >= heard_from)).sum(axis=1)
+        asked += lacking * np.exp(-heard) * told
+        heard += told
     missing = np.ones(types) if spared is None else spared.missing
     return Pushed(1 - has[before : before + number], theta, sigma_phi, asked, missing)
 
@@ -208,8 +249,87 @@ class Gossiped(NamedTuple):
     """IWANTs."""
     told: Float64Array
     """float64[kinds of clients]: IHAVEs."""
+    pushing: float
+    """Those that get the message in this stage and push it to a mesh."""
     hazard: Float64Array
     """float64[N, M, T]: in each step, of who has been there for m heartbeats."""
+
+
+class Told(NamedTuple):
+    """Whom members of T types tell of a message that they have."""
+
+    in_a_beat: Float64Array
+    """float64[T]: IHAVEs of one in a heartbeat."""
+    rate: Float64Array
+    """float64[T]: those of one to a given one whom packets reach [1/s]."""
+    rate_outside: Float64Array
+    """float64[T]: the same to one that is in no mesh, and so rather told [1/s]."""
+    chosen: Float64Array
+    """float64[T]: probability that one tells a given one that it knows in one heartbeat."""
+
+
+class Hearing:
+    """How quickly members of T types hear of a message from those that have it, while what packets meet changes.
+
+    Parameters
+    ----------
+    arrives : float64[T, T]
+        ``arrives[b, a]``: probability that a packet from a comes to b.
+    passing : float64[T, T]
+        ``passing[b, a]``: in how many meshes one of b is, of all of a.
+    heartbeat : int64[T]
+        Of each type [steps].
+    beats
+        In how many of them one that has a message tells of it.
+
+    Attributes
+    ----------
+    arrives
+        As they are now.
+    """
+
+    def __init__(self, arrives: Float64Array, passing: Float64Array, heartbeat: Int64Array, beats: int) -> None:
+        self.arrives, self._passing, self._heartbeat, self._beats = arrives, passing, heartbeat, beats
+        self._told_before = np.minimum(np.arange(beats)[:, None], np.arange(beats))
+        self._long_ago = beats * int(heartbeat.max())
+        self._open_since = np.full(arrives.shape, -self._long_ago)
+
+    def meets(self, arrives: Float64Array, number: int) -> None:
+        """Have packets arrive with other probabilities from a step on."""
+        self._open_since[(self.arrives <= 0) & (arrives > 0)] = number
+        self.arrives = arrives
+
+    def passed(self, late: Float64Array) -> Float64Array:
+        """Copies that come to a member of each type where a share of each, float64[T], has just got the message."""
+        return np.asarray((self._passing * self.arrives) @ late, dtype=np.float64)
+
+    def rates(
+        self, each: Float64Array, chosen: Float64Array, by_beat: Float64Array, step: int
+    ) -> tuple[Float64Array, Float64Array]:
+        """IHAVEs that come to a member of each type, and copies, if it asks for them [1/s]: float64[M, T] both.
+
+        Row m is of those that have been there for m heartbeats: whom a holder has told already lacks the message no
+        more, so that of those that could hear it then, fewer are left.
+
+        Parameters
+        ----------
+        each, chosen
+            float64[T]: `Told.rate` or `Told.rate_outside`, and `Told.chosen`, as they are now.
+        by_beat
+            float64[M, T]: how many of each type tell of the message for the first, second, ... time.
+        step
+            Number of the step.
+        """
+        telling = each * by_beat
+        open_for = np.minimum((step - self._open_since) // self._heartbeat, self._beats - 1)
+        is_new = step - int(self._open_since.max()) <= self._long_ago
+        heard, mended = np.zeros((2, self._beats, len(each)))
+        for heartbeats in np.unique(open_for) if is_new else (self._beats - 1,):
+            left = (1 - chosen) ** np.minimum(self._told_before, heartbeats)[:, :, None]
+            told, comes = (left * telling).sum(axis=1), (self.arrives * (open_for == heartbeats)).T
+            heard += told @ comes
+            mended += told @ comes**3
+        return heard, mended
 
 
 class Moment(NamedTuple):
@@ -222,6 +342,8 @@ class Moment(NamedTuple):
     """int64[C]: a subscriber."""
     comes: npt.NDArray[np.bool_]
     """bool[C]."""
+    ways: list[tuple[int, Ways]]
+    """From when on messages meet something else [ns], and what."""
 
 
 class ChangingField:
@@ -232,7 +354,7 @@ class ChangingField:
         self._represented = represented
         self._is_asked, self._first_id = directory.hot_count > 0, directory.hot_count
         self._section, self._gossip, self._clients = section, section.gossip, section.client_gossip
-        self.schedule = Schedule(represented, with_returns=True)
+        self.schedule = Schedule(represented)
         self._small = Miniature(represented)
         self._time = 0
         self._moment: dict[int, Moment] = {}
@@ -254,6 +376,8 @@ class ChangingField:
         self._type = of_type.ravel().astype(np.int64)
         self._type_class = np.zeros(kinds.shape[1], dtype=np.int64)
         self._type_class[self._type] = self._small.klass
+        self._lazy = np.array([self._clients[kind].d_lazy for kind in self._type_kind])
+        self._beat = np.array([self._clients[kind].heartbeat for kind in self._type_kind]) / NS_PER_S
         self._of_kind = {kind: number for number, kind in enumerate(map(tuple, kinds.T.tolist()))}
         self._everybodys_group = group
         self._everybodys_kind = client_kinds(section, seed, self._first_id, len(group))
@@ -290,7 +414,8 @@ class ChangingField:
             self._moment.clear()
         for time in times:
             now = self._small.at(time)
-            self._moment[time] = Moment(now, *self._small.changes_after(time, time + self._gossip.seen_ttl))
+            end = time + self._gossip.seen_ttl
+            self._moment[time] = Moment(now, *self._small.changes_after(time, end), self._small.ways_after(time, end))
             self._time = time
         return self._moment[part.time]
 
@@ -323,14 +448,17 @@ class ChangingField:
         count = np.bincount(self._type[up], minlength=types).astype(np.float64)
         weight = count / max(count.sum(), 1.0)
         node = self._node[self._type_group]
-        latency = now.latency_ns[np.ix_(node, node)].T / NS_PER_S
-        arrives = 1 - now.loss[np.ix_(node, node)].T
+        latency = now.ways.latency_ns[np.ix_(node, node)].T / NS_PER_S
+        arrives = self._arrives(now.ways)
         size = (MESSAGE_BYTES + part.size) * 8
         uplink, downlink = size / self._up_bps[self._type_group], size / self._down_bps[self._type_group]
         path = latency + downlink[:, None]
-        talks = up & ~now.is_silent
+        talks = up & ~now.ways.is_silent
         talking = np.bincount(self._type[talks], minlength=types).astype(np.float64)
-        meshes = np.bincount(self._type[talks], weights=now.members[talks], minlength=types) / np.maximum(talking, 1)
+        meshes, living = (
+            np.bincount(self._type[talks], weights=each[talks], minlength=types) / np.maximum(talking, 1)
+            for each in (now.members, now.living)
+        )
         own = [
             (self._validation[kind][:, None] + up_time * np.arange(1, max(round(mesh) - 1, 1) + 1)).ravel()
             for kind, up_time, mesh in zip(self._type_kind.tolist(), uplink, meshes, strict=True)
@@ -342,32 +470,30 @@ class ChangingField:
         step = max(shortest / _STEPS, longest / _MOST_STEPS)
         steps = int(longest / step) + 2
 
-        pushed = np.zeros((types, int(now.pushers[up].max(initial=0)) + 1))
-        np.add.at(pushed, (self._type[up], now.pushers[up]), 1.0)
-        pushed /= np.maximum(count, 1.0)[:, None]
-        mixing = now.mixing[np.ix_(self._type_class, self._type_class)] * talking
-        mixing = np.where(arrives > 0, mixing / np.maximum(_class_sums(talking, self._type_class), 1.0), 0.0)
+        cohort = now.is_meshed
+        pushed = np.zeros((types, int(now.pushers[cohort].max(initial=0)) + 1))
+        np.add.at(pushed, (self._type[cohort], now.pushers[cohort]), 1.0)
+        pushed /= np.maximum(pushed.sum(axis=1), 1.0)[:, None]
+        mixing = now.mixing[np.ix_(self._type_class, self._type_class)] * count
+        mixing /= np.maximum(_class_sums(count, self._type_class), 1.0)
         mixing /= np.maximum(mixing.sum(axis=1), 1e-300)[:, None]
 
-        reachable = count @ (arrives > 0)
-        known = self._known * reachable / max(len(up) - 1, 1)
-        lazy = np.array([self._clients[kind].d_lazy for kind in self._type_kind])
-        beat = np.array([self._clients[kind].heartbeat for kind in self._type_kind]) / NS_PER_S
-        tellers = np.minimum(lazy, np.maximum(known - meshes, 0.0)) * talking
-        told = tellers / np.maximum(reachable, 1.0) / beat
+        told = self._told(count, living, arrives > 0)
         checking = np.array([self._validation[kind].mean() for kind in self._type_kind])
         pushers, members = (
             np.bincount(self._type[up], weights=each[up], minlength=types) for each in (now.pushers, now.members)
         )
-        talk = pushers / np.maximum(members, 1.0)
-        sparing = self._sparing(part, mixing * np.minimum(talk, 1.0)[:, None], arrives, latency, meshes, common, step)
+        known_by = np.minimum(pushers / np.maximum(members, 1.0), 1.0)
+        share = talking / np.maximum(count, 1.0)
+        telling = mixing * known_by[:, None] * share
+        sparing = self._sparing(part, telling, arrives, latency, meshes, common, step)
         delays, reach, copies = self._first(part, now, count)
         home = self._node[part.group]
-        way = now.latency_ns[home, node] / NS_PER_S + downlink
-        round_trip = (now.latency_ns[home, node] + now.latency_ns[node, home]) / NS_PER_S if part.standing == 2 else 0
-        way = way + round_trip
+        way = now.ways.latency_ns[home, node] / NS_PER_S + downlink
+        if part.standing == 2:
+            way = way + (now.ways.latency_ns[home, node] + now.ways.latency_ns[node, home]) / NS_PER_S
         first_steps = int((delays.max() + way.max()) / step) + 2
-        reach = reach * (1 - now.loss[home, node]) ** (3 if part.standing == 2 else 1)
+        reach = reach * (1 - now.ways.loss[home, node]) ** (3 if part.standing == 2 else 1)
         return Terms(
             step=step,
             weight=weight,
@@ -377,14 +503,49 @@ class ChangingField:
             own=np.stack([by_step(delays + common, step, steps) for delays in own]),
             path=(path - common) / step,
             first=reach[:, None] * np.stack([by_step(delays + one, step, first_steps) for one in way]),
-            telling=np.where(arrives > 0, told, 0.0),
+            telling=np.where(arrives > 0, told.rate * talking, 0.0),
             asking=(checking + latency) / step,
             mended=(checking + 2 * latency + latency.T + uplink + downlink[:, None]) / step,
             copies=copies,
-            tellers=tellers,
-            chosen=np.minimum(lazy / np.maximum(known - meshes, 1.0), 1.0),
+            tellers=told.in_a_beat * talking,
+            living=living,
+            talking=share,
             sparing=sparing,
         )
+
+    def _turn(self, part: Part, now: Snapshot, terms: Terms, time: int, ways: Ways) -> Turn:
+        """What a change means to those that are up when a representative is published."""
+        types, arrives = len(terms.weight), self._arrives(ways)
+        count = np.bincount(self._type[now.is_up], minlength=types).astype(np.float64)
+        talking = np.bincount(self._type[now.is_up & ~ways.is_silent], minlength=types)
+        told = self._told(count, terms.living, arrives > 0)
+        step = int((time - part.time) / NS_PER_S / terms.step)
+        return Turn(step, arrives, np.where(arrives > 0, told.rate * talking, 0.0), talking / np.maximum(count, 1.0))
+
+    def _arrives(self, ways: Ways) -> Float64Array:
+        """Probability that a packet from a type, second index, comes to another: float64[T, T]."""
+        node = self._node[self._type_group]
+        return np.asarray(1 - ways.loss[np.ix_(node, node)].T, dtype=np.float64)
+
+    def _told(self, count: Float64Array, living: Float64Array, is_open: npt.NDArray[np.bool_]) -> Told:
+        """Whom members tell of a message.
+
+        Parameters
+        ----------
+        count
+            float64[T]: members of each type that are up.
+        living
+            float64[T]: how many are up and can be reached, of the mesh of a member that tells.
+        is_open
+            bool[T, T]: whether packets pass between types.
+        """
+        reachable = count @ is_open
+        known = self._known * reachable / max(len(self._type) - 1, 1)
+        outside = np.maximum(known - living, 0.0)
+        in_a_beat = np.minimum(self._lazy, outside)
+        chosen = np.minimum(self._lazy / np.maximum(outside, 1.0), 1.0)
+        rate = 1 / np.maximum(reachable, 1.0) / self._beat
+        return Told(in_a_beat, in_a_beat * rate, np.maximum(chosen * known, in_a_beat) * rate, chosen)
 
     def _sparing(
         self,
@@ -424,7 +585,7 @@ class ChangingField:
 
         A publisher that is away sends none, but tells of its message in the heartbeats that are left when it is back.
         """
-        there = now.loss[self._node[part.group], self._node[self._type_group]] < 1
+        there = now.ways.loss[self._node[part.group], self._node[self._type_group]] < 1
         reachable = max(float(count[there].sum()), 1.0)
         copy = (MESSAGE_BYTES + part.size) * 8 / self._up_bps[part.group]
         if part.is_relayed:
@@ -457,13 +618,14 @@ class ChangingField:
             never = Curves((NOBODY_GETS_IT,) * types, (NOTHING_COMES,) * types, np.zeros(types), 0)
             summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
             return Outcome(summary, overall, nothing, 0, untold, untold, 0, never)
-        up, scale = now.is_up, self._small.scale
-        pushed = solve_push(terms, float(up.sum()) * scale, self._gossip.seen_ttl / NS_PER_S)
+        up, cohort, scale = now.is_up, now.is_meshed, self._small.scale
+        turns = [self._turn(part, now, terms, *change) for change in moment.ways]
+        pushed = solve_push(terms, float(cohort.sum()) * scale, self._gossip.seen_ttl / NS_PER_S, turns)
         lacking = np.ones(len(up))
-        lacking[up] = (pushed.sigma_phi[self._type] * pushed.theta[self._type] ** now.pushers)[up]
+        lacking[cohort] = (pushed.sigma_phi[self._type] * pushed.theta[self._type] ** now.pushers)[cohort]
         late = self._gossip_stage(part, moment, terms, pushed, lacking)
 
-        count = np.bincount(self._type[up], minlength=len(terms.weight))
+        count = np.bincount(self._type[cohort], minlength=len(terms.weight))
         flow = -np.diff(pushed.lacking, axis=0, prepend=1.0) @ count
         flow *= late.pushed.sum() / max(float(flow.sum()), 1e-300)
         time = np.concatenate([np.arange(len(flow)) * terms.step, late.time])
@@ -474,30 +636,46 @@ class ChangingField:
         delivered = round(float(mass[-1]) * scale * max(members - 1, 0.0) / members)
         summary, overall = _quantiles(time[order], mass, delivered)
 
-        onward = np.where(now.is_silent, 0.0, np.maximum(now.members - 1.0, 0.0))
-        mean_onward = float(onward[up].mean()) if up.any() else 0.0
+        # Between changes of what messages meet: how many of the first stage's receipts there are.
+        until = np.append(0, np.cumsum(flow))
+        steps = np.minimum([0, *(turn.step for turn in turns), len(flow)], len(flow))
+        share = np.diff(until[steps]) / max(float(until[-1]), 1e-300)
+        met = [now.ways, *(ways for _, ways in moment.ways)]
+        silent = sum(part * ways.is_silent for part, ways in zip(share.tolist(), met, strict=True))
+        severing = sum(part for part, ways in zip(share.tolist(), met, strict=True) if (self._arrives(ways) <= 0).any())
+        onward = (1.0 - silent) * np.maximum(now.members - 1.0, 0.0)
+        meshed = cohort & (onward > 0)
+        mean_onward = float(onward[meshed].mean()) if meshed.any() else 0.0
         # Who came after the others had the message has been told nothing.
-        copies = float(late.pushed @ (onward * pushed.missing[self._type]) + late.flow.sum() * mean_onward) * scale
+        relayed = float(late.pushed @ (onward * pushed.missing[self._type]) + late.pushing * mean_onward) * scale
         spared = round(float(late.pushed @ (onward * (1 - pushed.missing[self._type]))) * scale)
         tells = np.zeros(len(terms.weight))
         if terms.sparing is not None:
             tells[terms.sparing.told.any(axis=0)] = 1.0
-        telling = float((late.pushed * tells[self._type]) @ onward + late.flow.sum() * mean_onward * tells.mean())
+        telling = float((late.pushed * tells[self._type]) @ onward + late.pushing * mean_onward * tells.mean())
         told_by = round(telling * scale)
-        if part.standing & 1:
-            copies += terms.copies
+        published = terms.copies if part.standing & 1 else 0.0
+        # Who has got a copy from a member of its mesh sends to the others, and that one was there.
+        others = float(now.members[meshed].sum()) / float(onward[meshed].sum()) if meshed.any() else 1.0
+        away, cut = min(now.away * others, 1.0), min(now.cut * others, 1.0) * severing
+        # A flood goes to peers that are there.
+        is_flood = self._gossip.flood_publish and not part.is_relayed
+        in_vain = 0.0 if is_flood else published
         # Nobody tells or asks those who are cut off.
         pairs = np.outer(terms.weight, terms.weight) * (terms.arrives > 0)
         heard = float((pairs * terms.arrives).sum() / max(float(pairs.sum()), 1e-300))
         asks = round((float(pushed.asked @ count) + late.asked) * scale)
         asked = round(asks * heard)
-        pushes = round(copies)
-        lost, away = round(pushes * now.lost), round(pushes * now.away)
+        pushes = round(relayed + published)
+        unreachable = round(relayed * away + in_vain * now.away)
+        severed = round(relayed * cut + in_vain * now.cut)
+        lost = severed + round((pushes - unreachable - severed) * now.lost)
         lost += asked - round(asked * heard)
-        received = max(pushes + asked - lost - away, delivered)
-        tells_lost, tells_away = round(told_by * now.lost), round(told_by * now.away)
+        received = max(pushes + asked - lost - unreachable, delivered)
+        tells_away, tells_cut = round(told_by * away), round(told_by * cut)
+        tells_lost = tells_cut + round((told_by - tells_away - tells_cut) * now.lost)
         counted = {
-            "messages_sent": received + lost + away,
+            "messages_sent": received + lost + unreachable,
             "messages_received": received,
             "forwards": delivered,
             "duplicates": received - delivered,
@@ -507,9 +685,10 @@ class ChangingField:
             "idontwant_received": told_by - tells_lost - tells_away,
             "copies_spared": spared,
             "packets_lost": lost + asks - asked + tells_lost,
-            "unreachable": away + tells_away,
-            "edge_events": received + away + asked + told_by - tells_lost,
-            "bytes_sent": (received + lost + away) * (MESSAGE_BYTES + part.size) + (asks + told_by) * ID_PACKET_BYTES,
+            "unreachable": unreachable + tells_away,
+            "edge_events": received + unreachable + asked + told_by - tells_lost,
+            "bytes_sent": (received + lost + unreachable) * (MESSAGE_BYTES + part.size)
+            + (asks + told_by) * ID_PACKET_BYTES,
         }
         counters = np.array([counted.get(name, 0) for name in COUNTER_NAMES], dtype=np.int64)
         told = np.rint(late.told * scale).astype(np.int64)
@@ -576,66 +755,102 @@ class ChangingField:
         ages = np.rint((lag * width + np.arange(beats + 1)[:, None] * beat) / width).astype(np.int64)[:, type_of]
         ring = np.zeros((int(ages.max()) + 1, len(lacking)))
         place = np.arange(len(lacking))
-        # Whom a holder has told already lacks the message no more: of those that were there then, fewer are left.
-        left = (1 - terms.chosen) ** np.minimum(np.arange(beats)[:, None], np.arange(beats))[:, :, None]
-        talks = ~now.is_silent
-        talkers = np.maximum(np.bincount(type_of[now.is_up & talks], minlength=types), 1.0)
-        count = np.bincount(type_of[now.is_up], minlength=types)
-        asking, mending = terms.telling * terms.arrives / talkers, terms.telling * terms.arrives**3 / talkers
-        told_by = (terms.telling * count[:, None]).sum(axis=0) / talkers
-        pushers = np.bincount(type_of[now.is_up], weights=now.pushers[now.is_up], minlength=types)
-        passing = (pushers / np.maximum(count, 1))[:, None] * terms.mixing * terms.arrives / talkers
-
-        when, who, comes = moment.when, moment.who, moment.comes
-        is_up, cohort = now.is_up.copy(), now.is_up
-        lack, by_push = np.ones(len(lacking)), np.zeros(len(lacking))
-        since = np.full(len(lacking), -beats * int(np.ceil(beat.max() / width)))
+        count = np.bincount(type_of[now.is_up], minlength=types).astype(np.float64)
+        pushers = terms.pushed @ np.arange(terms.pushed.shape[1])
+        passing = pushers[:, None] * terms.mixing
         heartbeat = np.maximum(np.rint(beat / width), 1).astype(np.int64)
-        late = np.zeros(types)
+        hearing = Hearing(terms.arrives, passing, heartbeat, beats)
+        told = self._told(count, terms.living, terms.arrives > 0)
+        there_are = np.maximum(count, 1.0)
+
+        when, who, comes, ways = moment.when, moment.who, moment.comes, moment.ways
+        is_up, cohort, talks = now.is_up.copy(), now.is_meshed, ~now.ways.is_silent
+        lack, by_push = np.ones(len(lacking)), np.zeros(len(lacking))
+        since = np.full(len(lacking), -beats * int(heartbeat.max()))
+        # Who is back grafts at its own next heartbeat; until then only those are in its mesh that are back as well.
+        grafts = np.where(cohort, part.time, self._small.heartbeats_after(place, part.time + 1))
+        grafting = self._small.heartbeats_after(who, when)
+        # The publisher's copies to these come in this step, in the mean.
+        reach = terms.first.sum(axis=1)
+        moment_of_first = terms.first @ np.arange(terms.first.shape[1]) / np.maximum(reach, 1e-300)
+        first_step = np.rint(moment_of_first * terms.step / width).astype(np.int64)[type_of]
+        fresh = now.is_up & ~cohort
+        late = late_grafted = np.zeros(types)
+        pushing = 0.0
+        # Of those that have been there for less than a heartbeat, half have grafted.
+        have_meshes = np.minimum(np.arange(beats) + 0.5, 1.0)[:, None]
         flows: list[float] = []
         hazards: list[Float64Array] = []
         # Where few are left that tell, it is chance that decides whether a message lives on.
         steps = np.arange(self._gossip.seen_ttl // _STEP_NS)
         noise = draw_uniform_array(self._seed, steps, int(ColdPurpose.LATE_RECEIPTS), self._draws_of(part))
-        asked, told = 0.0, np.zeros(len(self._clients))
-        applied = number = 0
+        asked, sent = 0.0, np.zeros(len(self._clients))
+        applied = met = number = 0
         while number < len(steps):
             ring[number % len(ring)] = 1 - lack
             got = ring[(number - ages) % len(ring), place]
             telling = (got[:-1] - got[1:]) * (is_up & talks)
-            by_beat = np.stack([np.bincount(type_of, weights=row, minlength=types) for row in telling])
+            by_beat = np.array(
+                [np.bincount(type_of, weights=row, minlength=types) for row in telling], dtype=np.float64
+            )
             holders = by_beat.sum(axis=0)
-            # By the number of heartbeats that who is told has been there for.
-            hazard = width * np.einsum("ba,mja,ja->mb", mending, left, by_beat) + passing @ late
-            there = np.minimum((number - since) // heartbeat[type_of], beats - 1)
-            pressure = hazard[there, type_of] * is_up
+            is_meshed = is_up & (grafts <= part.time + number * _STEP_NS)
+            # Who has not grafted yet is in the meshes of those that have since it is back.
+            (heard, inside), (heard_outside, outside) = (
+                hearing.rates(rate, told.chosen, by_beat, number) for rate in (told.rate, told.rate_outside)
+            )
+            inside = width * inside + hearing.passed(late / there_are)
+            outside = width * outside + hearing.passed(late_grafted / there_are)
+            which = np.minimum((number - since) // heartbeat[type_of], beats - 1), type_of
+            pressure = np.where(is_meshed, inside[which], outside[which]) * is_up
             before = lack
             gained = before * -np.expm1(-pressure)
+            copied = np.zeros(len(before))
             if number < first_steps:
-                share = np.minimum(1 - (1 - lacking) * progress[number][type_of], before)
-                by_push += np.where(cohort & is_up, before - share, 0.0)
+                pushed_to = np.minimum(1 - (1 - lacking) * progress[number][type_of], before)
+                copied = np.where(cohort & is_up, before - pushed_to, 0.0)
+                by_push += copied
                 gained[cohort] = 0.0
+            reached = fresh & is_up & (number == first_step)
+            gained[reached] += (before - gained)[reached] * reach[type_of[reached]]
             luck = _of_whole_members(float(gained.sum()) * scale, float(noise[number]))
-            hazards.append(hazard * luck)
+            hazards.append((inside * have_meshes + outside * (1 - have_meshes)) * luck)
             gained *= luck
             gained = np.minimum(gained, before)
             lack = before - gained
             if number < first_steps:
-                lack = np.where(cohort & is_up, share, lack)
+                lack = np.where(cohort & is_up, pushed_to, lack)
             waiting = before * is_up * (~cohort | (number >= first_steps))
-            asked += width * float((asking @ holders)[type_of] @ waiting)
-            told += width * np.bincount(kind, weights=told_by * holders, minlength=len(told))
-            late = np.bincount(type_of, weights=gained * talks, minlength=types).astype(np.float64)
+            asked += luck * width * float(np.where(is_meshed, heard[which], heard_outside[which]) @ waiting)
+            sent += width * np.bincount(kind, weights=told.in_a_beat / beat * holders, minlength=len(sent))
+            has_grafted = is_meshed & (grafts > part.time)
+            share = np.where(is_meshed, 1.0, float(has_grafted.sum()) / max(float(is_up.sum()), 1.0))
+            pushing += float((gained * talks) @ share)
+            late, late_grafted = (
+                np.bincount(type_of, weights=(gained + copied) * those, minlength=types).astype(np.float64)
+                for those in (talks, talks & has_grafted)
+            )
             flows.append(float(gained.sum()))
             number += 1
             last = int(np.searchsorted(when, part.time + number * _STEP_NS))
             is_up[who[applied:last]] = comes[applied:last]
             since[who[applied:last]] = number
+            grafts[who[applied:last]] = grafting[applied:last]
+            has_changed = last > applied
             applied = last
+            while met < len(ways) and ways[met][0] < part.time + number * _STEP_NS:
+                talks = ~ways[met][1].is_silent
+                hearing.meets(self._arrives(ways[met][1]), number)
+                has_changed = True
+                met += 1
+            if has_changed:
+                count = np.bincount(type_of[is_up], minlength=types).astype(np.float64)
+                told = self._told(count, terms.living, hearing.arrives > 0)
+                there_are = np.maximum(count, 1.0)
             if number > first_steps and float((1 - lack - ring[number % len(ring)]).sum()) * scale < _HALF:
                 break
         time = np.asarray((np.arange(len(flows)) + 0.5) * width, dtype=np.float64)
-        return Gossiped(time, np.array(flows, dtype=np.float64), by_push, asked, told, np.array(hazards))
+        return Gossiped(time, np.array(flows, dtype=np.float64), by_push, asked, sent, pushing, np.array(hazards))
 
 
 def _some(shares: Float64Array) -> Float64Array:

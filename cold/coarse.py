@@ -66,11 +66,6 @@ class CoarseEngine:
         Position of `owned` in `cuts`.
     exact
         In a network that changes and has hot hosts: what executes the identities' links on all topics.
-
-    Attributes
-    ----------
-    others_next : callable or None
-        Time of the next event of the topics that are exact [ns], if there are any.
     """
 
     def __init__(
@@ -132,8 +127,6 @@ class CoarseEngine:
         self._contacts = make(RestOfTail(directory, paths, gossip, seed, fields, *asks, spreading, least_told))
         self._now = 0
         self._followed: list[Followed] | None = None
-        self._followed_until = 0
-        self.others_next: Callable[[], int] | None = None
         self._fingerprint = 0
 
     def next_event_time(self) -> int:
@@ -214,10 +207,10 @@ class CoarseEngine:
             members = self._fields.members(topic)
             # One shard counts what no message causes alone.
             if len(members) and int(members[0]) in self._owned:
-                total.update(self._results.told(topic, everything, self._end()))
+                total.update(self._results.told(topic, everything, self._now))
         if self._owned.start == self._directory.hot_count and self._links is None:
             alone = len(self._topics) == len(self._numbers)
-            total.update(self._results.network_counters(self._end(), with_lives=alone))
+            total.update(self._results.network_counters(self._now, with_lives=alone))
         return {name: total.get(name, 0) for name in COUNTER_NAMES}
 
     def boundary_statistics(self) -> dict[str, Any]:
@@ -229,11 +222,6 @@ class CoarseEngine:
         }
 
     # Messages.
-
-    def _end(self) -> int:
-        """Until when to tell of messages [ns]: now; or the end, if exact topics have nothing left to do."""
-        is_over = self.others_next is not None and min(self.next_event_time(), self.others_next()) >= self._stop
-        return self._stop if is_over or not self._now else self._now
 
     def _admit(self, end: int) -> None:
         """Plan the publications before `end`."""
@@ -385,21 +373,21 @@ class CoarseEngine:
 
     def _everything_followed(self) -> list[Followed]:
         """What all messages of the run have come to, whoever publishes them; worked out once between two events."""
-        end = self._end()
-        if self._followed is None or self._followed_until != end:
+        if self._followed is None:
             self._admit(self._stop)
             self._results.rehearse(self._planned)
-            self._followed_until = end
-            planned = [self._results.follow(planned, end) for planned in self._planned]
-            self._followed = [*planned, self._results.follow_entered(self._entered(), end, self._changing)]
+            planned = [self._results.follow(planned, self._now) for planned in self._planned]
+            self._followed = [*planned, self._results.follow_entered(self._entered(), self._now, self._changing)]
         return self._followed
 
     def _own_followed(self) -> list[Followed]:
         """Of what began at this shard's identities."""
         *planned, entered = self._everything_followed()
-        end, parts = self._end(), []
+        parts = []
         for part in planned:
-            ours = (part.origin >= self._owned.start) & (part.origin < self._owned.stop) & (part.publish_time < end)
+            ours = (
+                (part.origin >= self._owned.start) & (part.origin < self._owned.stop) & (part.publish_time < self._now)
+            )
             parts.append(part.taken(ours))
         ours = np.array([message.entries[0][1] in self._owned for message in self._entered()], dtype=np.bool_)
         return [*parts, entered.taken(ours)]

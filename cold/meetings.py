@@ -17,17 +17,16 @@ import numpy.typing as npt
 
 from bridge.directory import HostDirectory
 from bridge.paths import PathTable
-from bridge.simtime import NEVER, NS_PER_S
+from bridge.simtime import NEVER
 from cold.engine import ColdEngine
-from cold.mean_field import mesh_degree
 from cold.propagation import PER_MILLE, SHARES
 from cold.publications import PlannedMessages, PublicationPlan
-from cold.resolution import topic_families
+from cold.resolution import BIN_SHIFT, COMPARED, topic_families
 from cold.results import TailResults, bucket_middles, delay_buckets
 from cold.sampled import receipts, rules_of, spread_message
-from cold.sampled_kernels import MESSAGE_BYTES, Mesh
+from cold.sampled_kernels import Mesh
 from cold.section import ColdSection, GossipSection
-from cold.small_networks import small_network
+from cold.small_networks import is_idle, small_network
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
 from cold.topic_meshes import standing_mesh
@@ -35,14 +34,8 @@ from cold.topics import Topic, TopicGroup
 
 Int64Array = npt.NDArray[np.int64]
 
-#: Messages of one topic and size that are published within 2 ** this [ns], an eighth of a second ...
-_BIN_SHIFT: Final = 27
-#: ... follow so many of them.
-_COMPARED: Final = 16
 #: So many subscribers are wanted in the small network of a topic of which an identity has some of a group.
 _MEMBERS: Final = 256
-#: Where no link is ever busier than this share of a second, nothing meets.
-_IDLE: Final = 0.01
 
 
 class Plan:
@@ -132,7 +125,7 @@ class Meetings:
         As much as those of the plan in the mean that are published within an eighth of a second of it.
         """
         found = self._worked_out()
-        first, last = np.searchsorted(found.time, [time - (1 << _BIN_SHIFT), time + (1 << _BIN_SHIFT)])
+        first, last = np.searchsorted(found.time, [time - (1 << BIN_SHIFT), time + (1 << BIN_SHIFT)])
         if first == last:
             return np.zeros(len(SHARES), dtype=np.int64)
         rows = found.row_by_time[first:last]
@@ -143,22 +136,13 @@ class Meetings:
             most = self._section.resolution.queues
             planned = PublicationPlan(self._section, self._directory, self._seed, self._stop).take(self._stop)
             is_coarse = np.isin(planned.published.topic, list(self._leaders))
-            if most and is_coarse.any() and not self._is_idle(planned):
+            members = np.array([len(self._members(topic)) for topic in range(len(self._section.topic_numbers))])
+            if most and is_coarse.any() and not is_idle(self._section, self._directory, planned.published, members):
                 self._found = self._work_out(planned, is_coarse, most)
             else:
                 ids, none, rows = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, len(SHARES)), np.int64)
                 self._found = _Found(ids, none, rows, none, none)
         return self._found
-
-    def _is_idle(self, planned: PlannedMessages) -> bool:
-        """Whether no link is ever so busy that messages meet to speak of."""
-        published, identities = planned.published, len(self._group)
-        members = np.array([len(self._members(topic)) for topic in range(len(self._section.topic_numbers))])
-        copies = max(mesh_degree(self._section.gossip, identities) - 1, 1) * members / max(identities, 1)
-        bits = copies[published.topic] * (MESSAGE_BYTES + published.size) * 8
-        first = self._directory.hot_count
-        slowest = min(int(bps[first:].min()) for bps in (self._directory.uplink_bps, self._directory.downlink_bps))
-        return float(np.bincount(published.time // NS_PER_S, weights=bits).max()) < _IDLE * slowest
 
     def _work_out(self, planned: PlannedMessages, is_coarse: npt.NDArray[np.bool_], most: int) -> _Found:
         network = small_network(self._section, self._directory, min(most / len(self._group), 1.0))
@@ -284,10 +268,10 @@ class Meetings:
         time, row = published.time[order], executed[rows[order]]
         kind = np.cumsum(_differs(np.stack([leader[order], size[order]])))
         there = np.flatnonzero(row >= 0)
-        begins = np.flatnonzero(_differs(np.stack([kind[there], time[there] >> _BIN_SHIFT])))
+        begins = np.flatnonzero(_differs(np.stack([kind[there], time[there] >> BIN_SHIFT])))
         count = np.diff(np.append(begins, len(there)))
         place = np.arange(len(there)) - np.repeat(begins, count)
-        share = place * _COMPARED // np.repeat(count, count)
+        share = place * COMPARED // np.repeat(count, count)
         # The first of each sixteenth; all where they are fewer.
         chosen = there[(np.diff(share, prepend=-1) != 0) | (place == 0)]
         followed = np.full(len(rows), len(chosen), dtype=np.int64)
@@ -295,7 +279,7 @@ class Meetings:
             until = np.searchsorted(chosen, np.arange(len(order)), side="right")
             # The one after, if it is near; rather the one before.
             for near in (np.minimum(until, len(chosen) - 1), np.maximum(until - 1, 0)):
-                is_near = np.abs(time - time[chosen[near]]) <= 1 << _BIN_SHIFT
+                is_near = np.abs(time - time[chosen[near]]) <= 1 << BIN_SHIFT
                 found = is_near & (kind == kind[chosen[near]])
                 followed[order[found]] = near[found]
         return row[chosen], followed

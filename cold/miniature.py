@@ -17,7 +17,7 @@ from cold.disturbances import disturbances_of
 from cold.engine import ColdEngine
 from cold.failure_section import DegradationFailure, WithholdingFailure
 from cold.misbehaviour import silences_of
-from cold.population import client_kinds
+from cold.population import client_kinds, heartbeat_phases
 from cold.representatives import NoMessages, Represented
 from cold.sessions import Lives, comes_and_goes, habits_of
 from cold.small_networks import small_network
@@ -32,28 +32,40 @@ _MEMBERS: Final = 4096
 _MOST_IDENTITIES: Final = 65536
 
 
-class Snapshot(NamedTuple):
-    """The small network at one time. n subscribers, L nodes in use."""
+class Ways(NamedTuple):
+    """What messages meet in the small network at one time. n subscribers, L nodes in use."""
 
-    time: int
-    is_up: BoolArray
-    """bool[n]."""
     is_silent: BoolArray
     """bool[n]: tells nobody of others' messages."""
-    members: Int64Array
-    """int64[n]: of its own mesh, whether they are up or not."""
-    pushers: Int64Array
-    """int64[n]: whose mesh it is in, that are up and not silent, and from which packets come."""
-    mixing: Float64Array
-    """float64[C, C]: by class, how many of the pushers of a member of one are of the other; sums over each row."""
-    away: float
-    """Share of the members of meshes that are away."""
-    lost: float
-    """Share of the packets to members of meshes that are lost on their way."""
     latency_ns: Int64Array
     """int64[L, L]: of paths, as they are then."""
     loss: Float64Array
     """float64[L, L]: 1 between nodes that are cut off from each other."""
+
+
+class Snapshot(NamedTuple):
+    """The small network at one time. n subscribers."""
+
+    time: int
+    is_up: BoolArray
+    """bool[n]."""
+    ways: Ways
+    members: Int64Array
+    """int64[n]: of its own mesh, whether they are up or not."""
+    living: Int64Array
+    """int64[n]: of its own mesh, that are up and not cut off."""
+    pushers: Int64Array
+    """int64[n]: whose mesh it is in, that are up, silent or cut off or not."""
+    is_meshed: BoolArray
+    """bool[n]: up, and in a mesh or with one of its own; others have come since their last heartbeat."""
+    mixing: Float64Array
+    """float64[C, C]: by class, how many of the pushers of a member of one are of the other; sums over each row."""
+    away: float
+    """Share of the members of meshes that are away."""
+    cut: float
+    """Share of the members of meshes that are cut off."""
+    lost: float
+    """Share of the packets to the others that are lost on their way."""
 
 
 class Miniature:
@@ -95,7 +107,11 @@ class Miniature:
         self._place[self._member] = np.arange(len(self._member))
         self.scale = len(subscribers) / max(len(self._member), 1)
         self.group = group[host - directory.hot_count].astype(np.int64)[self._member]
-        self.kind = client_kinds(small, seed, 0, len(host)).astype(np.int64)[self._member]
+        kinds = client_kinds(small, seed, 0, len(host)).astype(np.int64)
+        self.kind = kinds[self._member]
+        beat = np.array([client.heartbeat for client in small.client_gossip], dtype=np.int64)[kinds]
+        self._phase = heartbeat_phases(seed, 0, len(host), beat)[self._member]
+        self._beat = beat[self._member]
         self.node = directory.node[host].astype(np.int64)[self._member]
         region = np.zeros(len(paths.node_ids), dtype=np.int64)
         for failure in small.failures:
@@ -106,14 +122,11 @@ class Miniature:
         self._silences = silences_of(small, self._directory, paths.node_ids, seed)
         self._disturbances = disturbances_of(small, paths.node_ids)
 
-    def at(self, time: int) -> Snapshot:
-        """The network at a time, which is not before that of the last call [ns]."""
-        self._engine.run_until(time)
-        is_up = self._engine.is_up(time)
+    def ways_at(self, time: int) -> Ways:
+        """What messages meet at any time [ns]."""
         silences = self._silences
         now = (silences.span[:, 0] <= time) & (time < silences.span[:, 1])
         bits = np.bitwise_or.reduce(np.where(now, np.uint64(1) << np.arange(len(now), dtype=np.uint64), np.uint64(0)))
-        is_silent = (silences.concerned & bits) != 0
         latency, loss = self._paths.latency_ns.astype(np.int64), self._paths.loss.astype(np.float64)
         disturbances = self._disturbances
         for row, extra, concerned in zip(
@@ -122,31 +135,46 @@ class Miniature:
             if row[BEGIN] <= time < row[END]:
                 latency = latency + row[EXTRA_LATENCY] * concerned
                 loss = loss + (1 - loss) * extra * concerned
+        return Ways(((silences.concerned & bits) != 0)[self._member], latency, loss)
+
+    def ways_after(self, time: int, end: int) -> list[tuple[int, Ways]]:
+        """When what messages meet changes after a time and before another [ns], and what it is from then on."""
+        changes = np.unique(
+            np.concatenate([self._silences.span.ravel(), self._disturbances.row[:, [BEGIN, END]].ravel()])
+        )
+        return [(change, self.ways_at(change)) for change in changes[(changes > time) & (changes < end)].tolist()]
+
+    def at(self, time: int) -> Snapshot:
+        """The network at a time, which is not before that of the last call [ns]."""
+        self._engine.run_until(time)
+        is_up, ways = self._engine.is_up(time), self.ways_at(time)
+        is_silent = np.zeros(self.identities, dtype=np.bool_)
+        is_silent[self._member] = ways.is_silent
         whose, peer = self._engine.mesh_members(self._topic)
         node = self._directory.node
-        talks = is_up[whose] & ~is_silent[whose]
-        whose, peer = whose[talks], peer[talks]
-        on_the_way = loss[node[whose], node[peer]]
+        members = np.bincount(whose, minlength=self.identities)
+        on_the_way = ways.loss[node[whose], node[peer]]
         lives = is_up[peer] & (on_the_way < 1)
-        pushers = np.bincount(peer[lives], minlength=self.identities)[self._member]
-        members = np.zeros(self.identities, dtype=np.int64)
-        identity, _ = self._engine.mesh_members(self._topic)
-        members += np.bincount(identity, minlength=self.identities)
+        living = np.bincount(whose[lives], minlength=self.identities)
+        talks = is_up[whose] & ~is_silent[whose]
+        pushes = is_up[whose] & is_up[peer]
+        pushers = np.bincount(peer[pushes], minlength=self.identities)[self._member]
         classes = int(self.klass.max(initial=0)) + 1
         mixing = np.zeros((classes, classes))
-        receiver, sender = self.klass[self._place[peer[lives]]], self.klass[self._place[whose[lives]]]
+        receiver, sender = self.klass[self._place[peer[pushes]]], self.klass[self._place[whose[pushes]]]
         np.add.at(mixing, (receiver, sender), 1.0)
         return Snapshot(
             time,
             is_up[self._member],
-            is_silent[self._member],
+            ways,
             members[self._member],
+            living[self._member],
             pushers,
+            is_up[self._member] & ((members[self._member] > 0) | (pushers > 0)),
             mixing,
-            float((~is_up[peer] * (1 - on_the_way)).mean()) if len(peer) else 0.0,
-            float(on_the_way.mean()) if len(peer) else 0.0,
-            latency,
-            loss,
+            float((~is_up[peer] & (on_the_way < 1))[talks].mean()) if talks.any() else 0.0,
+            float((on_the_way >= 1)[talks].mean()) if talks.any() else 0.0,
+            float(on_the_way[talks & lives].mean()) if (talks & lives).any() else 0.0,
         )
 
     def changes_after(self, time: int, end: int) -> tuple[Int64Array, Int64Array, BoolArray]:
@@ -158,6 +186,11 @@ class Miniature:
         changes = self._lives.copied().take(end)
         ours = self._place[changes.identity] >= 0
         return changes.time[ours], self._place[changes.identity[ours]], changes.is_up[ours]
+
+    def heartbeats_after(self, member: Int64Array, time: Int64Array | int) -> Int64Array:
+        """The first heartbeats of subscribers at some time or later [ns]: int64[m]."""
+        behind: Int64Array = (self._phase[member] - time) % self._beat[member]
+        return time + behind
 
     def counters(self, end: int) -> dict[str, int]:
         """What the small network has counted up to a time [ns]."""

@@ -42,6 +42,8 @@ _IHAVE_BYTES: Final = 44
 _FIRST_ID: Final = 0xFFFF_FFFF_0000_0000
 _COLUMN: Final = {name: place for place, name in enumerate(COUNTER_NAMES)}
 _PERCENTILES: Final = (50, 95, 99, 100)
+#: So many are looked at for a publisher that is away and comes back when it should.
+_TRIED: Final = 64
 
 
 class _OneMessage:
@@ -137,14 +139,12 @@ class Rehearsal:
     def _play(self, part: Part, quiet: _Quiet) -> Outcome:
         """Execute a representative; `quiet` is the same network without it."""
         index = part.is_relayed << 40 | part.number << 10 | part.group << 2 | part.standing
-        draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REPRESENTATIVE), 1 << 63 | index)) >> 32
         standing = self._engine.is_up(part.time).astype(np.int64)
         standing[self._members(self._topic) - np.uint32(self._first)] += 2
         of_group, alike = self._group == part.group, standing == part.standing
         # There is one at least of the group, and if none of them is as the publisher was, anybody who is.
         candidates = next(found for found in (of_group & alike, alike, of_group) if found.any())
-        places = np.flatnonzero(candidates)
-        origin = self._first + int(places[draw * len(places) >> 32])
+        origin = self._publisher(part, index, np.flatnonzero(candidates) + self._first)
         message_id = _FIRST_ID | index & 0xFFFFFFFF
         if part.is_relayed:
             engine = self._staged(NoMessages(), origin)
@@ -200,6 +200,17 @@ class Rehearsal:
         # Nobody else takes part, but for those that come and go.
         self._touched = np.append(self._members(self._topic).astype(np.int64), origin) - self._first
         return self._stage
+
+    def _publisher(self, part: Part, index: int, candidates: npt.NDArray[np.integer]) -> int:
+        """A random one of these hosts, and if it is away one that comes back as the publisher did, if that is found."""
+        tried: list[int] = []
+        for attempt in range(_TRIED if part.standing == 2 else 1):
+            counter = 1 << 63 | attempt << 48 | index
+            draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REPRESENTATIVE), counter)) >> 32
+            tried.append(int(candidates[draw * len(candidates) >> 32]))
+            if part.standing != 2 or self.schedule.missed_by(tried[-1], part.time) == part.missed:
+                return tried[-1]
+        return tried[0]
 
     def _tellers(self, members: npt.NDArray[np.bool_]) -> Int64Array:
         """IHAVE packets of these in a heartbeat, by the kinds of clients that send them."""

@@ -18,7 +18,7 @@ from bridge.rng import draw_u64
 from bridge.simtime import NEVER
 from cold.arrival_curves import Curves
 from cold.churn_section import DEFAULT_DETECTION
-from cold.failure_section import CrashFailure, PartitionFailure, WithholdingFailure
+from cold.failure_section import CrashFailure, PartitionFailure, SilenceFailure, WithholdingFailure
 from cold.jit import uint64
 from cold.population import client_kinds, heartbeat_phases
 from cold.propagation_kernels import choose_representatives, entry_key
@@ -103,24 +103,50 @@ def is_unsteady(section: ColdSection) -> bool:
     )
 
 
-def epochs_of(section: ColdSection, stop_time_ns: int) -> Int64Array:
-    """When the epochs begin in which messages share representatives, and the end of the last one: int64[n + 1], ns.
+class Epochs(NamedTuple):
+    """The times in which messages share representatives."""
 
-    An epoch ends where a failure begins, is noticed or ends, and after `cold.resolution.epoch` at the latest.
+    border: Int64Array
+    """int64[n + 1]: when they begin, and the end of the last one [ns]."""
+    is_passing: npt.NDArray[np.bool_]
+    """bool[n]: in which the network is about to change, or has just changed."""
+
+    def of(self, time: npt.NDArray[np.integer]) -> Int64Array:
+        """Which epochs contain these times [ns]; the last one also what is later."""
+        found = np.searchsorted(self.border, time, side="right") - 1
+        return np.minimum(found, len(self.is_passing) - 1).astype(np.int64)
+
+
+def epochs_of(section: ColdSection, stop_time_ns: int) -> Epochs:
+    """When messages share representatives.
+
+    An epoch ends where a failure begins, is noticed or ends, and after `cold.resolution.epoch` at the latest. What
+    caches tell of when a crash, a partition or a silence begins or ends comes to others than what was published before,
+    and the more so the later it was published: so that time is an epoch of its own. For as long after the change meshes
+    are mended, heartbeat by heartbeat.
     """
-    ends = {stop_time_ns}
+    changes, noticed, others = set(), set(), {stop_time_ns}
     silences = [population.churn.detection for population in section.populations.values() if population.churn]
     for failure in section.failures:
-        ends |= {failure.time, stop_time_ns if failure.until is None else failure.until}
+        lasts = {failure.time, stop_time_ns if failure.until is None else failure.until}
+        if isinstance(failure, CrashFailure | PartitionFailure | SilenceFailure):
+            changes |= lasts
+        else:
+            others |= lasts
         if isinstance(failure, PartitionFailure):
-            ends.add(failure.time + failure.detection)
+            noticed.add(failure.time + failure.detection)
         elif isinstance(failure, CrashFailure):
-            ends |= {failure.time + detection for detection in (DEFAULT_DETECTION, *silences)}
-    epochs = [0]
-    for end in sorted(ends):
-        while epochs[-1] < min(end, stop_time_ns):
-            epochs.append(min(epochs[-1] + section.resolution.epoch, end, stop_time_ns))
-    return np.array(epochs, dtype=np.int64)
+            noticed |= {failure.time + detection for detection in (DEFAULT_DETECTION, *silences)}
+    told = (section.gossip.mcache_gossip + 1) * max(client.heartbeat for client in section.client_gossip)
+    changes = {change for change in changes if change < stop_time_ns}
+    spans = [(max(change - told, 0), change) for change in changes]
+    spans += [(change, change + told) for change in changes | noticed]
+    border = [0]
+    for end in sorted(others.union(*spans)):
+        while border[-1] < min(end, stop_time_ns):
+            border.append(min(border[-1] + section.resolution.epoch, end, stop_time_ns))
+    is_passing = [any(begin <= first < end for begin, end in spans) for first in border[:-1]]
+    return Epochs(np.array(border, dtype=np.int64), np.array(is_passing, dtype=np.bool_))
 
 
 class Representation(Protocol):
@@ -161,13 +187,10 @@ class Schedule:
     ----------
     represented
         The topic, and the network.
-    with_returns
-        Whether messages of publishers that are away are told apart by when these return.
     """
 
-    def __init__(self, represented: Represented, *, with_returns: bool = False) -> None:
+    def __init__(self, represented: Represented) -> None:
         section, directory, paths, seed, topic, group, members, stop_time_ns = represented
-        self._with_returns = with_returns
         self._members, self._seed, self._topic, self._group = members, seed, topic, group
         self._first = directory.hot_count
         self._representatives = section.resolution.representatives
@@ -182,27 +205,22 @@ class Schedule:
     def parts_of(self, planned: PlannedMessages) -> list[Part]:
         """The representatives that messages follow, message by message."""
         published = planned.published
-        chosen = choose_representatives(uint64(self._seed), published.origin, planned.message_id, self._representatives)
-        epoch = np.searchsorted(self._epochs, published.time, side="right") - 1
-        number = epoch * self._representatives + chosen
+        number = self._chosen(published.time, published.origin, planned.message_id)
         group = self._group[published.origin - self._first]
         sizes = [typical_size(size) for size in published.size.tolist()]
-        missed = self._missed(published)
-        standing = (missed == 0).astype(np.int64)
+        away = self._away(published.time, published.origin)
+        standing = (away == 0).astype(np.int64)
         for topic in np.unique(published.topic).tolist():
             standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
         # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
-        is_told = (standing == 2) & self._with_returns
-        missed = np.where(is_told, np.maximum(missed - 1, 0), 0)
+        missed = np.where(standing == 2, np.maximum(away - 1, 0), 0)
         columns = (number.tolist(), group.tolist(), standing.tolist(), sizes, missed.tolist())
         return [Part(self.time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
 
     def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
         """The representative that a message follows which a hot host brings to an identity at a time [ns]."""
         key = np.array([entry_key(uint64(message_id), host)], dtype=np.uint64)
-        chosen = choose_representatives(uint64(self._seed), np.array([host]), key, self._representatives)
-        epoch = min(int(np.searchsorted(self._epochs, time, side="right")), len(self._epochs) - 1) - 1
-        number = epoch * self._representatives + int(chosen[0])
+        number = int(self._chosen(np.array([time]), np.array([host]), key)[0])
         group = int(self._group[host - self._first])
         return Part(self.time_of(number), number, group, 3, typical_size(size), is_relayed=True)
 
@@ -213,24 +231,47 @@ class Schedule:
 
     def begin_of(self, number: int) -> int:
         """When the epoch of a representative begins [ns]."""
-        return int(self._epochs[number // self._representatives])
+        return int(self._epochs.border[number // self._representatives])
 
     def time_of(self, number: int) -> int:
         """A moment of the representative's own part of its epoch [ns]."""
         epoch, which = divmod(number, self._representatives)
-        begin, end = int(self._epochs[epoch]), int(self._epochs[epoch + 1])
+        begin, end = (int(border) for border in self._epochs.border[epoch : epoch + 2])
         draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REHEARSAL_TIME), number)) >> 32
         return begin + ((which << 32 | draw) * (end - begin) // self._representatives >> 32)
 
-    def _missed(self, published: Publications) -> Int64Array:
-        """0 if the publisher of a message was up, else one more than the heartbeats that it missed, of those that tell.
+    def _chosen(
+        self,
+        time: Int64Array,
+        origin: Int64Array,
+        message_id: npt.NDArray[np.uint64],
+    ) -> Int64Array:
+        """Numbers of the representatives that messages follow: int64[n].
+
+        A random one of the epoch, so that messages differ as much as representatives do. Where the network is about to
+        change, or has just changed, it is the time that makes the difference: there, the one in whose part of the epoch
+        the message is.
+        """
+        count = self._representatives
+        chosen = choose_representatives(uint64(self._seed), origin, message_id, count)
+        epoch = self._epochs.of(time)
+        begin, end = self._epochs.border[epoch], self._epochs.border[epoch + 1]
+        part = np.clip((time - begin) * count // (end - begin), 0, count - 1)
+        return np.asarray(epoch * count + np.where(self._epochs.is_passing[epoch], part, chosen), dtype=np.int64)
+
+    def missed_by(self, host: int, time: int) -> int:
+        """`Part.missed` of an identity that is away at a time [ns]."""
+        return max(int(self._away(np.array([time]), np.array([host]))[0]) - 1, 0)
+
+    def _away(self, times: npt.NDArray[np.integer], origins: npt.NDArray[np.integer]) -> Int64Array:
+        """0 if a publisher is up at a time [ns], else one more than the heartbeats that it misses, of those that tell.
 
         int64[n].
         """
-        result = np.zeros(len(published.time), dtype=np.int64)
+        result = np.zeros(len(times), dtype=np.int64)
         if self._histories is None:
             return result
-        for row, (time, origin) in enumerate(zip(published.time.tolist(), published.origin.tolist(), strict=True)):
+        for row, (time, origin) in enumerate(zip(times.tolist(), origins.tolist(), strict=True)):
             is_up, until = self._histories.interval(origin, time)
             if not is_up:
                 beat = int(self._heartbeat[origin - self._first])

@@ -18,6 +18,7 @@ from cold.publications import PublicationPlan
 from cold.representatives import epochs_of, is_unsteady
 from cold.resolution_section import Resolution
 from cold.section import ColdSection, GossipSection
+from cold.small_networks import is_idle
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
 from cold.topics import TopicGroup
@@ -27,6 +28,14 @@ MEAN_FIELD_EVENTS: Final = 2_000_000
 #: What drawing one message takes where nobody asks when it arrives: its row of the table, its counters.
 EVENTS_PER_MESSAGE: Final = 50
 
+
+#: Messages of topics that share fields, and of one size, that are published within 2 ** this [ns], an eighth of a
+#: second, lose by meeting others (`cold.meetings`) ...
+BIN_SHIFT: Final = 27
+#: ... what so many of them do.
+COMPARED: Final = 16
+#: What copying a network that changes, and stepping the copies, takes for each representative.
+REHEARSAL_EVENTS: Final = 80_000
 
 #: A load is taken from the plan of this long at most, and is the same in the rest of the run [ns].
 _LOOKED_AT_NS: Final = 60 * NS_PER_S
@@ -47,6 +56,12 @@ class TopicLoad(NamedTuple):
     """Groups of publishers times sizes that the plan tells apart, over the topics that share them."""
     changes: bool = False
     """Whether the network changes, so that each representative of a field has equations of its own."""
+    lives: float = 0.0
+    """What identities that come and go cost while a representative is told of, in edge events."""
+    small: float = 0.0
+    """Members in the small network that shows what messages lose by meeting others; 0 if nothing meets."""
+    compared: float = 0.0
+    """Messages that are propagated there on their own besides, if the topic is coarse."""
 
 
 def edge_events(
@@ -58,8 +73,9 @@ def edge_events(
     `mcache_gossip` for each message, and all of the run) each member sends D_lazy IHAVEs.
 
     Sampled: the representatives of each field, alone on the mesh, with the IHAVEs of one heartbeat; a constant for
-    each message. Mean field: a constant for each field, or in a network that changes for each of its representatives,
-    and for each message.
+    each message. In a network that changes, each representative costs what an exact message does, the copies of the
+    network, and who comes and goes meanwhile. Mean field: a constant for each field, or in a network that changes for
+    each of its representatives, and for each message. Both: messages that are compared with those that meet others.
 
     Parameters
     ----------
@@ -79,15 +95,29 @@ def edge_events(
     degree = mesh_degree(gossip, load.members)
     told = min(gossip.d_lazy, max(load.known_peers - degree, 0))
     if resolution is Resolution.EXACT:
-        heartbeats = min(load.messages * gossip.mcache_gossip, run_ns // gossip.heartbeat + 1)
-        flooded = load.known_peers if gossip.flood_publish else degree
-        copies = load.messages * (load.members * (degree - 1) + flooded)
-        return float(copies + heartbeats * load.members * told)
-    drawn = load.messages * EVENTS_PER_MESSAGE
+        return _executed(load, load.members, gossip, run_ns)
+    drawn = load.messages * EVENTS_PER_MESSAGE + load.compared * load.small * (degree - 1 + told)
     if resolution is Resolution.SAMPLED:
-        return float(load.fields * representatives * load.members * (degree - 1 + told) + drawn)
+        each = float(load.members * (degree - 1 + told))
+        if load.changes:
+            each = load.members * (degree - 1 + told * gossip.mcache_gossip) + load.lives + REHEARSAL_EVENTS
+        return float(load.fields * representatives * each + drawn)
     solutions = load.fields * (representatives if load.changes else 1)
     return float(solutions * MEAN_FIELD_EVENTS + drawn)
+
+
+def _executed(load: TopicLoad, members: float, gossip: GossipSection, run_ns: int) -> float:
+    """Edge events of a topic whose messages all come to so many members."""
+    degree = mesh_degree(gossip, load.members)
+    told = min(gossip.d_lazy, max(load.known_peers - degree, 0))
+    heartbeats = min(load.messages * gossip.mcache_gossip, run_ns // gossip.heartbeat + 1)
+    flooded = load.known_peers if gossip.flood_publish else degree
+    return float(load.messages * (members * (degree - 1) + flooded) + heartbeats * members * told)
+
+
+def small_network_events(loads: Sequence[TopicLoad], gossip: GossipSection, run_ns: int) -> float:
+    """Edge events of the small network in which the messages of all topics meet, if any topic is coarse."""
+    return sum(_executed(load, load.small, gossip, run_ns) for load in loads if load.small and load.messages)
 
 
 def choose(
@@ -96,11 +126,12 @@ def choose(
     representatives: int,
     budget: float,
     run_ns: int,
+    shared: float = 0.0,
 ) -> list[Resolution]:
     """Resolutions of topics, so that together they cost no more than a budget, if that is possible.
 
     All begin exact. While they cost too much, the topic for which another resolution saves most gets it, the first in
-    the list among equals.
+    the list among equals. If that saves less than what coarse topics need together, all stay exact.
 
     Parameters
     ----------
@@ -110,12 +141,14 @@ def choose(
         As for `edge_events`.
     budget
         Edge events per simulated second.
+    shared
+        Edge events in the whole run if any of the topics is coarse.
     """
     allowed = budget * run_ns / NS_PER_S
     costs = [[edge_events(load, level, gossip, representatives, run_ns) for level in Resolution] for load in loads]
     chosen = [Resolution.EXACT] * len(loads)
-    total = sum(cost[Resolution.EXACT] for cost in costs)
-    while total > allowed:
+    exact = total = sum(cost[Resolution.EXACT] for cost in costs)
+    while total + (shared if total < exact else 0.0) > allowed:
         savings = [
             (costs[place][chosen[place]] - costs[place][level], -place, -level)
             for place in range(len(loads))
@@ -127,7 +160,7 @@ def choose(
             break
         chosen[-place] = Resolution(-level)
         total -= saving
-    return chosen
+    return chosen if total + shared < exact else [Resolution.EXACT] * len(loads)
 
 
 def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> list[TopicLoad]:
@@ -157,10 +190,20 @@ def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_
         ours = (published.topic >= family.start) & (published.topic < family.stop)
         kinds = np.unique(np.stack([groups.group[published.origin[ours] - first], sizes[ours]]), axis=1)
         fields[family.start : family.stop] = kinds.shape[1] / len(family)
+    small, compared, lives = np.zeros((3, topics))
     if is_unsteady(section):
         # Each epoch has its own, of those that a message follows.
-        epochs = len(epochs_of(section, stop_time_ns)) - 1
+        epochs = len(epochs_of(section, stop_time_ns).is_passing)
         fields = np.minimum(fields * epochs, messages / section.resolution.representatives)
+        known = [mean_known_peers(section, topic, int(members[topic])) for topic in range(topics)]
+        lives = members * np.array(known) * _changes_while_told(section)
+    elif section.resolution.queues and len(published.time) and not is_idle(section, directory, published, members):
+        small = members * min(section.resolution.queues / max(directory.total_count - first, 1), 1.0)
+        for family in topic_families(section):
+            ours = (published.topic >= family.start) & (published.topic < family.stop)
+            bins = np.unique(np.stack([published.time[ours] >> BIN_SHIFT, sizes[ours]]), axis=1, return_counts=True)[1]
+            compared[family.start : family.stop] = np.minimum(bins, COMPARED).sum() / len(family)
+        compared *= stop_time_ns / looked_at
     return [
         TopicLoad(
             topic,
@@ -169,9 +212,20 @@ def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_
             float(messages[topic]),
             float(fields[topic]),
             is_unsteady(section),
+            *(float(column[topic]) for column in (lives, small, compared)),
         )
         for topic in range(topics)
     ]
+
+
+def _changes_while_told(section: ColdSection) -> float:
+    """How often an identity comes or goes, in the mean, while a representative is told of: to `seen_ttl` at worst."""
+    changes = 0.0
+    for population in section.populations.values():
+        if population.churn is not None:
+            cycle = population.churn.sessions.expectation() + population.churn.absences.expectation()
+            changes += 2 * section.gossip.seen_ttl / cycle * population.count
+    return changes / section.identity_count
 
 
 def topic_families(section: ColdSection) -> list[range]:
@@ -206,12 +260,15 @@ def resolutions(section: ColdSection, directory: HostDirectory, seed: int, stop_
     if automatic:
         assert wanted.budget is not None, "the section has checked it"
         loads = topic_loads(section, directory, seed, stop_time_ns)
+        # Where a topic is coarse anyway the small network is there anyway.
+        is_coarse = any(level is not Resolution.EXACT for level in chosen)
         levels = choose(
             [loads[index] for index in automatic],
             section.gossip,
             wanted.representatives,
             wanted.budget,
             stop_time_ns,
+            0.0 if is_coarse else small_network_events(loads, section.gossip, stop_time_ns),
         )
         for index, level in zip(automatic, levels, strict=True):
             chosen[index] = level

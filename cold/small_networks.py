@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.directory import ColdRange, HostDirectory
+from bridge.simtime import NS_PER_S
+from cold.mean_field import mesh_degree
+from cold.publication_columns import Publications
+from cold.sampled_kernels import MESSAGE_BYTES
 from cold.section import ColdSection
+
+#: Where no link is ever busier than this share of a second, nothing meets.
+_IDLE: Final = 0.01
 
 
 class SmallNetwork(NamedTuple):
@@ -57,3 +64,27 @@ def small_network(section: ColdSection, directory: HostDirectory, share: float) 
         populations=tuple(ranges),
     )
     return SmallNetwork(small, reduced, host.astype(np.int64))
+
+
+def is_idle(
+    section: ColdSection, directory: HostDirectory, published: Publications, members: npt.NDArray[np.int64]
+) -> bool:
+    """Whether no link is ever so busy that messages meet to speak of.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    published
+        What is published.
+    members
+        int64[topics]: subscribers of each topic, by index.
+    """
+    first = directory.hot_count
+    identities = directory.total_count - first
+    copies = max(mesh_degree(section.gossip, identities) - 1, 1) * members / max(identities, 1)
+    bits = copies[published.topic] * (MESSAGE_BYTES + published.size) * 8
+    slowest = min(int(bps[first:].min()) for bps in (directory.uplink_bps, directory.downlink_bps))
+    return float(np.bincount(published.time // NS_PER_S, weights=bits).max(initial=0.0)) < _IDLE * slowest

@@ -39,8 +39,6 @@ class MixedTail:
 
     def __init__(self, exact: ColdEngine | None, coarse: CoarseEngine, identities: int) -> None:
         self._exact, self._coarse = exact, coarse
-        if exact is not None:
-            coarse.others_next = exact.next_event_time
         self._identities = identities
         self._results: TailResults | None = None
         self._parts: tuple[ColdEngine | CoarseEngine, ...] = (coarse,) if exact is None else (exact, coarse)

@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 import cold.miniature
 from bridge.simtime import NS_PER_S
-from cold.changing_field import ChangingField, Terms, solve_push
+from cold.changing_field import ChangingField, Hearing, Terms, solve_push
 from cold.propagation import group_members
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
@@ -75,6 +75,7 @@ def one_type(pushed: list[float], loss: float = 0.0, first: float = 1e-3) -> Ter
         one,
         one,
         1.0,
+        one[0],
         one[0],
         one[0],
     )
@@ -154,6 +155,69 @@ def test_the_other_side_of_a_partition_gets_nothing_and_after_it_everything() ->
     # Before the cut is noticed, copies are sent to the other side, and lost.
     assert counted(young)["packets_lost"] > inside > counted(old)["packets_lost"] == 0
     assert healed.delivered == before.delivered == COUNT - 1
+
+
+def test_what_is_told_of_when_a_partition_heals_comes_to_the_other_side() -> None:
+    cut = {"kind": "partition", "time": "10 s", "until": "20 s", "regions": [0], "detection": "2 s"}
+    _, field = network(failures=[cut])
+    node = directory_of(COUNT).node
+    inside = int((node == node[0]).sum())
+    early, late = outcome_at(field, 15), outcome_at(field, 18)
+    # After three heartbeats no cache tells of it.
+    assert early.delivered < inside < late.delivered == COUNT - 1
+    assert counted(late)["iwant_sent"] > 3 * counted(early)["iwant_sent"]
+    # Two seconds pass until the cut ends, and one hop is no more than 120 ms.
+    assert 2.0 < late.summary[1] / NS_PER_S < 2.6
+
+
+def test_who_was_silent_tells_of_what_it_got_meanwhile() -> None:
+    """Nobody pushes or tells before the 20th second; caches tell of the later message then, of the earlier no more."""
+    silent = {"kind": "silence", "time": "1 s", "until": "20 s", "share": 1.0}
+    _, field = network(failures=[silent], gossip={"flood_publish": False})
+    early, late = outcome_at(field, 15), outcome_at(field, 19.5)
+    assert early.delivered <= 8
+    assert late.delivered > 0.9 * COUNT
+    assert late.summary[0] > 0.5 * NS_PER_S
+
+
+def test_who_comes_back_to_no_mesh_is_told_rather_than_pushed_to() -> None:
+    """Two in five come back at the 30th second, and have a mesh from their next heartbeat on."""
+    section, field = network(failures=CRASH)
+    back = COUNT - up_at(section, 29)
+    told, meshed = (counted(outcome_at(field, time))["iwant_sent"] for time in (29.0, 31.5))
+    assert 0.7 * back < told < 1.1 * back
+    assert meshed < 0.1 * back
+
+
+def hearing(arrives: float, beats: int = 3) -> Hearing:
+    """Two types of which packets pass within each, and from one to the other with a probability."""
+    ways = np.array([[1.0, arrives], [arrives, 1.0]])
+    return Hearing(ways, np.zeros((2, 2)), np.array([10, 10]), beats)
+
+
+def test_who_could_not_be_told_has_not_been_told_yet() -> None:
+    """Of ten holders of the second type, each choosing one in four that it knows, all are in their third heartbeat."""
+    each, chosen = np.array([0.5, 0.5]), np.array([0.25, 0.25])
+    by_beat = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 10.0]])
+    always, healed = hearing(1.0), hearing(0.0)
+    assert healed.rates(each, chosen, by_beat, 5)[0][:, 0] == pytest.approx([0, 0, 0])
+    healed.meets(np.ones((2, 2)), 5)
+    # Who has been there for no heartbeat, for one, for two.
+    long_there = 5.0 * 0.75 ** np.arange(3)
+    for column in always.rates(each, chosen, by_beat, 5)[0].T:
+        assert column == pytest.approx(long_there)
+    for step, told_before in ((5, 0), (14, 0), (15, 1), (25, 2), (1000, 2)):
+        asked, copies = healed.rates(each, chosen, by_beat, step)
+        assert asked[:, 1] == pytest.approx(long_there)
+        assert asked[:, 0] == pytest.approx(5.0 * 0.75 ** np.minimum(np.arange(3), told_before))
+        assert copies == pytest.approx(asked)
+
+
+def test_copies_that_are_asked_for_take_three_packets() -> None:
+    each, chosen = np.array([0.5, 0.5]), np.array([0.25, 0.25])
+    asked, copies = hearing(0.5).rates(each, chosen, np.array([[0.0, 8.0]] * 3), 100)
+    assert copies[:, 0] == pytest.approx(asked[:, 0] / 4)
+    assert copies[:, 1] == pytest.approx(asked[:, 1])
 
 
 def test_a_publisher_that_is_away_tells_when_it_is_back_or_nobody() -> None:

@@ -540,13 +540,37 @@ def test_an_entry_from_another_shard_that_is_none_is_our_own_fault() -> None:
         tail.deliver(batch)
 
 
-def test_what_is_told_of_coarse_messages_does_not_end_with_the_last_exact_event() -> None:
-    """A message of a coarse topic spreads after all windows are over, where nothing else is left to happen."""
+@pytest.mark.parametrize("shards", [3, 7])
+@pytest.mark.parametrize("level", ["sampled", "mean-field"])
+def test_a_divided_tail_says_in_the_middle_of_a_run_what_an_undivided_one_says(shards: int, level: str) -> None:
+    """Some shards have a last heartbeat to tell of the exact message when others have nothing left to do."""
+    published = [publication(origin=3), publication(topic=2, count=8, interval="200 ms")]
+    section = section_of(COUNT, topics=[1, 2], publications=published, resolution={"topics": {2: level}})
+    directory, paths = directory_of(COUNT), three_nodes()
+    said = []
+    for cuts in (np.array([0, COUNT]), odd_cuts(directory, shards)):
+        tail = DividedTail(section, directory, paths, 1, STOP, cuts, make_tail)
+        middles = []
+        for end in range(3 * NS_PER_S, 5 * NS_PER_S, 20 * NS_PER_MS):
+            while (start := tail.next_event_time()) < end:
+                tail.run_until(min(start + 2 * NS_PER_MS, end))
+            tail.run_until(end)
+            middles.append((tail.counters(), tail.message_table().tobytes(), tail.arrival_digest()))
+        said.append(middles)
+    assert said[0] == said[1]
+    # Heartbeats tell of the coarse messages all the while.
+    told = [counters["ihave_sent"] for counters, *_ in said[0]]
+    assert len(set(told)) == len(told)
+
+
+def test_messages_of_coarse_topics_are_told_of_up_to_the_time_that_the_tail_has_come_to() -> None:
+    """They spread after all windows are over, where nothing else is left to happen."""
     published = [publication(), publication(topic=2, time="5 s")]
     tail = tail_of(200, hot=0, topics=[1, 2], publications=published, resolution={"topics": {2: "mean-field"}})
     while (start := tail.next_event_time()) < STOP:
-        if start < 2 * NS_PER_S:
-            early = start
-        tail.run_until(start + 2 * NS_PER_MS)
-    assert early > NS_PER_S
+        last = start + 2 * NS_PER_MS
+        tail.run_until(last)
+    assert last < 6 * NS_PER_S
+    assert tail.message_table()["delivered"].tolist() == [199, 0]
+    tail.run_until(STOP)
     assert tail.message_table()["delivered"].tolist() == [199, 199]

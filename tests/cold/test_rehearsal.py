@@ -14,7 +14,7 @@ from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
-from cold.representatives import NoMessages, epochs_of, is_unsteady
+from cold.representatives import NoMessages, Represented, Schedule, epochs_of, is_unsteady
 from cold.resolution import resolutions
 from cold.resolution_section import Resolution
 from cold.results import merge, message_table
@@ -75,8 +75,43 @@ def test_epochs_end_where_the_network_changes_and_before_they_are_too_long() -> 
             {"kind": "crash", "time": "31 s", "share": 0.1},
         ]
     )
-    ends = epochs_of(section, 40 * NS_PER_S) / NS_PER_S
-    assert ends.tolist() == [0, 5, 10, 14, 16, 21, 26, 30, 31, 32.5, 37.5, 40]
+    ends = epochs_of(section, 40 * NS_PER_S).border / NS_PER_S
+    assert ends.tolist() == [0, 5, 10, 14, 16, 18, 20, 25, 26, 27, 30, 31, 32.5, 34, 35, 36.5, 40]
+
+
+def test_what_is_told_of_while_the_network_breaks_or_heals_has_an_epoch_of_its_own() -> None:
+    section = section_with(
+        failures=[
+            {"kind": "partition", "time": "20 s", "until": "50 s", "regions": [1], "detection": "15 s"},
+            {"kind": "degradation", "time": "80 s", "until": "90 s", "latency": "10 ms"},
+        ],
+        gossip={"mcache_gossip": 2, "heartbeat": "2 s", "seen_ttl": "20 s"},
+        resolution={"default": "sampled", "representatives": 2, "epoch": "60 s"},
+    )
+    epochs = epochs_of(section, 100 * NS_PER_S)
+    borders = [0, 14, 20, 26, 35, 41, 44, 50, 56, 80, 90, 100]
+    assert (epochs.border / NS_PER_S).tolist() == borders
+    passing = [begin for begin, is_so in zip(borders[:-1], epochs.is_passing, strict=True) if is_so]
+    assert passing == [14, 20, 35, 44, 50]
+
+
+def test_messages_follow_a_representative_of_their_own_time_where_the_network_is_about_to_change() -> None:
+    """Elsewhere, a random one of the epoch."""
+    section = section_with(resolution={"default": "sampled", "representatives": 4, "epoch": "60 s"})
+    directory = directory_of(COUNT)
+    everybody = np.arange(COUNT, dtype=np.uint32) + np.uint32(directory.hot_count)
+    group = np.zeros(COUNT, dtype=np.int32)
+    network = Represented(section, directory, three_nodes(), 5, 0, group, lambda _: everybody, 60 * NS_PER_S)
+    count = 60
+    # A partition from 4 s to 7 s, noticed after a second: epochs begin at 4, 5, 7, 8, 9 and 11 s.
+    for begin, length, follows_its_own in ((4.0, 1.0, True), (5.0, 2.0, True), (11.0, 49.0, False)):
+        time = ((begin + (np.arange(count) + 0.5) / count * length) * NS_PER_S).astype(np.int64)
+        columns = (time, np.zeros(count, dtype=np.int64), everybody[:count].astype(np.int64), np.full(count, 100))
+        planned = PlannedMessages(np.arange(count, dtype=np.uint64), Publications(*columns))
+        parts = Schedule(network).parts_of(planned)
+        nearest = [abs(part.time - its) < length / 4 * NS_PER_S for part, its in zip(parts, time.tolist(), strict=True)]
+        assert all(nearest) == follows_its_own
+        assert len({part.number for part in parts}) == 4
 
 
 def test_a_copy_of_an_engine_goes_its_own_way() -> None:

@@ -7,9 +7,10 @@ from pydantic import ValidationError
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from cold.resolution import TopicLoad, choose, edge_events, resolutions
+from cold.resolution import TopicLoad, choose, edge_events, resolutions, small_network_events, topic_loads
 from cold.resolution_section import Resolution
-from cold.section import GossipSection
+from cold.section import ColdSection, GossipSection
+from cold.small_networks import small_network
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
 
 GOSSIP = GossipSection()
@@ -63,6 +64,68 @@ def test_equal_topics_are_chosen_in_their_order() -> None:
     loads = [TopicLoad(number, 10_000, 50, 500, 16) for number in range(4)]
     some = 3.2 * edge_events(loads[0], EXACT, GOSSIP, 8, RUN) / 12
     assert choose(loads, GOSSIP, 8, some, RUN) == [SAMPLED, SAMPLED, EXACT, EXACT]
+
+
+def test_what_coarse_topics_need_together_may_cost_more_than_they_save() -> None:
+    loads = [TopicLoad(number, 10_000, 50, 500, 1) for number in range(2)]
+    saved = sum(edge_events(load, EXACT, GOSSIP, 8, RUN) - edge_events(load, SAMPLED, GOSSIP, 8, RUN) for load in loads)
+    assert choose(loads, GOSSIP, 8, 1.0, RUN, shared=0.99 * saved) == [SAMPLED, SAMPLED]
+    assert choose(loads, GOSSIP, 8, 1.0, RUN, shared=1.01 * saved) == [EXACT, EXACT]
+
+
+def loaded(count: int, **keys: Any) -> ColdSection:
+    """A topic that nothing is cheap enough for, of 40 messages of 30,000 bytes a second on links of 20 Mbit/s."""
+    published = [publication(count=120, interval="25 ms", size=30_000)]
+    return section_of(count, **{"resolution": {"default": "auto", "budget": 1}, "publications": published, **keys})
+
+
+def test_the_small_network_of_meetings_costs_what_the_engine_executes_there() -> None:
+    section = loaded(4000, publications=[publication(count=120, interval="25 ms", size=10_000)])
+    directory = directory_of(4000)
+    (load,) = loads = topic_loads(section, directory, 1, RUN)
+    network = small_network(section, directory, 1024 / 4000)
+    engine = ColdEngine(network.section, network.directory, three_nodes(), 1, RUN)
+    engine.run_until(RUN)
+    executed = engine.counters()["edge_events"]
+    assert small_network_events(loads, section.gossip, RUN) * 0.4 <= executed
+    assert executed <= small_network_events(loads, section.gossip, RUN) * 1.05
+    # Of five messages in each eighth of a second all are compared; of fifty, sixteen.
+    assert load.compared == 120
+    (many,) = topic_loads(loaded(4000, publications=[publication(count=1200, interval="2500 us")]), directory, 1, RUN)
+    assert many.compared == pytest.approx(16 * 3 * 8, rel=0.1)
+
+
+def test_where_nothing_meets_no_small_network_costs_anything() -> None:
+    directory = directory_of(4000)
+    assert small_network_events(topic_loads(loaded(4000), directory, 1, RUN), GOSSIP, RUN) > 0
+    for keys in (
+        {"publications": [publication(size=100)]},
+        {"resolution": {"default": "auto", "budget": 1, "queues": 0}},
+        {"failures": [{"kind": "silence", "time": "2 s", "share": 0.1}]},
+    ):
+        assert small_network_events(topic_loads(loaded(4000, **keys), directory, 1, RUN), GOSSIP, RUN) == 0
+
+
+CRASH: dict[str, Any] = {"failures": [{"kind": "crash", "time": "3 s", "until": "6 s", "share": 0.4}]}
+
+
+@pytest.mark.parametrize("keys", [{}, CRASH])
+def test_few_messages_among_few_identities_stay_exact_whatever_the_budget(keys: dict[str, Any]) -> None:
+    few = loaded(200, **keys)
+    many = loaded(100_000, publications=[publication(count=3000, interval="1 ms", size=3000)], **keys)
+    assert resolutions(few, directory_of(200), 1, RUN) == [EXACT]
+    assert resolutions(many, directory_of(100_000), 1, RUN) != [EXACT]
+
+
+def test_who_comes_and_goes_while_a_representative_is_told_of_costs() -> None:
+    churn = {"sessions": {"kind": "exponential", "mean": "20 s"}, "absences": {"kind": "exponential", "mean": "10 s"}}
+    section = loaded(2000, populations={"tail": {"count": 2000, "churn": churn}}, gossip={"seen_ttl": "60 s"})
+    (load,) = topic_loads(section, directory_of(2000), 1, RUN)
+    # In a minute each identity comes and goes twice, and its peers hear of that.
+    assert load.lives == pytest.approx(2000 * 4 * load.known_peers, rel=1e-4)
+    alone = load._replace(lives=0.0)
+    more = edge_events(load, SAMPLED, GOSSIP, 16, RUN) - edge_events(alone, SAMPLED, GOSSIP, 16, RUN)
+    assert more == pytest.approx(load.fields * 16 * load.lives)
 
 
 def test_a_budget_too_small_for_anything_gets_the_cheapest() -> None:
