@@ -133,6 +133,27 @@ def summarise(delays: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.partition(delays, ranks)[ranks]
 
 
+def started(field: PropagationField, later: npt.NDArray[np.int64]) -> PropagationField:
+    """A field of one representative as one of several, which come later by int64[R], ns.
+
+    Nothing comes before the first of its group does in the one: that takes the shortest way.
+    """
+    count = len(later)
+    delay = np.maximum(field.delay + later[:, None, None], field.delay[:, :, :1])
+    overall = np.maximum(field.overall + later[:, None], field.overall[:, :1])
+    summary = np.where(field.summary < 0, -1, np.maximum(field.summary + later[:, None], field.overall[:, :1]))
+    return PropagationField(
+        delay=delay,
+        hops=np.repeat(field.hops, count, axis=0),
+        reached=np.repeat(field.reached, count, axis=0),
+        totals=np.repeat(field.totals, count, axis=0),
+        summary=summary,
+        overall=overall,
+        copies=np.repeat(field.copies, count, axis=0),
+        lasting=field.lasting,
+    )
+
+
 def put_off(
     delay: npt.NDArray[np.int64], overall: npt.NDArray[np.int64], later: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from bridge.paths import PathTable
 from cold.jit import uint64
 from cold.mean_field import mean_field
-from cold.propagation import MOST_GROUPS, Groups, PropagationField, put_off
+from cold.propagation import MOST_GROUPS, Groups, PropagationField, put_off, started
 from cold.propagation_kernels import PROBABILITY_BITS, choose_representative, draw_arrivals, entry_key
 from cold.sampled import build_field, rules_of
 from cold.sampled_kernels import MESSAGE_BYTES, MOST_HOPS, Mesh
 from cold.section import GossipSection
-from cold.ways_in import exposures, shapes
+from cold.ways_in import delays_of_starts, exposures, shapes
 
 #: Sizes on the wire are rounded to so many significant bits: messages that differ by less share a field.
 SIZE_BITS = 5
@@ -59,7 +59,7 @@ class TopicFields:
     resolution
         How fields are made.
     representatives
-        Of each group of publishers, where the resolution is ``sampled``.
+        Of each group of publishers, where the resolution is ``sampled``, and of each in which messages enter.
     mesh
         Makes the topic's mesh; called at most once, and only where the resolution needs it.
     """
@@ -104,9 +104,13 @@ class TopicFields:
 
     def _build(self, source_group: int, size: int, relayed: bool) -> PropagationField:
         if self._resolution == "mean-field":
-            return mean_field(
+            field = mean_field(
                 self.groups, self._paths, self._gossip, self._known_peers, source_group, size, relayed=relayed
             )
+            if not relayed:
+                return field
+            tail = (self.groups, self._paths, self._gossip)
+            return started(field, delays_of_starts(*tail, source_group, size, self._representatives))
         if self._mesh is None:
             self._mesh = self._make_mesh()
         rules = rules_of(self._gossip, self._paths, self._seed, self._topic)

@@ -18,27 +18,32 @@ from those of a hop (`shapes`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
+from scipy.special import gammaincinv
 
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_S
-from cold.mean_field import leaving_delays, mesh_degree
+from cold.mean_field import leaving_delays, mesh_degree, validation_delays
 from cold.propagation import Groups
 from cold.propagation_kernels import LEVELS
 from cold.sampled_kernels import MESSAGE_BYTES
 from cold.section import GossipSection
 
 Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
 
 #: Shapes and exposures are rounded to these, far below the model's error, so that libraries' last bits do not matter.
 _SHAPE_GRAIN: Final = 2.0**-10
 _GRAIN: Final = 2.0**-24
 #: A shape so great is as good as infinite.
 _MOST: Final = 2.0**20
+#: Delays of starts are rounded to this [ns].
+_DELAY_GRAIN_NS: Final = 1000
 #: In place of a share of zero, whose exposure is infinite.
 _NOBODY: Final = 2.0**-40
 
@@ -63,27 +68,12 @@ def shapes(groups: Groups, paths: PathTable, gossip: GossipSection, payload_size
     payload_size
         Of the messages [bytes].
     """
-    members = int(groups.size.sum())
-    degree = mesh_degree(gossip, members)
-    others = degree - 1
-    node = np.ix_(groups.node, groups.node)
-    bits = (MESSAGE_BYTES + payload_size) * 8
-    path = paths.latency_ns[node] / NS_PER_S + bits / groups.downlink_bps
-    comes = groups.size[:, None] / max(members, 1) * (1 - paths.loss[node])
-    own = leaving_delays(groups, gossip, degree, payload_size)
-
-    def transform(rate: float) -> Float64Array:
-        leaving = np.exp(-rate * own).mean(axis=1)
-        return np.asarray((comes * leaving[:, None] * np.exp(-rate * path)).T, dtype=np.float64)
-
-    def growth(rate: float) -> float:
-        return others * float(np.abs(np.linalg.eigvals(transform(rate))).max()) - 1
-
-    count = len(groups.size)
-    if others < 2 or growth(0.0) <= 0:
+    degree = mesh_degree(gossip, int(groups.size.sum()))
+    others, count = degree - 1, len(groups.size)
+    transform = _hops(groups, paths, gossip, payload_size)
+    rate = _growth(groups, paths, gossip, payload_size)
+    if rate is None:
         return np.full(count, _MOST)
-    shortest = float((own.min(axis=1)[:, None] + path).min())
-    rate = float(brentq(growth, 0.0, np.log(others) / shortest, rtol=1e-6))
     once, twice = transform(rate), transform(2 * rate)
     values, vectors = np.linalg.eig(others * once)
     first = np.abs(vectors[:, np.argmax(values.real)].real)
@@ -93,6 +83,104 @@ def shapes(groups: Groups, paths: PathTable, gossip: GossipSection, payload_size
     square = degree * twice @ second + degree * others * one**2
     shape = mean**2 / np.maximum(square - mean**2, mean**2 / _MOST)
     return np.asarray(np.maximum(np.rint(shape / _SHAPE_GRAIN), 1.0) * _SHAPE_GRAIN, dtype=np.float64)
+
+
+def _hops(
+    groups: Groups, paths: PathTable, gossip: GossipSection, payload_size: int
+) -> Callable[[float], Float64Array]:
+    """L: float64[G, G] at a rate [1/s], ``L[b, a]``."""
+    members = int(groups.size.sum())
+    comes, path = _paths(groups, paths, payload_size)
+    own = leaving_delays(groups, gossip, mesh_degree(gossip, members), payload_size)
+
+    def transform(rate: float) -> Float64Array:
+        leaving = np.exp(-rate * own).mean(axis=1)
+        return np.asarray((comes * leaving[:, None] * np.exp(-rate * path)).T, dtype=np.float64)
+
+    return transform
+
+
+def _paths(groups: Groups, paths: PathTable, payload_size: int) -> tuple[Float64Array, Float64Array]:
+    """Share of all members that are of a group, first index, times the share that comes from there; how long it takes.
+
+    float64[G, G] both, the second in seconds.
+    """
+    node = np.ix_(groups.node, groups.node)
+    bits = (MESSAGE_BYTES + payload_size) * 8
+    path = paths.latency_ns[node] / NS_PER_S + bits / groups.downlink_bps
+    comes = groups.size[:, None] / max(int(groups.size.sum()), 1) * (1 - paths.loss[node])
+    return np.asarray(comes, dtype=np.float64), np.asarray(path, dtype=np.float64)
+
+
+def _growth(groups: Groups, paths: PathTable, gossip: GossipSection, payload_size: int) -> float | None:
+    """Return the rate lambda [1/s]; None where copies alone keep no message alive."""
+    degree = mesh_degree(gossip, int(groups.size.sum()))
+    transform = _hops(groups, paths, gossip, payload_size)
+
+    def excess(rate: float) -> float:
+        return (degree - 1) * float(np.abs(np.linalg.eigvals(transform(rate))).max()) - 1
+
+    if degree < 3 or excess(0.0) <= 0:
+        return None
+    own = leaving_delays(groups, gossip, degree, payload_size)
+    shortest = float((own.min(axis=1)[:, None] + _paths(groups, paths, payload_size)[1]).min())
+    return float(brentq(excess, 0.0, np.log(degree - 1) / shortest, rtol=1e-6))
+
+
+def delays_of_starts(
+    groups: Groups, paths: PathTable, gossip: GossipSection, source_group: int, payload_size: int, count: int
+) -> Int64Array:
+    """How much later messages come than the equations say for the chance of their first hops: int64[count], ns.
+
+    A message that enters at one member grows as W exp(lambda t), with a W of its own; equations for populations have
+    its mean, 1, and so are too early: what matters is E ln W < 0. A member of group a that gets the message validates
+    it, for a time that all its copies share, and sends to D - 1 others in turn. With v(s) = E exp(-s validation),
+    u_a(s) = sum over k of exp(-s k up_a), and P_a(s)_b = w_b (1 - loss_ab) exp(-s path_ab),
+
+        E W_a = v(lambda) u_a(lambda) P_a(lambda) E W,
+        E W_a^2 = v(2 lambda) (u_a(2 lambda) P_a(2 lambda) E W^2 + (u_a(lambda)^2 - u_a(2 lambda)) (P_a(lambda) E W)^2),
+
+    and where it enters, the same with D. W is taken for a Gamma variable of that mean and variance. The delays are
+    -ln(W) / lambda at equal probabilities, for as many representatives, from the latest to the earliest.
+
+    Parameters
+    ----------
+    groups, paths, gossip, payload_size
+        As for `shapes`.
+    source_group
+        Where it enters.
+    count
+        Of the representatives.
+    """
+    degree = mesh_degree(gossip, int(groups.size.sum()))
+    rate = _growth(groups, paths, gossip, payload_size)
+    if rate is None:
+        return np.zeros(count, dtype=np.int64)
+    path = _paths(groups, paths, payload_size)[1]
+    up = (MESSAGE_BYTES + payload_size) * 8 / groups.uplink_bps
+    validation = validation_delays(gossip)
+    once, twice = (float(np.exp(-s * validation).mean()) for s in (rate, 2 * rate))
+    share = groups.size / max(int(groups.size.sum()), 1)
+    arrives = 1 - paths.loss[np.ix_(groups.node, groups.node)]
+    ways = [share * arrives * np.exp(-s * path) for s in (rate, 2 * rate)]
+
+    def turns(peers: int, s: float) -> Float64Array:
+        return np.asarray(np.exp(-s * up[:, None] * np.arange(1, peers + 1)).sum(axis=1), dtype=np.float64)
+
+    first, second = turns(degree - 1, rate), turns(degree - 1, 2 * rate)
+    values, vectors = np.linalg.eig(once * first[:, None] * ways[0])
+    mean = np.abs(vectors[:, np.argmax(values.real)].real)
+    reach = ways[0] @ mean
+    square = np.linalg.solve(
+        np.eye(len(mean)) - twice * second[:, None] * ways[1], twice * (first**2 - second) * reach**2
+    )
+    begins, again = turns(degree, rate), turns(degree, 2 * rate)
+    average = once * begins * reach
+    spread = twice * (again * (ways[1] @ square) + (begins**2 - again) * reach**2)
+    ratio = float(spread[source_group] / average[source_group] ** 2)
+    shape = min(1 / max(ratio - 1, 1 / _MOST), _MOST)
+    starts = gammaincinv(shape, (np.arange(count) + 0.5) / count) / shape
+    return np.asarray(np.rint(-np.log(starts) / rate * NS_PER_S / _DELAY_GRAIN_NS) * _DELAY_GRAIN_NS, dtype=np.int64)
 
 
 def exposure(lacking: float | Float64Array, shape: float | Float64Array) -> Float64Array:
