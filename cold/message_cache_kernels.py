@@ -29,16 +29,19 @@ def next_heartbeat(state: State, identity: int, time: int) -> int:
 def remember(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> None:
     """Put a message into the message cache: the next heartbeats gossip about it.
 
-    Of its per-identity state, hot hosts can see something for as long as it is cached; of cold ones, the membership
-    names it for as long as they gossip about it.
+    Of its per-identity state, hot hosts can see something for as long as it is cached; cold ones ask only for what
+    they have not seen, and every event that can make them is in the calendar already.
     """
     interval = next_heartbeat(state, identity, time) % parameters.mcache_gossip
     row = mesh_row(state, parameters, identity, state.message_topic[slot])
     add_recent(state, row, interval, slot)
     set_needed(state, identity, True)
     heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
-    kept = parameters.mcache_length if parameters.hot_count > 0 else parameters.mcache_gossip
-    state.last_reference[slot] = max(state.last_reference[slot], time + (kept + 1) * heartbeat_ns)
+    named_until = time + (parameters.mcache_gossip + 1) * heartbeat_ns
+    state.named_until[slot] = max(state.named_until[slot], named_until)
+    if parameters.hot_count > 0:
+        kept_until = time + (parameters.mcache_length + 1) * heartbeat_ns
+        state.last_reference[slot] = max(state.last_reference[slot], kept_until)
 
 
 @inlined_kernel
@@ -82,7 +85,8 @@ def list_sought(
 ) -> int:
     """List what an IHAVE at the heartbeat `number` tells of that anybody may lack in `state.wanted`; how many they are.
 
-    `row` is that of the membership. Where it names what was cached, arrivals need not be looked up.
+    `row` is that of the membership. Where it names what was cached, and nothing else can be meant, arrivals need not be
+    looked up.
 
     Who lacks what is as of the beginning of the window, when all shards know it: so what becomes an event does not
     depend on how identities are divided among shards.
@@ -91,8 +95,11 @@ def list_sought(
     is_named = True
     for interval in range(parameters.mcache_gossip):
         what = recent(state, row, interval)
-        is_named = is_named and what < SEVERAL
-        if 0 < what < SEVERAL and is_sought(state, time, topic, what - 1):
+        if what == 0:
+            continue
+        if what >= SEVERAL or state.was_another[what - 1] != 0:
+            is_named = False
+        elif is_sought(state, time, topic, what - 1):
             state.wanted[count] = what - 1
             count += 1
     if is_named:

@@ -143,6 +143,8 @@ class MessageTable:
             "message_size": np.zeros(slots, dtype=np.int64),
             "message_expiry": np.full(slots, NEVER, dtype=np.int64),
             "last_reference": np.zeros(slots, dtype=np.int64),
+            "named_until": np.zeros(slots, dtype=np.int64),
+            "was_another": np.zeros(slots, dtype=np.uint8),
             "wanted": np.zeros(slots, dtype=np.int32),
             "place": np.full(slots, -1, dtype=np.int32),
             "reached": np.zeros(slots, dtype=np.int64),
@@ -199,6 +201,7 @@ class MessageTable:
         state.message_size[slot] = 0
         state.message_expiry[slot] = NEVER
         state.last_reference[slot] = time
+        state.was_another[slot] = state.named_until[slot] >= now
         state.reached[slot] = 0
         state.saturated[slot] = 0
         self._is_complete[slot] = 0
@@ -403,7 +406,16 @@ class MessageTable:
         self._free = list(range(slots + 64 * more - 1, slots - 1, -1))
         rows = (
             *("message_id", "message_topic", "message_origin", "message_size", "message_expiry"),
-            *("last_reference", "reached", "saturated", "complete", "wanted", "arrival_start"),
+            *(
+                "last_reference",
+                "named_until",
+                "was_another",
+                "reached",
+                "saturated",
+                "complete",
+                "wanted",
+                "arrival_start",
+            ),
         )
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, 64 * more) for name in rows}
         words_of = ("topic_slots", "open_slots", "lacking", "asked")

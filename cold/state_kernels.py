@@ -487,6 +487,10 @@ class State(NamedTuple):
     message_expiry: Int64Array
     last_reference: Int64Array
     """int64[S]: when nothing can refer to the message any more, as far as is known."""
+    named_until: Int64Array
+    """int64[S]: when no membership names the slot any more, see `membership_kernels.recent`."""
+    was_another: UInt8Array
+    """uint8[S]: whether one may name the slot and mean the message that had it before."""
     reached: Int64Array
     """int64[S]: members that have the message."""
     saturated: UInt8Array

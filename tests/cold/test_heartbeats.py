@@ -4,16 +4,24 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cold.engine
+from bridge.simtime import NS_PER_S
+from cold.engine import ColdEngine
 from cold.event_kernels import is_needed, next_needed, set_needed
 from cold.membership_kernels import add_recent, count_recent, recent, set_recent
+from cold.messages import MessageTable
 from cold.reference import by_reference
 from cold.state_kernels import MOST_RECENT, RANK, RECENT, SENDER_COLUMNS, SEVERAL, State
+from tests.cold.networks import directory_of, publication, section_of, three_nodes
 
 #: More than two words of `needed_words` are about.
 IDENTITIES = 10_000
+#: Of a tail that gossips.
+COUNT = 120
 
 
 class Ranks(NamedTuple):
@@ -83,3 +91,36 @@ def test_a_membership_names_the_only_message_of_an_interval_and_counts_several()
     set_recent(state, 1, 2, 0)
     assert count_recent(state, 1, 2) == 0
     assert not arrays.mesh[0].any()
+
+
+class _AlwaysLookedUp(MessageTable):
+    """Has every heartbeat look up arrivals, as if what memberships name could be another message."""
+
+    def reserve(self, state: State, message_id: int, topic: int, now: int, time: int) -> tuple[State, int]:
+        state, slot = super().reserve(state, message_id, topic, now, time)
+        state.was_another[slot] = 1
+        return state, slot
+
+
+def test_what_memberships_name_is_what_arrivals_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes back lacks messages, whose slots others have had a moment before."""
+    churn = {"sessions": {"kind": "exponential", "mean": "6 s"}, "absences": ["500 ms", "2 s"]}
+    section = section_of(
+        COUNT,
+        populations={"tail": {"count": COUNT, "churn": churn}},
+        gossip={"heartbeat": "900 ms", "seen_ttl": "4500 ms", "mcache_length": 5, "mcache_gossip": 4},
+        publications=[publication(count=220, time="100 ms", interval="40 ms", size=100)],
+    )
+    engines = []
+    for table in (MessageTable, _AlwaysLookedUp):
+        monkeypatch.setattr(cold.engine, "MessageTable", table)
+        engine = ColdEngine(section, directory_of(COUNT), three_nodes(), 3, 14 * NS_PER_S)
+        engine.run_until(14 * NS_PER_S)
+        engines.append(engine)
+    named, looked_up = engines
+    assert named.counters() == looked_up.counters()
+    assert named.arrival_digest() == looked_up.arrival_digest()
+    assert named.counters()["iwant_sent"] > 100
+    # Some slots had to be looked up, and some had not.
+    was_another = named._state.was_another[named._state.named_until > 0]
+    assert 0 < was_another.sum() < len(was_another)
