@@ -563,7 +563,7 @@ def test_a_tail_larger_than_the_machine_is_refused_with_the_numbers(
 ) -> None:
     monkeypatch.setattr("antumbra.plan.this_machine", lambda: Machine(8 * 2**30, None, None))
     text = cold("overlay: {degree: 512}").replace("count: 9", "count: 16000000, addresses: 16.0.0.0/6")
-    with pytest.raises(ConfigurationError, match=r"17\d\.\d+ GiB for the cold tail.* has 8 GiB available"):
+    with pytest.raises(ConfigurationError, match=r"7\d\.\d+ GiB for the cold tail.* has 8 GiB available"):
         make_plan(load_configuration(write(text)))
 
 
