@@ -40,6 +40,7 @@ from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
 from cold.request_kernels import opened_by
+from cold.request_layout import LISTED_UNTIL
 from cold.request_results import request_results
 from cold.requests import Asking, request_arrays, with_room_for_meters
 from cold.results import TailResults, message_table
@@ -758,7 +759,7 @@ class ColdEngine:
     def _next_outside(self) -> int:
         """Time of the next publication, change of an identity or notice that no record stands for yet [ns]."""
         change = NEVER if self._lives is None else self._lives.next_time()
-        asked = NEVER if self._asking is None else self._asking.next_time()
+        asked = NEVER if self._asking is None else self._asking.next_time(self._state)
         submitted = NEVER if self._transactions is None else self._transactions.next_time()
         noticed = self._notices[0] if self._notices else NEVER
         return min(self._plan.next_time(), change, asked, submitted, noticed)
@@ -805,9 +806,9 @@ class ColdEngine:
         """Make events of the requests that identities begin soon; returns until when all are, at most `end`."""
         if self._asking is None:
             return end
-        records, known_until = self._asking.take(self._reference, self._next)
-        self._insert(records)
-        return min(end, known_until)
+        for records in self._asking.take(self._state, self._reference, self._next):
+            self._insert(records)
+        return min(end, int(self._state.request_cursor[LISTED_UNTIL]))
 
     def _admit_transactions(self, end: int) -> int:
         """Begin the transactions that are submitted soon; returns until when all are begun, at most `end`."""

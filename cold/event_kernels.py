@@ -16,10 +16,8 @@ from cold.life_kernels import is_up
 from cold.membership_kernels import arrival_place, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_copy
-from cold.request_layout import ASKER, NUMBER, OPEN_COLUMNS, SERVER, WHAT
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
-    AUXILIARY_SHIFT,
     BEAT,
     BUNDLE_HOPS_SHIFT,
     BUNDLE_SLOT_SHIFT,
@@ -29,7 +27,6 @@ from cold.state_kernels import (
     CHUNK,
     CHUNK_SHIFT,
     CROSSING_SINCE,
-    DEADLINE,
     DOWNLINK_FREE,
     DOWNLINK_RATE,
     DUE_COUNT,
@@ -46,7 +43,6 @@ from cold.state_kernels import (
     HOPS_SHIFT,
     IDONTWANT,
     IDONTWANT_RECEIVED,
-    IHAVE,
     IHAVE_ID,
     KIND_MASK,
     LATE_BUCKET,
@@ -696,28 +692,6 @@ def keep_first(state: State, parameters: Parameters, start: int, first_new: int,
     return kept
 
 
-@inlined_kernel
-def is_open(state: State, topic: int) -> bool:
-    """Whether some members of this shard have a message of the topic that some have not."""
-    slots = _ZERO
-    for word in range(state.open_slots.shape[1]):
-        slots |= state.open_slots[topic, word]
-    return slots != _ZERO
-
-
-@inlined_kernel
-def can_ask(state: State, parameters: Parameters, ends: int, topic: int) -> bool:
-    """Whether the sender of an IHAVE has an open message, one that not all have, that the receiver lacks."""
-    receiver, sender = (ends >> 32) - parameters.first_id, (ends & WORD) - parameters.first_id
-    for word in range(state.open_slots.shape[1]):
-        left = state.open_slots[topic, word]
-        if left != _ZERO:
-            left &= ~uint64(state.identity[receiver, SEEN + word])
-            if left != _ZERO and left & uint64(state.identity[sender, SEEN + word]) != _ZERO:
-                return True
-    return False
-
-
 @kernel
 def is_idle_id(state: State, parameters: Parameters, ends: int, slot: int) -> bool:
     """Whether an id of a cold identity's IHAVE is of a message that the receiver has."""
@@ -727,45 +701,11 @@ def is_idle_id(state: State, parameters: Parameters, ends: int, slot: int) -> bo
 
 
 @kernel
-def may_ask(state: State, what: int) -> bool:
-    """Whether a record has to do with what its receiver lacks."""
-    kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
-    if kind == IHAVE:
-        return is_open(state, slot)
-    return kind == IHAVE_ID and state.saturated[slot] == 0
-
-
-@kernel
-def is_asking(state: State, parameters: Parameters, ends: int, what: int) -> bool:
-    """Whether a record is an IHAVE whose receiver lacks an open message, so that it matters what its sender has."""
-    if what & KIND_MASK != IHAVE:
-        return False
-    receiver, topic = (ends >> 32) - parameters.first_id, (what >> SLOT_SHIFT) & SLOT_MASK
-    lacking = _ZERO
-    for word in range(state.open_slots.shape[1]):
-        lacking |= state.open_slots[topic, word] & ~uint64(state.identity[receiver, SEEN + word])
-    return lacking != _ZERO
-
-
-@kernel
-def is_awaited(state: State, parameters: Parameters, ends: int, what: int) -> bool:
-    """Whether the answer to a request is awaited still at the DEADLINE with these words, of one of its attempts."""
-    row = ends & WORD
-    return (
-        state.open[row, ASKER] == (ends >> 32) - parameters.first_id
-        and state.open[row, NUMBER] == (what >> AUXILIARY_SHIFT) & WORD
-        and state.open[row, WHAT] == (what >> SLOT_SHIFT) & SLOT_MASK
-        and state.open[row, SERVER] >= 0
-    )
-
-
-@kernel
 def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
     """Take the events in [start, end), a part of one bucket, out of the calendar into `due`, in order.
 
-    There is a BEAT for each heartbeat, and a MESSAGE for each first copy of a message. An IHAVE that can make its
-    receiver ask for nothing goes no further: what it could tell of was received before this step. Nor does an id of one
-    from another shard, nor a deadline of what was answered in time.
+    There is a BEAT for each heartbeat, and a MESSAGE for each first copy of a message. An id of an IHAVE goes no
+    further where its receiver got the message before this step.
 
     Returns False, with what is needed in ``cursor[NEEDED]`` and ``cursor[NEEDED_UNWANTED]`` and nothing changed, where
     `due` is too small, or too few entries of `unwanted` are free. There must be a free chunk in each pool.
@@ -811,23 +751,14 @@ def collect(state: State, parameters: Parameters, start: int, end: int) -> bool:
                 far = position + FAR_AHEAD
                 if following >= 0:
                     prefetch(state.pool, 3 * (position - begin + (int64(following) << CHUNK_SHIFT)))
-                if far < chunk_end and may_ask(state, state.pool[far, 2]):
+                if far < chunk_end and state.pool[far, 2] & KIND_MASK == IHAVE_ID:
                     prefetch(state.identity, ((state.pool[far, 1] >> 32) - parameters.first_id) * columns)
-                if far < chunk_end and state.pool[far, 2] & KIND_MASK == DEADLINE:
-                    prefetch(state.open, (state.pool[far, 1] & WORD) * OPEN_COLUMNS)
-                near = position + AHEAD
-                if near < chunk_end and is_asking(state, parameters, state.pool[near, 1], state.pool[near, 2]):
-                    prefetch(state.identity, ((state.pool[near, 1] & WORD) - parameters.first_id) * columns)
                 time, ends, what = state.pool[position, 0], state.pool[position, 1], state.pool[position, 2]
                 if time >= end:
                     push(state, parameters, time, ends, what)
                     continue
                 kind, slot = what & KIND_MASK, (what >> SLOT_SHIFT) & SLOT_MASK
-                if kind == IHAVE and not can_ask(state, parameters, ends, slot):
-                    continue
                 if kind == IHAVE_ID and is_idle_id(state, parameters, ends, slot):
-                    continue
-                if kind == DEADLINE and not is_awaited(state, parameters, ends, what):
                     continue
                 state.due[due_count, 0] = time
                 state.due[due_count, 1] = ends

@@ -96,7 +96,6 @@ from cold.state_kernels import (
     IDONTWANT,
     IDONTWANT_SENT,
     IDONTWANT_SIZE,
-    IHAVE,
     IHAVE_ID,
     IHAVE_RECEIVED,
     IWANT,
@@ -145,7 +144,6 @@ from cold.state_kernels import (
     WORD,
     Parameters,
     State,
-    lowest_bit,
 )
 from cold.transaction_kernels import execute_transaction, forget_untold, greet, transaction_ids, transaction_records
 from cold.unwanted_kernels import has_unwanted, take_unwanted
@@ -163,12 +161,8 @@ def note_receipt(state: State, parameters: Parameters, identity: int, slot: int,
     state.arrival[arrival_place(state, parameters, identity, slot)] = time << ARRIVAL_SHIFT | hops
     reached = state.reached[slot] + 1
     state.reached[slot] = reached
-    topic, word, bit = state.message_topic[slot], slot >> 6, _ONE << uint64(slot & 63)
-    if reached == state.members[topic]:
+    if reached == state.members[state.message_topic[slot]]:
         state.saturated[slot] = 1
-        state.open_slots[topic, word] &= ~bit
-    elif reached == 1:
-        state.open_slots[topic, word] |= bit
 
 
 @inlined_kernel
@@ -350,33 +344,6 @@ def want(state: State, time: int, identity: int, slot: int) -> bool:
 
 
 @kernel
-def receive_ihave(
-    state: State, parameters: Parameters, time: int, identity: int, sender: int, topic: int, number: int
-) -> None:
-    """Take a cold peer's IHAVE: what it had cached at its heartbeat `number`, and this identity has not seen."""
-    other = sender - parameters.first_id
-    sent_at = state.sender[other, PHASE] + number * state.client[client_of(state, other), HEARTBEAT_NS]
-    count = 0
-    for word in range(state.open_slots.shape[1]):
-        left = state.open_slots[topic, word] & ~uint64(state.identity[identity, SEEN + word])
-        if left != _ZERO:
-            left &= uint64(state.identity[other, SEEN + word])
-        while left != _ZERO:
-            slot = word * 64 + lowest_bit(left)
-            left &= left - _ONE
-            cached_at = validated_at(state, parameters, other, slot)
-            if cached_at > sent_at:
-                continue
-            cached = next_heartbeat(state, other, cached_at)
-            if number - cached < parameters.mcache_gossip and want(state, time, identity, slot):
-                state.wanted[count] = slot
-                count += 1
-    if count > 0:
-        send_ids(state, parameters, time, identity, sender, IWANT, topic, count)
-        state.counters[IWANT_SENT] += count
-
-
-@kernel
 def answer_iwant(state: State, parameters: Parameters, time: int, identity: int, sender: int, slot: int) -> None:
     """Send the message, if it is still in the message cache."""
     state.counters[IWANT_RECEIVED] += 1
@@ -484,11 +451,8 @@ def depart(state: State, parameters: Parameters, time: int, identity: int, told:
 def miss(state: State, parameters: Parameters, time: int, identity: int, source: int, kind: int, topic: int) -> None:
     """Let a packet go by that comes to an identity that is not there.
 
-    A cold peer that grafts it learns that the connection is gone. An IHAVE has counted as received: where it can have
-    no effect nobody looks where it goes.
+    A cold peer that grafts it learns that the connection is gone.
     """
-    if kind == IHAVE:
-        return
     state.counters[EDGE_EVENTS] += 1
     state.counters[UNREACHABLE] += 1
     if kind == GRAFT and source >= parameters.hot_count:
@@ -504,9 +468,8 @@ def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, in
     records = (events + 1) * per_event
     chunks = min(records, records // CHUNK + len(state.message_head))
     ids = (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
-    if len(state.cuts) > 2:
-        # What an IHAVE lists goes to other shards id by id.
-        chunks += ids // CHUNK + 1
+    # What an IHAVE lists goes to cold peers id by id.
+    chunks += ids // CHUNK + 1
     ids += (events + 1) * transaction_ids(state)
     return records, chunks, ids
 
@@ -668,8 +631,6 @@ def execute(state: State, parameters: Parameters) -> int:
                     tell(state, parameters, time, identity, slot, source)
             elif kind == FORWARD:
                 pass_on(state, parameters, time, identity, slot, source, hops)
-            elif kind == IHAVE:
-                receive_ihave(state, parameters, time, identity, source, slot, auxiliary)
             elif kind == IWANT:
                 state.counters[EDGE_EVENTS] += 1
                 answer_iwant(state, parameters, time, identity, source, slot)

@@ -239,7 +239,7 @@ def tell_recent(
         cold = int64(0)
         while cold < chosen and int64(state.scratch[cold]) < count_neighbours(state, identity):
             cold += 1
-    tell_cold_peers(state, parameters, time, identity, topic, number, size, cold, sought)
+    tell_cold_peers(state, parameters, time, identity, size, cold, sought)
     for position in range(cold, chosen):
         peer = peer_of_place(state, parameters, identity, int64(state.scratch[position]))
         if peer < parameters.hot_count:

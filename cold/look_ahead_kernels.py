@@ -21,7 +21,6 @@ from cold.state_kernels import (
     FIRST_OF_TRANSACTIONS,
     FIRST_ROW,
     FORWARD,
-    IHAVE,
     KIND_MASK,
     MESSAGE,
     POOLED,
@@ -69,10 +68,6 @@ def look_far_ahead(state: State, parameters: Parameters, position: int) -> None:
         prefetch(state.arrival, state.arrival_start[slot] + identity)
     elif TRANSACTION <= kind <= POOLED:
         prefetch(state.mempool, mempool_place(state, identity, (what >> AUXILIARY_SHIFT) & WORD))
-    elif kind == IHAVE:
-        other = (ends & WORD) - parameters.first_id
-        prefetch(state.identity, other * state.identity.shape[1])
-        prefetch(state.sender, other * SENDER_COLUMNS)
 
 
 @kernel

@@ -152,7 +152,6 @@ class MessageTable:
             "complete": np.zeros((slots, shards), dtype=np.uint8),
             "lacking": np.zeros((topics, words), dtype=np.uint64),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
-            "open_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
             "asked": np.zeros((identities, words), dtype=np.uint64),
             "members": np.array(self._members, dtype=np.int64),
@@ -201,7 +200,7 @@ class MessageTable:
         state.message_size[slot] = 0
         state.message_expiry[slot] = NEVER
         state.last_reference[slot] = time
-        state.was_another[slot] = state.named_until[slot] >= now
+        state.was_another[slot] = state.named_until[slot] > now
         state.reached[slot] = 0
         state.saturated[slot] = 0
         self._is_complete[slot] = 0
@@ -391,7 +390,6 @@ class MessageTable:
             forget(state.identity, state.asked, gone)
             forget_unwanted(state.unwanted_head, state.unwanted, state.cursor, gone)
             state.topic_slots[:] &= ~gone
-            state.open_slots[:] &= ~gone
             state.lacking[:] &= ~gone
         self._enough = max(_FEW, len(self.slot_of) * 5 // 4)
 
@@ -418,7 +416,7 @@ class MessageTable:
             ),
         )
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, 64 * more) for name in rows}
-        words_of = ("topic_slots", "open_slots", "lacking", "asked")
+        words_of = ("topic_slots", "lacking", "asked")
         grown |= {name: _lengthened(getattr(state, name), 1, more) for name in words_of}
         grown["place"] = np.full(slots + 64 * more, -1, dtype=np.int32)
         grown["identity"] = aligned_zeros(len(state.identity), SEEN + words + more)

@@ -23,8 +23,8 @@ from bridge.rng import draw_u64
 from cold.distribution_kernels import draw_value, part_of
 from cold.disturbance_kernels import can_reach, path_latency, path_loss
 from cold.draw_kernels import draw_words, is_lost
-from cold.event_kernels import is_awaited, push, schedule, send_out, settle, travel
-from cold.jit import int64, kernel, uint64
+from cold.event_kernels import push, schedule, send_out, settle, travel
+from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_up
 from cold.membership_kernels import count_neighbours, first_peer, member_of, node_of_member
 from cold.message_kernels import delay_bucket
@@ -62,10 +62,12 @@ from cold.request_layout import (
     LETTER_PARTS,
     LETTER_WHAT,
     LIMITED,
+    LISTED_UNTIL,
     METER_FULL_AT,
     METER_KEY,
     METERS,
     NEXT,
+    NEXT_DEADLINE,
     NEXT_PART,
     NUMBER,
     ON_JOIN,
@@ -249,7 +251,7 @@ def close(state: State, identity: int, row: int, outcome: int) -> None:
             before = state.open[before, NEXT]
         state.open[before, NEXT] = following
     # Its deadlines find nobody who waits.
-    state.open[row, SERVER] = -1
+    state.open[row, SERVER] = 0
     state.open[row, NEXT] = state.request_cursor[FREE_OPEN]
     state.request_cursor[FREE_OPEN] = row
     state.request_cursor[FREE_OPEN_COUNT] += 1
@@ -301,28 +303,47 @@ def admits(state: State, identity: int, asker: int, protocol: int, time: int, to
 
 
 @kernel
-def running_meters(meter: Int64Array, now: int) -> int:
-    """How many rows are of buckets that are not full after `now`."""
-    count = 0
-    for row in range(len(meter)):
-        count += int64(meter[row, METER_KEY] != 0) & int64(meter[row, METER_FULL_AT] > now)
+def drop_full_meters(meter: Int64Array, now: int) -> int:
+    """Take the rows of buckets that are full at `now` out of the table, in place; returns how many are left.
+
+    There must be a row without a key. It begins behind one, so that what moves is still to be looked at.
+
+    A row that is taken out would end the search for those behind it: so the next one that may be looked for from there
+    moves to its place, and from where that was on again (Knuth, The Art of Computer Programming, volume 3, section 6.4,
+    algorithm R).
+    """
+    mask = len(meter) - 1
+    count = empty = 0
+    while meter[empty, METER_KEY] != 0:
+        empty += 1
+    for number in range(1, len(meter) + 1):
+        row = (empty + number) & mask
+        while meter[row, METER_KEY] != 0 and meter[row, METER_FULL_AT] <= now:
+            hole, following = row, (row + 1) & mask
+            while meter[following, METER_KEY] != 0:
+                # As far as its search goes to where it is, it comes through the hole.
+                if (following - meter_place(meter, meter[following, METER_KEY])) & mask >= (following - hole) & mask:
+                    meter[hole, METER_KEY] = meter[following, METER_KEY]
+                    meter[hole, METER_FULL_AT] = meter[following, METER_FULL_AT]
+                    hole = following
+                following = (following + 1) & mask
+            meter[hole, METER_KEY] = 0
+            meter[hole, METER_FULL_AT] = 0
+        count += int64(meter[row, METER_KEY] != 0)
     return count
 
 
 @kernel
-def keep_running_meters(meter: Int64Array, now: int, longer: Int64Array) -> int:
-    """Put what `running_meters` counts into an empty table with more rows; returns how many they are."""
-    count = 0
+def copy_meters(meter: Int64Array, longer: Int64Array) -> None:
+    """Put all keys into an empty table with more rows."""
     for row in range(len(meter)):
         key = meter[row, METER_KEY]
-        if key != 0 and meter[row, METER_FULL_AT] > now:
+        if key != 0:
             place = meter_place(longer, key)
             while longer[place, METER_KEY] != 0:
                 place = (place + 1) & (len(longer) - 1)
             longer[place, METER_KEY] = key
             longer[place, METER_FULL_AT] = meter[row, METER_FULL_AT]
-            count += 1
-    return count
 
 
 # Links.
@@ -565,19 +586,40 @@ def begin(state: State, time: int, identity: int, protocol: int) -> int:
     return row
 
 
+@inlined_kernel
+def deadline_of(state: State, row: int) -> int:
+    """The last word of the DEADLINE of an open request's attempt."""
+    return state.open[row, NUMBER] << AUXILIARY_SHIFT | state.open[row, WHAT] << SLOT_SHIFT | DEADLINE
+
+
+@kernel
+def is_awaited(state: State, parameters: Parameters, ends: int, what: int) -> bool:
+    """Whether the answer to a request is awaited still at the DEADLINE with these words, of one of its attempts."""
+    row = ends & WORD
+    return (
+        state.open[row, ASKER] == (ends >> 32) - parameters.first_id
+        and state.open[row, NUMBER] == (what >> AUXILIARY_SHIFT) & WORD
+        and state.open[row, WHAT] == (what >> SLOT_SHIFT) & SLOT_MASK
+        and state.open[row, SERVER] != 0
+    )
+
+
 @kernel
 def ask(state: State, parameters: Parameters, time: int, identity: int, row: int, member: int) -> None:
     """Send an attempt of an open request to a peer, given with its node, and set its deadline."""
     source, server = identity + parameters.first_id, member & parameters.host_mask
     what, number = state.open[row, WHAT], state.open[row, NUMBER]
     protocol = what & PROTOCOL_MASK
-    state.open[row, SERVER] = server
+    state.open[row, SERVER] = server + 1
     state.open[row, LAST_ASKED] = time
     state.open[row, NEXT_PART] = 0
     state.request_counts[protocol, ATTEMPTS] += 1
     deadline = time + state.protocol[protocol, TIMEOUT]
+    if deadline < state.request_cursor[LISTED_UNTIL]:
+        push(state, parameters, deadline, source << 32 | row, deadline_of(state, row))
+    else:
+        state.request_cursor[NEXT_DEADLINE] = min(state.request_cursor[NEXT_DEADLINE], deadline)
     record = number << AUXILIARY_SHIFT | what << SLOT_SHIFT
-    push(state, parameters, deadline, source << 32 | row, record | DEADLINE)
     size = drawn(state, parameters, state.protocol[protocol, REQUEST_SIZE], source, _REQUEST_SIZE, number)
     chunks = drawn(state, parameters, state.protocol[protocol, CHUNKS], source, _CHUNKS, number)
     record |= chunks << (SLOT_SHIFT + CHUNKS_SHIFT)
@@ -648,7 +690,7 @@ def try_again(
         close(state, identity, row, FAILED)
         return count
     state.open[row, WHAT] = (attempt + 1) << ATTEMPT_SHIFT | protocol
-    state.open[row, SERVER] = -1
+    state.open[row, SERVER] = 0
     record = state.open[row, NUMBER] << AUXILIARY_SHIFT | state.open[row, WHAT] << SLOT_SHIFT | ASK
     again = time + state.protocol[protocol, RETRY_DELAY]
     return arrange(state, parameters, again, here << 32 | here, record, first, count)
@@ -752,7 +794,7 @@ def receive_response(
     row = find_open(state, identity, number)
     if (
         row < 0
-        or state.open[row, SERVER] != server
+        or state.open[row, SERVER] != server + 1
         or state.open[row, WHAT] != slot & ((1 << CHUNKS_SHIFT) - 1)
         or received > state.open[row, LAST_ASKED] + state.protocol[protocol, TIMEOUT]
     ):
@@ -798,7 +840,7 @@ def receive_part(
     row = find_open(state, identity, number)
     is_awaited = (
         row >= 0
-        and state.open[row, SERVER] == server
+        and state.open[row, SERVER] == server + 1
         and state.open[row, WHAT] == slot & ((1 << CHUNKS_SHIFT) - 1)
         and state.open[row, NEXT_PART] == part
     )
@@ -871,7 +913,7 @@ def has_request_room(state: State, parameters: Parameters, events: int) -> bool:
     """Whether there are free rows for what `events` of one identity can open."""
     return state.request_cursor[PROTOCOLS] == 0 or (
         state.request_cursor[FREE_OPEN_COUNT] >= opened_by(state, parameters, events)
-        and 2 * (state.request_cursor[METERS] + events) <= len(state.meter)
+        and 4 * (state.request_cursor[METERS] + events) <= 3 * len(state.meter)
     )
 
 
@@ -904,24 +946,23 @@ def due_asks(
     protocol: int,
     next_ask: Int64Array,
     turn: npt.NDArray[np.uint32],
+    first: int,
     end: int,
-) -> tuple[Int64Array, int]:
-    """The requests of a protocol that identities begin before `end`, as records, and when the next one is due.
+    records: Int64Array,
+) -> tuple[int, int]:
+    """List the requests of a protocol that identities from row `first` on begin before `end`, in int64[n, 3] `records`.
 
-    `next_ask` and `turn`, int64[N] and uint32[N], go on to the first interval that ends at `end` or later.
+    Returns how many there are, and the row to go on from when `records` is full, N when all are listed. `next_ask` and
+    `turn`, int64[N] and uint32[N], go on to the first interval that ends at `end` or later.
     """
     table = state.protocol[protocol, INTERVAL]
-    room, count = 64, 0
-    records = np.empty((room, 3), dtype=np.int64)
-    following = NEVER
-    for row in range(len(next_ask)):
+    count = 0
+    for row in range(first, len(next_ask)):
         time = next_ask[row]
         while time < end:
-            if count == room:
-                longer = np.empty((2 * room, 3), dtype=np.int64)
-                longer[:room] = records
-                records = longer
-                room *= 2
+            if count == len(records):
+                next_ask[row] = time
+                return count, row
             here = first_host + row
             records[count, 0] = time
             records[count, 1] = here << 32 | here
@@ -931,5 +972,30 @@ def due_asks(
             turn[row] += 1
             time += max(draw_value(state.request_table, table, word), SHORTEST_INTERVAL)
         next_ask[row] = time
-        following = min(following, time)
-    return records[:count].copy(), following
+    return count, len(next_ask)
+
+
+@kernel
+def due_deadlines(state: State, first_host: int, first: int, end: int, records: Int64Array) -> tuple[int, int]:
+    """List the deadlines from LISTED_UNTIL to before `end` of open requests from row `first` on, as `due_asks`.
+
+    Lowers NEXT_DEADLINE to the first one that is later.
+    """
+    since, following = state.request_cursor[LISTED_UNTIL], state.request_cursor[NEXT_DEADLINE]
+    count = 0
+    for row in range(first, len(state.open)):
+        if state.open[row, SERVER] == 0:
+            continue
+        deadline = state.open[row, LAST_ASKED] + state.protocol[state.open[row, WHAT] & PROTOCOL_MASK, TIMEOUT]
+        if deadline >= end:
+            following = min(following, deadline)
+        elif deadline >= since:
+            if count == len(records):
+                state.request_cursor[NEXT_DEADLINE] = following
+                return count, row
+            records[count, 0] = deadline
+            records[count, 1] = (state.open[row, ASKER] + first_host) << 32 | row
+            records[count, 2] = deadline_of(state, row)
+            count += 1
+    state.request_cursor[NEXT_DEADLINE] = following
+    return count, len(state.open)

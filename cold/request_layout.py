@@ -44,7 +44,7 @@ FIRST_ASKED: Final = 3
 LAST_ASKED: Final = 4
 """When its last attempt began [ns]."""
 SERVER: Final = 5
-"""Who was asked; -1 while nobody is."""
+"""1 + HostId of who was asked; 0 while nobody is, and in free rows."""
 NEXT_PART: Final = 6
 """Of a response of a hot host: how many parts have come."""
 ASKER: Final = 7
@@ -80,7 +80,11 @@ JOIN_PROTOCOLS: Final = 6
 """How many of them ask on joining."""
 COMMON_ROLES: Final = 7
 """The bits of `role` that all identities have."""
-REQUEST_CURSORS: Final = 8
+LISTED_UNTIL: Final = 8
+"""Deadlines before this time [ns] are events, if their requests wait for them."""
+NEXT_DEADLINE: Final = 9
+"""No deadline of a request that waits is at LISTED_UNTIL or later, and before this time [ns]."""
+REQUEST_CURSORS: Final = 10
 
 # Columns of `request_counts`.
 REQUEST_COUNTS: Final = (

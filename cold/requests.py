@@ -5,7 +5,7 @@ stationary from time 0. `Asking` keeps the time of the next request of each, 12 
 events, a span of time at a stroke.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from bridge.directory import HostDirectory
 from bridge.simtime import NEVER
 from cold.distributions import Distribution, join_tables
 from cold.jit import uint64
-from cold.request_kernels import begin_intervals, due_asks, keep_running_meters, running_meters
+from cold.messages import aligned_zeros
+from cold.request_kernels import begin_intervals, copy_meters, drop_full_meters, due_asks, due_deadlines
 from cold.request_layout import (
     ASKS_SHIFT,
     CHUNK_SIZE,
@@ -26,8 +27,10 @@ from cold.request_layout import (
     JOIN_PROTOCOLS,
     LATENCY_BUCKETS,
     LETTER_COLUMNS,
+    LISTED_UNTIL,
     METER_COLUMNS,
     METERS,
+    NEXT_DEADLINE,
     ON_JOIN,
     OPEN_COLUMNS,
     PROTOCOL_COLUMNS,
@@ -51,6 +54,8 @@ Int64Array = npt.NDArray[np.int64]
 
 #: Requests become events at most this long before they are due [ns].
 _SPAN_NS = 10**9
+#: So many of them at a time.
+_RECORDS_AT_ONCE = 1 << 14
 #: A power of two.
 _METERS_AT_FIRST = 256
 
@@ -72,6 +77,7 @@ def request_arrays(
     requests = section.requests
     protocol, table = _protocols(requests)
     cursor = np.zeros(REQUEST_CURSORS, dtype=np.int64)
+    cursor[NEXT_DEADLINE] = NEVER
     cursor[PROTOCOLS], cursor[JOIN_PROTOCOLS] = len(requests), sum(request.on_join for request in requests)
     role = np.zeros(len(kinds) if requests else 1, dtype=np.uint64)
     for number, request in enumerate(requests):
@@ -93,15 +99,17 @@ def request_arrays(
 
 
 def with_room_for_meters(state: State, events: int) -> State:
-    """The state, with room for the limits that so many requests touch: what has run out is thrown away."""
+    """The state, with room for the limits that so many requests touch: buckets that are full again are dropped."""
     meter = state.meter
-    if 2 * (int(state.request_cursor[METERS]) + events) <= len(meter):
+    if 4 * (int(state.request_cursor[METERS]) + events) <= 3 * len(meter):
         return state
-    now = int(state.cursor[STEP_START])
-    # A quarter of it at most has keys then: as many again may come.
-    least = int(4 * (running_meters(meter, now) + events))
-    longer = np.zeros((1 << (least - 1).bit_length(), METER_COLUMNS), dtype=np.int64)
-    state.request_cursor[METERS] = keep_running_meters(meter, now, longer)
+    state.request_cursor[METERS] = drop_full_meters(meter, int(state.cursor[STEP_START]))
+    # Half of the rows may have keys; three quarters of them, before it is done again.
+    least = 2 * (int(state.request_cursor[METERS]) + events)
+    if least <= len(meter):
+        return state
+    longer = aligned_zeros(1 << (least - 1).bit_length(), METER_COLUMNS)
+    copy_meters(meter, longer)
     return state._replace(meter=longer)
 
 
@@ -186,7 +194,7 @@ class Asking:
         self._next: dict[int, Int64Array] = {}
         self._turn = {number: np.zeros(len(role), dtype=np.uint32) for number in self._protocols}
         self._earliest: dict[int, int] = {}
-        self._listed_until = 0
+        self._records = np.empty((_RECORDS_AT_ONCE, 3), dtype=np.int64)
         for number in self._protocols:
             asks = role >> np.uint64(number + ASKS_SHIFT) & np.uint64(1) == 1
             next_ask = np.where(asks, 0, NEVER).astype(np.int64)
@@ -194,28 +202,35 @@ class Asking:
             self._next[number] = next_ask
             self._earliest[number] = int(next_ask.min(initial=NEVER))
 
-    def next_time(self) -> int:
-        """Time of the next request that is no event yet [ns]; NEVER if there is none."""
-        return min(self._earliest.values(), default=NEVER)
+    def next_time(self, state: State) -> int:
+        """When the next request or deadline is that is no event yet [ns]; NEVER if there is none."""
+        return min([int(state.request_cursor[NEXT_DEADLINE]), *self._earliest.values()])
 
-    def take(self, state: State, now: int) -> tuple[Int64Array, int]:
-        """Return requests that are due soon after `now`, as records, and the time before which all are events then."""
-        parts = [np.empty((0, 3), dtype=np.int64)]
-        if self._listed_until <= now:
-            self._listed_until = now + _SPAN_NS
-            for number in self._protocols:
-                if self._earliest[number] < self._listed_until:
-                    records, self._earliest[number] = due_asks(
-                        state,
-                        self._seed,
-                        self._first_id,
-                        number,
-                        self._next[number],
-                        self._turn[number],
-                        self._listed_until,
+    def take(self, state: State, reference: State, now: int) -> Iterator[Int64Array]:
+        """Yield, as records, requests that are due soon after `now`, and deadlines of those that are open still.
+
+        Each int64[n, 3] is valid until the next one. After the last, all before LISTED_UNTIL are events. `reference` is
+        `state` as kernels take it.
+        """
+        if state.request_cursor[LISTED_UNTIL] > now:
+            return
+        end = now + _SPAN_NS
+        state.request_cursor[NEXT_DEADLINE] = NEVER
+        first = 0
+        while first < len(state.open):
+            count, first = due_deadlines(reference, self._first_id, first, end, self._records)
+            yield self._records[:count]
+        for number in self._protocols:
+            if self._earliest[number] < end:
+                first, next_ask = 0, self._next[number]
+                while first < len(next_ask):
+                    count, first = due_asks(
+                        *(reference, self._seed, self._first_id, number, next_ask, self._turn[number], first, end),
+                        self._records,
                     )
-                    parts.append(records)
-        return np.concatenate(parts), self._listed_until
+                    yield self._records[:count]
+                self._earliest[number] = int(next_ask.min(initial=NEVER))
+        state.request_cursor[LISTED_UNTIL] = end
 
     def bytes_taken(self) -> int:
         """Return the bytes that the times of the next requests take."""

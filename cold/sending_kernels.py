@@ -97,7 +97,7 @@ def send(
         note_heard(state, 1)
         row = mesh_row(state, parameters, identity, slot)
         listed = list_sought(state, parameters, time, identity, slot, row, auxiliary)
-        send_ihave(state, parameters, arrival, identity, peer, slot, auxiliary, counter, listed)
+        send_ihave(state, parameters, arrival, identity, peer, counter, listed)
     else:
         if kind == MESSAGE:
             state.last_reference[slot] = max(state.last_reference[slot], arrival)
@@ -113,46 +113,32 @@ def note_heard(state: State, count: int) -> None:
 
 @kernel
 def send_ihave(
-    state: State,
-    parameters: Parameters,
-    arrival: int,
-    identity: int,
-    peer: int,
-    topic: int,
-    number: int,
-    counter: int,
-    listed: int,
+    state: State, parameters: Parameters, arrival: int, identity: int, peer: int, counter: int, listed: int
 ) -> None:
     """Let an IHAVE, the packet `counter` of its source, come to a cold peer.
 
-    The first `listed` slots in `state.wanted` are what `list_sought` has found of what it lists, at the identity's
-    heartbeat `number`. Another shard cannot look up what the sender has: it gets a record for each of them.
+    The first `listed` slots in `state.wanted` are what `list_sought` has found of what it lists. The peer gets a record
+    for each of those that it may lack.
 
-    A peer of this shard that has got them all will not ask, and who has what now depends on the order of execution. So
+    What a peer of this shard has got it will not ask for, and who has what now depends on the order of execution. So
     what becomes an event does, too, and no more than that: until it comes, no time is passed over.
     """
     if listed == 0:
         return
     state.cursor[SOUGHT_UNTIL] = max(state.cursor[SOUGHT_UNTIL], arrival)
     ends = peer << 32 | (identity + parameters.first_id)
-    if is_own(parameters, peer):
-        if lacks_some(state, peer - parameters.first_id, listed):
-            push(state, parameters, arrival, ends, (number & WORD) << AUXILIARY_SHIFT | topic << SLOT_SHIFT | IHAVE)
-        return
-    bucket = bucket_of_shard(parameters, shard_of(state, peer))
+    own = is_own(parameters, peer)
+    bucket = int64(0) if own else bucket_of_shard(parameters, shard_of(state, peer))
     for position in range(listed):
         slot = int64(state.wanted[position])
+        if own and has_seen(state, peer - parameters.first_id, slot):
+            continue
+        what = (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID
         state.last_reference[slot] = max(state.last_reference[slot], arrival)
-        put(state, bucket, arrival, ends, (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID)
-
-
-@kernel
-def lacks_some(state: State, identity: int, listed: int) -> bool:
-    """Whether an identity has not seen all of the first `listed` slots in `state.wanted`."""
-    lacking = 0
-    for position in range(listed):
-        lacking += int64(not has_seen(state, identity, int64(state.wanted[position])))
-    return lacking > 0
+        if own:
+            push(state, parameters, arrival, ends, what)
+        else:
+            put(state, bucket, arrival, ends, what)
 
 
 @kernel
@@ -193,8 +179,6 @@ def tell_cold_peers(
     parameters: Parameters,
     time: int,
     identity: int,
-    topic: int,
-    number: int,
     size: int,
     count: int,
     sought: int,
@@ -228,7 +212,7 @@ def tell_cold_peers(
             continue
         heard += 1
         arrival = free + path_latency(state, parameters, free, node, other)
-        send_ihave(state, parameters, arrival, identity, peer, topic, number, counter + position, sought)
+        send_ihave(state, parameters, arrival, identity, peer, counter + position, sought)
     if count > 0:
         state.sender[identity, UPLINK_FREE] = free
         state.sender[identity, PACKETS] = counter + count

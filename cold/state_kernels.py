@@ -501,8 +501,6 @@ class State(NamedTuple):
     """int64[T]: number of identities of this shard that subscribe."""
     topic_slots: UInt64Array
     """uint64[T, W]: slots in use."""
-    open_slots: UInt64Array
-    """uint64[T, W]: slots of messages that some members of this shard have and some have not."""
     lacking: UInt64Array
     """uint64[T, W]: slots in use of messages that some member on any shard had not when the window began."""
     arrival_start: Int64Array

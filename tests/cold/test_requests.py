@@ -3,14 +3,15 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.engine import ColdEngine
-from cold.request_kernels import meter_key, meter_place
-from cold.request_layout import LATENCY_SUM, METER_COLUMNS, REQUEST_COUNTS
+from cold.request_kernels import copy_meters, drop_full_meters, meter_key, meter_place
+from cold.request_layout import LATENCY_SUM, METER_COLUMNS, METER_FULL_AT, METER_KEY, REQUEST_COUNTS
 from cold.request_results import request_table
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
 from tests.cold.requests_twin import RequestsTwin
@@ -167,6 +168,54 @@ def test_limits_of_many_servers_and_peers_are_spread_over_the_table() -> None:
         places = {meter_place(meter, key) for key in keys}
         assert all(0 <= place < len(meter) for place in places)
         assert len(places) > 0.98 * len(meter) * -np.expm1(-len(keys) / len(meter))
+
+
+def found(meter: npt.NDArray[np.int64], key: int) -> int | None:
+    """When the bucket of a key is full, as whoever looks for it finds it."""
+    row = meter_place(meter, key)
+    while meter[row, METER_KEY] not in (0, key):
+        row = (row + 1) % len(meter)
+    return int(meter[row, METER_FULL_AT]) if meter[row, METER_KEY] == key else None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_limits_that_have_run_out_are_dropped_and_no_others(seed: int) -> None:
+    """In a table that is nearly full searches are long, and go on from its end at its beginning."""
+    draw = np.random.default_rng(seed)
+    meter = np.zeros((64, METER_COLUMNS), dtype=np.int64)
+    kept: dict[int, int] = {}
+    for number, asker in enumerate(draw.choice(1 << 20, 60, replace=False)):
+        key, full_at = meter_key(number % 7, int(asker), number % 3), int(draw.integers(1, 100))
+        row = meter_place(meter, key)
+        while meter[row, METER_KEY] != 0:
+            row = (row + 1) % len(meter)
+        meter[row] = key, full_at
+        kept[key] = full_at
+    for now in (0, 20, 50, 90, 100):
+        dropped = [key for key, full_at in kept.items() if full_at <= now]
+        for key in dropped:
+            del kept[key]
+        assert drop_full_meters(meter, now) == len(kept) == np.count_nonzero(meter[:, METER_KEY])
+        assert {key: found(meter, key) for key in kept} == kept
+        assert all(found(meter, key) is None for key in dropped)
+        longer = np.zeros((128, METER_COLUMNS), dtype=np.int64)
+        copy_meters(meter, longer)
+        assert {key: found(longer, key) for key in kept} == kept
+
+
+def test_deadlines_come_in_time_where_nothing_else_happens() -> None:
+    """All that is asked is lost; each deadline, of seconds, is an event of its own, whatever the windows."""
+    lost = {**STATUS, "on_join": False, "interval": "30 s", "timeout": "4 s", "retries": 2, "retry_delay": "3 s"}
+    runs = []
+    for window in (NS_PER_MS, 700 * NS_PER_MS, 60 * NS_PER_S):
+        engine = engine_of(6, loss=1.0, overlay={"degree": 3}, requests=[lost])
+        while (start := engine.next_event_time()) < 60 * NS_PER_S:
+            engine.run_until(min(start + window, 60 * NS_PER_S))
+        (row,) = request_table(engine.partial_results(), ["status"])
+        runs.append(row.tolist())
+        # Three attempts, 3 s apart, that take 4 s each.
+        assert row["timeouts"] > 2 * row["failed"] > 0
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_a_response_takes_two_latencies_its_bytes_on_both_links_and_slow_start() -> None:
