@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.jit import int64, kernel, uint64
-from cold.state_kernels import ARRIVAL_SHIFT, SEEN, Int64Array, UInt64Array
+from cold.state_kernels import ARRIVAL_SHIFT, NEVER, SEEN, Int64Array, UInt64Array
 
 _GOLDEN = uint64(0x9E3779B97F4A7C15)
 _HALF = uint64(32)
@@ -30,11 +30,10 @@ def delay_bucket(delay: int) -> int:
 
 @kernel
 def spread(
-    identity: Int64Array,
+    arrival: Int64Array,
     subscribed: UInt64Array,
     number: int,
-    slot: int,
-    arrival: Int64Array,
+    identities: int,
     message_id: int,
     first_id: int,
     hot_count: int,
@@ -45,16 +44,14 @@ def spread(
 
     Parameters
     ----------
-    identity
-        int64[N, columns]: `State.identity`.
+    arrival
+        int64[...]: the part of `State.arrival` that begins with its first member; NEVER where it did not come.
     subscribed
         uint64[A, words]: `State.subscribed`.
     number
         Of the topic's bit in `subscribed`; negative if all subscribe.
-    slot
-        The message.
-    arrival
-        int64[...]: the part of `State.arrival` that begins with its first member.
+    identities
+        How many there are.
     message_id
         uint64.
     first_id
@@ -75,19 +72,18 @@ def spread(
     first, second
         Sums of two hashes of each arrival, modulo 2**64; that of a publisher that subscribes counts.
     """
-    column = SEEN + (slot >> 6)
     longest = int64(-1)
     first, second = uint64(0), uint64(0)
     message = mixed(uint64(0), uint64(message_id))
-    delays = np.empty(len(identity), dtype=np.int64)
+    delays = np.empty(identities, dtype=np.int64)
     rank = reached = int64(0)
-    for index in range(len(identity)):
+    for index in range(identities):
         if (
             number >= 0
             and subscribed[first_id - hot_count + index, number >> 6] >> uint64(number & 63) & uint64(1) == 0
         ):
             continue
-        if identity[index, column] >> (slot & 63) & 1 != 0:
+        if arrival[rank] != NEVER:
             hashed = mixed(mixed(message, uint64(first_id + index)), uint64(arrival[rank]))
             first += hashed
             second += mixed(hashed, _SECOND)

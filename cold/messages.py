@@ -326,11 +326,10 @@ class MessageTable:
     def _summarise(self, state: State, slot: int, digest: tuple[int, int]) -> tuple[_Spread, tuple[int, int]]:
         topic, publish_time, origin, origin_address, size = self.description(state, slot)
         counts, longest, first, second = spread(
-            state.identity,
+            state.arrival[state.arrival_start[slot] :],
             state.subscribed,
             int(state.topic_place[topic]) - self._full_topics,
-            slot,
-            state.arrival[state.arrival_start[slot] :],
+            len(state.identity),
             state.message_id[slot],
             self._first_id,
             self._hot_count,
