@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -595,6 +596,38 @@ def test_eight_execution_clients_have_every_transaction(start: Start) -> None:
         assert mine["got_pushed"] + mine["got_fetched"] == len(got)
         assert (mine["bad"], mine["strangers"]) == (0, 0)
         assert all(event["how"] == "fetched" for event in node.events("transaction") if event["blobs"])
+
+
+def _ports_of_ipv6(count: int) -> list[int]:
+    """Ports of ::1 that nobody else uses."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) for _ in range(count)]
+        for each in sockets:
+            try:
+                each.bind(("::1", 0))
+            except OSError:
+                pytest.skip("this machine has no IPv6")
+        return [each.getsockname()[1] for each in sockets]
+
+
+def test_execution_clients_that_speak_ipv6_have_every_transaction(start: Start) -> None:
+    ports = _ports_of_ipv6(4)
+    nodes = []
+    for number, port in enumerate(ports):
+        peers = ",".join(f"[::1]:{other}" for other in (ports[number - 1], ports[number - 2]))
+        options = ["--listen", f"[::1]:{port}", "--advertise", f"11.0.0.{number}", "--seed", str(number)]
+        options += ["--transactions", "4", "--execution-peer", peers, "--fetch-delay-ms", "20"]
+        nodes.append(start(number + 1, *options, "--submit", "2,0.05,3,300", "--submit", "2,0,1,200000,blobs"))
+    for node in nodes:
+        wait_for_events(node, "transaction", 3 * 4)
+    for number, node in enumerate(nodes):
+        mine = node.end()["transactions"]
+        got = node.events("transaction")
+        assert {(event["origin"], event["sequence"]) for event in got} == {
+            (f"11.0.0.{origin}", sequence) for origin in range(4) if origin != number for sequence in range(1, 5)
+        }
+        assert {event["from"] for event in got} <= {f"[::1]:{port}" for port in ports}
+        assert (mine["got_pushed"] + mine["got_fetched"], mine["bad"], mine["strangers"]) == (12, 0, 0)
 
 
 def test_an_announced_id_is_asked_for_once_in_a_heartbeat(start: Start, peer: Callable[[int], Peer]) -> None:
