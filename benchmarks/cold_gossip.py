@@ -39,6 +39,7 @@ from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.jit import kernel
 from cold.overlay import build_overlay
+from cold.scenario import Scenario
 from cold.section import ColdSection
 
 SEED = 1
@@ -59,7 +60,7 @@ def build(identities: int, stop_ns: int) -> tuple[ColdEngine, npt.NDArray[np.int
             ],
         }
     )
-    return ColdEngine(section, directory, paths, SEED, stop_ns), directory.node.copy(), paths
+    return ColdEngine(Scenario(section, directory, SEED, stop_ns), paths), directory.node.copy(), paths
 
 
 @kernel

@@ -12,6 +12,7 @@ from bridge.errors import UserError
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
+from cold.scenario import Scenario
 from cold.transaction_kernels import BLOBS, ORIGIN, SEQUENCE, SIZE, TIME, TRANSACTION_COUNTS
 from cold.transaction_results import transaction_table
 from cold.transactions import Told
@@ -223,7 +224,7 @@ def hosts_of(engine: ColdEngine, seed: int) -> Hosts:
 def test_the_kernels_agree_with_the_twin_about_hot_hosts(
     seed: int, loss: float, keys: dict[str, Any], over_ipv6: set[int]
 ) -> None:
-    arguments = (section_of(COUNT, **keys), directory_of(COUNT, HOT), three_nodes(loss), seed, STOP)
+    arguments = (Scenario(section_of(COUNT, **keys), directory_of(COUNT, HOT), seed, STOP), three_nodes(loss))
     engine, twin = ColdEngine(*arguments), TransactionsTwin(*arguments)
     hosts = hosts_of(engine, seed)
     heard = run_beside(engine, hosts, END, by_time=True, over_ipv6=over_ipv6)
@@ -260,7 +261,7 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(
 @pytest.mark.parametrize("keys", [KEYS, GOING])
 def test_hot_hosts_may_be_peers_of_identities_of_any_shard(keys: dict[str, Any]) -> None:
     directory = directory_of(COUNT, HOT)
-    arguments = (section_of(COUNT, **keys), directory, three_nodes(0.05), 3, STOP)
+    arguments = (Scenario(section_of(COUNT, **keys), directory, 3, STOP), three_nodes(0.05))
     engine = ColdEngine(*arguments)
     whole = run_beside(engine, hosts_of(engine, 3), END, by_time=True)
     results = merge([engine.partial_results()])
