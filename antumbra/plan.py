@@ -411,8 +411,10 @@ def _resolutions(sections: Sections, directory: HostDirectory) -> tuple[Resoluti
         return (Resolution.EXACT,) * len(sections.cold.topic_numbers)
     # Here, because it loads numba, which checking other configurations can do without.
     from cold.resolution import resolutions
+    from cold.scenario import Scenario
 
-    return tuple(resolutions(sections.cold, directory, sections.general.seed, sections.general.stop_time))
+    general = sections.general
+    return tuple(resolutions(Scenario(sections.cold, directory, general.seed, general.stop_time)))
 
 
 def _without_effect(sections: Sections) -> Iterator[str]:

@@ -81,20 +81,19 @@ def build_tail(plan: Plan, partition: PartitionMap, bus: Bus) -> ColdParticipant
     # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
     from cold import tail
     from cold.division import Division
+    from cold.scenario import Scenario
 
     owned = partition.identities_of(shard)
     directory, paths = _as_the_tail_sees_it(plan)
     count = directory.total_count - directory.hot_count
     division = Division.of(partition.cuts, shard, directory.hot_count, count, bus)
-    connections = tail.connections_of_shard(section, directory, general.seed, plan.resolutions, division)
+    scenario = Scenario(section, directory, general.seed, general.stop_time)
+    connections = tail.connections_of_shard(scenario, plan.resolutions, division)
     if not owned:
         return None
     return tail.build_tail(
-        section,
-        directory,
+        scenario,
         paths,
-        general.seed,
-        general.stop_time,
         list(plan.resolutions),
         owned=owned,
         cuts=partition.cuts,

@@ -32,6 +32,7 @@ from bridge.simtime import EPOCH, NEVER, NS_PER_MS, NS_PER_S
 from cold.resolution import resolutions
 from cold.resolution_section import Resolution
 from cold.results import merge, message_table
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.tail import build_tail
 
@@ -134,7 +135,8 @@ class _Tail:
     """The shards of a tail, which tell each other what they have to."""
 
     def __init__(self, section: ColdSection, directory: HostDirectory, paths: PathTable, shards: int) -> None:
-        make = partial(build_tail, section, directory, paths, _SEED, STOP, resolutions(section, directory, _SEED, STOP))
+        scenario = Scenario(section, directory, _SEED, STOP)
+        make = partial(build_tail, scenario, paths, resolutions(scenario))
         first, count = directory.hot_count, directory.total_count - directory.hot_count
         self._cuts = np.array([first + count * number // shards for number in range(shards + 1)], dtype=np.int64)
         self.parts = [

@@ -29,6 +29,7 @@ from cold.coarse import CoarseEngine
 from cold.engine import ColdEngine
 from cold.resolution_section import Resolution
 from cold.results import message_table
+from cold.scenario import Scenario
 from cold.section import ColdSection
 
 IDENTITIES: Final = 1500
@@ -111,16 +112,15 @@ def measure(case: str, identities: int = IDENTITIES) -> Compared:
         }
     )
     started = time.process_time()
-    engine = ColdEngine(section, directory, paths, _SEED, STOP)
+    scenario = Scenario(section, directory, _SEED, STOP)
+    engine = ColdEngine(scenario, paths)
     engine.run_until(STOP)
     table = engine.message_table()
     outcome = {Resolution.EXACT: Outcome(table, engine.counters(), time.process_time() - started)}
     cuts = np.array([0, identities], dtype=np.int64)
     for level in COARSE:
         started = time.process_time()
-        coarse = CoarseEngine(
-            section, directory, paths, _SEED, STOP, {0: level}, owned=range(identities), cuts=cuts, shard=0
-        )
+        coarse = CoarseEngine(scenario, paths, {0: level}, owned=range(identities), cuts=cuts, shard=0)
         coarse.run_until(STOP)
         drawn, counters = message_table(coarse.partial_results()), coarse.counters()
         outcome[level] = Outcome(drawn, counters, time.process_time() - started)

@@ -31,27 +31,17 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from _regional import regional_network  # type: ignore[import-not-found]
 from _turns import take_turns  # type: ignore[import-not-found]
 
-from bridge.directory import BandwidthShare, ColdPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.jit import kernel
 from cold.overlay import build_overlay
+from cold.scenario import Scenario
 from cold.section import ColdSection
 
-LATENCY_MS = (
-    (2, 165, 110, 180, 150, 110, 220, 190),
-    (165, 2, 125, 60, 70, 110, 95, 140),
-    (110, 125, 4, 110, 140, 100, 175, 175),
-    (180, 60, 110, 5, 110, 150, 110, 145),
-    (150, 70, 140, 110, 2, 60, 130, 100),
-    (110, 110, 100, 150, 60, 2, 160, 100),
-    (220, 95, 175, 110, 130, 160, 7, 190),
-    (190, 140, 175, 145, 100, 100, 195, 7),
-)
-WEIGHTS = (290.0, 5599.0, 1059.0, 161.0, 2894.0, 1240.0, 47.0, 36.0)
 SEED = 1
 DEGREE = 8
 INTERVAL_MS = 100
@@ -61,10 +51,7 @@ WARM_NS = 2 * NS_PER_S
 
 def build(identities: int, stop_ns: int) -> tuple[ColdEngine, npt.NDArray[np.int32], PathTable]:
     """The engine, the place of each identity, and the paths."""
-    latency = np.array(LATENCY_MS, dtype=np.int64) * NS_PER_MS
-    paths = PathTable(tuple(range(8)), latency, np.zeros((8, 8)), int(latency.min()))
-    fast, slow = BandwidthShare(0.2, 1_024_000_000, 1_024_000_000), BandwidthShare(0.8, 50_000_000, 50_000_000)
-    directory = build_directory([], [ColdPlacement("tail", identities, tuple(enumerate(WEIGHTS)), (fast, slow))])
+    directory, paths = regional_network(identities)
     section = ColdSection.model_validate(
         {
             "populations": {"tail": {"count": identities}},
@@ -73,7 +60,7 @@ def build(identities: int, stop_ns: int) -> tuple[ColdEngine, npt.NDArray[np.int
             ],
         }
     )
-    return ColdEngine(section, directory, paths, SEED, stop_ns), directory.node.copy(), paths
+    return ColdEngine(Scenario(section, directory, SEED, stop_ns), paths), directory.node.copy(), paths
 
 
 @kernel

@@ -25,6 +25,7 @@ from _regional import regional_network  # type: ignore[import-not-found]
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.resolution import resolutions
 from cold.sampled_kernels import MESSAGE_BYTES
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.tail import build_tail
 
@@ -82,9 +83,9 @@ def measure(
     )
     stop = int((seconds + _AFTER_S) * NS_PER_S)
     started = time.process_time()
-    levels = resolutions(section, directory, SEED, stop)
+    scenario = Scenario(section, directory, SEED, stop)
     cuts = np.array([0, identities], dtype=np.int64)
-    tail = build_tail(section, directory, paths, SEED, stop, levels, owned=range(identities), cuts=cuts, shard=0)
+    tail = build_tail(scenario, paths, resolutions(scenario), owned=range(identities), cuts=cuts, shard=0)
     tail.run_until(stop)
     table, counters = tail.message_table(), tail.counters()
     taken = time.process_time() - started

@@ -25,6 +25,7 @@ from cold.engine import ColdEngine
 from cold.jit import int64, kernel, uint64
 from cold.overlay import build_overlay
 from cold.request_results import request_table
+from cold.scenario import Scenario
 from cold.section import ColdSection
 
 SEED = 1
@@ -54,7 +55,7 @@ def build(identities: int, interval_s: float, stop_ns: int) -> ColdEngine:
             ],
         }
     )
-    return ColdEngine(section, directory, paths, SEED, stop_ns)
+    return ColdEngine(Scenario(section, directory, SEED, stop_ns), paths)
 
 
 @kernel

@@ -31,6 +31,7 @@ from cold.overlay import build_overlay
 from cold.propagation import Groups, group_members, summarise
 from cold.sampled import lasting_share, mesh_of, places_in_groups, receipts, rules_of, spread_message
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES, NEVER, TOTAL_NAMES, Mesh
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.topic_fields import TopicFields, WayIn
 
@@ -100,7 +101,7 @@ def measure_exact(network: Network) -> tuple[Outcome, npt.NDArray[np.void]]:
     publication = network.section.publications[0]
     end = publication.time + publication.count * INTERVAL_NS
     started = time.process_time()
-    engine = ColdEngine(network.section, network.directory, network.paths, SEED, end)
+    engine = ColdEngine(Scenario(network.section, network.directory, SEED, end), network.paths)
     built = time.process_time()
     engine.run_until(end)
     table = engine.message_table()

@@ -11,22 +11,18 @@ share is 1.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
+from _regional import WEIGHTS, regional_graph  # type: ignore[import-not-found]
 from rich.console import Console
 from rich.table import Table
 
 from bridge.directory import ColdPlacement, HotPlacement, build_directory
-from bridge.graph import parse_gml
 from bridge.partitioner import Demand, community_partition, contiguous_partition, demand_of_shards
 from bridge.proximity import order_by_proximity
 from bridge.traffic import Groups, Hints
 from bridge.traffic_partition import cut_share, traffic_partition
 
-GRAPH = Path(__file__).parents[1] / "configs" / "topologies" / "regional.gml"
-#: Where the identities and communities live: the shares of the quickstart.
-WEIGHTS = (290, 5599, 1059, 161, 2894, 1240, 47, 36)
 PEERS = 8
 
 
@@ -45,7 +41,7 @@ def talk(community: np.ndarray, groups: Groups, cold: int, draw: np.random.Gener
 
 def main() -> None:
     """Print the table."""
-    graph = parse_gml(GRAPH.read_text())
+    graph = regional_graph()
     order = order_by_proximity(graph)
     weights = np.array(WEIGHTS) / sum(WEIGHTS)
     shown = Table("hosts", "identities", "communities", "shards", "names", "distance", "METIS", "seconds")

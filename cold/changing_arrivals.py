@@ -8,7 +8,6 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_uniform
 from bridge.simtime import NEVER
@@ -22,7 +21,7 @@ from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.representatives import Outcome, Part, Representation
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from cold.state_kernels import COUNTER_NAMES, MESSAGE_BYTES, MOST_HOPS, RATE_SHIFT
 from cold.surroundings import Surroundings, quickest_ways
 from cold.topic_fields import typical_size
@@ -44,12 +43,10 @@ class ChangingArrivals:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory, paths
-        Of the experiment.
-    seed
-        Seed of the run.
+    scenario
+        What the tail is.
+    paths
+        Latency and loss from the places of identities.
     rehearsals
         What executes the representatives of each coarse topic, by its index.
     surroundings
@@ -60,15 +57,14 @@ class ChangingArrivals:
 
     def __init__(
         self,
-        section: ColdSection,
-        directory: HostDirectory,
+        scenario: Scenario,
         paths: PathTable,
-        seed: int,
         rehearsals: Mapping[int, Representation],
         surroundings: Surroundings,
         fields: CoarseFields,
     ) -> None:
-        self._directory, self._seed, self._rehearsals = directory, seed, rehearsals
+        section, self._directory, self._seed, _ = scenario
+        self._rehearsals = rehearsals
         self._fields, self._surroundings, self._seen_ttl = fields, surroundings, section.gossip.seen_ttl
         self._beat = round(float(np.mean([client.heartbeat for client in section.client_gossip])))
         self._quickest = quickest_ways(paths)

@@ -350,7 +350,7 @@ class ChangingField:
     """A mean-field topic's representatives in a network that changes. Parameters as for `cold.rehearsal.Rehearsal`."""
 
     def __init__(self, represented: Represented) -> None:
-        section, directory, paths, seed, topic, group, members, _ = represented
+        (section, directory, seed, _), paths, topic, group, members = represented
         self._represented = represented
         self._is_asked, self._first_id = directory.hot_count > 0, directory.hot_count
         self._section, self._gossip, self._clients = section, section.gossip, section.client_gossip

@@ -32,7 +32,7 @@ from cold.rehearsal import rehearsals_of
 from cold.representatives import Outcome, is_unsteady
 from cold.resolution_section import Resolution
 from cold.results import TailResults
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from cold.state_kernels import COUNTER_NAMES, MESSAGE, NEVER
 from cold.surroundings import Surroundings
 
@@ -46,16 +46,10 @@ class CoarseEngine:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
+    scenario
+        What the tail is.
     paths
         Latency and loss from the places of identities.
-    seed
-        Seed of the run.
-    stop_time_ns
-        Nothing is published at this time or later.
     resolution
         Of each topic that is not exact, by its index.
     owned
@@ -70,11 +64,8 @@ class CoarseEngine:
 
     def __init__(
         self,
-        section: ColdSection,
-        directory: HostDirectory,
+        scenario: Scenario,
         paths: PathTable,
-        seed: int,
-        stop_time_ns: int,
         resolution: Mapping[int, Resolution],
         *,
         owned: range,
@@ -82,6 +73,7 @@ class CoarseEngine:
         shard: int,
         exact: ColdEngine | None = None,
     ) -> None:
+        section, directory, seed, stop_time_ns = scenario
         gossip = section.gossip
         self._directory, self._owned, self._shard = directory, owned, shard
         self._ranges = [range(first, last) for first, last in pairwise(cuts.tolist())]
@@ -90,16 +82,14 @@ class CoarseEngine:
         self._numbers = section.topic_numbers
         self._topics = sorted(resolution)
         self._index_of = {self._numbers[topic]: topic for topic in self._topics}
-        self._fields = CoarseFields(section, directory, paths, seed, resolution, stop_time_ns)
+        self._fields = CoarseFields(scenario, paths, resolution)
         everybody = np.arange(directory.hot_count, directory.total_count)
         fields, group = self._fields, self._fields.group_of(everybody)
-        rehearsals = rehearsals_of(
-            section, directory, paths, seed, fields.leaders, resolution, group, fields.members, stop_time_ns
-        )
+        rehearsals = rehearsals_of(scenario, paths, fields.leaders, resolution, group, fields.members)
         self._results = CoarseResults(
             self._fields, paths, gossip, seed, self._numbers, rehearsals, section.client_gossip
         )
-        self._plan = PublicationPlan(section, directory, seed, stop_time_ns)
+        self._plan = PublicationPlan(scenario)
         self._planned: list[PlannedMessages] = []
         self._messages: dict[int, CoarseMessage] = {}
         self._release: dict[int, int] = {}
@@ -117,8 +107,8 @@ class CoarseEngine:
         spreading: Spreading = StandingSpread(fields)
         make: Callable[[RestOfTail], Contacts] = Contacts
         if is_unsteady(section) and exact is not None:
-            around = Surroundings(section, directory, paths, seed)
-            spreading = self._changing = ChangingArrivals(section, directory, paths, seed, rehearsals, around, fields)
+            around = Surroundings(scenario, paths)
+            spreading = self._changing = ChangingArrivals(scenario, paths, rehearsals, around, fields)
             self._links = Links(exact)
             make = partial(ChangingContacts, links=self._links, surroundings=around)
         told = [client.idontwant_size for client in clients]

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.errors import UserError
 from bridge.paths import PathTable
 from cold.meetings import Meetings
@@ -17,7 +16,7 @@ from cold.representatives import is_unsteady
 from cold.resolution import topic_families
 from cold.resolution_section import Resolution
 from cold.sampled_kernels import Mesh
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from cold.subscriptions import Subscriptions, subscriptions
 from cold.topic_fields import TopicFields
 from cold.topic_meshes import standing_mesh
@@ -28,30 +27,17 @@ class CoarseFields:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
+    scenario
+        What the tail is.
     paths
         Latency and loss from the places of identities.
-    seed
-        Seed of the run.
     resolution
         Of each coarse topic, by its index.
-    stop_time_ns
-        Nothing is published at this time or later.
     """
 
-    def __init__(
-        self,
-        section: ColdSection,
-        directory: HostDirectory,
-        paths: PathTable,
-        seed: int,
-        resolution: Mapping[int, Resolution],
-        stop_time_ns: int,
-    ) -> None:
-        self._section, self._directory, self._paths, self._seed = section, directory, paths, seed
+    def __init__(self, scenario: Scenario, paths: PathTable, resolution: Mapping[int, Resolution]) -> None:
+        section, directory, seed, _ = scenario
+        self._scenario, self._paths = scenario, paths
         self._first = first = directory.hot_count
         self._everybody = group_members(
             directory.node[first:], directory.uplink_bps[first:], directory.downlink_bps[first:]
@@ -74,8 +60,7 @@ class CoarseFields:
         self._fields: dict[int, TopicFields] = {}
         self._meetings: Meetings | None = None
         if not is_unsteady(section):
-            tail = (section, directory, paths, seed, stop_time_ns, self._everybody.group)
-            self._meetings = Meetings(*tail, self.members, self._leader)
+            self._meetings = Meetings(scenario, paths, self._everybody.group, self.members, self._leader)
 
     def later(self, message_id: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """How much later messages of the plan come for meeting others: int64[n, `cold.propagation.SHARES`], ns."""
@@ -123,7 +108,7 @@ class CoarseFields:
 
     def known_peers(self, topic: int) -> int:
         """Peers that a member knows on the topic."""
-        return mean_known_peers(self._section, topic, len(self.members(topic)))
+        return mean_known_peers(self._scenario.section, topic, len(self.members(topic)))
 
     def of(self, topic: int) -> TopicFields:
         """The fields of a topic, by its index."""
@@ -131,24 +116,23 @@ class CoarseFields:
         if leader not in self._fields:
             members = self.members(leader)
             group = self.group_of(members)
-            whole = self._everybody
+            whole, section = self._everybody, self._scenario.section
             self._fields[leader] = TopicFields(
                 whole._replace(group=group, size=np.bincount(group, minlength=len(whole.size)).astype(np.int64)),
                 self._paths,
-                self._section.gossip,
+                section.gossip,
                 self.known_peers(leader),
-                self._seed,
+                self._scenario.seed,
                 leader,
                 "sampled" if self._resolution[leader] is Resolution.SAMPLED else "mean-field",
-                self._section.resolution.representatives,
+                section.resolution.representatives,
                 lambda: self._mesh(leader),
             )
         return self._fields[leader]
 
     def _mesh(self, topic: int) -> Mesh:
         """The mesh of a topic's subscribers, as an exact topic has it."""
-        tail = (self._section, self._directory, self._paths, self._seed)
-        return standing_mesh(*tail, topic, self.members(topic))
+        return standing_mesh(self._scenario, self._paths, topic, self.members(topic))
 
     @property
     def groups(self) -> Groups:

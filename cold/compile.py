@@ -10,6 +10,7 @@ from bridge.directory import ColdPlacement, HotPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.resolution import resolutions
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.tail import build_tail
 
@@ -54,10 +55,11 @@ def _run(keys: dict[str, Any]) -> None:
             **keys,
         }
     )
-    levels = resolutions(section, directory, 1, _END)
+    scenario = Scenario(section, directory, 1, _END)
+    levels = resolutions(scenario)
     everybody = range(directory.hot_count, directory.total_count)
     cuts = np.array([everybody.start, everybody.stop], dtype=np.int64)
-    engine = build_tail(section, directory, paths, 1, _END, levels, owned=everybody, cuts=cuts, shard=0)
+    engine = build_tail(scenario, paths, levels, owned=everybody, cuts=cuts, shard=0)
     source, destination = (int(address) for address in directory.address[:2])
     message = struct.pack(">HBBHHQIQHI", 0x4147, 1, 7, 1, 1, source << 32 | 1, source, 0, 0, 0)
     for datagram in (*(struct.pack(">HBBHH", 0x4147, 1, 1, topic, 0) for topic in (1, 2)), message):

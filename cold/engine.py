@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.batch import EventBatch, EventKind
-from bridge.directory import HostDirectory
 from bridge.errors import InternalError, UserError
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
@@ -45,8 +44,9 @@ from cold.request_results import request_results
 from cold.requests import Asking, request_arrays, with_room_for_meters
 from cold.results import TailResults, message_table
 from cold.row_lists import ROW_LISTS, first_rows, with_free_rows
+from cold.scenario import Scenario
 from cold.score_layout import RULES, SCORE_COLUMNS
-from cold.section import ColdSection, GossipSection
+from cold.section import GossipSection
 from cold.session_kernels import SHORTEST
 from cold.sessions import Changes, Lives, comes_and_goes, detection_ms, habits_of
 from cold.state_kernels import (
@@ -162,16 +162,10 @@ class ColdEngine:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
+    scenario
+        What the tail is.
     paths
         Latency and loss between the nodes in use.
-    seed
-        Seed of the run.
-    stop_time_ns
-        Nothing is published at this time or later.
     owned
         HostIds of the identities of this shard, which must be one at least; None stands for all identities. A shard
         without identities has no engine.
@@ -191,11 +185,8 @@ class ColdEngine:
 
     def __init__(
         self,
-        section: ColdSection,
-        directory: HostDirectory,
+        scenario: Scenario,
         paths: PathTable,
-        seed: int,
-        stop_time_ns: int,
         *,
         owned: range | None = None,
         cuts: npt.NDArray[np.int64] | None = None,
@@ -204,6 +195,7 @@ class ColdEngine:
         plan: MessagePlan | None = None,
         connections: Connections | None = None,
     ) -> None:
+        section, directory, seed, _ = scenario
         everybody = range(directory.hot_count, directory.total_count)
         owned = everybody if owned is None else owned
         cuts = np.array([everybody.start, everybody.stop], dtype=np.int64) if cuts is None else cuts.astype(np.int64)
@@ -221,9 +213,7 @@ class ColdEngine:
         self._identities = len(owned)
         self._topics = section.topic_numbers
         topics = range(len(self._topics)) if topics is None else topics
-        self._plan: MessagePlan = (
-            PlanOfSomeTopics(section, directory, seed, stop_time_ns, topics) if plan is None else plan
-        )
+        self._plan: MessagePlan = PlanOfSomeTopics(scenario, topics) if plan is None else plan
         self._now = 0
         self._is_divided = len(owned) < len(everybody)
         self._fingerprint = 0
@@ -331,9 +321,7 @@ class ColdEngine:
                 raise UserError(
                     f"it must be {parameters.longest_step_ns} ns or more here", where="cold.transactions.fetch_timeout"
                 )
-            self._transactions = Transactions(
-                section, directory, seed, stop_time_ns, owned, np.diff(cuts) > 0, shard, transaction_overlay
-            )
+            self._transactions = Transactions(scenario, owned, np.diff(cuts) > 0, shard, transaction_overlay)
         kinds = kinds[owned.start - everybody.start : owned.stop - everybody.start]
         heartbeat_ns = np.array([client.heartbeat for client in clients], dtype=np.int64)
         phase = heartbeat_phases(seed, owned.start, n, heartbeat_ns[kinds])

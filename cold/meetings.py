@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.engine import ColdEngine
@@ -25,7 +24,8 @@ from cold.resolution import BIN_SHIFT, COMPARED, topic_families
 from cold.results import TailResults, bucket_middles, delay_buckets
 from cold.sampled import receipts, rules_of, spread_message
 from cold.sampled_kernels import Mesh
-from cold.section import ColdSection, GossipSection
+from cold.scenario import Scenario
+from cold.section import GossipSection
 from cold.small_networks import is_idle, small_network
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
@@ -79,14 +79,10 @@ class Meetings:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory, paths
-        Of the experiment.
-    seed
-        Seed of the run.
-    stop_time_ns
-        Nothing is published at this time or later.
+    scenario
+        What the tail is.
+    paths
+        Latency and loss from the places of identities.
     group
         int32[A]: of each identity.
     members
@@ -97,17 +93,14 @@ class Meetings:
 
     def __init__(
         self,
-        section: ColdSection,
-        directory: HostDirectory,
+        scenario: Scenario,
         paths: PathTable,
-        seed: int,
-        stop_time_ns: int,
         group: npt.NDArray[np.int32],
         members: Callable[[int], npt.NDArray[np.uint32]],
         leaders: Mapping[int, int],
     ) -> None:
-        self._section, self._directory, self._paths, self._seed = section, directory, paths, seed
-        self._stop, self._group, self._members, self._leaders = stop_time_ns, group, members, dict(leaders)
+        self._scenario, self._paths = scenario, paths
+        self._group, self._members, self._leaders = group, members, dict(leaders)
         self._found: _Found | None = None
 
     def of_planned(self, message_id: npt.NDArray[np.uint64]) -> Int64Array:
@@ -133,11 +126,12 @@ class Meetings:
 
     def _worked_out(self) -> _Found:
         if self._found is None:
-            most = self._section.resolution.queues
-            planned = PublicationPlan(self._section, self._directory, self._seed, self._stop).take(self._stop)
+            section, directory, _, stop = self._scenario
+            most = section.resolution.queues
+            planned = PublicationPlan(self._scenario).take(stop)
             is_coarse = np.isin(planned.published.topic, list(self._leaders))
-            members = np.array([len(self._members(topic)) for topic in range(len(self._section.topic_numbers))])
-            if most and is_coarse.any() and not is_idle(self._section, self._directory, planned.published, members):
+            members = np.array([len(self._members(topic)) for topic in range(len(section.topic_numbers))])
+            if most and is_coarse.any() and not is_idle(section, directory, planned.published, members):
                 self._found = self._work_out(planned, is_coarse, most)
             else:
                 ids, none, rows = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, len(SHARES)), np.int64)
@@ -145,17 +139,19 @@ class Meetings:
         return self._found
 
     def _work_out(self, planned: PlannedMessages, is_coarse: npt.NDArray[np.bool_], most: int) -> _Found:
-        network = small_network(self._section, self._directory, min(most / len(self._group), 1.0))
+        whole = self._scenario
+        network = small_network(whole.section, whole.directory, min(most / len(self._group), 1.0))
         # Publishers are a greater part of few: whoever publishes sends as many copies as whoever passes on.
         gossip = network.section.gossip.model_copy(update={"flood_publish": False})
         topics, small_topic = self._small_topics(len(network.host))
         section = network.section.model_copy(update={"gossip": gossip, "topics": topics})
         directory = network.directory
-        drawn = subscriptions(section, self._seed, directory)
+        scenario = whole._replace(section=section, directory=directory)
+        drawn = subscriptions(section, whole.seed, directory)
         members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
         moved, executed = self._moved(planned, small_topic, network.host, members)
-        engine = ColdEngine(section, directory, self._paths, self._seed, self._stop, plan=Plan(moved))
-        results = _executed(engine, self._stop, section.gossip)
+        engine = ColdEngine(scenario, self._paths, plan=Plan(moved))
+        results = _executed(engine, whole.stop_time_ns, section.gossip)
 
         published = moved.published
         compared, followed = self._compared(planned, np.flatnonzero(is_coarse), executed)
@@ -165,8 +161,8 @@ class Meetings:
         for row, number in enumerate(compared.tolist()):
             topic, origin = int(published.topic[number]), int(published.origin[number])
             if topic not in meshes:
-                meshes[topic] = standing_mesh(section, directory, self._paths, self._seed, topic, members[topic])
-            mesh, rules = meshes[topic], rules_of(gossip, self._paths, self._seed, topic)
+                meshes[topic] = standing_mesh(scenario, self._paths, topic, members[topic])
+            mesh, rules = meshes[topic], rules_of(gossip, self._paths, whole.seed, topic)
             place = int(np.searchsorted(mesh.host, origin))
             time, size = int(published.time[number]), int(published.size[number])
             message_id = int(moved.message_id[number])
@@ -187,10 +183,11 @@ class Meetings:
         Of a coarse group of which each identity has some, there are no more than have enough subscribers: an identity
         has as many of them, and so as many messages.
         """
+        section = self._scenario.section
         topics: list[Topic] = []
-        small = np.full(len(self._section.topic_numbers), -1, dtype=np.int64)
+        small = np.full(len(section.topic_numbers), -1, dtype=np.int64)
         begin = 0
-        for topic, family in zip(self._section.topics, topic_families(self._section), strict=True):
+        for topic, family in zip(section.topics, topic_families(section), strict=True):
             kept = len(family)
             if isinstance(topic, TopicGroup) and topic.per_identity and all(each in self._leaders for each in family):
                 kept = min(max(identities * topic.per_identity // _MEMBERS, topic.per_identity), kept)
@@ -216,7 +213,7 @@ class Meetings:
         A message of a group's identity is published by a subscriber of the same group, if there is one, at about the
         same place among the group's.
         """
-        published, first = planned.published, self._directory.hot_count
+        published, first = planned.published, self._scenario.directory.hot_count
         group = self._group[host - first]
         size = np.bincount(self._group)
         order = np.argsort(self._group, kind="stable")

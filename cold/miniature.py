@@ -19,6 +19,7 @@ from cold.failure_section import DegradationFailure, WithholdingFailure
 from cold.misbehaviour import silences_of
 from cold.population import client_kinds, heartbeat_phases
 from cold.representatives import NoMessages, Represented
+from cold.scenario import Scenario
 from cold.sessions import Lives, comes_and_goes, habits_of
 from cold.small_networks import small_network
 from cold.subscriptions import subscriptions
@@ -90,13 +91,14 @@ class Miniature:
     """
 
     def __init__(self, represented: Represented) -> None:
-        section, directory, paths, seed, topic, group, members, stop_time_ns = represented
+        (section, directory, seed, stop_time_ns), paths, topic, group, members = represented
         everybody = directory.total_count - directory.hot_count
         subscribers = members(topic)
         share = min(max(_MEMBERS / max(len(subscribers), 1), _MEMBERS / everybody), _MOST_IDENTITIES / everybody, 1.0)
         small, self._directory, host = small_network(section, directory, share)
         self._section, self._paths, self._topic, self._seed = small, paths, topic, seed
-        self._engine = ColdEngine(small, self._directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
+        scenario = Scenario(small, self._directory, seed, stop_time_ns)
+        self._engine = ColdEngine(scenario, paths, topics=[topic], plan=NoMessages())
         self.identities = len(host)
         self._lives: Lives | None = None
         if comes_and_goes(small):

@@ -10,6 +10,7 @@ from bridge.rng import draw_uniform_array
 from cold.failure_section import SilenceFailure, WithholdingFailure
 from cold.publication_columns import Publications
 from cold.purposes import ColdPurpose
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.session_kernels import FOR_EVER
 
@@ -48,15 +49,12 @@ class Withholding:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
-    seed
-        Seed of the run.
+    scenario
+        What the tail is.
     """
 
-    def __init__(self, section: ColdSection, directory: HostDirectory, seed: int) -> None:
+    def __init__(self, scenario: Scenario) -> None:
+        section, directory, seed, _ = scenario
         self._first_id = directory.hot_count
         self._failures = [
             (failure, _chosen(failure.share, number, directory, seed))

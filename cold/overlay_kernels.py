@@ -273,15 +273,15 @@ def write_rows(
                 for entry in range(kept_start[begin + row], kept_start[begin + row + 1]):
                     rows[fill[row]] = kept[entry]
                     fill[row] += 1
-        _take_ends(regular, begin, next_regular, past_regular, fill, rows)
-        _take_ends(sought, begin, next_sought, past_sought, fill, rows)
+        _copy_ends(regular, begin, next_regular, past_regular, fill, rows, True)
+        _copy_ends(sought, begin, next_sought, past_sought, fill, rows, True)
         used = _write_band(first, begin, end, first_id, start, rows, row_start, neighbours, dialled, used)
         for row in range(end - begin):
             fill[row] = start[row]
             if len(kept_start):
                 fill[row] += kept_start[begin + row + 1] - kept_start[begin + row]
-        _return_ends(regular, begin, next_regular, past_regular, fill, rows)
-        _return_ends(sought, begin, next_sought, past_sought, fill, rows)
+        _copy_ends(regular, begin, next_regular, past_regular, fill, rows, False)
+        _copy_ends(sought, begin, next_sought, past_sought, fill, rows, False)
         for group in range(len(next_regular)):
             next_regular[group] = past_regular[group]
         for group in range(len(next_sought)):
@@ -301,35 +301,28 @@ def _count_ends(ends: Ends, begin: int, end: int, past_member: Int64Array, start
 
 
 @kernel
-def _take_ends(
-    ends: Ends, begin: int, next_member: Int64Array, past_member: Int64Array, fill: Int64Array, rows: UInt32Array
+def _copy_ends(
+    ends: Ends,
+    begin: int,
+    next_member: Int64Array,
+    past_member: Int64Array,
+    fill: Int64Array,
+    rows: UInt32Array,
+    into_rows: bool,
 ) -> None:
-    """Copy the entries of the members from `next_member` on to the rows of a band that begins with `begin`."""
+    """Copy the entries of the members from `next_member` on to the rows of a band that begins with `begin`, or back."""
     for group in range(len(ends.width)):
         width = ends.width[group]
         at = ends.start[group] + (next_member[group] - ends.span[group, 0]) * width
         for member in range(next_member[group], past_member[group]):
             row = int64(ends.identity[member]) - begin
             place = fill[row]
-            for column in range(width):
-                rows[place + column] = ends.entry[at + column]
-            fill[row] = place + width
-            at += width
-
-
-@kernel
-def _return_ends(
-    ends: Ends, begin: int, next_member: Int64Array, past_member: Int64Array, fill: Int64Array, rows: UInt32Array
-) -> None:
-    """Copy back what `_take_ends` has copied."""
-    for group in range(len(ends.width)):
-        width = ends.width[group]
-        at = ends.start[group] + (next_member[group] - ends.span[group, 0]) * width
-        for member in range(next_member[group], past_member[group]):
-            row = int64(ends.identity[member]) - begin
-            place = fill[row]
-            for column in range(width):
-                ends.entry[at + column] = rows[place + column]
+            if into_rows:
+                for column in range(width):
+                    rows[place + column] = ends.entry[at + column]
+            else:
+                for column in range(width):
+                    ends.entry[at + column] = rows[place + column]
             fill[row] = place + width
             at += width
 

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.rng import draw_u64_array
 from bridge.simtime import NEVER
 from cold.calendar import Calendar
@@ -18,7 +17,8 @@ from cold.misbehaviour import Withholding
 from cold.population import clocks, stakers
 from cold.publication_columns import Publications
 from cold.purposes import ColdPurpose
-from cold.section import ColdSection, Publication
+from cold.scenario import Scenario
+from cold.section import Publication
 
 
 class PlannedMessages(NamedTuple):
@@ -45,22 +45,17 @@ class PublicationPlan:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
-    seed
-        Seed of the run.
-    stop_time_ns
-        Nothing is published at this time or later.
+    scenario
+        What the tail is.
     """
 
-    def __init__(self, section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> None:
+    def __init__(self, scenario: Scenario) -> None:
+        section, directory, seed, stop_time_ns = scenario
         self._first_id = directory.hot_count
         self._address = directory.address[self._first_id :]
         self._published = np.zeros(len(self._address), dtype=np.uint32)
         self._stop_time_ns = stop_time_ns
-        self._withholding = Withholding(section, directory, seed)
+        self._withholding = Withholding(scenario)
         self._calendar: Calendar | None = None
         self._slot = 0
         if section.calendar is not None:
@@ -73,7 +68,7 @@ class PublicationPlan:
                 self._first_id,
             )
         self._ahead = Publications.none()
-        self._admit(listed_publications(section, directory, seed, stop_time_ns))
+        self._admit(listed_publications(scenario))
 
     def next_time(self) -> int:
         """Time of the next message that was not taken yet [ns]; NEVER if there is none."""
@@ -125,17 +120,15 @@ class PlanOfSomeTopics(PublicationPlan):
 
     Parameters
     ----------
-    section, directory, seed, stop_time_ns
+    scenario
         As for `PublicationPlan`.
     topics
         Indices of the topics.
     """
 
-    def __init__(
-        self, section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int, topics: Sequence[int]
-    ) -> None:
-        super().__init__(section, directory, seed, stop_time_ns)
-        self._is_ours = np.zeros(len(section.topic_numbers), dtype=np.bool_)
+    def __init__(self, scenario: Scenario, topics: Sequence[int]) -> None:
+        super().__init__(scenario)
+        self._is_ours = np.zeros(len(scenario.section.topic_numbers), dtype=np.bool_)
         self._is_ours[list(topics)] = True
 
     def take(self, end: int) -> PlannedMessages:
@@ -145,12 +138,12 @@ class PlanOfSomeTopics(PublicationPlan):
         return PlannedMessages(planned.message_id[ours], planned.published.taken(ours))
 
 
-def listed_publications(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> Publications:
+def listed_publications(scenario: Scenario) -> Publications:
     """The messages of `cold.publications` before the end, in the order of the configuration."""
     return Publications.joined(
         [
-            _listed(section, directory, seed, index, publication, _count(publication, stop_time_ns))
-            for index, publication in enumerate(section.publications)
+            _listed(scenario, index, publication, _count(publication, scenario.stop_time_ns))
+            for index, publication in enumerate(scenario.section.publications)
         ]
     )
 
@@ -164,9 +157,8 @@ def _count(publication: Publication, stop_time_ns: int) -> int:
     return min(publication.count, -((publication.time - stop_time_ns) // publication.interval))
 
 
-def _listed(
-    section: ColdSection, directory: HostDirectory, seed: int, index: int, publication: Publication, count: int
-) -> Publications:
+def _listed(scenario: Scenario, index: int, publication: Publication, count: int) -> Publications:
+    section, directory, seed, _ = scenario
     number = np.arange(count, dtype=np.int64)
     first_id, identities = directory.hot_count, directory.total_count - directory.hot_count
     if publication.origin == "random":

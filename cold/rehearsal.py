@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from bridge.simtime import NEVER
@@ -30,7 +29,7 @@ from cold.purposes import ColdPurpose
 from cold.representatives import NoMessages, Outcome, Part, Representation, Represented, Schedule, is_unsteady
 from cold.resolution_section import Resolution
 from cold.results import bucket_middles
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from cold.sessions import Changes
 from cold.state_kernels import COUNTER_NAMES
 
@@ -73,9 +72,10 @@ class Rehearsal:
     """
 
     def __init__(self, represented: Represented) -> None:
-        section, directory, paths, seed, topic, group, members, stop_time_ns = represented
-        alone = section.model_copy(update={"requests": [], "transactions": None})
-        self._engine = ColdEngine(alone, directory, paths, seed, stop_time_ns, topics=[topic], plan=NoMessages())
+        scenario, paths, topic, group, members = represented
+        section, directory, seed, _ = scenario
+        alone = scenario._replace(section=section.model_copy(update={"requests": [], "transactions": None}))
+        self._engine = ColdEngine(alone, paths, topics=[topic], plan=NoMessages())
         self._time = 0
         self._stage: ColdEngine | None = None
         self._touched = np.empty(0, dtype=np.int64)
@@ -284,15 +284,12 @@ def _counted(engine: ColdEngine) -> Int64Array:
 
 
 def rehearsals_of(
-    section: ColdSection,
-    directory: HostDirectory,
+    scenario: Scenario,
     paths: PathTable,
-    seed: int,
     leaders: Mapping[int, int],
     resolution: Mapping[int, Resolution],
     group: npt.NDArray[np.int32],
     members: Callable[[int], npt.NDArray[np.uint32]],
-    stop_time_ns: int,
 ) -> dict[int, Representation]:
     """What executes representatives, by the index of a topic; topics that share a leader share one.
 
@@ -300,17 +297,17 @@ def rehearsals_of(
 
     Parameters
     ----------
-    section, directory, paths, seed, group, members, stop_time_ns
-        As for `Rehearsal`.
+    scenario, paths, group, members
+        As in `cold.representatives.Represented`.
     leaders
         The topic whose representatives a topic has, of each coarse topic.
     resolution
         Of each coarse topic, by its index.
     """
-    if not is_unsteady(section):
+    if not is_unsteady(scenario.section):
         return {}
     made: dict[int, Representation] = {}
     for leader in sorted(set(leaders.values())):
         kind = Rehearsal if resolution[leader] is Resolution.SAMPLED else ChangingField
-        made[leader] = kind(Represented(section, directory, paths, seed, leader, group, members, stop_time_ns))
+        made[leader] = kind(Represented(scenario, paths, leader, group, members))
     return {topic: made[leader] for topic, leader in leaders.items()}

@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from bridge.simtime import NEVER
@@ -25,6 +24,7 @@ from cold.propagation_kernels import choose_representatives, entry_key
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.sessions import Histories, comes_and_goes, habits_of
 from cold.topic_fields import typical_size
@@ -35,22 +35,16 @@ Int64Array = npt.NDArray[np.int64]
 class Represented(NamedTuple):
     """A topic that has representatives, in a network of A identities that changes."""
 
-    section: ColdSection
-    """The configuration's `cold` section."""
-    directory: HostDirectory
-    """Every host of the experiment."""
+    scenario: Scenario
+    """What the tail is."""
     paths: PathTable
     """Latency and loss from the places of identities."""
-    seed: int
-    """Of the run."""
     topic: int
     """Its index."""
     group: npt.NDArray[np.int32]
     """int32[A]: of each identity."""
     members: Callable[[int], npt.NDArray[np.uint32]]
     """HostIds of the subscribers of a topic, by its index."""
-    stop_time_ns: int
-    """Nothing is published at this time or later."""
 
 
 class Part(NamedTuple):
@@ -190,7 +184,7 @@ class Schedule:
     """
 
     def __init__(self, represented: Represented) -> None:
-        section, directory, paths, seed, topic, group, members, stop_time_ns = represented
+        (section, directory, seed, stop_time_ns), paths, topic, group, members = represented
         self._members, self._seed, self._topic, self._group = members, seed, topic, group
         self._first = directory.hot_count
         self._representatives = section.resolution.representatives

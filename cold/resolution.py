@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from bridge.directory import HostDirectory
 from bridge.simtime import NS_PER_S
 from cold.mean_field import mesh_degree
 from cold.memberships import mean_known_peers
@@ -17,6 +16,7 @@ from cold.propagation import group_members
 from cold.publications import PublicationPlan
 from cold.representatives import epochs_of, is_unsteady
 from cold.resolution_section import Resolution
+from cold.scenario import Scenario
 from cold.section import ColdSection, GossipSection
 from cold.small_networks import is_idle
 from cold.subscriptions import subscriptions
@@ -163,22 +163,17 @@ def choose(
     return chosen if total + shared < exact else [Resolution.EXACT] * len(loads)
 
 
-def topic_loads(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> list[TopicLoad]:
+def topic_loads(scenario: Scenario) -> list[TopicLoad]:
     """What each topic's cost depends on, by topic index: of the first minute's plan, as if the rest were like it.
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
-    seed
-        Seed of the run.
-    stop_time_ns
-        The end of the run.
+    scenario
+        What the tail is.
     """
+    section, directory, seed, stop_time_ns = scenario
     looked_at = min(stop_time_ns, _LOOKED_AT_NS)
-    published = PublicationPlan(section, directory, seed, looked_at).take(looked_at).published
+    published = PublicationPlan(scenario._replace(stop_time_ns=looked_at)).take(looked_at).published
     topics = len(section.topic_numbers)
     messages = np.bincount(published.topic, minlength=topics) * (stop_time_ns / looked_at)
     first = directory.hot_count
@@ -239,27 +234,22 @@ def topic_families(section: ColdSection) -> list[range]:
     return families
 
 
-def resolutions(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> list[Resolution]:
+def resolutions(scenario: Scenario) -> list[Resolution]:
     """The resolution of every topic, by its index: a function of the configuration and the seed.
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
-    seed
-        Seed of the run.
-    stop_time_ns
-        The end of the run.
+    scenario
+        What the tail is.
     """
+    section, stop_time_ns = scenario.section, scenario.stop_time_ns
     wanted = section.resolution
     names = section.resolution_names
     chosen = [_BY_NAME.get(name, Resolution.EXACT) for name in names]
     automatic = [index for index, name in enumerate(names) if name == "auto"]
     if automatic:
         assert wanted.budget is not None, "the section has checked it"
-        loads = topic_loads(section, directory, seed, stop_time_ns)
+        loads = topic_loads(scenario)
         # Where a topic is coarse anyway the small network is there anyway.
         is_coarse = any(level is not Resolution.EXACT for level in chosen)
         levels = choose(

@@ -201,6 +201,29 @@ def apply_changes(
 
 
 @kernel
+def _outline_one(
+    outlines: npt.NDArray[np.uint64],
+    number: npt.NDArray[np.uint32],
+    until: Int64Array,
+    identity: int,
+    listed_until: int,
+) -> None:
+    """Note what an identity is, of which changes before a time are listed."""
+    what = int64(number[identity] & 1 == 0) * IS_UP + int64(until[identity] < listed_until) * CHANGES_SOON
+    word, shift = identity >> OUTLINES_SHIFT, uint64((identity & (OUTLINES_PER_WORD - 1)) * OUTLINE_BITS)
+    outlines[word] = outlines[word] & ~(_OUTLINE_MASK << shift) | uint64(what) << shift
+
+
+@kernel
+def outline_all(
+    outlines: npt.NDArray[np.uint64], number: npt.NDArray[np.uint32], until: Int64Array, listed_until: int
+) -> None:
+    """Note in `Lives.outlines` what all identities are, of which changes before a time are listed."""
+    for identity in range(len(number)):
+        _outline_one(outlines, number, until, identity, listed_until)
+
+
+@kernel
 def outline(
     outlines: npt.NDArray[np.uint64],
     number: npt.NDArray[np.uint32],
@@ -210,10 +233,7 @@ def outline(
 ) -> None:
     """Note in `Lives.outlines` what identities are that some changes are about."""
     for position in range(len(changes)):
-        identity = changes[position, IDENTITY]
-        what = int64(number[identity] & 1 == 0) * IS_UP + int64(until[identity] < listed_until) * CHANGES_SOON
-        word, shift = identity >> OUTLINES_SHIFT, uint64((identity & (OUTLINES_PER_WORD - 1)) * OUTLINE_BITS)
-        outlines[word] = outlines[word] & ~(_OUTLINE_MASK << shift) | uint64(what) << shift
+        _outline_one(outlines, number, until, changes[position, IDENTITY], listed_until)
 
 
 @kernel

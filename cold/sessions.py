@@ -17,7 +17,7 @@ from cold.churn_section import DEFAULT_DETECTION
 from cold.distributions import join_tables
 from cold.failure_section import CrashFailure
 from cold.jit import uint64
-from cold.life_layout import IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD
+from cold.life_layout import OUTLINES_PER_WORD
 from cold.section import ColdSection
 from cold.session_kernels import (
     CHANGE_COLUMNS,
@@ -33,6 +33,7 @@ from cold.session_kernels import (
     changes_before,
     end_of_interval,
     outline,
+    outline_all,
 )
 
 Int64Array = npt.NDArray[np.int64]
@@ -224,9 +225,10 @@ class Lives:
         self.until = np.zeros(identities, dtype=np.int64)
         self.since = np.full(identities if keeps_since else 0, -FOR_EVER, dtype=np.int64)
         begin_lives(habits, uint64(seed), first_id, self.number, self.until)
-        self.outlines = _outlines(self.number)
         self._listing = _Listing(habits, uint64(seed), first_id, self.number, self.until)
         self._span = self._listing.last
+        self.outlines = np.zeros(-(-identities // OUTLINES_PER_WORD), dtype=np.uint64)
+        outline_all(self.outlines, self.number, self.until, self._span.until)
         self._changes = self._span.changes
         self._applied = 0
         self._taken = 0
@@ -292,15 +294,6 @@ class Lives:
     def _outline(self, changes: npt.NDArray[np.int64]) -> None:
         if len(changes):
             outline(self.outlines, self.number, self.until, changes, self._span.until)
-
-
-def _outlines(number: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
-    """`Lives.outlines` of those whose intervals have these numbers, and end later than anybody asks."""
-    up = np.zeros(-(-len(number) // OUTLINES_PER_WORD) * OUTLINES_PER_WORD, dtype=np.uint64)
-    up[: len(number)] = np.where(number & 1 == 0, np.uint64(IS_UP), np.uint64(0))
-    shifts = np.arange(OUTLINES_PER_WORD, dtype=np.uint64) * np.uint64(OUTLINE_BITS)
-    outlines: npt.NDArray[np.uint64] = np.bitwise_or.reduce(up.reshape(-1, OUTLINES_PER_WORD) << shifts, axis=1)
-    return outlines
 
 
 class Histories:

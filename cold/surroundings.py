@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.disturbance_kernels import BEGIN, END, EXTRA_LATENCY
 from cold.disturbances import disturbances_of
 from cold.misbehaviour import silences_of
 from cold.population import client_kinds
-from cold.section import ColdSection, GossipSection
+from cold.scenario import Scenario
+from cold.section import GossipSection
 from cold.sessions import Histories, comes_and_goes, habits_of
 
 
@@ -23,17 +23,14 @@ class Surroundings:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory
-        Every host of the experiment.
+    scenario
+        What the tail is.
     paths
         Latency and loss, undisturbed.
-    seed
-        Seed of the run.
     """
 
-    def __init__(self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int) -> None:
+    def __init__(self, scenario: Scenario, paths: PathTable) -> None:
+        section, directory, seed, _ = scenario
         self._first = first = directory.hot_count
         self._paths = paths
         self._histories: Histories | None = None

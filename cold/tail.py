@@ -21,6 +21,7 @@ from cold.publications import PlanOfSomeTopics
 from cold.representatives import is_unsteady
 from cold.resolution_section import Resolution
 from cold.results import TailResults, merge, message_table
+from cold.scenario import Scenario
 from cold.section import ColdSection
 
 
@@ -150,27 +151,21 @@ def _linked_topics(section: ColdSection, directory: HostDirectory, resolution: S
 
 
 def connections_of_shard(
-    section: ColdSection,
-    directory: HostDirectory,
-    seed: int,
-    resolution: Sequence[Resolution],
-    division: Division,
+    scenario: Scenario, resolution: Sequence[Resolution], division: Division
 ) -> Connections | None:
     """What an exact engine on a shard needs of the overlay; None where there is none.
 
     It is half of the work of building a tail, and shards do it together: all have to call it.
     """
+    section, directory, seed, _ = scenario
     if not _has_exact_engine(section, directory, resolution):
         return None
     return connections_of(section, directory, seed, _linked_topics(section, directory, resolution), division)
 
 
 def build_tail(
-    section: ColdSection,
-    directory: HostDirectory,
+    scenario: Scenario,
     paths: PathTable,
-    seed: int,
-    stop_time_ns: int,
     resolution: list[Resolution],
     *,
     owned: range,
@@ -182,35 +177,35 @@ def build_tail(
 
     Parameters
     ----------
-    section, directory, paths, seed, stop_time_ns, owned, cuts, shard
+    scenario, paths, owned, cuts, shard
         As `cold.engine.ColdEngine` takes them.
     resolution
         Of every topic, by its index.
     connections
         What `connections_of_shard` has returned; by default this shard builds them by itself.
     """
+    section, directory = scenario.section, scenario.directory
     coarse = {index: level for index, level in enumerate(resolution) if level is not Resolution.EXACT}
     exact = None
     if _has_exact_engine(section, directory, resolution):
         kept = [index for index, level in enumerate(resolution) if level is Resolution.EXACT]
         exact = ColdEngine(
-            section,
-            directory,
+            scenario,
             paths,
-            seed,
-            stop_time_ns,
             owned=owned,
             cuts=cuts,
             shard=shard,
             topics=_linked_topics(section, directory, resolution),
-            plan=PlanOfSomeTopics(section, directory, seed, stop_time_ns, kept),
+            plan=PlanOfSomeTopics(scenario, kept),
             connections=connections,
         )
         if not coarse:
             return exact
     del connections
     engine = CoarseEngine(
-        *(section, directory, paths, seed, stop_time_ns, coarse),
+        scenario,
+        paths,
+        coarse,
         owned=owned,
         cuts=cuts,
         shard=shard,

@@ -5,39 +5,30 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from cold.dialing import dialing_of, reachability
 from cold.memberships import is_partial, mean_known_peers
 from cold.overlay import build_overlay, topic_overlay
 from cold.sampled import mesh_of
 from cold.sampled_kernels import Mesh
-from cold.section import ColdSection
+from cold.scenario import Scenario
 
 
-def standing_mesh(
-    section: ColdSection,
-    directory: HostDirectory,
-    paths: PathTable,
-    seed: int,
-    topic: int,
-    members: npt.NDArray[np.uint32],
-) -> Mesh:
+def standing_mesh(scenario: Scenario, paths: PathTable, topic: int, members: npt.NDArray[np.uint32]) -> Mesh:
     """The mesh of a topic's subscribers.
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section.
-    directory, paths
-        Of the experiment.
-    seed
-        Seed of the run.
+    scenario
+        What the tail is.
+    paths
+        Latency and loss from the places of identities.
     topic
         Index of the topic.
     members
         uint32[M]: HostIds of its subscribers, ascending.
     """
+    section, directory, seed, _ = scenario
     gossip, first = section.gossip, directory.hot_count
     if is_partial(section)[topic]:
         sought, known = section.overlay.topic_peers, mean_known_peers(section, topic, len(members))

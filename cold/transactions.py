@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.errors import UserError
 from bridge.rng import draw_u64_array, draw_uniform_array
 from bridge.simtime import NEVER
@@ -22,7 +21,7 @@ from cold.overlay import Overlay
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
 from cold.requests import in_role
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from cold.state_kernels import AUXILIARY_SHIFT, HOT_NUMBERS, SUBMIT, State
 from cold.transaction_kernels import (
     ANNOUNCE_INTERVAL,
@@ -91,8 +90,9 @@ class Spread(NamedTuple):
     longest: int
 
 
-def planned_transactions(section: ColdSection, directory: HostDirectory, seed: int, stop_time_ns: int) -> Int64Array:
+def planned_transactions(scenario: Scenario) -> Int64Array:
     """All transactions before the end, by time: int64[n, TRANSACTION_COLUMNS]; listed ones first where times agree."""
+    section, directory, seed, stop_time_ns = scenario
     wanted = section.transactions
     assert wanted is not None
     drawn = _arrivals(wanted, seed, stop_time_ns)
@@ -178,14 +178,8 @@ class Transactions:
 
     Parameters
     ----------
-    section
-        The configuration's `cold` section, which has transactions.
-    directory
-        Every host of the experiment.
-    seed
-        Seed of the run.
-    stop_time_ns
-        Nothing is submitted at this time or later.
+    scenario
+        What the tail is; its section has transactions.
     owned
         HostIds of this shard's identities.
     present
@@ -203,21 +197,19 @@ class Transactions:
 
     def __init__(
         self,
-        section: ColdSection,
-        directory: HostDirectory,
-        seed: int,
-        stop_time_ns: int,
+        scenario: Scenario,
         owned: range,
         present: npt.NDArray[np.bool_],
         shard: int,
         overlay: Overlay,
     ) -> None:
+        section, directory, _, _ = scenario
         assert section.transactions is not None
         self._rules = section.transactions
         self._owned = owned
         self._directory = directory
         self._others = [other for other in np.flatnonzero(present).tolist() if other != shard]
-        self._plan = planned_transactions(section, directory, seed, stop_time_ns)
+        self._plan = planned_transactions(scenario)
         self._begun = 0
         self._listed_until = 0
         self._overlay = overlay

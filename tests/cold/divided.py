@@ -12,7 +12,7 @@ from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from cold.engine import ColdEngine
 from cold.results import TailResults, merge, message_table
-from cold.section import ColdSection
+from cold.scenario import Scenario
 
 
 def odd_cuts(directory: HostDirectory, shards: int) -> npt.NDArray[np.int64]:
@@ -29,22 +29,16 @@ class DividedTail:
 
     def __init__(
         self,
-        section: ColdSection,
-        directory: HostDirectory,
+        scenario: Scenario,
         paths: PathTable,
-        seed: int,
-        stop: int,
         cuts: npt.NDArray[np.int64],
         make: Callable[..., Any] = ColdEngine,
     ) -> None:
         self._first = cuts
         self.engines: dict[int, ColdEngine] = {
             shard: make(
-                section,
-                directory,
+                scenario,
                 paths,
-                seed,
-                stop,
                 owned=range(int(cuts[shard]), int(cuts[shard + 1])),
                 cuts=cuts,
                 shard=shard,

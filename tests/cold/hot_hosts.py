@@ -1,5 +1,6 @@
 """Hot hosts of the tests beside a tail: what they say goes in, what comes back they hear."""
 
+from collections.abc import Container
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -7,7 +8,7 @@ from bridge.batch import EventBatch, pack_payloads
 from bridge.simtime import NEVER, NS_PER_MS
 from cold.engine import ColdEngine
 from tests.cold.divided import DividedTail
-from tests.cold.test_boundary import Received, packet, read
+from tests.cold.test_boundary import Received, packet, packet6, read
 
 
 class Hosts(Protocol):
@@ -20,8 +21,10 @@ class Hosts(Protocol):
         """Take notice of packets, and say something later on."""
 
 
-def run_beside(tail: ColdEngine | DividedTail, hosts: Hosts, end: int, *, by_time: bool = False) -> list[Received]:
-    """Run a tail beside hot hosts to a time [ns], by windows; returns what they got.
+def run_beside(
+    tail: ColdEngine | DividedTail, hosts: Hosts, end: int, *, by_time: bool = False, over_ipv6: Container[int] = ()
+) -> list[Received]:
+    """Run a tail beside hot hosts, some of which speak IPv6, to a time [ns], by windows; returns what they got.
 
     What is said and heard in one window is so in the order in which it was noted, or, `by_time`, in that of its times.
     """
@@ -38,7 +41,8 @@ def run_beside(tail: ColdEngine | DividedTail, hosts: Hosts, end: int, *, by_tim
         for time, source, event, destination, _, _, data in waiting:
             if time < window_end:
                 delivered.add(event)
-                offset, payload = pack_payloads([packet(source, destination, data)])
+                wrap = packet6 if source in over_ipv6 else packet
+                offset, payload = pack_payloads([wrap(source, destination, data)])
                 tail.deliver(
                     EventBatch.build([time], [source], [event], [destination], payload_offset=offset, payload=payload)
                 )

@@ -8,6 +8,7 @@ from bridge.directory import BandwidthShare, ColdPlacement, HostDirectory, HotPl
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from cold.section import ColdSection
 
 MBIT = 1_000_000
@@ -70,7 +71,7 @@ def section_of(count: int, **keys: Any) -> ColdSection:
 
 def engine_of(count: int, seed: int = 1, loss: float = 0.0, hot: int = 0, **keys: Any) -> ColdEngine:
     """An engine over `three_nodes`."""
-    return ColdEngine(section_of(count, **keys), directory_of(count, hot), three_nodes(loss), seed, STOP)
+    return ColdEngine(Scenario(section_of(count, **keys), directory_of(count, hot), seed, STOP), three_nodes(loss))
 
 
 def publication(**keys: Any) -> dict[str, Any]:

@@ -4,14 +4,13 @@ import heapq
 from collections import Counter
 from typing import Any, NamedTuple
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64, draw_uniform
 from cold.distributions import Distribution
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
 from cold.request_section import RequestSection, RoleSection
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from tests.cold.quantile_twin import draw
 from tests.cold.twin import ANSWER, ASK, DEADLINE, NETWORK, Twin
 
@@ -42,10 +41,9 @@ class Part(NamedTuple):
 class RequestsTwin(Twin):
     """`Twin`, whose identities also ask each other. `chunks` is None where a response says no."""
 
-    def __init__(
-        self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
-    ) -> None:
-        super().__init__(section, directory, paths, seed, stop_time_ns)
+    def __init__(self, scenario: Scenario, paths: PathTable) -> None:
+        section, directory, seed, stop_time_ns = scenario
+        super().__init__(scenario, paths)
         self.requests = section.requests
         self.counts: list[Counter[str]] = [Counter() for _ in self.requests]
         self.latencies: list[list[int]] = [[] for _ in self.requests]

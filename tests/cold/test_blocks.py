@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.batch import EventBatch, EventKind
 from cold.blocks import Block, BlockError, Limits
+from cold.scenario import Scenario
 from cold.state_kernels import HOT_NUMBERS
 from tests.cold.blocks_twin import (
     ABOUT_MESSAGES,
@@ -265,7 +266,7 @@ def test_what_engines_send_is_what_the_format_says() -> None:
         publications=[publication(count=6, interval="300 ms", size=3000)],
         gossip={"idontwant_size": "1 KiB", "validation_delay": ["0 ms", "40 ms"], "heartbeat": "500 ms"},
     )
-    tail = DividedTail(section, directory, three_nodes(), 1, STOP, np.array([0, 100, 300]))
+    tail = DividedTail(Scenario(section, directory, 1, STOP), three_nodes(), np.array([0, 100, 300]))
     kinds: Counter[int] = Counter()
     told: set[tuple[int, int]] = set()
     bundles = 0

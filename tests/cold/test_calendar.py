@@ -15,6 +15,7 @@ from cold.clocks import Clocks, draw_clocks, moment
 from cold.population import clocks, stakers
 from cold.publication_columns import Publications
 from cold.publications import PublicationPlan
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from tests.cold.calendar_twin import CalendarTwin, Duty
 from tests.cold.networks import MBIT, engine_of
@@ -172,7 +173,8 @@ def test_a_plan_with_a_calendar_is_the_same_however_it_is_taken(ends: list[int])
     section, seed = section_with(CALENDAR), 9
     twin = CalendarTwin(section, DIRECTORY, seed)
     expected = sorted(duty for slot in range(7) for duty in twin.slot(slot) if duty.time < stop)
-    plan = PublicationPlan(section, DIRECTORY, seed, stop)
+    scenario = Scenario(section, DIRECTORY, seed, stop)
+    plan = PublicationPlan(scenario)
     taken: list[Duty] = []
     ids: list[int] = []
     for end in ends:
@@ -184,7 +186,7 @@ def test_a_plan_with_a_calendar_is_the_same_however_it_is_taken(ends: list[int])
     assert [duty.time for duty in taken] == [duty.time for duty in expected]
     assert sorted(taken) == expected
     assert len(set(ids)) == len(ids)
-    assert sorted(ids) == sorted(PublicationPlan(section, DIRECTORY, seed, stop).take(NEVER).message_id.tolist())
+    assert sorted(ids) == sorted(PublicationPlan(scenario).take(NEVER).message_id.tolist())
 
 
 def test_a_calendar_in_which_nobody_has_validators_is_refused() -> None:

@@ -16,6 +16,7 @@ from cold.publications import PlannedMessages, PublicationPlan
 from cold.rehearsal import Rehearsal
 from cold.representatives import NoMessages, Represented
 from cold.resolution import resolutions
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.subscriptions import subscriptions
 from cold.surroundings import Surroundings, quickest_ways
@@ -105,8 +106,9 @@ def said() -> list[tuple[int, int, int, bytes]]:
 
 def tail_of(section: ColdSection, shards: int = 1, paths: PathTable | None = None) -> DividedTail:
     directory = directory_of(COUNT, HOT)
-    make: Any = partial(build_tail, resolution=resolutions(section, directory, SEED, END))
-    return DividedTail(section, directory, paths or three_nodes(), SEED, END, odd_cuts(directory, shards), make)
+    scenario = Scenario(section, directory, SEED, END)
+    make: Any = partial(build_tail, resolution=resolutions(scenario))
+    return DividedTail(scenario, paths or three_nodes(), odd_cuts(directory, shards), make)
 
 
 def run(tail: DividedTail, longest: int = 2 * NS_PER_MS) -> tuple[EventBatch, list[int]]:
@@ -200,7 +202,7 @@ def test_as_many_copies_come(seen: list[Received], true: list[Received]) -> None
 
 def test_nobody_says_anything_while_it_is_away(case: str, level: str, seen: list[Received]) -> None:
     directory, paths = directory_of(COUNT, HOT), three_nodes()
-    surroundings = Surroundings(section_of_case(case, level), directory, paths, SEED)
+    surroundings = Surroundings(Scenario(section_of_case(case, level), directory, SEED, END), paths)
     checked = 0
     for each in seen:
         extra = 80 * NS_PER_MS if case.startswith("silence") and each.time > 6 * NS_PER_S else 0
@@ -278,10 +280,9 @@ def rehearsal_of(topic: int, **keys: Any) -> tuple[Rehearsal, PlannedMessages, C
     drawn = subscriptions(section, SEED, directory)
     members = [drawn.member[drawn.start[each] : drawn.start[each + 1]] for each in range(len(section.topic_numbers))]
     group: npt.NDArray[np.int32] = directory.node[HOT:].astype(np.int32)
-    represented = Represented(
-        section, directory, three_nodes(), SEED, topic, group, lambda index: members[index].astype(np.uint32), END
-    )
-    planned = PublicationPlan(section, directory, SEED, END).take(END)
+    scenario = Scenario(section, directory, SEED, END)
+    represented = Represented(scenario, three_nodes(), topic, group, lambda index: members[index].astype(np.uint32))
+    planned = PublicationPlan(scenario).take(END)
     ours = planned.published.topic == topic
     return Rehearsal(represented), PlannedMessages(planned.message_id[ours], planned.published.taken(ours)), section
 
@@ -308,7 +309,7 @@ def test_a_representative_is_the_same_whenever_it_is_asked_for() -> None:
 def test_receipts_are_those_that_the_table_counts(topics: list[Any]) -> None:
     published = [publication(topic=1 if topics == [1] else 12, time="2 s", origin=7)]
     section = section_of_case("churn", "exact", topics=topics, publications=published)
-    engine = ColdEngine(section, directory_of(COUNT, HOT), three_nodes(), SEED, END)
+    engine = ColdEngine(Scenario(section, directory_of(COUNT, HOT), SEED, END), three_nodes())
     engine.run_until(END)
     (row,) = engine.message_table()
     host, time, hops = engine.receipts(int(row["id"]))
@@ -323,7 +324,7 @@ def test_receipts_are_those_that_the_table_counts(topics: list[Any]) -> None:
 
 def test_an_identity_s_links_are_those_of_its_mesh() -> None:
     section = section_of_case("churn", "exact", publications=[])
-    engine = ColdEngine(section, directory_of(COUNT, HOT), three_nodes(), SEED, END, plan=NoMessages())
+    engine = ColdEngine(Scenario(section, directory_of(COUNT, HOT), SEED, END), three_nodes(), plan=NoMessages())
     engine.run_until(7 * NS_PER_S)
     is_up = engine.is_up(7 * NS_PER_S)
     for number, mesh in enumerate(engine.meshes()):

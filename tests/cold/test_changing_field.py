@@ -13,6 +13,7 @@ from cold.propagation import group_members
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.representatives import Outcome, Part, Represented
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.sessions import Lives, habits_of
 from cold.state_kernels import COUNTER_NAMES
@@ -35,7 +36,7 @@ def network(count: int = COUNT, **keys: Any) -> tuple[ColdSection, ChangingField
     def members(topic: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
         return drawn.member[drawn.start[topic] : drawn.start[topic + 1]]
 
-    return section, ChangingField(Represented(section, directory, three_nodes(), 5, 0, group, members, END))
+    return section, ChangingField(Represented(Scenario(section, directory, 5, END), three_nodes(), 0, group, members))
 
 
 def outcome_at(field: ChangingField, time_s: float, standing: int = 3, missed: int = 0) -> Outcome:

@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.batch import EventBatch, EventKind, pack_payloads
-from bridge.directory import HostDirectory
 from bridge.errors import InternalError
 from bridge.paths import PathTable
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.coarse_packets import CoarseMessage, decode_entry, encode_entry
 from cold.resolution import resolutions
 from cold.resolution_section import Resolution
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from cold.tail import MixedTail, build_tail
 from tests.cold.divided import DividedTail, odd_cuts
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
@@ -48,19 +47,8 @@ from tests.cold.test_boundary import (
 COARSE = ["sampled", "mean-field"]
 
 
-def make_tail(
-    section: ColdSection,
-    directory: HostDirectory,
-    paths: PathTable,
-    seed: int,
-    stop: int,
-    *,
-    owned: range,
-    cuts: npt.NDArray[np.int64],
-    shard: int,
-) -> Any:
-    levels = resolutions(section, directory, seed, stop)
-    return build_tail(section, directory, paths, seed, stop, levels, owned=owned, cuts=cuts, shard=shard)
+def make_tail(scenario: Scenario, paths: PathTable, *, owned: range, cuts: npt.NDArray[np.int64], shard: int) -> Any:
+    return build_tail(scenario, paths, resolutions(scenario), owned=owned, cuts=cuts, shard=shard)
 
 
 def tail_of(count: int, loss: float = 0.0, hot: int = HOT, seed: int = 1, **keys: Any) -> Any:
@@ -68,7 +56,7 @@ def tail_of(count: int, loss: float = 0.0, hot: int = HOT, seed: int = 1, **keys
     cuts = np.array([hot, hot + count], dtype=np.int64)
     owned = range(hot, hot + count)
     section = section_of(count, **keys)
-    return make_tail(section, directory, three_nodes(loss), seed, STOP, owned=owned, cuts=cuts, shard=0)
+    return make_tail(Scenario(section, directory, seed, STOP), three_nodes(loss), owned=owned, cuts=cuts, shard=0)
 
 
 class CoarseHarness(Harness):
@@ -426,7 +414,7 @@ def test_a_divided_tail_says_what_an_undivided_one_says(shards: int, levels: dic
     directory, paths = directory_of(COUNT, HOT), three_nodes(0.05)
     results = []
     for cuts in (np.array([HOT, HOT + COUNT]), odd_cuts(directory, shards)):
-        tail = DividedTail(section, directory, paths, 1, STOP, cuts, make_tail)
+        tail = DividedTail(Scenario(section, directory, 1, STOP), paths, cuts, make_tail)
         starts: list[int] = []
         whole = talk_to(tail, starts)
         assert len(of_kind(read(whole), MESSAGE)) > 40
@@ -491,9 +479,9 @@ def test_auto_makes_coarse_what_the_budget_does_not_cover() -> None:
         "publications": [publication(count=2), publication(topic=2, count=5000, interval="10 ms")],
     }
     section = section_of(5000, resolution={"default": "auto", "budget": 2e5}, **keys)
-    assert resolutions(section, directory_of(5000), 1, STOP) == [Resolution.EXACT, Resolution.SAMPLED]
+    assert resolutions(Scenario(section, directory_of(5000), 1, STOP)) == [Resolution.EXACT, Resolution.SAMPLED]
     rich = section_of(5000, resolution={"default": "auto", "budget": 1e9}, **keys)
-    assert resolutions(rich, directory_of(5000), 1, STOP) == [Resolution.EXACT] * 2
+    assert resolutions(Scenario(rich, directory_of(5000), 1, STOP)) == [Resolution.EXACT] * 2
 
 
 def test_entries_are_written_byte_for_byte_as_the_formats_say() -> None:
@@ -549,7 +537,7 @@ def test_a_divided_tail_says_in_the_middle_of_a_run_what_an_undivided_one_says(s
     directory, paths = directory_of(COUNT), three_nodes()
     said = []
     for cuts in (np.array([0, COUNT]), odd_cuts(directory, shards)):
-        tail = DividedTail(section, directory, paths, 1, STOP, cuts, make_tail)
+        tail = DividedTail(Scenario(section, directory, 1, STOP), paths, cuts, make_tail)
         middles = []
         for end in range(3 * NS_PER_S, 5 * NS_PER_S, 20 * NS_PER_MS):
             while (start := tail.next_event_time()) < end:

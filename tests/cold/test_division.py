@@ -12,6 +12,7 @@ from bridge.paths import PathTable
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
+from cold.scenario import Scenario
 from tests.cold.divided import DividedTail, odd_cuts
 from tests.cold.networks import (
     BEHIND_NAT,
@@ -262,7 +263,7 @@ def history(tail: ColdEngine | DividedTail, length: int, said: list[EventBatch],
 def test_a_divided_tail_does_what_the_whole_does(case: str) -> None:
     count, loss, keys = CASES[case]
     directory = directory_of(count)
-    arguments = (section_of(count, **keys), directory, three_nodes(loss), 5, STOP)
+    arguments = (Scenario(section_of(count, **keys), directory, 5, STOP), three_nodes(loss))
     for length, counts in ((2 * NS_PER_MS, (1, 2, 7)), (777_777, (3,))):
         whole = history(ColdEngine(*arguments), length, [], END)
         for shards in counts:
@@ -282,7 +283,7 @@ def test_copies_may_be_under_way_for_longer_than_a_bundle_can_say() -> None:
     )
     near = three_nodes()
     far = PathTable(near.node_ids, near.latency_ns + 1200 * NS_PER_S, near.loss, 1202 * NS_PER_S)
-    arguments = (section, directory, far, 5, STOP)
+    arguments = (Scenario(section, directory, 5, STOP), far)
     end = 2500 * NS_PER_S
     whole = history(ColdEngine(*arguments), 2 * NS_PER_MS, [], end)
     divided = DividedTail(*arguments, odd_cuts(directory, 2))
@@ -301,7 +302,7 @@ def test_hot_hosts_may_gossip_with_identities_of_any_shard(seed: int, loss: floa
     spoken: list[Said] = [each for each in talk(draw, publish_time) if each.time < END]
     said = [packet_of(each, event, publish_time) for event, each in enumerate(spoken)]
     directory = directory_of(COUNT, HOT)
-    arguments = (section_of(COUNT, **KEYS), directory, three_nodes(loss), seed, STOP)
+    arguments = (Scenario(section_of(COUNT, **KEYS), directory, seed, STOP), three_nodes(loss))
     whole = history(ColdEngine(*arguments), 2 * NS_PER_MS, said, END)
     for shards in (2, 7):
         divided = DividedTail(*arguments, odd_cuts(directory, shards))
@@ -311,7 +312,7 @@ def test_hot_hosts_may_gossip_with_identities_of_any_shard(seed: int, loss: floa
 def test_payloads_cross_shards_with_their_messages() -> None:
     """A hot host's own bytes reach another hot host through identities of different shards."""
     directory = directory_of(COUNT, HOT)
-    tail = DividedTail(section_of(COUNT), directory, three_nodes(), 1, STOP, odd_cuts(directory, 2))
+    tail = DividedTail(Scenario(section_of(COUNT), directory, 1, STOP), three_nodes(), odd_cuts(directory, 2))
     last = directory.total_count - 1
     message = message_datagram(7, 0, NS_PER_S, payload=b"not what the id stands for")
     for event, (time, source, destination, data) in enumerate(
@@ -329,7 +330,7 @@ def test_payloads_cross_shards_with_their_messages() -> None:
 def test_what_comes_from_other_shards_takes_no_more_memory_than_it_fills() -> None:
     """Thousands of records come in a block; few of them need a chunk of the calendar for themselves."""
     directory = directory_of(100_000)
-    arguments = (section_of(100_000, publications=[publication()]), directory, three_nodes(), 1, STOP)
+    arguments = (Scenario(section_of(100_000, publications=[publication()]), directory, 1, STOP), three_nodes())
     whole, divided = ColdEngine(*arguments), DividedTail(*arguments, odd_cuts(directory, 2))
     for tail in (whole, divided):
         while (start := tail.next_event_time()) < 2 * NS_PER_S:
@@ -353,6 +354,6 @@ def test_what_comes_from_other_shards_takes_no_more_memory_than_it_fills() -> No
     ],
 )
 def test_ranges_that_do_not_fit_the_cuts_are_refused(owned: range, cuts: list[int], shard: int) -> None:
-    arguments = (section_of(20), directory_of(20), three_nodes(), 1, STOP)
+    arguments = (Scenario(section_of(20), directory_of(20), 1, STOP), three_nodes())
     with pytest.raises(InternalError, match="cold engine: "):
         ColdEngine(*arguments, owned=owned, cuts=np.array(cuts), shard=shard)

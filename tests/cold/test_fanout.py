@@ -5,6 +5,7 @@ from typing import Any
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.twin import Twin
 
@@ -26,13 +27,13 @@ def receivers(twin: Twin) -> list[set[int]]:
 
 def publisher(**keys: Any) -> int:
     """An identity that lacks the topic."""
-    twin = Twin(section_of(COUNT, **KEYS | keys), directory_of(COUNT), three_nodes(), 2, STOP)
+    twin = Twin(Scenario(section_of(COUNT, **KEYS | keys), directory_of(COUNT), 2, STOP), three_nodes())
     return min(set(range(COUNT)) - twin.members[0])
 
 
 def twin_of(end: int, publications: list[dict[str, Any]], **keys: Any) -> Twin:
     section = section_of(COUNT, **KEYS | keys, publications=publications)
-    arguments = (section, directory_of(COUNT), three_nodes(), 2, STOP)
+    arguments = (Scenario(section, directory_of(COUNT), 2, STOP), three_nodes())
     twin, engine = Twin(*arguments), ColdEngine(*arguments)
     twin.run(end)
     engine.run_until(end)

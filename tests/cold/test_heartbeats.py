@@ -15,6 +15,7 @@ from cold.event_kernels import is_needed, next_needed, set_needed
 from cold.membership_kernels import add_recent, count_recent, recent, set_recent
 from cold.messages import MessageTable
 from cold.reference import by_reference
+from cold.scenario import Scenario
 from cold.state_kernels import MOST_RECENT, RANK, RECENT, SENDER_COLUMNS, SEVERAL, State
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
 
@@ -114,7 +115,7 @@ def test_what_memberships_name_is_what_arrivals_say(monkeypatch: pytest.MonkeyPa
     engines = []
     for table in (MessageTable, _AlwaysLookedUp):
         monkeypatch.setattr(cold.engine, "MessageTable", table)
-        engine = ColdEngine(section, directory_of(COUNT), three_nodes(), 3, 14 * NS_PER_S)
+        engine = ColdEngine(Scenario(section, directory_of(COUNT), 3, 14 * NS_PER_S), three_nodes())
         engine.run_until(14 * NS_PER_S)
         engines.append(engine)
     named, looked_up = engines

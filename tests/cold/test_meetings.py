@@ -12,6 +12,7 @@ from cold.meetings import Meetings
 from cold.propagation import PER_MILLE, SHARES, SUMMARY, group_members, put_off
 from cold.publications import PublicationPlan
 from cold.results import bucket_middles, delay_buckets
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.small_networks import small_network
 from cold.subscriptions import subscriptions
@@ -33,16 +34,16 @@ def meetings_of(section: ColdSection, directory: Any, paths: PathTable, coarse: 
         return drawn.member[drawn.start[topic] : drawn.start[topic + 1]]
 
     leaders = dict.fromkeys(coarse, coarse[0])
-    return Meetings(section, directory, paths, SEED, STOP, groups.group, members, leaders)
+    return Meetings(Scenario(section, directory, SEED, STOP), paths, groups.group, members, leaders)
 
 
 def planned_ids(section: ColdSection, directory: Any) -> Any:
-    return PublicationPlan(section, directory, SEED, STOP).take(STOP).message_id
+    return PublicationPlan(Scenario(section, directory, SEED, STOP)).take(STOP).message_id
 
 
 def twin_delays(section: ColdSection, directory: Any, message_id: int, time: int, origin: int) -> list[int]:
     """Middles of the buckets of a message's delays, by rank, from the twin."""
-    twin = Twin(section, directory, three_nodes(), SEED, STOP)
+    twin = Twin(Scenario(section, directory, SEED, STOP), three_nodes())
     twin.run(8 * NS_PER_S)
     received = sorted(
         arrived - time for who, arrived in enumerate(twin.arrivals(message_id)) if who != origin and arrived >= 0
@@ -171,7 +172,7 @@ def test_a_divided_tail_with_busy_links_says_what_an_undivided_one_says(levels: 
         (0, np.array([HOT, HOT + COUNT])),
     ):
         section = section_of(COUNT, resolution={**levels, "queues": queues}, **BUSY)
-        tail = DividedTail(section, directory, paths, 1, STOP, cuts, make_tail)
+        tail = DividedTail(Scenario(section, directory, 1, STOP), paths, cuts, make_tail)
         packets = talk_to(tail)
         table = tail.message_table()
         results.append((packets.digest(), table.tobytes(), tail.counters(), tail.arrival_digest()))

@@ -7,6 +7,7 @@ import pytest
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
 from cold.memory import estimate_memory
+from cold.scenario import Scenario
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 
 COLUMNS = {"name": "columns", "first": 10, "count": 96, "per_identity": 6}
@@ -18,7 +19,7 @@ def test_what_is_there_for_each_identity_is_what_was_expected(topics: list[Any])
     numbers = [1] if len(topics) < 3 else topics
     published = [publication(topic=topic, count=8, interval="1 ms") for topic in numbers]
     section = section_of(4000, topics=topics, publications=published)
-    engine = ColdEngine(section, directory_of(4000), three_nodes(), 1, STOP)
+    engine = ColdEngine(Scenario(section, directory_of(4000), 1, STOP), three_nodes())
     engine.run_until(2 * NS_PER_S)
     statistics = engine.statistics()
     used = statistics["bytes_per_identity"]
@@ -45,7 +46,7 @@ def test_messages_of_topics_that_are_not_exact_take_nothing() -> None:
 def test_what_is_known_of_transactions_is_expected() -> None:
     keys: dict[str, Any] = {"transactions": {"rate": 20, "lifetime": "3 s", "degree": 30}}
     section = section_of(2000, **keys)
-    engine = ColdEngine(section, directory_of(2000), three_nodes(), 1, STOP)
+    engine = ColdEngine(Scenario(section, directory_of(2000), 1, STOP), three_nodes())
     used = engine.statistics()["bytes_per_identity"]
     assert isinstance(used, float)
     assert used <= estimate_memory(section) / 2000 <= 3 * used

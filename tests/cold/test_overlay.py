@@ -142,7 +142,7 @@ def test_the_overlay_of_a_topic_is_what_its_twin_makes(
 def test_rows_are_the_connections_whatever_is_done_at_a_time(monkeypatch: pytest.MonkeyPatch, of_band: int) -> None:
     monkeypatch.setattr(overlay_kernels, "_IDENTITIES_OF_BAND", of_band)
     # What is compiled keeps the constant that it was compiled with.
-    for name in ("write_rows", "_count_ends", "_take_ends", "_return_ends", "_write_band"):
+    for name in ("write_rows", "_count_ends", "_copy_ends", "_write_band"):
         kernel = getattr(overlay_kernels, name)
         monkeypatch.setattr(overlay_kernels, name, getattr(kernel, "py_func", kernel))
     monkeypatch.setattr("cold.overlay.write_rows", overlay_kernels.write_rows)

@@ -12,6 +12,7 @@ from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.publication_columns import Publications
 from cold.publications import PublicationPlan
 from cold.purposes import ColdPurpose
+from cold.scenario import Scenario
 from tests.cold.networks import directory_of, publication, section_of
 
 LISTED = [
@@ -24,7 +25,7 @@ LISTED = [
 
 def plan_of(stop: int = 60 * NS_PER_S) -> PublicationPlan:
     section = section_of(50, topics=[1, 7], publications=LISTED)
-    return PublicationPlan(section, directory_of(50, hot=2), 11, stop)
+    return PublicationPlan(Scenario(section, directory_of(50, hot=2), 11, stop))
 
 
 def test_messages_come_by_time_with_ids_that_count_their_publishers_messages() -> None:
@@ -71,9 +72,9 @@ def test_withheld_messages_come_late_or_not_at_all() -> None:
     listed = [publication(count=400, interval="10 ms")]
     late = {"kind": "withholding", "time": "2 s", "until": "4 s", "share": 0.5, "delay": "3 s"}
     never = {"kind": "withholding", "time": "3 s", "share": 0.3}
+    sections = (section_of(50, publications=listed, failures=failures) for failures in ([], [late, never]))
     plain, withheld = (
-        PublicationPlan(section_of(50, publications=listed, failures=failures), directory, 5, 60 * NS_PER_S).take(NEVER)
-        for failures in ([], [late, never])
+        PublicationPlan(Scenario(section, directory, 5, 60 * NS_PER_S)).take(NEVER) for section in sections
     )
     expected = []
     for time, origin in zip(plain.published.time.tolist(), plain.published.origin.tolist(), strict=True):

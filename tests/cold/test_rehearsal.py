@@ -18,6 +18,7 @@ from cold.representatives import NoMessages, Represented, Schedule, epochs_of, i
 from cold.resolution import resolutions
 from cold.resolution_section import Resolution
 from cold.results import merge, message_table
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.subscriptions import subscriptions
 from cold.tail import build_tail
@@ -53,11 +54,8 @@ def engines(section: ColdSection, shards: int, levels: dict[int, Resolution]) ->
     cuts: npt.NDArray[np.int64] = odd_cuts(directory, shards)
     return [
         CoarseEngine(
-            section,
-            directory,
+            Scenario(section, directory, 5, END),
             three_nodes(),
-            5,
-            END,
             levels,
             owned=range(int(cuts[shard]), int(cuts[shard + 1])),
             cuts=cuts,
@@ -101,7 +99,7 @@ def test_messages_follow_a_representative_of_their_own_time_where_the_network_is
     directory = directory_of(COUNT)
     everybody = np.arange(COUNT, dtype=np.uint32) + np.uint32(directory.hot_count)
     group = np.zeros(COUNT, dtype=np.int32)
-    network = Represented(section, directory, three_nodes(), 5, 0, group, lambda _: everybody, 60 * NS_PER_S)
+    network = Represented(Scenario(section, directory, 5, 60 * NS_PER_S), three_nodes(), 0, group, lambda _: everybody)
     count = 60
     # A partition from 4 s to 7 s, noticed after a second: epochs begin at 4, 5, 7, 8, 9 and 11 s.
     for begin, length, follows_its_own in ((4.0, 1.0, True), (5.0, 2.0, True), (11.0, 49.0, False)):
@@ -116,7 +114,7 @@ def test_messages_follow_a_representative_of_their_own_time_where_the_network_is
 
 def test_a_copy_of_an_engine_goes_its_own_way() -> None:
     section = section_with(publications=[])
-    engine = ColdEngine(section, directory_of(COUNT), three_nodes(), 5, END)
+    engine = ColdEngine(Scenario(section, directory_of(COUNT), 5, END), three_nodes())
     engine.run_until(3 * NS_PER_S)
 
     class Nothing:
@@ -165,7 +163,7 @@ def test_a_copy_that_is_renewed_is_as_a_fresh_one(few: bool) -> None:
     directory, topic, second = directory_of(count), 3, NS_PER_S
     members = subscriptions(section, 5, directory)
     members_of = members.member[members.start[topic] : members.start[topic + 1]].astype(np.int64)
-    engine = ColdEngine(section, directory, three_nodes(), 5, END, topics=[topic])
+    engine = ColdEngine(Scenario(section, directory, 5, END), three_nodes(), topics=[topic])
     stage, published = engine.fork(NoMessages()), 0
     for turn in range(1, 5):
         origin = int(np.setdiff1d(np.arange(count), members_of)[turn]) if turn % 2 else int(members_of[turn])
@@ -188,7 +186,7 @@ def test_a_copy_that_is_renewed_is_as_a_fresh_one(few: bool) -> None:
 
 
 def test_an_engine_with_messages_is_not_copied() -> None:
-    engine = ColdEngine(section_with(), directory_of(COUNT), three_nodes(), 5, END)
+    engine = ColdEngine(Scenario(section_with(), directory_of(COUNT), 5, END), three_nodes())
     with pytest.raises(InternalError, match="without messages"):
         engine.fork(engine._plan)
 
@@ -249,11 +247,9 @@ def say(tail: Tail, time: int, data: bytes, identity: int, source: int = 0) -> N
 
 def tail_of(section: ColdSection, shards: int) -> Tail:
     directory = directory_of(COUNT, HOT)
-    levels = resolutions(section, directory, 5, END)
-    cuts = odd_cuts(directory, shards)
-
-    make: Any = partial(build_tail, resolution=levels)
-    return Tail(section, directory, three_nodes(), 5, END, cuts, make)
+    scenario = Scenario(section, directory, 5, END)
+    make: Any = partial(build_tail, resolution=resolutions(scenario))
+    return Tail(scenario, three_nodes(), odd_cuts(directory, shards), make)
 
 
 def talk(tail: Tail) -> list[bytes]:

@@ -13,6 +13,7 @@ from cold.engine import ColdEngine
 from cold.request_kernels import copy_meters, drop_full_meters, meter_key, meter_place
 from cold.request_layout import LATENCY_SUM, METER_COLUMNS, METER_FULL_AT, METER_KEY, REQUEST_COUNTS
 from cold.request_results import request_table
+from cold.scenario import Scenario
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
 from tests.cold.requests_twin import RequestsTwin
 
@@ -105,7 +106,7 @@ def bucket_of(latency: int) -> int:
 @pytest.mark.parametrize("case", CASES)
 def test_the_kernels_agree_with_the_twin(case: str) -> None:
     count, loss, keys = CASES[case]
-    arguments = (section_of(count, **keys), directory_of(count), three_nodes(loss), 11, STOP)
+    arguments = (Scenario(section_of(count, **keys), directory_of(count), 11, STOP), three_nodes(loss))
     twin, engine = RequestsTwin(*arguments), ColdEngine(*arguments)
     twin.run(END)
     engine.run_until(END)

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from tests.cold.divided import DividedTail, odd_cuts
 from tests.cold.hot_hosts import run_beside
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
@@ -126,7 +127,7 @@ def expected(twin: RequestsTwin) -> list[Received]:
 
 @pytest.mark.parametrize(("seed", "loss"), [(1, 0.0), (2, 0.1)])
 def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float) -> None:
-    arguments = (section_of(COUNT, **KEYS), directory_of(COUNT, HOT), three_nodes(loss), seed, STOP)
+    arguments = (Scenario(section_of(COUNT, **KEYS), directory_of(COUNT, HOT), seed, STOP), three_nodes(loss))
     hosts, engine, twin = Hosts(seed), ColdEngine(*arguments), RequestsTwin(*arguments)
     received = [each for each in run_beside(engine, hosts, END) if each.kind in (REQUEST, RESPONSE)]
     for time, source, event, destination, name, item, _ in hosts.said:
@@ -144,7 +145,7 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float)
 
 def test_hot_hosts_may_ask_identities_of_any_shard() -> None:
     directory = directory_of(COUNT, HOT)
-    arguments = (section_of(COUNT, **KEYS), directory, three_nodes(0.1), 3, STOP)
+    arguments = (Scenario(section_of(COUNT, **KEYS), directory, 3, STOP), three_nodes(0.1))
     engine = ColdEngine(*arguments)
     whole = run_beside(engine, Hosts(3), END)
     for shards in (2, 5):

@@ -9,6 +9,7 @@ from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
 from cold.resolution import TopicLoad, choose, edge_events, resolutions, small_network_events, topic_loads
 from cold.resolution_section import Resolution
+from cold.scenario import Scenario
 from cold.section import ColdSection, GossipSection
 from cold.small_networks import small_network
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
@@ -21,7 +22,7 @@ EXACT, SAMPLED, MEAN_FIELD = Resolution
 @pytest.mark.parametrize(("messages", "interval"), [(1, 1), (6, 1), (20, 0)])
 def test_the_cost_of_exact_is_what_the_engine_executes(messages: int, interval: int) -> None:
     section = section_of(2000, publications=[publication(count=messages, interval=f"{interval} s")])
-    engine = ColdEngine(section, directory_of(2000), three_nodes(), 1, RUN)
+    engine = ColdEngine(Scenario(section, directory_of(2000), 1, RUN), three_nodes())
     engine.run_until(RUN)
     load = TopicLoad(1, 2000, 50, messages, 6)
     predicted = edge_events(load, EXACT, section.gossip, 8, RUN)
@@ -82,28 +83,30 @@ def loaded(count: int, **keys: Any) -> ColdSection:
 def test_the_small_network_of_meetings_costs_what_the_engine_executes_there() -> None:
     section = loaded(4000, publications=[publication(count=120, interval="25 ms", size=10_000)])
     directory = directory_of(4000)
-    (load,) = loads = topic_loads(section, directory, 1, RUN)
+    (load,) = loads = topic_loads(Scenario(section, directory, 1, RUN))
     network = small_network(section, directory, 1024 / 4000)
-    engine = ColdEngine(network.section, network.directory, three_nodes(), 1, RUN)
+    engine = ColdEngine(Scenario(network.section, network.directory, 1, RUN), three_nodes())
     engine.run_until(RUN)
     executed = engine.counters()["edge_events"]
     assert small_network_events(loads, section.gossip, RUN) * 0.4 <= executed
     assert executed <= small_network_events(loads, section.gossip, RUN) * 1.05
     # Of five messages in each eighth of a second all are compared; of fifty, sixteen.
     assert load.compared == 120
-    (many,) = topic_loads(loaded(4000, publications=[publication(count=1200, interval="2500 us")]), directory, 1, RUN)
+    (many,) = topic_loads(
+        Scenario(loaded(4000, publications=[publication(count=1200, interval="2500 us")]), directory, 1, RUN)
+    )
     assert many.compared == pytest.approx(16 * 3 * 8, rel=0.1)
 
 
 def test_where_nothing_meets_no_small_network_costs_anything() -> None:
     directory = directory_of(4000)
-    assert small_network_events(topic_loads(loaded(4000), directory, 1, RUN), GOSSIP, RUN) > 0
+    assert small_network_events(topic_loads(Scenario(loaded(4000), directory, 1, RUN)), GOSSIP, RUN) > 0
     for keys in (
         {"publications": [publication(size=100)]},
         {"resolution": {"default": "auto", "budget": 1, "queues": 0}},
         {"failures": [{"kind": "silence", "time": "2 s", "share": 0.1}]},
     ):
-        assert small_network_events(topic_loads(loaded(4000, **keys), directory, 1, RUN), GOSSIP, RUN) == 0
+        assert small_network_events(topic_loads(Scenario(loaded(4000, **keys), directory, 1, RUN)), GOSSIP, RUN) == 0
 
 
 CRASH: dict[str, Any] = {"failures": [{"kind": "crash", "time": "3 s", "until": "6 s", "share": 0.4}]}
@@ -113,14 +116,14 @@ CRASH: dict[str, Any] = {"failures": [{"kind": "crash", "time": "3 s", "until": 
 def test_few_messages_among_few_identities_stay_exact_whatever_the_budget(keys: dict[str, Any]) -> None:
     few = loaded(200, **keys)
     many = loaded(100_000, publications=[publication(count=3000, interval="1 ms", size=3000)], **keys)
-    assert resolutions(few, directory_of(200), 1, RUN) == [EXACT]
-    assert resolutions(many, directory_of(100_000), 1, RUN) != [EXACT]
+    assert resolutions(Scenario(few, directory_of(200), 1, RUN)) == [EXACT]
+    assert resolutions(Scenario(many, directory_of(100_000), 1, RUN)) != [EXACT]
 
 
 def test_who_comes_and_goes_while_a_representative_is_told_of_costs() -> None:
     churn = {"sessions": {"kind": "exponential", "mean": "20 s"}, "absences": {"kind": "exponential", "mean": "10 s"}}
     section = loaded(2000, populations={"tail": {"count": 2000, "churn": churn}}, gossip={"seen_ttl": "60 s"})
-    (load,) = topic_loads(section, directory_of(2000), 1, RUN)
+    (load,) = topic_loads(Scenario(section, directory_of(2000), 1, RUN))
     # In a minute each identity comes and goes twice, and its peers hear of that.
     assert load.lives == pytest.approx(2000 * 4 * load.known_peers, rel=1e-4)
     alone = load._replace(lives=0.0)
@@ -155,4 +158,4 @@ def test_a_topic_s_number_comes_before_its_group_and_its_group_before_the_defaul
     groups: list[Any] = [1, {"name": "subnets", "first": 10, "count": 3}]
     levels = {"default": "mean-field", "topics": {"subnets": "sampled", 11: "exact"}}
     section = section_of(100, topics=groups, resolution=levels)
-    assert resolutions(section, directory_of(100), 1, RUN) == [MEAN_FIELD, SAMPLED, EXACT, SAMPLED]
+    assert resolutions(Scenario(section, directory_of(100), 1, RUN)) == [MEAN_FIELD, SAMPLED, EXACT, SAMPLED]

@@ -12,6 +12,7 @@ from cold.overlay import build_overlay
 from cold.propagation import group_members
 from cold.sampled import build_field, lasting_share, mesh_of, receipts, rules_of, spread_message
 from cold.sampled_kernels import NEVER, TOTAL_NAMES, Mesh, Rules
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 
@@ -49,7 +50,7 @@ def test_a_message_alone_spreads_as_in_the_exact_engine(
     count: int, loss: float, size: int, seed: int, gossip: dict[str, Any]
 ) -> None:
     section = section_of(count, gossip=gossip, publications=[publication(size=size)])
-    engine = ColdEngine(section, directory_of(count), three_nodes(loss), seed, STOP)
+    engine = ColdEngine(Scenario(section, directory_of(count), seed, STOP), three_nodes(loss))
     engine.run_until(STOP)
     row, counters = engine.message_table()[0], engine.counters()
     publisher, published = int(row["origin"]), int(row["publish_time_ns"])

@@ -8,6 +8,7 @@ from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
 from cold.memberships import connections_of
 from cold.misbehaviour import silences_of
+from cold.scenario import Scenario
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 
 COUNT = 240
@@ -26,7 +27,7 @@ def members_that_are_silent(silent_share: float = 0.25, **gossip: Any) -> tuple[
     directory, paths = directory_of(COUNT), three_nodes()
     concerned = silences_of(section, directory, paths.node_ids, 4).concerned
     silent = (concerned != 0).tolist()
-    engine = ColdEngine(section, directory, paths, 4, STOP)
+    engine = ColdEngine(Scenario(section, directory, 4, STOP), paths)
 
     def share() -> float:
         honest = [mesh for identity, mesh in enumerate(engine.meshes()) if not silent[identity]]
@@ -64,7 +65,7 @@ def test_every_mesh_has_its_outbound_members() -> None:
     fewest = []
     for quota in (3, 0):
         section = section_of(COUNT, overlay={"target": 30, "maximum": 60}, gossip={"d_out": quota})
-        engine = ColdEngine(section, directory, three_nodes(), 2, STOP)
+        engine = ColdEngine(Scenario(section, directory, 2, STOP), three_nodes())
         engine.run_until(6 * NS_PER_S)
         overlay = connections_of(section, directory, 2, [0]).overlay
         outbound = []

@@ -9,6 +9,7 @@ import pytest
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
+from cold.scenario import Scenario
 from cold.transaction_kernels import TRANSACTION_COUNTS
 from cold.transaction_results import load_summary, transaction_table
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
@@ -81,7 +82,7 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_kernels_agree_with_the_twin(case: str) -> None:
     count, loss, keys = CASES[case]
-    arguments = (section_of(count, **keys), directory_of(count), three_nodes(loss), 11, STOP)
+    arguments = (Scenario(section_of(count, **keys), directory_of(count), 11, STOP), three_nodes(loss))
     twin, engine = TransactionsTwin(*arguments), ColdEngine(*arguments)
     twin.run(END)
     engine.run_until(END)
@@ -102,7 +103,7 @@ def test_the_kernels_agree_with_the_twin(case: str) -> None:
 
 
 def run(count: int, *, end: int = END, loss: float = 0.0, **keys: Any) -> npt.NDArray[np.void]:
-    engine = ColdEngine(section_of(count, **keys), directory_of(count), three_nodes(loss), 3, STOP)
+    engine = ColdEngine(Scenario(section_of(count, **keys), directory_of(count), 3, STOP), three_nodes(loss))
     engine.run_until(end)
     return transaction_table(merge([engine.partial_results()]))
 
@@ -140,7 +141,7 @@ def test_announcements_that_wait_for_each_other_share_packets() -> None:
     loads = []
     for interval in ("0 s", "200 ms"):
         section = section_of(60, transactions=rules | {"announce_interval": interval})
-        engine = ColdEngine(section, directory_of(60), three_nodes(), 3, STOP)
+        engine = ColdEngine(Scenario(section, directory_of(60), 3, STOP), three_nodes())
         engine.run_until(END)
         results = merge([engine.partial_results()])
         assert (transaction_table(results)["delivered"][:300] == 59).all()

@@ -2,7 +2,7 @@
 
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -12,6 +12,7 @@ from bridge.errors import UserError
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
+from cold.scenario import Scenario
 from cold.transaction_kernels import BLOBS, ORIGIN, SEQUENCE, SIZE, TIME, TRANSACTION_COUNTS
 from cold.transaction_results import transaction_table
 from cold.transactions import Told
@@ -185,8 +186,8 @@ class Hosts:
                     self.say(time, here, there, "hot_ask", [(0, self.number(told), 5)], ask(5, told))
 
 
-def expected(twin: TransactionsTwin, told: dict[int, Told]) -> list[Received]:
-    """What the twin sent of transactions to hot hosts, as it looks on the wire."""
+def expected(twin: TransactionsTwin, told: dict[int, Told], over_ipv6: Container[int]) -> list[Received]:
+    """What the twin sent of transactions to hot hosts, some of which speak IPv6, as it looks on the wire."""
     result = []
     for time, source, counter, peer, name, (item,) in twin.out:
         if name == "greeting":
@@ -203,7 +204,8 @@ def expected(twin: TransactionsTwin, told: dict[int, Told]) -> list[Received]:
         else:
             continue
         kind, count = data[3], int.from_bytes(data[6:8])
-        result.append(Received(time, source, counter, peer, kind, 0, count, data[8:]))
+        version = 6 if peer in over_ipv6 else 4
+        result.append(Received(time, source, counter, peer, kind, 0, count, data[8:], version))
     return result
 
 
@@ -215,12 +217,18 @@ def hosts_of(engine: ColdEngine, seed: int) -> Hosts:
     return Hosts(seed, transactions.number_of, planned)
 
 
-@pytest.mark.parametrize(("seed", "loss", "keys"), [(1, 0.0, KEYS), (2, 0.1, KEYS), (3, 0.05, GOING)])
-def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float, keys: dict[str, Any]) -> None:
-    arguments = (section_of(COUNT, **keys), directory_of(COUNT, HOT), three_nodes(loss), seed, STOP)
+@pytest.mark.parametrize(
+    ("seed", "loss", "keys", "over_ipv6"),
+    [(1, 0.0, KEYS, set()), (2, 0.1, KEYS, {0}), (3, 0.05, GOING, set()), (4, 0.05, GOING, {0, 1})],
+)
+def test_the_kernels_agree_with_the_twin_about_hot_hosts(
+    seed: int, loss: float, keys: dict[str, Any], over_ipv6: set[int]
+) -> None:
+    arguments = (Scenario(section_of(COUNT, **keys), directory_of(COUNT, HOT), seed, STOP), three_nodes(loss))
     engine, twin = ColdEngine(*arguments), TransactionsTwin(*arguments)
     hosts = hosts_of(engine, seed)
-    received = [each for each in run_beside(engine, hosts, END, by_time=True) if each.kind >= TRANSACTION]
+    heard = run_beside(engine, hosts, END, by_time=True, over_ipv6=over_ipv6)
+    received = [each for each in heard if each.kind >= TRANSACTION]
     for told, number in hosts.own.items():
         twin.add(number, told.origin, told.time, told.size, bool(told.blobs))
     for time, source, event, destination, name, items, _ in hosts.said:
@@ -240,7 +248,7 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float,
         assert is_hot == (origin < HOT)
     assert {n: c for n, c in counts.items() if n in mine or any(c)} == mine
     order = attrgetter("time", "source", "event")
-    assert sorted(received, key=order) == sorted(expected(twin, numbers), key=order)
+    assert sorted(received, key=order) == sorted(expected(twin, numbers, over_ipv6), key=order)
     for kind in (TRANSACTION, ANNOUNCEMENT, ASK, POOLED):
         assert sum(each.kind == kind for each in received) > 5
     assert {each.count for each in received if each.kind == GREETING} == ({0, 1} if keys is GOING else {1, 2})
@@ -253,7 +261,7 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float,
 @pytest.mark.parametrize("keys", [KEYS, GOING])
 def test_hot_hosts_may_be_peers_of_identities_of_any_shard(keys: dict[str, Any]) -> None:
     directory = directory_of(COUNT, HOT)
-    arguments = (section_of(COUNT, **keys), directory, three_nodes(0.05), 3, STOP)
+    arguments = (Scenario(section_of(COUNT, **keys), directory, 3, STOP), three_nodes(0.05))
     engine = ColdEngine(*arguments)
     whole = run_beside(engine, hosts_of(engine, 3), END, by_time=True)
     results = merge([engine.partial_results()])

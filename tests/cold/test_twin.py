@@ -7,6 +7,7 @@ import pytest
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from tests.cold.networks import (
     BEHIND_NAT,
     FANOUTS_KEPT,
@@ -288,7 +289,7 @@ CASES: dict[str, tuple[int, float, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_kernels_agree_with_the_twin(case: str) -> None:
     count, loss, keys = CASES[case]
-    arguments = (section_of(count, **keys), directory_of(count), three_nodes(loss), 11, STOP)
+    arguments = (Scenario(section_of(count, **keys), directory_of(count), 11, STOP), three_nodes(loss))
     twin, engine = Twin(*arguments), ColdEngine(*arguments)
     end = 9 * NS_PER_S
     twin.run(end)

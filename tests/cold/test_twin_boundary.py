@@ -11,6 +11,7 @@ import pytest
 from bridge.batch import EventBatch, pack_payloads
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from tests.cold.networks import STOP, directory_of, publication, section_of, three_nodes
 from tests.cold.test_boundary import (
     ADDRESS,
@@ -147,7 +148,7 @@ def test_the_kernels_agree_with_the_twin_about_hot_hosts(seed: int, loss: float)
         ADDRESS[number % HOT] << 32 | 1000 + number: draw.randrange(NS_PER_S, END - NS_PER_S) for number in range(60)
     }
     said = talk(draw, publish_time)
-    arguments = (section_of(COUNT, **KEYS), directory_of(COUNT, HOT), three_nodes(loss), seed, STOP)
+    arguments = (Scenario(section_of(COUNT, **KEYS), directory_of(COUNT, HOT), seed, STOP), three_nodes(loss))
     twin, engine = Twin(*arguments), ColdEngine(*arguments)
     for event, each in enumerate(said):
         if each.name == "receive":

@@ -6,6 +6,7 @@ from bridge.directory import BandwidthShare, ColdPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from tests.cold.networks import MBIT, STOP, publication, section_of
 
 COUNT = 300
@@ -23,7 +24,7 @@ def flat_network(idontwant_size: int | None) -> ColdEngine:
         gossip={"flood_publish": False, "d_lazy": 0, "validation_delay": "30 ms", "idontwant_size": idontwant_size},
         publications=[publication(size=2000)],
     )
-    return ColdEngine(section, directory, PathTable((0,), latency, np.zeros((1, 1)), 10 * NS_PER_MS), 3, STOP)
+    return ColdEngine(Scenario(section, directory, 3, STOP), PathTable((0,), latency, np.zeros((1, 1)), 10 * NS_PER_MS))
 
 
 def generations(meshes: list[list[int]], origin: int) -> list[int]:

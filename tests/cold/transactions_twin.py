@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from math import isqrt
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from cold.overlay import build_overlay
 from cold.purposes import ColdPurpose
-from cold.section import ColdSection
+from cold.scenario import Scenario
 from cold.transaction_kernels import TIME
 from cold.transactions import planned_transactions, slots_needed
 from tests.cold.quantile_twin import draw
@@ -47,10 +46,9 @@ class Knowledge:
 class TransactionsTwin(RequestsTwin):
     """`Twin`, whose identities also spread transactions."""
 
-    def __init__(
-        self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
-    ) -> None:
-        super().__init__(section, directory, paths, seed, stop_time_ns)
+    def __init__(self, scenario: Scenario, paths: PathTable) -> None:
+        section, seed = scenario.section, scenario.seed
+        super().__init__(scenario, paths)
         assert section.transactions is not None
         self.rules = section.transactions
         identities = self.count - self.hot
@@ -60,7 +58,7 @@ class TransactionsTwin(RequestsTwin):
         self.connected: list[list[int]] = [[]] * self.hot + [
             overlay.neighbours[overlay.row_start[v] : overlay.row_start[v + 1]].tolist() for v in range(identities)
         ]
-        planned = planned_transactions(section, directory, seed, stop_time_ns)
+        planned = planned_transactions(scenario)
         self.slots = slots_needed(planned[:, TIME], self.rules.lifetime + self.rules.announce_interval)
         self.plan: dict[int, list[int]] = dict(enumerate(planned.tolist()))
         self.knows: list[dict[int, Knowledge]] = [{} for _ in range(self.count)]

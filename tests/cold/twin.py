@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import Purpose, draw_u64, draw_uniform, philox4x32
 from cold.memberships import connections_of
 from cold.population import client_kinds, heartbeat_phases, link_rates
 from cold.publications import PublicationPlan
 from cold.purposes import ColdPurpose
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.sessions import comes_and_goes, detection_ms
 from tests.cold import overlay_twin
@@ -54,9 +54,8 @@ class Twin:
     Lists have an entry for each HostId; those of hot hosts are not used.
     """
 
-    def __init__(
-        self, section: ColdSection, directory: HostDirectory, paths: PathTable, seed: int, stop_time_ns: int
-    ) -> None:
+    def __init__(self, scenario: Scenario, paths: PathTable) -> None:
+        section, directory, seed, stop_time_ns = scenario
         self.gossip = section.gossip
         self.churn = comes_and_goes(section)
         self.disturbances = [f for f in section.failures if f.kind in ("partition", "degradation")]
@@ -131,7 +130,7 @@ class Twin:
         self.counters: Counter[str] = Counter()
         self.heap: list[tuple[tuple[int, ...], str, tuple[object, ...]]] = []
         self.message: dict[int, Message] = {}
-        planned = PublicationPlan(section, directory, seed, stop_time_ns).take(stop_time_ns)
+        planned = PublicationPlan(scenario).take(stop_time_ns)
         for message_id, *row in zip(
             planned.message_id.tolist(), *(column.tolist() for column in planned.published), strict=True
         ):

@@ -36,7 +36,11 @@ PROTOCOLS = [
 ]
 
 
-def experiment(resolution: dict[str, Any]) -> Configuration:
+def experiment(
+    resolution: dict[str, Any],
+    peers: dict[str, tuple[int, str, str]] = PEERS,
+    protocols: list[dict[str, Any]] = PROTOCOLS,
+) -> Configuration:
     return {
         "general": {"stop_time": "20 s", "seed": 3},
         "network": {"graph": {"type": "gml", "file": {"path": str(ROOT / "configs" / "topologies" / "regional.gml")}}},
@@ -51,7 +55,7 @@ def experiment(resolution: dict[str, Any]) -> Configuration:
                     }
                 ],
             }
-            for name, (node, identities, more) in PEERS.items()
+            for name, (node, identities, more) in peers.items()
         },
         "cold": {
             "populations": {
@@ -66,7 +70,7 @@ def experiment(resolution: dict[str, Any]) -> Configuration:
             "clients": {"one": {"share": 1}, "two": {"share": 1}},
             "publications": [{"topic": 1, "time": "6 s", "count": 8, "interval": "600 ms", "size": 800}],
             "resolution": resolution,
-            "requests": PROTOCOLS,
+            "requests": protocols,
         },
     }
 
@@ -109,3 +113,33 @@ def test_real_peers_and_identities_ask_each_other(laboratory: Laboratory, resolu
     assert table["failed"][1] == table["abandoned"][1] == table["unasked"][1] == 0
     assert table["asked"][1] - 100 < table["answered"][1] < table["asked"][1]
     assert all(0 < p50 < p99 for p50, p99 in zip(table["p50_ns"], table["p99_ns"], strict=True))
+
+
+#: A real peer with more tokens than an identity asks for, and one with fewer.
+LIMITED = {
+    "roomy": (1, "100.64.0.9,100.64.0.77", "--serve 0,300 --serve-limit 0,1000,1"),
+    "tight": (4, "100.64.0.1,100.64.0.200", "--serve 0,300 --serve-limit 0,4,2"),
+}
+
+
+@pytest.mark.slow
+def test_identities_that_ask_a_real_peer_for_more_than_its_limit_are_refused(laboratory: Laboratory) -> None:
+    often = {"name": "status", "interval": "50 ms", "chunks": [0, 3], "chunk_size": 300, "timeout": "2 s"}
+    exact = {"default": "exact"}
+    one = laboratory.run(experiment(exact, LIMITED, [often]), name="one")
+    two = laboratory.run(experiment(exact, LIMITED, [often]), "--shards", "2", name="two")
+    assert not differences(one, two)
+    ((roomy,), (tight,)) = (events(one, host, "summary") for host in LIMITED)
+    assert roomy["served"] == roomy["received"]["request"] > 50
+    assert (roomy["limited"], roomy["turned_away"]) == (0, 0)
+    # Two identities ask for two tokens 20 times a second, each of one of its nine peers, and have two a second.
+    assert tight["served"] > 15
+    assert tight["limited"] > 15
+    assert tight["served"] + tight["limited"] == tight["received"]["request"]
+    assert tight["turned_away"] == 0
+
+    table = pq.read_table(one.directory / "metrics" / "requests.parquet").to_pydict()
+    # Nobody else refuses, nothing is lost, and all the answers had time to come.
+    assert table["limited"] == [0]
+    assert table["refused"] == [tight["limited"]]
+    assert table["failed"] == table["refused"]

@@ -12,6 +12,7 @@ from bridge.batch import pack_payloads
 from bridge.simtime import NS_PER_S
 from cold.boundary_kernels import ACCEPTED, parse
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from tests.cold.hot_hosts import run_beside
 from tests.cold.networks import STOP, directory_of, section_of, three_nodes
 from tests.cold.test_boundary import ADDRESS, COUNT, GRAFT, HELLO, HOT, MESSAGE, datagram, packet
@@ -66,14 +67,8 @@ def test_the_tail_accepts_the_same_datagrams_as_gossip_node(fuzz_target: Path) -
 
 def test_gossip_node_understands_every_datagram_that_the_tail_sends(fuzz_target: Path) -> None:
     rules = RULES | {"hot_peers": 2}
-    arguments = (
-        section_of(COUNT, **KEYS | {"transactions": rules, "requests": REQUESTS["requests"]}),
-        directory_of(COUNT, HOT),
-        three_nodes(0.0),
-        1,
-        STOP,
-    )
-    engine = ColdEngine(*arguments)
+    section = section_of(COUNT, **KEYS | {"transactions": rules, "requests": REQUESTS["requests"]})
+    engine = ColdEngine(Scenario(section, directory_of(COUNT, HOT), 1, STOP), three_nodes(0.0))
     hosts = hosts_of(engine, 1)
     for number, kind in enumerate((HELLO, GRAFT) * 2):
         hosts.say(NS_PER_S + number, number // 2, HOT + number, "", [], datagram(kind))

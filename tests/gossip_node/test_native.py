@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,43 @@ def test_nodes_ask_each_other_and_report_what_came(start: Start) -> None:
     assert server.end()["served"] == 4
 
 
+def test_who_asks_for_more_than_a_limit_is_refused_until_it_has_tokens_again(
+    start: Start, peer: Callable[[int], Peer]
+) -> None:
+    node, hand, other = start(1, "--serve", "3,10", "--serve-limit", "3,4,10000"), peer(200), peer(201)
+
+    def ask(who: Peer, number: int, chunks: int) -> tuple[int, int]:
+        who.send(1, REQUEST, struct.pack(">IBH", number, 0, 0), count=chunks, topic=3)
+        answer = who.socket.recv(65536)
+        got, answered, status = struct.unpack_from(">HIxB", answer, 6)
+        assert answered == number
+        assert len(answer) == 22 + 10 * got
+        return got, status
+
+    assert ask(hand, 1, 3) == (3, 0)
+    assert ask(hand, 2, 2) == (0, 1)
+    assert ask(hand, 3, 0) == (0, 0)
+    assert ask(hand, 4, 1) == (0, 1)
+    assert ask(other, 5, 4) == (4, 0)
+    summary = node.end()
+    assert (summary["served"], summary["limited"], summary["turned_away"]) == (3, 2, 0)
+
+
+def test_a_limit_lets_through_what_its_period_fills_up_again(start: Start) -> None:
+    server = start(1, "--serve", "4,10", "--serve-limit", "4,1,0.5")
+    asker = start(2, "--peer", loopback(1), "--ask", "4,0.5,0.05,40,1,0,20", "--seed", "1")
+    wait_for_events(asker, "response", 40)
+    summary = asker.end()
+    responses = asker.events("response")
+    assert responses[0]["outcome"] == "answered"
+    assert summary["answered"] + summary["refused"] == 40
+    # One at once, and one in each half second; that the machine was held up shows in the times.
+    span_ns = responses[-1]["time_ns"] - (responses[0]["time_ns"] - responses[0]["latency_ns"])
+    assert 2 <= summary["answered"] <= 1 + span_ns // 500_000_000
+    mine = server.end()
+    assert (mine["served"], mine["limited"], mine["turned_away"]) == (summary["answered"], summary["refused"], 0)
+
+
 def test_a_request_that_nobody_answers_times_out(start: Start, peer: Callable[[int], Peer]) -> None:
     hand = peer(200)
     hand.socket.sendto(b"", (loopback(1), 9000))
@@ -560,6 +598,38 @@ def test_eight_execution_clients_have_every_transaction(start: Start) -> None:
         assert all(event["how"] == "fetched" for event in node.events("transaction") if event["blobs"])
 
 
+def _ports_of_ipv6(count: int) -> list[int]:
+    """Ports of ::1 that nobody else uses."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) for _ in range(count)]
+        for each in sockets:
+            try:
+                each.bind(("::1", 0))
+            except OSError:
+                pytest.skip("this machine has no IPv6")
+        return [each.getsockname()[1] for each in sockets]
+
+
+def test_execution_clients_that_speak_ipv6_have_every_transaction(start: Start) -> None:
+    ports = _ports_of_ipv6(4)
+    nodes = []
+    for number, port in enumerate(ports):
+        peers = ",".join(f"[::1]:{other}" for other in (ports[number - 1], ports[number - 2]))
+        options = ["--listen", f"[::1]:{port}", "--advertise", f"11.0.0.{number}", "--seed", str(number)]
+        options += ["--transactions", "4", "--execution-peer", peers, "--fetch-delay-ms", "20"]
+        nodes.append(start(number + 1, *options, "--submit", "2,0.05,3,300", "--submit", "2,0,1,200000,blobs"))
+    for node in nodes:
+        wait_for_events(node, "transaction", 3 * 4)
+    for number, node in enumerate(nodes):
+        mine = node.end()["transactions"]
+        got = node.events("transaction")
+        assert {(event["origin"], event["sequence"]) for event in got} == {
+            (f"11.0.0.{origin}", sequence) for origin in range(4) if origin != number for sequence in range(1, 5)
+        }
+        assert {event["from"] for event in got} <= {f"[::1]:{port}" for port in ports}
+        assert (mine["got_pushed"] + mine["got_fetched"], mine["bad"], mine["strangers"]) == (12, 0, 0)
+
+
 def test_an_announced_id_is_asked_for_once_in_a_heartbeat(start: Start, peer: Callable[[int], Peer]) -> None:
     node, hand = start(1, "--heartbeat-ms", "60000"), peer(200)
     ids = struct.pack(">QQ", 5, 6)
@@ -603,6 +673,11 @@ def test_peers_are_read_from_a_file_and_the_node_itself_is_passed_over(
         (["--serve", "1,60001"], "60001"),
         (["--serve-messages", "1"], "PROTOCOL,TOPIC"),
         (["--serve-messages", "1,5"], "--topic 5"),
+        (["--serve-limit", "1,5"], "PROTOCOL,TOKENS,PERIOD_S"),
+        (["--serve", "1,5", "--serve-limit", "1,0,1"], "--serve-limit TOKENS"),
+        (["--serve", "1,5", "--serve-limit", "1,5,0.0001"], "0.001 to 10000 seconds"),
+        (["--serve", "1,5", "--serve-limit", "2,5,1"], "--serve 2,SIZE"),
+        (["--serve", "1,5", "--serve-limit", "1,5,1", "--serve-limit", "1,6,1"], "two limits"),
         (["--submit", "0,1,5"], "START_S,INTERVAL_S,COUNT,SIZE[,blobs]"),
         (["--submit", "0,1,5,1,blob"], "START_S,INTERVAL_S,COUNT,SIZE[,blobs]"),
         (["--submit", "0,1,5,131073"], "131073"),

@@ -15,6 +15,7 @@ from tests.gossip_node.conftest import SANITIZERS, SOURCES
         ("test_wire", ["wire.c"]),
         ("test_cache", ["cache.c", "memory.c", "random.c"]),
         ("test_requests", ["requests.c", "wire.c", "memory.c"]),
+        ("test_limits", ["limits.c", "memory.c"]),
         ("test_pool", ["pool.c", "wire.c", "memory.c"]),
         ("test_mesh", ["mesh.c", "cache.c", "memory.c", "random.c"]),
     ],

@@ -10,6 +10,7 @@ from bridge.directory import BandwidthShare, ColdPlacement, HostDirectory, build
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.sessions import Lives, habits_of
 from tests.statistical.pictures import draw_curves
@@ -78,7 +79,7 @@ def test_meshes_stay_within_their_bounds_under_long_churn(name: str, keys: dict[
     """
     count, end = 4000, 600
     section, directory, paths = network(count, **keys)
-    engine = ColdEngine(section, directory, paths, 5, (end + 10) * NS_PER_S)
+    engine = ColdEngine(Scenario(section, directory, 5, (end + 10) * NS_PER_S), paths)
     lives = Lives(habits_of(section, directory, paths.node_ids), 5, 0)
     lives.take((end + 1) * NS_PER_S)
     lives.advance((end - 3) * NS_PER_S)
@@ -101,7 +102,7 @@ def test_a_message_reaches_those_that_are_up() -> None:
     """All that are up when it is published and stay have it: with D 8 the mesh of the others is still connected."""
     count = 3000
     section, directory, paths = network(count, publications=[{"topic": 1, "time": "100 s", "size": 1000}])
-    engine = ColdEngine(section, directory, paths, 7, 200 * NS_PER_S)
+    engine = ColdEngine(Scenario(section, directory, 7, 200 * NS_PER_S), paths)
     engine.run_until(103 * NS_PER_S)
     lives = Lives(habits_of(section, directory, paths.node_ids), 7, 0)
     lives.take(110 * NS_PER_S)

@@ -8,6 +8,7 @@ from bridge.directory import BandwidthShare, ColdPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from cold.section import ColdSection
 
 pytestmark = pytest.mark.statistical
@@ -28,7 +29,7 @@ def spread(count: int, seed: int, flood_publish: bool = True) -> npt.NDArray[np.
             "publications": [{"topic": 1, "time": "1 s", "count": 5, "interval": "5 s", "size": 100}],
         }
     )
-    engine = ColdEngine(section, directory, paths, seed, 60 * NS_PER_S)
+    engine = ColdEngine(Scenario(section, directory, seed, 60 * NS_PER_S), paths)
     engine.run_until(60 * NS_PER_S)
     return engine.message_table()
 
@@ -68,7 +69,7 @@ def test_duplicates_are_what_the_mesh_predicts() -> None:
             "publications": [{"topic": 1, "time": "1 s", "size": 100}],
         }
     )
-    engine = ColdEngine(section, directory, paths, 1, 60 * NS_PER_S)
+    engine = ColdEngine(Scenario(section, directory, 1, 60 * NS_PER_S), paths)
     engine.run_until(10 * NS_PER_S)
     mean_degree = engine.mesh_degrees().mean()
     duplicates = engine.counters()["duplicates"]

@@ -16,6 +16,7 @@ from cold.propagation import summarise
 from cold.resolution_section import Resolution
 from cold.sampled import receipts, rules_of, spread_message
 from cold.sampled_kernels import NEVER
+from cold.scenario import Scenario
 from tests.statistical.pictures import draw_curves
 
 pytestmark = pytest.mark.statistical
@@ -57,7 +58,9 @@ def test_several_ways_in_speed_a_message_up_as_much_as_they_do(
     network: Network, resolution: Resolution, bound: float
 ) -> None:
     """The mean of the median delay, at 99 % confidence: the interval of the difference lies within the bound."""
-    fields = CoarseFields(network.section, network.directory, network.paths, SEED, {0: resolution}, 60 * NS_PER_S)
+    fields = CoarseFields(
+        Scenario(network.section, network.directory, SEED, 60 * NS_PER_S), network.paths, {0: resolution}
+    )
     curves = {}
     medians = {}
     for entries in (1, 4, 16):

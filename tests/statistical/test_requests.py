@@ -16,6 +16,7 @@ from cold.delay_layout import EXACT, SUB_BITS
 from cold.engine import ColdEngine
 from cold.request_kernels import wire_bytes
 from cold.request_layout import ANSWERED, LATENCY_BUCKETS, LATENCY_SUM
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from tests.statistical.pictures import Curve, draw_curves
 
@@ -69,7 +70,7 @@ def section(load: float) -> ColdSection:
 
 def measure(load: float, seed: int) -> Measured:
     paths = PathTable((0,), np.array([[LATENCY]]), np.zeros((1, 1)), LATENCY)
-    engine = ColdEngine(section(load), directory(), paths, seed, END)
+    engine = ColdEngine(Scenario(section(load), directory(), seed, END), paths)
     states = []
     for end in (WARM_UP, END):
         engine.run_until(end)

@@ -9,6 +9,7 @@ from bridge.directory import BandwidthShare, ColdPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from tests.statistical.pictures import draw_curves
 
@@ -87,7 +88,7 @@ def requests(loss: float) -> npt.NDArray[np.float64]:
             ],
         }
     )
-    engine = ColdEngine(section, directory, paths, 5, 6 * HEARTBEAT * BATCHES * NS_PER_S)
+    engine = ColdEngine(Scenario(section, directory, 5, 6 * HEARTBEAT * BATCHES * NS_PER_S), paths)
     sent = [0]
     for time in times:
         engine.run_until((time + 4 * HEARTBEAT) * NS_PER_S)

@@ -13,6 +13,7 @@ from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
 from cold.results import merge
+from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.transaction_kernels import TIME
 from cold.transaction_results import transaction_table
@@ -31,7 +32,7 @@ def spread(count: int, seed: int, stop: int, **keys: Any) -> npt.NDArray[np.void
     section = ColdSection.model_validate({"populations": {"tail": {"count": count}}, "transactions": keys})
     directory = build_directory([], [ColdPlacement("tail", count, ((0, 1.0),))], [(FAST, FAST)])
     paths = PathTable((0,), np.array([[LATENCY]]), np.zeros((1, 1)), LATENCY)
-    engine = ColdEngine(section, directory, paths, seed, stop)
+    engine = ColdEngine(Scenario(section, directory, seed, stop), paths)
     engine.run_until(stop)
     return transaction_table(merge([engine.partial_results()]))
 
@@ -39,7 +40,7 @@ def spread(count: int, seed: int, stop: int, **keys: Any) -> npt.NDArray[np.void
 def test_arrivals_are_a_poisson_process() -> None:
     section = ColdSection.model_validate({"populations": {"tail": {"count": 9}}, "transactions": {"rate": 20}})
     directory = build_directory([], [ColdPlacement("tail", 9, ((0, 1.0),))], [(FAST, FAST)])
-    times = planned_transactions(section, directory, 5, 1000 * NS_PER_S)[:, TIME]
+    times = planned_transactions(Scenario(section, directory, 5, 1000 * NS_PER_S))[:, TIME]
     counts = np.bincount(times // NS_PER_S, minlength=1000)
     # The dispersion of Poisson counts is chi-squared.
     dispersion = float(((counts - counts.mean()) ** 2).sum() / counts.mean())

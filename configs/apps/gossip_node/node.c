@@ -292,15 +292,6 @@ static void ask(struct node *node, const struct ask *ask, int64_t now_ns) {
     node_send(node, bytes, wire_encode_request(bytes, ask->protocol, ask->chunks, &request), peer->endpoint);
 }
 
-/* Its place in options->services, or the number of these. */
-static size_t find_service(const struct node *node, uint16_t protocol) {
-    size_t place = 0;
-    while (place < node->options->service_count && node->options->services[place].protocol != protocol) {
-        place++;
-    }
-    return place;
-}
-
 /* How many bytes the newest so many messages have; no more than there are. */
 static uint32_t newest(const struct history *history, uint16_t *chunks) {
     uint32_t bytes = 0;
@@ -313,33 +304,49 @@ static uint32_t newest(const struct history *history, uint16_t *chunks) {
     return bytes;
 }
 
-static void receive_request(struct node *node, const struct wire_datagram *datagram, struct endpoint from) {
+/* What is sent for a request: how many bytes in how many chunks. */
+struct answer {
+    enum wire_status status;
+    uint16_t chunks;
+    uint32_t size;
+};
+
+static struct answer answer_to(struct node *node, const struct wire_datagram *datagram, struct endpoint from,
+                               int64_t now_ns) {
+    static const struct answer refusal = {.status = WIRE_STATUS_REFUSED};
+    size_t place = options_find_service(node->options, datagram->topic);
+    if (place == node->options->service_count) {
+        node->counters.turned_away++;
+        return refusal;
+    }
+    if (!limits_admit(&node->limits, datagram->topic, from, datagram->count, now_ns)) {
+        node->counters.limited++;
+        return refusal;
+    }
+    node->counters.served++;
+    const struct service *service = &node->options->services[place];
+    struct answer answer = {.status = WIRE_STATUS_OK, .chunks = datagram->count};
+    answer.size =
+        service->of_messages ? newest(&node->histories[place], &answer.chunks) : service->chunk_size * answer.chunks;
+    return answer;
+}
+
+static void receive_request(struct node *node, const struct wire_datagram *datagram, struct endpoint from,
+                            int64_t now_ns) {
     uint8_t bytes[WIRE_MAX_DATAGRAM];
     uint8_t payload[WIRE_MAX_PAYLOAD];
-    size_t place = find_service(node, datagram->topic);
-    bool is_served = place < node->options->service_count;
+    struct answer answer = answer_to(node, datagram, from, now_ns);
     struct wire_response response = {
         .number = datagram->request.number,
         .attempt = datagram->request.attempt,
-        .status = is_served ? WIRE_STATUS_OK : WIRE_STATUS_REFUSED,
+        .status = answer.status,
+        .parts = (uint16_t)wire_parts(answer.size),
         .payload = payload,
     };
-    uint16_t chunks = is_served ? datagram->count : 0;
-    uint32_t size = 0;
-    if (!is_served) {
-        node->counters.turned_away++;
-    } else if (node->options->services[place].of_messages) {
-        node->counters.served++;
-        size = newest(&node->histories[place], &chunks);
-    } else {
-        node->counters.served++;
-        size = node->options->services[place].chunk_size * chunks;
-    }
-    response.parts = (uint16_t)wire_parts(size);
     for (; response.part < response.parts; response.part++) {
-        response.size = wire_part_size(size, response.part);
+        response.size = wire_part_size(answer.size, response.part);
         wire_fill_response(payload, &response, from.address);
-        node_send(node, bytes, wire_encode_response(bytes, datagram->topic, chunks, &response), from);
+        node_send(node, bytes, wire_encode_response(bytes, datagram->topic, answer.chunks, &response), from);
     }
 }
 
@@ -385,7 +392,7 @@ void node_receive(struct node *node, const uint8_t *bytes, size_t length, struct
     }
     node->counters.received[datagram.type]++;
     if (datagram.type == WIRE_REQUEST) {
-        receive_request(node, &datagram, from);
+        receive_request(node, &datagram, from, now_ns);
         return;
     }
     if (datagram.type == WIRE_RESPONSE) {
@@ -551,6 +558,7 @@ void node_open(struct node *node, const struct options *options, int socket, int
         };
     }
     requests_open(&node->requests, options, now_ns);
+    limits_open(&node->limits, options);
     node->histories = memory_allocate(options->service_count * sizeof *node->histories);
     for (size_t i = 0; i < options->service_count; i++) {
         if (options->services[i].of_messages) {
@@ -590,6 +598,7 @@ void node_close(struct node *node) {
     free(node->histories);
     execution_close(node);
     requests_close(&node->requests);
+    limits_close(&node->limits);
     seen_cache_close(&node->seen);
     id_set_free(&node->requested);
     message_cache_close(&node->messages);

@@ -9,6 +9,7 @@
 #include "cache.h"
 #include "endpoint.h"
 #include "execution.h"
+#include "limits.h"
 #include "mesh.h"
 #include "options.h"
 #include "random.h"
@@ -36,6 +37,7 @@ struct counters {
     uint64_t late;         /* responses, or parts of them, that nobody waited for */
     uint64_t served;       /* requests of others that we answered */
     uint64_t turned_away;  /* those that we refused, for we do not serve the protocol */
+    uint64_t limited;      /* those that we refused, for their sender had asked for enough */
     uint64_t other_topics; /* datagrams of topics that we have not subscribed to */
     uint64_t send_failures;
 };
@@ -74,6 +76,7 @@ struct node {
     size_t pending_capacity;
     struct publication_state *publications;
     struct requests requests;
+    struct limits limits;
     struct history *histories; /* one for each of options->services */
     struct execution execution;
     uint32_t sequence;

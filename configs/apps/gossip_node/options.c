@@ -18,6 +18,10 @@
 
 #define MAX_DEGREE 1000
 #define MAX_SECONDS 1e9
+/* Limits are those that identities may have: cold/request_section.py. */
+#define MAX_TOKENS 1000000
+#define MIN_PERIOD_NS NS_PER_MS
+#define MAX_PERIOD_NS (10000 * NS_PER_S)
 
 static const char USAGE[] =
     "usage: gossip-node [options]\n"
@@ -43,6 +47,10 @@ static const char USAGE[] =
     "  --serve-messages PROTOCOL,TOPIC\n"
     "                              answer requests with as many of the newest messages of a topic as are asked for\n"
     "                              and have come, 1024 at most, each a chunk of its size; may be repeated\n"
+    "  --serve-limit PROTOCOL,TOKENS,PERIOD_S\n"
+    "                              give each peer TOKENS chunks of a served protocol, and so many again in PERIOD_S\n"
+    "                              seconds; a request takes a token for each chunk, one at least, or is refused;\n"
+    "                              may be repeated for other protocols (default: no limit)\n"
     "  --transactions MOST         spread transactions as an execution client does, with MOST execution peers at most\n"
     "                              (default 0: not at all)\n"
     "  --execution-peer HOST[:PORT][,...]\n"
@@ -216,13 +224,20 @@ static void add_topic(struct options *options, uint16_t topic) {
     options->topics[options->topic_count++] = topic;
 }
 
-static void add_publication(struct options *options, const char *text) {
+/* Cuts a copy of `text`, which it returns, into so many fields between commas; those that it has not are NULL. `*rest`
+ * is what follows the last of them, or NULL. */
+static char *cut_fields(const char *text, char **fields, size_t count, char **rest) {
     char *copy = strdup(text);
-    char *rest = copy;
-    char *fields[5];
-    for (size_t i = 0; i < 5; i++) {
-        fields[i] = strsep(&rest, ",");
+    *rest = copy;
+    for (size_t i = 0; i < count; i++) {
+        fields[i] = strsep(rest, ",");
     }
+    return copy;
+}
+
+static void add_publication(struct options *options, const char *text) {
+    char *fields[5], *rest;
+    char *copy = cut_fields(text, fields, 5, &rest);
     if (fields[4] == NULL || rest != NULL) {
         refuse("--publish: '%s' is not TOPIC,START_S,INTERVAL_S,COUNT,SIZE", text);
     }
@@ -240,12 +255,8 @@ static void add_publication(struct options *options, const char *text) {
 }
 
 static void add_ask(struct options *options, const char *text) {
-    char *copy = strdup(text);
-    char *rest = copy;
-    char *fields[7];
-    for (size_t i = 0; i < 7; i++) {
-        fields[i] = strsep(&rest, ",");
-    }
+    char *fields[7], *rest;
+    char *copy = cut_fields(text, fields, 7, &rest);
     if (fields[6] == NULL || rest != NULL) {
         refuse("--ask: '%s' is not PROTOCOL,START_S,INTERVAL_S,COUNT,CHUNKS,SIZE,TIMEOUT_S", text);
     }
@@ -289,13 +300,33 @@ static void add_service(struct options *options, const char *text, bool of_messa
     options->services[options->service_count++] = service;
 }
 
-static void add_submission(struct options *options, const char *text) {
-    char *copy = strdup(text);
-    char *rest = copy;
-    char *fields[4];
-    for (size_t i = 0; i < 4; i++) {
-        fields[i] = strsep(&rest, ",");
+static void add_limit(struct options *options, const char *text) {
+    char *fields[3], *rest;
+    char *copy = cut_fields(text, fields, 3, &rest);
+    if (fields[2] == NULL || rest != NULL) {
+        refuse("--serve-limit: '%s' is not PROTOCOL,TOKENS,PERIOD_S", text);
     }
+    struct limit limit = {
+        .protocol = (uint16_t)parse_integer(fields[0], "--serve-limit PROTOCOL", 0, UINT16_MAX),
+        .tokens = (uint32_t)parse_integer(fields[1], "--serve-limit TOKENS", 1, MAX_TOKENS),
+        .period_ns = parse_seconds(fields[2], "--serve-limit PERIOD_S"),
+    };
+    free(copy);
+    if (limit.period_ns < MIN_PERIOD_NS || limit.period_ns > MAX_PERIOD_NS) {
+        refuse("--serve-limit: the period of '%s' is not from 0.001 to 10000 seconds", text);
+    }
+    for (size_t i = 0; i < options->limit_count; i++) {
+        if (options->limits[i].protocol == limit.protocol) {
+            refuse("--serve-limit: protocol %u has two limits", limit.protocol);
+        }
+    }
+    options->limits = memory_grow(options->limits, &options->limit_capacity, options->limit_count + 1, sizeof limit);
+    options->limits[options->limit_count++] = limit;
+}
+
+static void add_submission(struct options *options, const char *text) {
+    char *fields[4], *rest;
+    char *copy = cut_fields(text, fields, 4, &rest);
     bool has_blobs = rest != NULL && strcmp(rest, "blobs") == 0;
     if (fields[3] == NULL || (rest != NULL && !has_blobs)) {
         refuse("--submit: '%s' is not START_S,INTERVAL_S,COUNT,SIZE[,blobs]", text);
@@ -349,6 +380,7 @@ enum option_id {
     OPTION_ASK,
     OPTION_SERVE,
     OPTION_SERVE_MESSAGES,
+    OPTION_SERVE_LIMIT,
     OPTION_TRANSACTIONS,
     OPTION_EXECUTION_PEER,
     OPTION_SUBMIT,
@@ -381,6 +413,7 @@ static const struct option OPTIONS[] = {
     {"ask", required_argument, NULL, OPTION_ASK},
     {"serve", required_argument, NULL, OPTION_SERVE},
     {"serve-messages", required_argument, NULL, OPTION_SERVE_MESSAGES},
+    {"serve-limit", required_argument, NULL, OPTION_SERVE_LIMIT},
     {"transactions", required_argument, NULL, OPTION_TRANSACTIONS},
     {"execution-peer", required_argument, NULL, OPTION_EXECUTION_PEER},
     {"submit", required_argument, NULL, OPTION_SUBMIT},
@@ -433,6 +466,9 @@ static void take_option(struct options *options, int option, const char *value) 
         return;
     case OPTION_SERVE_MESSAGES:
         add_service(options, value, true);
+        return;
+    case OPTION_SERVE_LIMIT:
+        add_limit(options, value);
         return;
     case OPTION_TRANSACTIONS:
         options->most_execution_peers = parse_degree(value, "--transactions");
@@ -538,6 +574,12 @@ static void check(const struct options *options) {
             refuse("--serve-messages: topic %u is not subscribed to: add --topic %u", service->topic, service->topic);
         }
     }
+    for (size_t i = 0; i < options->limit_count; i++) {
+        uint16_t protocol = options->limits[i].protocol;
+        if (options_find_service(options, protocol) == options->service_count) {
+            refuse("--serve-limit: protocol %u is not served: add --serve %u,SIZE", protocol, protocol);
+        }
+    }
     if (options->most_execution_peers == 0 && options->execution_peers.count + options->submission_count > 0) {
         refuse("%s has no meaning without --transactions MOST",
                options->execution_peers.count > 0 ? "--execution-peer" : "--submit");
@@ -594,8 +636,17 @@ void options_free(struct options *options) {
     free(options->publications);
     free(options->asks);
     free(options->services);
+    free(options->limits);
 }
 
 bool options_name_ourselves(const struct options *options, struct endpoint peer) {
     return peer.address == options->advertise && peer.port == options->listen.port;
+}
+
+size_t options_find_service(const struct options *options, uint16_t protocol) {
+    size_t place = 0;
+    while (place < options->service_count && options->services[place].protocol != protocol) {
+        place++;
+    }
+    return place;
 }

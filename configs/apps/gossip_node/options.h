@@ -42,6 +42,13 @@ struct service {
     uint32_t chunk_size; /* of others */
 };
 
+/* How many chunks of a protocol one peer is given: a bucket of so many tokens, filled up again in a period. */
+struct limit {
+    uint16_t protocol;
+    uint32_t tokens;
+    int64_t period_ns;
+};
+
 /* Transactions that come to this node from outside. */
 struct submission {
     int64_t start_ns; /* since the start of the program */
@@ -74,6 +81,9 @@ struct options {
     struct service *services;
     size_t service_count;
     size_t service_capacity;
+    struct limit *limits; /* a protocol without one is served without end */
+    size_t limit_count;
+    size_t limit_capacity;
     uint32_t most_execution_peers; /* 0: no part in transactions */
     struct endpoint_list execution_peers;
     struct submission *submissions;
@@ -98,5 +108,7 @@ void options_parse(struct options *options, int argument_count, char **arguments
 void options_free(struct options *options);
 /* Whether an address of a peer is the node's own. */
 bool options_name_ourselves(const struct options *options, struct endpoint peer);
+/* The place of a protocol in options->services, or the number of these. */
+size_t options_find_service(const struct options *options, uint16_t protocol);
 
 #endif

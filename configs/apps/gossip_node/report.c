@@ -167,6 +167,7 @@ void report_summary(const struct node *node) {
         {"late", counters->late},
         {"served", counters->served},
         {"turned_away", counters->turned_away},
+        {"limited", counters->limited},
         {"other_topics", counters->other_topics},
         {"send_failures", counters->send_failures},
         {"bytes_sent", counters->bytes_sent},

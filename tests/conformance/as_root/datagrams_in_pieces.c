@@ -1,24 +1,10 @@
 /* What is sent with MSG_MORE is one datagram, of raw sockets as of UDP. */
 #include "own_network.h"
+#include "raw.h"
 
-#include <arpa/inet.h>
 #include <netinet/ip.h>
 
-#define OWN_PROTOCOL 253 /* RFC 3692: for experiments */
-
 static char large[65536];
-
-static struct sockaddr_in to4(const char *address, int port) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    inet_pton(AF_INET, address, &name.sin_addr);
-    return name;
-}
-
-static struct sockaddr_in6 to6(const char *address, int port) {
-    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    inet_pton(AF_INET6, address, &name.sin6_addr);
-    return name;
-}
 
 static void set(int fd, int level, int option, int value) { MUST(setsockopt(fd, level, option, &value, sizeof value)); }
 

@@ -1,5 +1,6 @@
 /* Raw sockets: the names that they take, and IPv6 headers that programs build (IPV6_HDRINCL, IPPROTO_RAW). */
 #include "descriptors/inet.h"
+#include "raw.h"
 
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -10,19 +11,6 @@
 #define IPV6_HDRINCL 36
 #endif
 #define SOL_RAW 255
-#define OWN_PROTOCOL 253 /* RFC 3692: for experiments */
-
-static struct sockaddr_in to4(const char *address) {
-    struct sockaddr_in name = {.sin_family = AF_INET};
-    inet_pton(AF_INET, address, &name.sin_addr);
-    return name;
-}
-
-static struct sockaddr_in6 to6(const char *address, int port) {
-    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    inet_pton(AF_INET6, address, &name.sin6_addr);
-    return name;
-}
 
 #define BIND(fd, name) bind(fd, (struct sockaddr *)&(name), sizeof(name))
 #define CONNECT(fd, name) connect(fd, (struct sockaddr *)&(name), sizeof(name))
@@ -39,19 +27,19 @@ static void hear(int fd) {
 static void names(void) {
     section("names, IPv4");
     int fd = (int)MUST(socket(AF_INET, SOCK_RAW, OWN_PROTOCOL)), other = (int)MUST(dup(fd));
-    struct sockaddr_in name = to4("127.0.0.1"), unspecified = {.sin_family = AF_UNSPEC};
+    struct sockaddr_in name = to4("127.0.0.1", 0), unspecified = {.sin_family = AF_UNSPEC};
     name.sin_family = AF_INET6;
     FACT("another family", BIND(fd, name));
-    name = to4("224.0.0.1");
+    name = to4("224.0.0.1", 0);
     FACT("multicast", BIND(fd, name));
-    name = to4("255.255.255.255");
+    name = to4("255.255.255.255", 0);
     FACT("broadcast", BIND(fd, name));
-    name = to4("198.51.100.1");
+    name = to4("198.51.100.1", 0);
     FACT("somebody else", BIND(fd, name));
-    name = to4("0.0.0.0");
+    name = to4("0.0.0.0", 0);
     FACT("all", BIND(fd, name));
     close(other);
-    name = to4("127.0.0.1");
+    name = to4("127.0.0.1", 0);
     FACT("send with a short name", sendto(fd, "x", 1, 0, (struct sockaddr *)&name, 4));
     name.sin_family = AF_UNIX;
     FACT("send to another family", SEND(fd, "x", 1, name));
@@ -59,7 +47,7 @@ static void names(void) {
     FACT("send to none", SEND(fd, "x", 1, name));
     FACT("out-of-band", recv(fd, &(char){0}, 1, MSG_OOB | MSG_DONTWAIT));
     int sender = (int)MUST(socket(AF_INET, SOCK_RAW, OWN_PROTOCOL)), icmp;
-    name = to4("127.0.0.1");
+    name = to4("127.0.0.1", 0);
     FACT("connect", CONNECT(fd, name));
     printf("port %d\n", ntohs(name_of(fd).sin_port));
     FACT("disconnect", CONNECT(fd, unspecified));
@@ -71,7 +59,7 @@ static void names(void) {
     FACT("shutdown", shutdown(sender, SHUT_WR));
     FACT("send", SEND(sender, "x", 1, name));
     icmp = (int)MUST(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
-    name = to4("255.255.255.255");
+    name = to4("255.255.255.255", 0);
     FACT("too short for ICMP, to where it may not", SEND(icmp, "x", 1, name));
     close(fd), close(sender), close(icmp);
 }
@@ -99,7 +87,7 @@ static void names6(void) {
     name = to6("::1", 0);
     name.sin6_family = AF_UNIX;
     FACT("send to another family", SEND(fd, "x", 1, name));
-    struct sockaddr_in name4 = to4("127.0.0.1");
+    struct sockaddr_in name4 = to4("127.0.0.1", 0);
     FACT("send to a name of IPv4", SEND(fd, "x", 1, name4));
     close(fd);
 }
@@ -191,7 +179,7 @@ static void headers(void) {
 static void mapped(void) {
     section("IPv4 addresses of AF_INET6 sockets");
     int fd = (int)MUST(socket(AF_INET6, SOCK_RAW, OWN_PROTOCOL));
-    struct sockaddr_in name = to4("127.0.0.1");
+    struct sockaddr_in name = to4("127.0.0.1", 0);
     FACT("connect to one of AF_INET", CONNECT(fd, name));
     struct sockaddr_in6 name6 = to6("::ffff:127.0.0.1", 7), own, peer;
     socklen_t own_length = sizeof own, peer_length = sizeof peer;

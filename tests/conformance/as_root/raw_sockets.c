@@ -1,9 +1,7 @@
 /* Raw sockets over the loopback: echoes, filters, headers that programs build, and who may have them. */
-#include "facts.h"
+#include "raw.h"
 
-#include <arpa/inet.h>
 #include <netinet/icmp6.h>
-#include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
@@ -12,7 +10,6 @@
 #ifndef ICMP_FILTER
 #define ICMP_FILTER 1
 #endif
-#define OWN_PROTOCOL 253 /* RFC 3692: for experiments */
 
 static uint16_t sum(const void *bytes, size_t length) {
     const uint8_t *p = bytes;
@@ -24,18 +21,6 @@ static uint16_t sum(const void *bytes, size_t length) {
     while (total >> 16)
         total = (total & 0xffff) + (total >> 16);
     return htons((uint16_t)~total);
-}
-
-static struct sockaddr_in to4(const char *address, int port) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    inet_pton(AF_INET, address, &name.sin_addr);
-    return name;
-}
-
-static struct sockaddr_in6 to6(const char *address, int port) {
-    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    inet_pton(AF_INET6, address, &name.sin6_addr);
-    return name;
 }
 
 /* What came: of IPv4 the header's facts, then type, code and the first bytes of the rest. */

@@ -55,6 +55,21 @@ static struct termios settings(void) {
     return now;
 }
 
+static void flush(const char *what, int end, int queues, size_t size) {
+    FACT(what, tcflush(end, queues));
+    put_news("flushed", size);
+}
+
+static void flow(const char *what, int action, const char *then) {
+    FACT(what, tcflow(slave, action));
+    put_news(then, 100);
+}
+
+static void set(const char *what, int end, int when, const struct termios *now) {
+    FACT(what, tcsetattr(end, when, now));
+    put_news(what, 100);
+}
+
 static void choosing(void) {
     section("choosing");
     open_pair();
@@ -101,25 +116,16 @@ static void news(void) {
     FACT("tcflush before", tcflush(slave, TCIFLUSH));
     mode(1);
     put_news("of before", 100);
-    FACT("input is flushed", tcflush(slave, TCIFLUSH));
-    put_news("flushed", 100);
-    FACT("output is flushed", tcflush(slave, TCOFLUSH));
-    put_news("flushed", 100);
-    FACT("both", tcflush(slave, TCIOFLUSH));
-    put_news("flushed", 1);
-    FACT("by the master", tcflush(master, TCIOFLUSH));
-    put_news("flushed", 100);
+    flush("input is flushed", slave, TCIFLUSH, 100);
+    flush("output is flushed", slave, TCOFLUSH, 100);
+    flush("both", slave, TCIOFLUSH, 1);
+    flush("by the master", master, TCIOFLUSH, 100);
+    flow("stopped", TCOOFF, "stopped");
+    flow("again", TCOOFF, "stopped");
+    flow("goes on", TCOON, "goes on");
+    flow("again", TCOON, "goes on");
     FACT("stopped", tcflow(slave, TCOOFF));
-    put_news("stopped", 100);
-    FACT("again", tcflow(slave, TCOOFF));
-    put_news("stopped", 100);
-    FACT("goes on", tcflow(slave, TCOON));
-    put_news("goes on", 100);
-    FACT("again", tcflow(slave, TCOON));
-    put_news("goes on", 100);
-    FACT("stopped", tcflow(slave, TCOOFF));
-    FACT("and goes on", tcflow(slave, TCOON));
-    put_news("the last of both", 100);
+    flow("and goes on", TCOON, "the last of both");
     type_text("\023");
     put_news("stopped by a byte", 100);
     type_text("\021");
@@ -139,20 +145,15 @@ static void of_settings(void) {
     open_pair();
     mode(1);
     struct termios now = settings();
-    FACT("the same", tcsetattr(slave, TCSANOW, &now));
-    put_news("the same", 100);
+    set("the same", slave, TCSANOW, &now);
     now.c_lflag &= ~(tcflag_t)ECHO;
-    FACT("no echo", tcsetattr(slave, TCSANOW, &now));
-    put_news("no echo", 100);
+    set("no echo", slave, TCSANOW, &now);
     now.c_iflag &= ~(tcflag_t)IXON;
-    FACT("no flow control", tcsetattr(slave, TCSANOW, &now));
-    put_news("no flow control", 100);
+    set("no flow control", slave, TCSANOW, &now);
     now.c_iflag |= IXON;
-    FACT("flow control", tcsetattr(master, TCSAFLUSH, &now));
-    put_news("flow control", 100);
+    set("flow control", master, TCSAFLUSH, &now);
     now.c_cc[VSTOP] = 'p';
-    FACT("by other bytes", tcsetattr(slave, TCSANOW, &now));
-    put_news("by other bytes", 100);
+    set("by other bytes", slave, TCSANOW, &now);
     now.c_cc[VSTOP] = 023;
     FACT("by those again", tcsetattr(slave, TCSANOW, &now));
     FACT("input is flushed", tcflush(slave, TCIFLUSH));
@@ -163,13 +164,10 @@ static void of_settings(void) {
     FACT("no flow control", tcsetattr(slave, TCSANOW, &now));
     put_news("goes on", 100);
     now.c_lflag |= EXTPROC;
-    FACT("EXTPROC", tcsetattr(slave, TCSANOW, &now));
-    put_news("EXTPROC", 100);
-    FACT("the same", tcsetattr(slave, TCSANOW, &now));
-    put_news("the same", 100);
+    set("EXTPROC", slave, TCSANOW, &now);
+    set("the same", slave, TCSANOW, &now);
     now.c_lflag &= ~(tcflag_t)EXTPROC;
-    FACT("no EXTPROC", tcsetattr(slave, TCSANOW, &now));
-    put_news("no EXTPROC", 100);
+    set("no EXTPROC", slave, TCSANOW, &now);
     close_pair();
 }
 
