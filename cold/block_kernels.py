@@ -112,21 +112,27 @@ def get_bytes(data: UInt8Array, at: int, size: int) -> int:
 
 
 @kernel
-def count_waiting(state: State, parameters: Parameters, shard: int) -> tuple[int, int]:
-    """How many words of copies of messages, and other records, wait for identities of a shard."""
-    bucket = bucket_of_shard(parameters, shard)
-    words = events = int64(0)
-    chunk = state.message_head[bucket]
-    while chunk >= 0:
-        following = state.message_chunk_next[chunk]
-        words += state.message_tail[bucket] - (int64(chunk) << (CHUNK_SHIFT + 1)) if following < 0 else 2 * CHUNK
-        chunk = following
-    chunk = state.bucket_head[bucket]
-    while chunk >= 0:
-        following = state.chunk_next[chunk]
-        events += state.bucket_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
-        chunk = following
-    return words, events
+def count_waiting(state: State, parameters: Parameters, waiting: Int64Array) -> None:
+    """Count what waits for identities of each shard: int64[shards, 3].
+
+    That is words of copies of messages, other records, and the time of the first of all [ns], NEVER without any.
+    """
+    for shard in range(len(waiting)):
+        bucket = bucket_of_shard(parameters, shard)
+        words = events = int64(0)
+        chunk = state.message_head[bucket]
+        while chunk >= 0:
+            following = state.message_chunk_next[chunk]
+            words += state.message_tail[bucket] - (int64(chunk) << (CHUNK_SHIFT + 1)) if following < 0 else 2 * CHUNK
+            chunk = following
+        chunk = state.bucket_head[bucket]
+        while chunk >= 0:
+            following = state.chunk_next[chunk]
+            events += state.bucket_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
+            chunk = following
+        waiting[shard, 0] = words
+        waiting[shard, 1] = events
+        waiting[shard, 2] = state.bucket_first[bucket]
 
 
 @kernel
@@ -153,6 +159,21 @@ def write_rows(state: State, parameters: Parameters, shard: int, start: int, dat
     state.bucket_first[bucket] = NEVER
     state.last_bundle[shard] = -1
     return known
+
+
+@kernel
+def write_ids(state: State, told: UInt8Array, shard: int, known: int, data: UInt8Array, at: int) -> int:
+    """Write the ids of a dictionary of `known` messages, from `at` on, and take their places away from them.
+
+    Returns how many of them the shard has not been told of, as `told` of `cold.messages.MessageTable` has it.
+    """
+    untold = int64(0)
+    for place in range(known):
+        slot = int64(state.wanted[place])
+        state.place[slot] = -1
+        put_word(data, at + place * WORD_BYTES, state.message_id[slot])
+        untold += 1 - int64(told[slot, shard])
+    return untold
 
 
 @kernel

@@ -7,6 +7,7 @@ format and an example. This module knows bytes and columns; what they mean to an
 """
 
 import struct
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -58,17 +59,19 @@ _TOLD: Final = (
     ("told_size", ">u4", np.int64),
     ("told_blobs", ">u1", np.int64),
 )
-_SAID: Final = (_NEWS, _COMPLETE, _TOLD)
+_GROUPS: Final = (_NEWS, _COMPLETE, _TOLD)
 _COLUMNS: Final = (*_IDS, *_NEWS, *_COMPLETE, *_TOLD)
 #: Bytes for each of what the header counts.
-_WIDTHS: Final = tuple(sum(np.dtype(wire).itemsize for _, wire, _ in group) for group in (_IDS, *_SAID))
+_WIDTHS: Final = tuple(sum(np.dtype(wire).itemsize for _, wire, _ in group) for group in (_IDS, *_GROUPS))
 #: A block's bytes before its rows, and behind them at most for each message of the dictionary, but for payloads.
 HEADER_BYTES: Final = _HEADER.size
 MOST_BYTES_PER_MESSAGE: Final = sum(_WIDTHS[:-1])
 #: And for each transaction of a hot host.
 TOLD_BYTES: Final = _WIDTHS[-1]
-#: The columns of a block that says nothing of messages or transactions: most say only the ids of their dictionary.
-NOTHING_SAID: Final[dict[str, npt.NDArray[Any]]] = {
+#: The columns of what a block says of messages and transactions besides their ids.
+SAID: Final = (*(name for group in _GROUPS for name, _, _ in group), "payload")
+#: Most blocks say nothing of them.
+_NOTHING: Final[dict[str, npt.NDArray[Any]]] = {
     name: np.empty(0, dtype=kind) for name, _, kind in (*_COLUMNS, ("payload", ">u1", np.uint8))
 }
 
@@ -161,23 +164,12 @@ class Block(NamedTuple):
         """Return the numbers of transactions of hot hosts that events are about: int64[n], ascending."""
         return hot_numbers(self.rows, WORD_BYTES * self.words, self.events)
 
-    def around_rows(self) -> tuple[bytes, bytes]:
-        """Return what comes before the rows on the wire, and what comes behind them."""
-        counts = (
-            *(self.words, self.events, len(self.message_id), self.referenced, len(self.place), len(self.complete)),
-            len(self.told_origin),
-        )
-        columns: list[Any] = [self.message_id.astype(">u8")]
-        for count, group in zip(counts[-3:], _SAID, strict=True):
-            if count:
-                columns += [getattr(self, name).astype(wire) for name, wire, _ in group]
-        header = _HEADER.pack(_MAGIC, _VERSION, 0, self.start, *counts, len(self.payload))
-        return header, b"".join([*columns, self.payload.data])
-
     def encode(self) -> bytes:
         """Return the wire format."""
-        header, rest = self.around_rows()
-        return b"".join([header, self.rows.data, rest])
+        said = {name: getattr(self, name) for name in SAID}
+        counts = (self.words, self.events, len(self.message_id), self.referenced)
+        header, rest = around(self.start, *counts, said)
+        return b"".join([header, self.rows.data, self.message_id.astype(">u8").data, rest])
 
     @classmethod
     def decode(cls, data: npt.NDArray[np.uint8], limits: Limits) -> Self:
@@ -191,9 +183,9 @@ class Block(NamedTuple):
         start, words, events, messages, referenced, news, complete, told, payload_size = _counts(data)
         place = {"start": 8, "referenced": 28, "rows": _HEADER.size}
         at = _HEADER.size + WORD_BYTES * words + EVENT_BYTES * events
-        columns: dict[str, Any] = {**NOTHING_SAID, "start": start, "rows": data[_HEADER.size : at]}
+        columns: dict[str, Any] = {**_NOTHING, "start": start, "rows": data[_HEADER.size : at]}
         columns |= {"words": words, "events": events, "referenced": referenced}
-        for count, group in zip((messages, news, complete, told), (_IDS, *_SAID), strict=True):
+        for count, group in zip((messages, news, complete, told), (_IDS, *_GROUPS), strict=True):
             for name, wire, kind in group:
                 place[name] = at
                 if count:
@@ -287,6 +279,32 @@ class Block(NamedTuple):
                 }[reason]
                 row = self.rows[at + index * width :][:width].tobytes().hex()
                 raise BlockError(f"{what} {index}, {row}: {expected}", _HEADER.size + at + index * width)
+
+
+def around(
+    start: int, words: int, events: int, messages: int, referenced: int, said: Mapping[str, npt.NDArray[Any]]
+) -> tuple[bytes, bytes]:
+    """Return what comes before the rows of a block on the wire, and what comes behind the ids of its dictionary.
+
+    Parameters
+    ----------
+    start, words, events, referenced
+        As `Block` has them.
+    messages
+        Number of messages in the dictionary.
+    said
+        The columns of `Block` that are named in `SAID`, at least those that are not empty.
+    """
+    parts: list[Any] = []
+    counts = []
+    for group in _GROUPS:
+        count = len(said.get(group[0][0], ()))
+        counts.append(count)
+        if count:
+            parts += [said[name].astype(wire) for name, wire, _ in group]
+    payload: Any = said.get("payload", b"")
+    header = _HEADER.pack(_MAGIC, _VERSION, 0, start, words, events, messages, referenced, *counts, len(payload))
+    return header, b"".join([*parts, payload])
 
 
 def _out_of_order(places: npt.NDArray[np.int64], bound: int) -> npt.NDArray[np.bool_]:

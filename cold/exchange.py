@@ -7,18 +7,23 @@ slots differ from shard to shard, and says what is known of those of which it ha
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.batch import EventBatch, EventKind
 from bridge.errors import InternalError
-from cold.block_kernels import EVENT_BYTES, WORD_BYTES, count_waiting, write_rows
-from cold.blocks import HEADER_BYTES, MOST_BYTES_PER_MESSAGE, NOTHING_SAID, TOLD_BYTES, Block, Limits
+from cold.block_kernels import EVENT_BYTES, WORD_BYTES, count_waiting, write_ids, write_rows
+from cold.blocks import HEADER_BYTES, MOST_BYTES_PER_MESSAGE, TOLD_BYTES, Block, Limits, around
 from cold.messages import Description, MessageTable
 from cold.state_kernels import NEVER, Parameters, State
 from cold.transactions import Told, Transactions
+
+#: To numpy plain numbers are far cheaper to take than members of an enumeration.
+_TAIL: Final = int(EventKind.TAIL)
+_NEWS: Final = int(EventKind.NEWS)
+_NO_PLACES: Final = np.empty(0, dtype=np.int64)
 
 
 class Arrival(NamedTuple):
@@ -70,6 +75,7 @@ class Exchange:
         self._hosts = hosts
         self._protocols = protocols
         self._transactions = transactions
+        self._waiting = np.zeros((len(self._ranges), 3), dtype=np.int64)
         self._sent = 0
         self._conflicting: set[tuple[int, int]] = set()
         self.dropped: Counter[str] = Counter()
@@ -82,11 +88,11 @@ class Exchange:
         A block for a shard without records has the kind ``NEWS``. `reference` is the kernels' `state`.
         """
         messages.note_complete(state)
-        buckets = len(state.bucket_first) - len(self._ranges)
+        count_waiting(reference, parameters, self._waiting)
         # In the order of their times, in which the batch will have them.
         due = sorted(
-            (window_end if first == NEVER else first, shard)
-            for shard, first in enumerate(state.bucket_first[buckets:].tolist())
+            (window_end if first == NEVER else first, shard, words, events)
+            for shard, (words, events, first) in enumerate(self._waiting.tolist())
             if first < NEVER or messages.incomplete[shard]
         )
         if not due:
@@ -96,36 +102,42 @@ class Exchange:
                 f"an event among identities is for {due[0][0]} ns, before the window's end, {window_end} ns",
                 where="cold engine",
             )
-        waiting = [count_waiting(reference, parameters, shard) for _, shard in due]
         # Rows are written where they remain. What is said around them is not known yet, but not much.
         besides = HEADER_BYTES + MOST_BYTES_PER_MESSAGE * len(state.message_id)
         besides += sum(len(payload) for payload in messages.payload.values())
         told: list[list[Told]] = [[] for _ in due]
         if self._transactions is not None:
-            told = [self._transactions.news_for(state, shard) for _, shard in due]
+            told = [self._transactions.news_for(state, shard) for _, shard, _, _ in due]
         besides += TOLD_BYTES * max(len(news) for news in told)
-        room = sum(WORD_BYTES * words + EVENT_BYTES * events + besides for words, events in waiting)
+        room = sum(WORD_BYTES * words + EVENT_BYTES * events + besides for _, _, words, events in due)
         payload = np.empty(room, dtype=np.uint8)
         written = payload.data
         offset = [0]
-        for (start, shard), (words, events), news in zip(due, waiting, told, strict=True):
+        for (start, shard, words, events), news in zip(due, told, strict=True):
             begin = offset[-1] + HEADER_BYTES
-            end = begin + WORD_BYTES * words + EVENT_BYTES * events
+            ids = begin + WORD_BYTES * words + EVENT_BYTES * events
             referenced = write_rows(reference, parameters, shard, start, payload, begin)
-            block = _block((start, payload[begin:end], words, events, referenced), shard, messages, state, news)
-            header, rest = block.around_rows()
+            named, complete = _name_others(shard, referenced, messages, state)
+            said: dict[str, npt.NDArray[Any]] = {}
+            if write_ids(reference, messages.told, shard, named, payload, ids):
+                said |= _described(state.wanted[:named], shard, messages, state)
+            if len(complete):
+                said["complete"] = complete
+            if news:
+                columns = np.array(news, dtype=np.int64).T
+                said |= {f"told_{name}": column for name, column in zip(Told._fields, columns, strict=True)}
+            header, rest = around(start, words, events, named, referenced, said)
+            end = ids + WORD_BYTES * named
             written[offset[-1] : begin] = header
             written[end : end + len(rest)] = rest
             offset.append(end + len(rest))
         self._sent += 1
         return EventBatch(
-            np.array([start for start, _ in due], dtype=np.int64),
+            np.array([start for start, _, _, _ in due], dtype=np.int64),
             np.full(len(due), self._ranges[self._shard].start, dtype=np.uint32),
             np.full(len(due), self._sent, dtype=np.uint64),
-            np.array([self._ranges[shard].start for _, shard in due], dtype=np.uint32),
-            np.array(
-                [EventKind.TAIL if words + events else EventKind.NEWS for words, events in waiting], dtype=np.uint16
-            ),
+            np.array([self._ranges[shard].start for _, shard, _, _ in due], dtype=np.uint32),
+            np.array([_TAIL if words + events else _NEWS for _, _, words, events in due], dtype=np.uint16),
             np.array(offset, dtype=np.int64),
             payload[: offset[-1]],
         )
@@ -224,47 +236,40 @@ def _description(block: Block, row: int) -> Description:
     )
 
 
-def _block(
-    rows: tuple[int, npt.NDArray[np.uint8], int, int, int],
-    shard: int,
-    messages: MessageTable,
-    state: State,
-    told: list[Told],
-) -> Block:
-    """The block for one shard: its rows, the first fields of `Block`, and what it has not been told of messages."""
-    places, slots = state.place, state.wanted
-    known = rows[-1]
-    complete = np.empty(0, dtype=np.int64)
-    if messages.untold[shard] or messages.incomplete[shard]:
-        for slot in sorted(messages.untold[shard] | messages.incomplete[shard]):
-            if places[slot] < 0:
-                places[slot] = known
-                slots[known] = slot
-                known += 1
-        complete = np.sort(places[list(messages.incomplete[shard])]).astype(np.int64)
-        messages.untold[shard].clear()
-        messages.incomplete[shard].clear()
-    slots = slots[:known]
-    places[slots] = -1
-    said: dict[str, Any] = {**NOTHING_SAID, "message_id": state.message_id[slots]}
+def _name_others(shard: int, known: int, messages: MessageTable, state: State) -> tuple[int, npt.NDArray[np.int64]]:
+    """Give places to messages that no row names, of which a shard is to be told; `known` have places already.
+
+    Returns how many have then, and the places of those that are complete, ascending.
+    """
+    untold, incomplete = messages.untold[shard], messages.incomplete[shard]
+    if not untold and not incomplete:
+        return known, _NO_PLACES
+    for slot in sorted(untold | incomplete):
+        if state.place[slot] < 0:
+            state.place[slot] = known
+            state.wanted[known] = slot
+            known += 1
+    complete = np.sort(state.place[list(incomplete)]).astype(np.int64)
+    untold.clear()
+    incomplete.clear()
+    return known, complete
+
+
+def _described(
+    slots: npt.NDArray[np.int32], shard: int, messages: MessageTable, state: State
+) -> dict[str, npt.NDArray[Any]]:
+    """What is known of those messages of a dictionary of which a shard has not been told: columns of `Block`."""
     place = np.flatnonzero(messages.told[slots, shard] == 0)
-    if len(place):
-        fresh = slots[place]
-        messages.told[fresh, shard] = 1
-        payloads = [messages.payload.get(slot, b"") for slot in fresh.tolist()]
-        said |= {
-            "place": place,
-            "publish_time": messages.publish_time[fresh],
-            "origin": state.message_origin[fresh],
-            "origin_address": messages.origin_address[fresh],
-            "size": state.message_size[fresh],
-            "topic": state.message_topic[fresh].astype(np.int64),
-            "payload_length": np.array([len(payload) for payload in payloads], dtype=np.int64),
-            "payload": np.frombuffer(b"".join(payloads), dtype=np.uint8),
-        }
-    if len(complete):
-        said["complete"] = complete
-    if told:
-        columns = np.array(told, dtype=np.int64).T
-        said |= {f"told_{name}": column for name, column in zip(Told._fields, columns, strict=True)}
-    return Block(*rows, **said)
+    fresh = slots[place]
+    messages.told[fresh, shard] = 1
+    payloads = [messages.payload.get(slot, b"") for slot in fresh.tolist()]
+    return {
+        "place": place,
+        "publish_time": messages.publish_time[fresh],
+        "origin": state.message_origin[fresh],
+        "origin_address": messages.origin_address[fresh],
+        "size": state.message_size[fresh],
+        "topic": state.message_topic[fresh],
+        "payload_length": np.array([len(payload) for payload in payloads]),
+        "payload": np.frombuffer(b"".join(payloads), dtype=np.uint8),
+    }
