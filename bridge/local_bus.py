@@ -37,8 +37,13 @@ _KINDS: Final = {_MEET: "meet", _SHARE: "share", _ABORT: "abort"}
 _NO_VALUES: Final = (0,) * MOST_VALUES
 _BUFFER_BYTES: Final = 1 << 20
 _CHECK_INTERVAL_MS: Final = 500
-#: Who waits looks again and again for so long before it sleeps: to be woken takes longer than most waits.
-_SPIN_NS: Final = 50_000
+#: Who waits looks again and again for so long before it sleeps, where waits have been shorter than that: to be woken
+#: takes as long as many of them.
+_SPIN_NS: Final = 200_000
+#: How many of the last waits tell what to expect of the next one, roughly: the larger, the slower to change.
+_WAITS_REMEMBERED: Final = 8
+#: Longer waits count as this: one of a second must not be remembered for a thousand windows.
+_LONG_WAIT_NS: Final = 2_000_000
 _PR_SET_PDEATHSIG: Final = 1
 #: How long shard 0 waits for the others to end by themselves once the run has failed.
 _GRACE_S: Final = 10.0
@@ -167,6 +172,7 @@ class LocalBus:
         self._closed = False
         # Where shards have to share cores, who waits must leave its own to the others.
         self._spin_ns = _SPIN_NS if len(os.sched_getaffinity(0)) >= self.shard_count else 0
+        self._usual_wait_ns = 0
         self._process_of = [int(data) for data in self.share(str(os.getpid()).encode())]
 
     def meet(self, outbound: Mapping[int, Data], values: tuple[int, ...]) -> tuple[Mapping[int, Data], tuple[int, ...]]:
@@ -245,12 +251,16 @@ class LocalBus:
         for peer in waiting:
             wanted = (select.POLLIN if peer.receiving else 0) | (select.POLLOUT if peer.outgoing else 0)
             poll.register(peer.socket, wanted)
-        deadline = time.perf_counter_ns() + self._spin_ns
+        begin = time.perf_counter_ns()
+        # Who looks in vain takes the core from whoever else would use it, perhaps from those that it waits for.
+        deadline = begin + (self._spin_ns if self._usual_wait_ns < self._spin_ns else 0)
         while not (ready := poll.poll(0)) and time.perf_counter_ns() < deadline:
             pass
         if not ready and not poll.poll(_CHECK_INTERVAL_MS):
             for peer in waiting:
                 self._check_stopped(peer.shard)
+        waited = time.perf_counter_ns() - begin
+        self._usual_wait_ns += (min(waited, _LONG_WAIT_NS) - self._usual_wait_ns) // _WAITS_REMEMBERED
 
     def _check_stopped(self, shard: int) -> None:
         if not self._process_of or _state(self._process_of[shard]) not in ("T", "t"):

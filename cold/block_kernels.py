@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from cold.event_kernels import bucket_of_shard, push, push_message, push_unwanted
-from cold.jit import int64, kernel, uint64
+from cold.jit import inlined_kernel, int64, kernel, uint64
+from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_seen
 from cold.request_layout import PROTOCOL_MASK
 from cold.state_kernels import (
@@ -59,6 +60,8 @@ from cold.state_kernels import (
 
 WORD_BYTES: Final = 8
 EVENT_BYTES: Final = 22
+#: How many events before its turn the processor is told of a receiver's row.
+ROWS_AHEAD: Final = 16
 
 # What is wrong with a row.
 BAD_DESTINATION: Final = 0
@@ -76,21 +79,21 @@ REASONS: Final = 10
 _NUMBER: Final = MOST_ROWS - 1
 
 
-@kernel
+@inlined_kernel
 def put_bytes(data: UInt8Array, at: int, value: int, size: int) -> None:
     """Write a number of `size` bytes."""
     for place in range(size):
         data[uint64(at + place)] = (value >> (8 * (size - 1 - place))) & 255
 
 
-@kernel
+@inlined_kernel
 def put_word(data: UInt8Array, at: int, word: int) -> None:
     """Write a number of eight bytes."""
     for place in range(8):
         data[uint64(at + place)] = (word >> (56 - 8 * place)) & 255
 
 
-@kernel
+@inlined_kernel
 def get_word(data: UInt8Array, at: int) -> int:
     """Read a number of eight bytes, a signed one."""
     word = int64(0)
@@ -99,7 +102,7 @@ def get_word(data: UInt8Array, at: int) -> int:
     return word
 
 
-@kernel
+@inlined_kernel
 def get_bytes(data: UInt8Array, at: int, size: int) -> int:
     """Read a number of `size` bytes."""
     value = int64(0)
@@ -109,21 +112,27 @@ def get_bytes(data: UInt8Array, at: int, size: int) -> int:
 
 
 @kernel
-def count_waiting(state: State, parameters: Parameters, shard: int) -> tuple[int, int]:
-    """How many words of copies of messages, and other records, wait for identities of a shard."""
-    bucket = bucket_of_shard(parameters, shard)
-    words = events = int64(0)
-    chunk = state.message_head[bucket]
-    while chunk >= 0:
-        following = state.message_chunk_next[chunk]
-        words += state.message_tail[bucket] - (int64(chunk) << (CHUNK_SHIFT + 1)) if following < 0 else 2 * CHUNK
-        chunk = following
-    chunk = state.bucket_head[bucket]
-    while chunk >= 0:
-        following = state.chunk_next[chunk]
-        events += state.bucket_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
-        chunk = following
-    return words, events
+def count_waiting(state: State, parameters: Parameters, waiting: Int64Array) -> None:
+    """Count what waits for identities of each shard: int64[shards, 3].
+
+    That is words of copies of messages, other records, and the time of the first of all [ns], NEVER without any.
+    """
+    for shard in range(len(waiting)):
+        bucket = bucket_of_shard(parameters, shard)
+        words = events = int64(0)
+        chunk = state.message_head[bucket]
+        while chunk >= 0:
+            following = state.message_chunk_next[chunk]
+            words += state.message_tail[bucket] - (int64(chunk) << (CHUNK_SHIFT + 1)) if following < 0 else 2 * CHUNK
+            chunk = following
+        chunk = state.bucket_head[bucket]
+        while chunk >= 0:
+            following = state.chunk_next[chunk]
+            events += state.bucket_tail[bucket] - (int64(chunk) << CHUNK_SHIFT) if following < 0 else CHUNK
+            chunk = following
+        waiting[shard, 0] = words
+        waiting[shard, 1] = events
+        waiting[shard, 2] = state.bucket_first[bucket]
 
 
 @kernel
@@ -150,6 +159,21 @@ def write_rows(state: State, parameters: Parameters, shard: int, start: int, dat
     state.bucket_first[bucket] = NEVER
     state.last_bundle[shard] = -1
     return known
+
+
+@kernel
+def write_ids(state: State, told: UInt8Array, shard: int, known: int, data: UInt8Array, at: int) -> int:
+    """Write the ids of a dictionary of `known` messages, from `at` on, and take their places away from them.
+
+    Returns how many of them the shard has not been told of, as `told` of `cold.messages.MessageTable` has it.
+    """
+    untold = int64(0)
+    for place in range(known):
+        slot = int64(state.wanted[place])
+        state.place[slot] = -1
+        put_word(data, at + place * WORD_BYTES, state.message_id[slot])
+        untold += 1 - int64(told[slot, shard])
+    return untold
 
 
 @kernel
@@ -221,31 +245,31 @@ def write_events(
     return known
 
 
-@kernel
+@inlined_kernel
 def is_about_message(kind: int) -> bool:
     """Whether the reference of an event is a message."""
     return kind in (IWANT, IHAVE_ID) or is_copy(kind)
 
 
-@kernel
+@inlined_kernel
 def is_copy(kind: int) -> bool:
     """Whether an event is a copy of a message or an IDONTWANT, of a time that has no room in a word."""
     return kind in (MESSAGE, IDONTWANT)
 
 
-@kernel
+@inlined_kernel
 def is_about_request(kind: int) -> bool:
     """Whether the reference of an event says what is asked for, as `cold.request_kernels` has it."""
     return kind in (REQUEST, RESPONSE)
 
 
-@kernel
+@inlined_kernel
 def is_about_transaction(kind: int) -> bool:
     """Whether an event's auxiliary is a transaction, and its reference as `cold.transaction_kernels` has it."""
     return TRANSACTION <= kind <= GREETING
 
 
-@kernel
+@inlined_kernel
 def is_about_topic(kind: int) -> bool:
     """Whether the reference of an event is the index of a topic."""
     return kind in (LEAVE, GRAFT, PRUNE)
@@ -355,8 +379,12 @@ def take_rows(
     been dropped.
     """
     first, dropped = take_words(state, parameters, data, words, start, first_source, slots)
+    columns = state.identity.shape[1]
     for index in range(events):
         at = words * WORD_BYTES + index * EVENT_BYTES
+        # Whether the receiver of an id has the message stands in its row, of which hardly any is in a cache.
+        if index + ROWS_AHEAD < events:
+            prefetch(state.identity, columns * get_bytes(data, at + ROWS_AHEAD * EVENT_BYTES + 8, 3))
         time, kind, reference = get_word(data, at), get_bytes(data, at + 14, 1), get_bytes(data, at + 15, 3)
         row, source = get_bytes(data, at + 8, 3), get_bytes(data, at + 11, 3) + first_source
         auxiliary = get_bytes(data, at + 18, 4)

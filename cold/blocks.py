@@ -7,6 +7,7 @@ format and an example. This module knows bytes and columns; what they mean to an
 """
 
 import struct
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -58,12 +59,21 @@ _TOLD: Final = (
     ("told_size", ">u4", np.int64),
     ("told_blobs", ">u1", np.int64),
 )
+_GROUPS: Final = (_NEWS, _COMPLETE, _TOLD)
 _COLUMNS: Final = (*_IDS, *_NEWS, *_COMPLETE, *_TOLD)
+#: Bytes for each of what the header counts.
+_WIDTHS: Final = tuple(sum(np.dtype(wire).itemsize for _, wire, _ in group) for group in (_IDS, *_GROUPS))
 #: A block's bytes before its rows, and behind them at most for each message of the dictionary, but for payloads.
 HEADER_BYTES: Final = _HEADER.size
-MOST_BYTES_PER_MESSAGE: Final = sum(np.dtype(wire).itemsize for _, wire, _ in (*_IDS, *_NEWS, *_COMPLETE))
+MOST_BYTES_PER_MESSAGE: Final = sum(_WIDTHS[:-1])
 #: And for each transaction of a hot host.
-TOLD_BYTES: Final = sum(np.dtype(wire).itemsize for _, wire, _ in _TOLD)
+TOLD_BYTES: Final = _WIDTHS[-1]
+#: The columns of what a block says of messages and transactions besides their ids.
+SAID: Final = (*(name for group in _GROUPS for name, _, _ in group), "payload")
+#: Most blocks say nothing of them.
+_NOTHING: Final[dict[str, npt.NDArray[Any]]] = {
+    name: np.empty(0, dtype=kind) for name, _, kind in (*_COLUMNS, ("payload", ">u1", np.uint8))
+}
 
 
 class BlockError(InternalError):
@@ -154,20 +164,12 @@ class Block(NamedTuple):
         """Return the numbers of transactions of hot hosts that events are about: int64[n], ascending."""
         return hot_numbers(self.rows, WORD_BYTES * self.words, self.events)
 
-    def around_rows(self) -> tuple[bytes, bytes]:
-        """Return what comes before the rows on the wire, and what comes behind them."""
-        counts = (
-            *(self.words, self.events, len(self.message_id), self.referenced, len(self.place), len(self.complete)),
-            len(self.told_origin),
-        )
-        columns: list[Any] = [getattr(self, name).astype(wire) for name, wire, _ in _COLUMNS]
-        header = _HEADER.pack(_MAGIC, _VERSION, 0, self.start, *counts, len(self.payload))
-        return header, b"".join([*columns, self.payload.data])
-
     def encode(self) -> bytes:
         """Return the wire format."""
-        header, rest = self.around_rows()
-        return b"".join([header, self.rows.data, rest])
+        said = {name: getattr(self, name) for name in SAID}
+        counts = (self.words, self.events, len(self.message_id), self.referenced)
+        header, rest = around(self.start, *counts, said)
+        return b"".join([header, self.rows.data, self.message_id.astype(">u8").data, rest])
 
     @classmethod
     def decode(cls, data: npt.NDArray[np.uint8], limits: Limits) -> Self:
@@ -181,21 +183,18 @@ class Block(NamedTuple):
         start, words, events, messages, referenced, news, complete, told, payload_size = _counts(data)
         place = {"start": 8, "referenced": 28, "rows": _HEADER.size}
         at = _HEADER.size + WORD_BYTES * words + EVENT_BYTES * events
-        columns: dict[str, npt.NDArray[Any]] = {"rows": data[_HEADER.size : at]}
-        for count, group in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE), (told, _TOLD)):
+        columns: dict[str, Any] = {**_NOTHING, "start": start, "rows": data[_HEADER.size : at]}
+        columns |= {"words": words, "events": events, "referenced": referenced}
+        for count, group in zip((messages, news, complete, told), (_IDS, *_GROUPS), strict=True):
             for name, wire, kind in group:
-                columns[name] = np.frombuffer(data, wire, count, at).astype(kind)
                 place[name] = at
-                at += count * np.dtype(wire).itemsize
-        columns["origin"][columns["origin"] == _NOBODY] = -1
-        block = cls(
-            start=start,
-            words=words,
-            events=events,
-            referenced=referenced,
-            payload=data[at : at + payload_size],
-            **columns,
-        )
+                if count:
+                    columns[name] = np.frombuffer(data, wire, count, at).astype(kind)
+                    at += count * np.dtype(wire).itemsize
+        if news:
+            columns["origin"][columns["origin"] == _NOBODY] = -1
+        columns["payload"] = data[at : at + payload_size]
+        block = cls(**columns)
         block._check(limits, place)
         block._check_rows(limits)
         return block
@@ -209,23 +208,33 @@ class Block(NamedTuple):
         ):
             if wrong:
                 raise BlockError(f"{name} is {value}, should be {expected}", place[name])
-        everywhere = np.sort(self.message_id)
-        repeated = np.isin(self.message_id, everywhere[1:][everywhere[1:] == everywhere[:-1]])
         carried = self.payload_length
-        for name, wrongs, expected in (
-            ("message_id", repeated, "one that is not repeated"),
-            ("place", _out_of_order(self.place, messages), f"one of {messages} messages, ascending"),
-            ("publish_time", self.publish_time < 0, "0 or later"),
-            ("origin", self.origin >= limits.hosts, f"one of {limits.hosts} hosts, or {_NOBODY:#x}"),
-            ("topic", self.topic >= limits.topics, f"one of {limits.topics} topics"),
-            ("payload_length", (carried != 0) & (carried != self.size), "0 or the size"),
-            ("complete", _out_of_order(self.complete, messages), f"one of {messages} messages, ascending"),
-            ("told_origin", self.told_origin >= limits.first_cold, f"one of {limits.first_cold} hot hosts"),
-            ("told_sequence", self.told_sequence < 1, "1 or more"),
-            ("told_time", self.told_time < 0, "0 or later"),
-            ("told_size", self.told_size < 1, "1 or more"),
-            ("told_blobs", self.told_blobs > 1, "0 or 1"),
-        ):
+        checks: list[tuple[str, npt.NDArray[np.bool_], str]] = []
+        if len(set(self.message_id.tolist())) < messages:
+            everywhere = np.sort(self.message_id)
+            repeated = np.isin(self.message_id, everywhere[1:][everywhere[1:] == everywhere[:-1]])
+            checks.append(("message_id", repeated, "one that is not repeated"))
+        if len(self.place):
+            checks += [
+                ("place", _out_of_order(self.place, messages), f"one of {messages} messages, ascending"),
+                ("publish_time", self.publish_time < 0, "0 or later"),
+                ("origin", self.origin >= limits.hosts, f"one of {limits.hosts} hosts, or {_NOBODY:#x}"),
+                ("topic", self.topic >= limits.topics, f"one of {limits.topics} topics"),
+                ("payload_length", (carried != 0) & (carried != self.size), "0 or the size"),
+            ]
+        if len(self.complete):
+            checks.append(
+                ("complete", _out_of_order(self.complete, messages), f"one of {messages} messages, ascending")
+            )
+        if len(self.told_origin):
+            checks += [
+                ("told_origin", self.told_origin >= limits.first_cold, f"one of {limits.first_cold} hot hosts"),
+                ("told_sequence", self.told_sequence < 1, "1 or more"),
+                ("told_time", self.told_time < 0, "0 or later"),
+                ("told_size", self.told_size < 1, "1 or more"),
+                ("told_blobs", self.told_blobs > 1, "0 or 1"),
+            ]
+        for name, wrongs, expected in checks:
             if wrongs.any():
                 index = int(np.flatnonzero(wrongs)[0])
                 width = next(np.dtype(wire).itemsize for column, wire, _ in _COLUMNS if column == name)
@@ -233,10 +242,10 @@ class Block(NamedTuple):
                     f"{name} of entry {index} is {getattr(self, name)[index]}, should be {expected}",
                     place[name] + index * width,
                 )
-        if int(carried.sum()) != len(self.payload):
+        lengths = int(carried.sum()) if len(carried) else 0
+        if lengths != len(self.payload):
             raise BlockError(
-                f"payload lengths add up to {carried.sum()}, the header says {len(self.payload)}",
-                place["payload_length"],
+                f"payload lengths add up to {lengths}, the header says {len(self.payload)}", place["payload_length"]
             )
 
     def _check_rows(self, limits: Limits) -> None:
@@ -272,6 +281,32 @@ class Block(NamedTuple):
                 raise BlockError(f"{what} {index}, {row}: {expected}", _HEADER.size + at + index * width)
 
 
+def around(
+    start: int, words: int, events: int, messages: int, referenced: int, said: Mapping[str, npt.NDArray[Any]]
+) -> tuple[bytes, bytes]:
+    """Return what comes before the rows of a block on the wire, and what comes behind the ids of its dictionary.
+
+    Parameters
+    ----------
+    start, words, events, referenced
+        As `Block` has them.
+    messages
+        Number of messages in the dictionary.
+    said
+        The columns of `Block` that are named in `SAID`, at least those that are not empty.
+    """
+    parts: list[Any] = []
+    counts = []
+    for group in _GROUPS:
+        count = len(said.get(group[0][0], ()))
+        counts.append(count)
+        if count:
+            parts += [said[name].astype(wire) for name, wire, _ in group]
+    payload: Any = said.get("payload", b"")
+    header = _HEADER.pack(_MAGIC, _VERSION, 0, start, words, events, messages, referenced, *counts, len(payload))
+    return header, b"".join([*parts, payload])
+
+
 def _out_of_order(places: npt.NDArray[np.int64], bound: int) -> npt.NDArray[np.bool_]:
     """Which places are not below a bound, or not above the one before."""
     wrong = places >= bound
@@ -292,8 +327,8 @@ def _counts(data: npt.NDArray[np.uint8]) -> tuple[int, ...]:
         raise BlockError(f"reserved field is {reserved}, should be 0", 6)
     words, events, messages, _, news, complete, told, payload = counts
     expected = _HEADER.size + WORD_BYTES * words + EVENT_BYTES * events + payload
-    for count, columns in ((messages, _IDS), (news, _NEWS), (complete, _COMPLETE), (told, _TOLD)):
-        expected += count * sum(np.dtype(wire).itemsize for _, wire, _ in columns)
+    for count, width in zip((messages, news, complete, told), _WIDTHS, strict=True):
+        expected += count * width
     if len(data) != expected:
         what = f"{len(data)} bytes, but {words} words of copies, {events} events, {messages} messages, {news} of them"
         what += f" described and {complete} complete, {told} transactions, {payload} bytes of payloads take {expected}"

@@ -780,6 +780,8 @@ class ColdEngine:
         end = min(end, self._next + SHORTEST)
         changes = self._lives.take(end)
         self._lives.advance(self._next)
+        if not len(changes.time):
+            return end
         host = changes.identity + self._first_cold
         own = (host >= self._owned.start) & (host < self._owned.stop)
         if not own.any():

@@ -7,18 +7,23 @@ slots differ from shard to shard, and says what is known of those of which it ha
 
 from collections import Counter
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.batch import EventBatch, EventKind
 from bridge.errors import InternalError
-from cold.block_kernels import EVENT_BYTES, WORD_BYTES, count_waiting, write_rows
-from cold.blocks import HEADER_BYTES, MOST_BYTES_PER_MESSAGE, TOLD_BYTES, Block, Limits
+from cold.block_kernels import EVENT_BYTES, WORD_BYTES, count_waiting, write_ids, write_rows
+from cold.blocks import HEADER_BYTES, MOST_BYTES_PER_MESSAGE, TOLD_BYTES, Block, Limits, around
 from cold.messages import Description, MessageTable
 from cold.state_kernels import NEVER, Parameters, State
 from cold.transactions import Told, Transactions
+
+#: To numpy plain numbers are far cheaper to take than members of an enumeration.
+_TAIL: Final = int(EventKind.TAIL)
+_NEWS: Final = int(EventKind.NEWS)
+_NO_PLACES: Final = np.empty(0, dtype=np.int64)
 
 
 class Arrival(NamedTuple):
@@ -70,6 +75,7 @@ class Exchange:
         self._hosts = hosts
         self._protocols = protocols
         self._transactions = transactions
+        self._waiting = np.zeros((len(self._ranges), 3), dtype=np.int64)
         self._sent = 0
         self._conflicting: set[tuple[int, int]] = set()
         self.dropped: Counter[str] = Counter()
@@ -82,48 +88,57 @@ class Exchange:
         A block for a shard without records has the kind ``NEWS``. `reference` is the kernels' `state`.
         """
         messages.note_complete(state)
-        buckets = len(state.bucket_first) - len(self._ranges)
-        has_events = state.bucket_first[buckets:] < NEVER
-        first = np.where(has_events, state.bucket_first[buckets:], window_end)
-        shards = np.flatnonzero(has_events | np.array([len(slots) > 0 for slots in messages.incomplete]))
-        if not len(shards):
-            return EventBatch.empty()
+        count_waiting(reference, parameters, self._waiting)
         # In the order of their times, in which the batch will have them.
-        shards = shards[np.argsort(first[shards], kind="stable")]
-        times = first[shards]
-        if int(times[0]) < window_end:
+        due = sorted(
+            (window_end if first == NEVER else first, shard, words, events)
+            for shard, (words, events, first) in enumerate(self._waiting.tolist())
+            if first < NEVER or messages.incomplete[shard]
+        )
+        if not due:
+            return EventBatch.empty()
+        if due[0][0] < window_end:
             raise InternalError(
-                f"an event among identities is for {times[0]} ns, before the window's end, {window_end} ns",
+                f"an event among identities is for {due[0][0]} ns, before the window's end, {window_end} ns",
                 where="cold engine",
             )
-        waiting = [count_waiting(reference, parameters, shard) for shard in shards.tolist()]
         # Rows are written where they remain. What is said around them is not known yet, but not much.
         besides = HEADER_BYTES + MOST_BYTES_PER_MESSAGE * len(state.message_id)
         besides += sum(len(payload) for payload in messages.payload.values())
-        told = [
-            [] if self._transactions is None else self._transactions.news_for(state, shard) for shard in shards.tolist()
-        ]
+        told: list[list[Told]] = [[] for _ in due]
+        if self._transactions is not None:
+            told = [self._transactions.news_for(state, shard) for _, shard, _, _ in due]
         besides += TOLD_BYTES * max(len(news) for news in told)
-        room = sum(WORD_BYTES * words + EVENT_BYTES * events + besides for words, events in waiting)
+        room = sum(WORD_BYTES * words + EVENT_BYTES * events + besides for _, _, words, events in due)
         payload = np.empty(room, dtype=np.uint8)
+        written = payload.data
         offset = [0]
-        for shard, start, (words, events), news in zip(shards.tolist(), times.tolist(), waiting, told, strict=True):
+        for (start, shard, words, events), news in zip(due, told, strict=True):
             begin = offset[-1] + HEADER_BYTES
-            end = begin + WORD_BYTES * words + EVENT_BYTES * events
+            ids = begin + WORD_BYTES * words + EVENT_BYTES * events
             referenced = write_rows(reference, parameters, shard, start, payload, begin)
-            block = _block((start, payload[begin:end], words, events, referenced), shard, messages, state, news)
-            header, rest = block.around_rows()
-            payload[offset[-1] : begin] = np.frombuffer(header, dtype=np.uint8)
-            payload[end : end + len(rest)] = np.frombuffer(rest, dtype=np.uint8)
+            named, complete = _name_others(shard, referenced, messages, state)
+            said: dict[str, npt.NDArray[Any]] = {}
+            if write_ids(reference, messages.told, shard, named, payload, ids):
+                said |= _described(state.wanted[:named], shard, messages, state)
+            if len(complete):
+                said["complete"] = complete
+            if news:
+                columns = np.array(news, dtype=np.int64).T
+                said |= {f"told_{name}": column for name, column in zip(Told._fields, columns, strict=True)}
+            header, rest = around(start, words, events, named, referenced, said)
+            end = ids + WORD_BYTES * named
+            written[offset[-1] : begin] = header
+            written[end : end + len(rest)] = rest
             offset.append(end + len(rest))
         self._sent += 1
-        return EventBatch.build(
-            times,
-            np.full(len(shards), self._ranges[self._shard].start),
-            np.full(len(shards), self._sent),
-            [self._ranges[shard].start for shard in shards.tolist()],
-            np.where(has_events[shards], EventKind.TAIL, EventKind.NEWS),
-            offset,
+        return EventBatch(
+            np.array([start for start, _, _, _ in due], dtype=np.int64),
+            np.full(len(due), self._ranges[self._shard].start, dtype=np.uint32),
+            np.full(len(due), self._sent, dtype=np.uint64),
+            np.array([self._ranges[shard].start for _, shard, _, _ in due], dtype=np.uint32),
+            np.array([_TAIL if words + events else _NEWS for _, _, words, events in due], dtype=np.uint16),
+            np.array(offset, dtype=np.int64),
             payload[: offset[-1]],
         )
 
@@ -134,7 +149,7 @@ class Exchange:
         """
         payload = batch.payload if batch.payload.flags.writeable else batch.payload.copy()
         arrivals = []
-        for position in np.lexsort((batch.source_event, batch.source)).tolist():
+        for position in np.lexsort((batch.source_event, batch.source)).tolist() if len(batch) > 1 else (0,):
             shard = self._shard_that_begins_at(int(batch.source[position]))
             owned = self._ranges[shard]
             limits = Limits(
@@ -176,9 +191,10 @@ class Exchange:
         here = slots[slots >= 0]
         # While they are in use, other messages may get slots.
         state.last_reference[here] = np.maximum(state.last_reference[here], now)
-        carried = np.cumsum(block.payload_length) - block.payload_length
         news = {place: row for row, place in enumerate(block.place.tolist())}
-        for place in sorted({*news, *np.flatnonzero(slots[: block.referenced] < 0).tolist()}):
+        unknown = {place for place, slot in enumerate(slots[: block.referenced].tolist()) if slot < 0}
+        carried = np.cumsum(block.payload_length) - block.payload_length if news else block.payload_length
+        for place in sorted({*news, *unknown}):
             message_id, row = ids[place], news.get(place)
             known = messages.known(state, message_id)
             said = known if row is None else _description(block, row)
@@ -220,46 +236,40 @@ def _description(block: Block, row: int) -> Description:
     )
 
 
-def _block(
-    rows: tuple[int, npt.NDArray[np.uint8], int, int, int],
-    shard: int,
-    messages: MessageTable,
-    state: State,
-    told: list[Told],
-) -> Block:
-    """The block for one shard: its rows, the first fields of `Block`, and what it has not been told of messages."""
-    places, slots = state.place, state.wanted
-    known = rows[-1]
-    for slot in sorted(messages.untold[shard] | messages.incomplete[shard]):
-        if places[slot] < 0:
-            places[slot] = known
-            slots[known] = slot
+def _name_others(shard: int, known: int, messages: MessageTable, state: State) -> tuple[int, npt.NDArray[np.int64]]:
+    """Give places to messages that no row names, of which a shard is to be told; `known` have places already.
+
+    Returns how many have then, and the places of those that are complete, ascending.
+    """
+    untold, incomplete = messages.untold[shard], messages.incomplete[shard]
+    if not untold and not incomplete:
+        return known, _NO_PLACES
+    for slot in sorted(untold | incomplete):
+        if state.place[slot] < 0:
+            state.place[slot] = known
+            state.wanted[known] = slot
             known += 1
-    complete = np.sort(places[list(messages.incomplete[shard])]).astype(np.int64)
-    messages.untold[shard].clear()
-    messages.incomplete[shard].clear()
-    slots = slots[:known]
-    places[slots] = -1
+    complete = np.sort(state.place[list(incomplete)]).astype(np.int64)
+    untold.clear()
+    incomplete.clear()
+    return known, complete
+
+
+def _described(
+    slots: npt.NDArray[np.int32], shard: int, messages: MessageTable, state: State
+) -> dict[str, npt.NDArray[Any]]:
+    """What is known of those messages of a dictionary of which a shard has not been told: columns of `Block`."""
     place = np.flatnonzero(messages.told[slots, shard] == 0)
     fresh = slots[place]
     messages.told[fresh, shard] = 1
-    payloads = [messages.payload.get(slot, b"") for slot in fresh.tolist()] if messages.payload else [b""] * len(fresh)
-    news = np.array(told, dtype=np.int64).reshape(-1, len(Told._fields))
-    return Block(
-        *rows,
-        message_id=state.message_id[slots],
-        place=place,
-        publish_time=messages.publish_time[fresh],
-        origin=state.message_origin[fresh],
-        origin_address=messages.origin_address[fresh],
-        size=state.message_size[fresh],
-        topic=state.message_topic[fresh].astype(np.int64),
-        payload_length=np.array([len(payload) for payload in payloads], dtype=np.int64),
-        complete=complete,
-        told_origin=news[:, 0],
-        told_sequence=news[:, 1],
-        told_time=news[:, 2],
-        told_size=news[:, 3],
-        told_blobs=news[:, 4],
-        payload=np.frombuffer(b"".join(payloads), dtype=np.uint8),
-    )
+    payloads = [messages.payload.get(slot, b"") for slot in fresh.tolist()]
+    return {
+        "place": place,
+        "publish_time": messages.publish_time[fresh],
+        "origin": state.message_origin[fresh],
+        "origin_address": messages.origin_address[fresh],
+        "size": state.message_size[fresh],
+        "topic": state.message_topic[fresh],
+        "payload_length": np.array([len(payload) for payload in payloads]),
+        "payload": np.frombuffer(b"".join(payloads), dtype=np.uint8),
+    }

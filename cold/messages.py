@@ -293,7 +293,9 @@ class MessageTable:
 
     def note_complete(self, state: State) -> None:
         """Note what messages all identities of this shard have, so that the others are told."""
-        slots = np.flatnonzero(state.saturated & ~self._is_complete)
+        slots = np.flatnonzero(state.saturated > self._is_complete)
+        if not len(slots):
+            return
         self._is_complete[slots] = 1
         # Where no identity subscribes that is known without being told.
         news = slots[self._subscribers[state.message_topic[slots]] > 0].tolist()

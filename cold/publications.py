@@ -68,20 +68,22 @@ class PublicationPlan:
                 self._first_id,
             )
         self._ahead = Publications.none()
+        self._earliest = self._earliest_slot()
         self._admit(listed_publications(scenario))
 
     def next_time(self) -> int:
         """Time of the next message that was not taken yet [ns]; NEVER if there is none."""
-        while self._earliest_slot() <= (self._ahead.time[0] if len(self._ahead.time) else NEVER - 1):
+        while self._earliest <= min(self._first_ahead, NEVER - 1):
             self._admit_slot()
-        return int(self._ahead.time[0]) if len(self._ahead.time) else NEVER
+        return self._first_ahead
 
     def take(self, end: int) -> PlannedMessages:
         """Return the messages before `end` that were not taken yet."""
-        while self._earliest_slot() < end:
+        while self._earliest < end:
             self._admit_slot()
         count = int(np.searchsorted(self._ahead.time, end))
-        due, self._ahead = self._ahead.taken(slice(count)), self._ahead.taken(slice(count, None))
+        due = self._ahead.taken(slice(count))
+        self._keep(self._ahead.taken(slice(count, None)))
         identity = due.origin - self._first_id
         ids = self._address[identity].astype(np.uint64) << np.uint64(32) | self._number(identity)
         return PlannedMessages(ids, due)
@@ -95,12 +97,19 @@ class PublicationPlan:
         assert self._calendar is not None
         self._admit(self._calendar.publications(self._slot))
         self._slot += 1
+        self._earliest = self._earliest_slot()
 
     def _admit(self, more: Publications) -> None:
         """Put publications behind those ahead that have the same time; nothing after the end is kept."""
         more = self._withholding.apply(more)
         both = self._ahead.then(more.taken(more.time < self._stop_time_ns))
-        self._ahead = both.taken(np.argsort(both.time, kind="stable"))
+        self._keep(both.taken(np.argsort(both.time, kind="stable")))
+
+    def _keep(self, ahead: Publications) -> None:
+        """Have these publications ahead."""
+        self._ahead = ahead
+        # Whoever asks before every window is not to look at columns.
+        self._first_ahead = int(ahead.time[0]) if len(ahead.time) else NEVER
 
     def _number(self, identity: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
         """Count one message of each of these identities, in this order: how many it is now, uint64[n]."""

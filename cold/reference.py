@@ -14,6 +14,7 @@ record, their number is a constant to the compiler, so that the place of an elem
 # Numba's extension interface has no types.
 # mypy: disable-error-code="no-untyped-call, untyped-decorator, misc, override, attr-defined, import-untyped"
 
+import functools
 import hashlib
 import operator
 from typing import Any, TypeVar, cast
@@ -33,6 +34,7 @@ from numba.extending import (
     unbox,
 )
 from numba.np.arrayobj import getitem_array_tuple, getitem_arraynd_intp, populate_array, setitem_array
+from numba.np.numpy_support import from_dtype
 
 Fields = TypeVar("Fields", bound=tuple[Any, ...])
 
@@ -113,24 +115,36 @@ class Reference:
     """Python's side: the table, and what it points to."""
 
     def __init__(self, fields: tuple[Any, ...], records: frozenset[str]) -> None:
-        names: tuple[str, ...] = fields._fields
         self._fields = fields
         self._table = np.array([word for field in fields for word in _words_of(field)], dtype=np.int64)
         self.address = self._table.ctypes.data
-        self.type = ReferenceType(
-            tuple((name, _kind_of(field, name in records)) for name, field in zip(names, fields, strict=True))
-        )
+        shapes = tuple(_shape_of(field, name in records) for name, field in zip(fields._fields, fields, strict=True))
+        self.type = _type_of_fields(fields._fields, shapes)
 
 
-def _kind_of(field: Any, is_records: bool) -> Any:
-    kind = numba.typeof(field)
-    if not isinstance(kind, types.Array):
+def _shape_of(field: Any, is_records: bool) -> tuple[Any, ...]:
+    """What the type of a field depends on: of an array its elements, axes and columns, of a number its type."""
+    if not isinstance(field, np.ndarray):
+        return (numba.typeof(field),)
+    return field.dtype, field.ndim, field.flags.writeable, field.shape[1] if is_records else None
+
+
+@functools.cache
+def _type_of_fields(names: tuple[str, ...], shapes: tuple[tuple[Any, ...], ...]) -> ReferenceType:
+    """The type of a reference: arrays are replaced again and again by longer ones, which changes nothing about it."""
+    return ReferenceType(tuple((name, _kind_of(*shape)) for name, shape in zip(names, shapes, strict=True)))
+
+
+def _kind_of(kind: Any, axes: int = 0, is_writeable: bool = True, columns: int | None = None) -> Any:
+    if not isinstance(kind, np.dtype):
         return kind
-    return PlainArray(kind, field.shape[1] if is_records else None)
+    return PlainArray(types.Array(from_dtype(kind), axes, "C", readonly=not is_writeable), columns)
 
 
 def _words_of(field: Any) -> tuple[int, ...]:
-    return (field.ctypes.data, *field.shape) if isinstance(field, np.ndarray) else (int(field),)
+    if not isinstance(field, np.ndarray):
+        return (int(field),)
+    return (field.__array_interface__["data"][0], *field.shape)
 
 
 def by_reference(fields: Fields, records: frozenset[str] = frozenset()) -> Fields:

@@ -64,10 +64,11 @@ class MixedTail:
             self._coarse.deliver(batch)
             return
         coarse = self._coarse.claims(batch)
+        others = batch
         if coarse.any():
             self._coarse.deliver(batch.select(coarse))
-        if not coarse.all():
             others = batch.select(~coarse)
+        if len(others):
             self._exact.deliver(others)
             self._coarse.overhear(others)
 
