@@ -6,7 +6,7 @@ How a representative is executed is not said here: by the exact engine (`cold.re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,12 +21,13 @@ from cold.churn_section import DEFAULT_DETECTION
 from cold.failure_section import CrashFailure, PartitionFailure, SilenceFailure, WithholdingFailure
 from cold.jit import uint64
 from cold.population import client_kinds, heartbeat_phases
-from cold.propagation_kernels import choose_representatives, entry_key
+from cold.propagation_kernels import LEVELS, choose_representatives, entry_key
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
 from cold.sessions import Histories, comes_and_goes, habits_of
+from cold.state_kernels import COUNTER_NAMES
 from cold.topic_fields import typical_size
 
 Int64Array = npt.NDArray[np.int64]
@@ -88,6 +89,20 @@ class Outcome(NamedTuple):
     """IHAVE packets that were received."""
     curves: Curves | None = None
     """When identities get it; None where no hot host asks."""
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """What shards tell each other of a representative, docs/formats.md: not its curves, which hot hosts ask for."""
+    columns = (outcome.summary, outcome.overall, outcome.counters, outcome.told, outcome.tellers)
+    return np.concatenate([*columns, [outcome.delivered, outcome.heard]]).astype(">i8").tobytes()
+
+
+def decode_outcomes(data: bytes, kinds: int) -> Iterator[Outcome]:
+    """Return what `encode_outcome` has made of representatives, in their order, for so many kinds of clients."""
+    lengths = [4, LEVELS, len(COUNTER_NAMES), kinds, kinds, 2]
+    for row in np.frombuffer(data, dtype=">i8").astype(np.int64).reshape(-1, sum(lengths)):
+        summary, overall, counters, told, tellers, (delivered, heard) = np.split(row, np.cumsum(lengths)[:-1])
+        yield Outcome(summary, overall, counters, int(delivered), told, tellers, int(heard))
 
 
 def is_unsteady(section: ColdSection) -> bool:
