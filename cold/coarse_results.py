@@ -142,9 +142,10 @@ class CoarseResults:
 
     def learn(self, planned: Sequence[PlannedMessages], told: Sequence[bytes]) -> None:
         """Take what each shard has returned of its part of the representatives."""
+        followed = list(self._followed_by(planned))
         for number, data in enumerate(told):
             outcomes = decode_outcomes(data, len(self._beats))
-            for rehearsal, parts in self._followed_by(planned):
+            for rehearsal, parts in followed:
                 for part in parts[_dealt(len(parts), number, len(told))]:
                     self._told[rehearsal, part] = next(outcomes)
 
@@ -204,14 +205,19 @@ class CoarseResults:
             rehearsal = self._rehearsals[topic]
             rows = published.topic == topic
             followed = rehearsal.schedule.parts_of(_of(planned, rows))
+            followers: dict[Part, list[int]] = {}
             for row, part in zip(np.flatnonzero(rows).tolist(), followed, strict=True):
+                followers.setdefault(part, []).append(row)
+            for part, its in followers.items():
                 outcome = self._told.get((rehearsal, part)) or rehearsal.outcome(part)
-                share, summary[row] = _summary_so_far(
-                    outcome.summary, outcome.overall, outcome.delivered, end - int(published.time[row])
-                )
-                delivered[row] = int(outcome.delivered * share)
-                told[row] = _told(outcome)
-                counters[row] = _counted(outcome, int(published.size[row]), share)
+                elapsed, share = end - published.time[its], np.ones(len(its))
+                summary[its] = outcome.summary
+                for place in np.flatnonzero(elapsed <= outcome.overall[-1]).tolist():
+                    so_far = outcome.summary, outcome.overall, outcome.delivered, int(elapsed[place])
+                    share[place], summary[its[place]] = _summary_so_far(*so_far)
+                delivered[its] = (outcome.delivered * share).astype(np.int64)
+                told[its] = _told(outcome)
+                counters[its] = _counted(outcome, published.size[its], share)
         columns: list[Any] = [*_described(planned), summary, delivered, told, counters]
         return Followed(*columns)
 
@@ -289,7 +295,8 @@ class CoarseResults:
         at = np.array([percent / 100 for percent in (*_PERCENTILES, 100)]) * float(share[-1])
         summary = np.interp(at, share, grid).astype(np.int64) - message.publish_time
         part = delivered / first.delivered if first.delivered else 0.0
-        return summary, delivered, _told(first), _counted(first, message.size, part)
+        counters = _counted(first, np.array([message.size]), np.array([part]))[0]
+        return summary, delivered, _told(first), counters
 
     def _of_those_there(
         self, message: CoarseMessage, ways: Sequence[tuple[int, Outcome]], grid: npt.NDArray[np.int64], best: int
@@ -447,17 +454,18 @@ def _told(outcome: Outcome) -> npt.NDArray[np.int64]:
     return np.concatenate([outcome.told, outcome.tellers, [outcome.heard]])
 
 
-def _counted(outcome: Outcome, size: int, share: float) -> npt.NDArray[np.int64]:
-    """What a message of some size costs that follows a representative, which has a typical one, where a share gets it.
+def _counted(outcome: Outcome, size: npt.NDArray[np.int64], share: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """What messages of some sizes cost that follow a representative, which has a typical one, where shares get them.
 
     Returns
     -------
-    int64[len(COUNTER_NAMES)]
+    int64[n, len(COUNTER_NAMES)]
     """
-    counters = outcome.counters.copy()
-    counters[BYTES_SENT] += counters[MESSAGES_SENT] * (size - typical_size(size))
-    so_far: npt.NDArray[np.int64] = (counters * share).astype(np.int64)
-    so_far[PUBLISHED] = 1
+    counters = np.tile(outcome.counters, (len(size), 1))
+    longer = size - np.array([typical_size(one) for one in size.tolist()], dtype=np.int64)
+    counters[:, BYTES_SENT] += counters[:, MESSAGES_SENT] * longer
+    so_far: npt.NDArray[np.int64] = (counters * share[:, None]).astype(np.int64)
+    so_far[:, PUBLISHED] = 1
     return so_far
 
 

@@ -222,15 +222,17 @@ class Schedule:
         published = planned.published
         number = self._chosen(published.time, published.origin, planned.message_id)
         group = self._group[published.origin - self._first]
-        sizes = [typical_size(size) for size in published.size.tolist()]
+        sizes, size_of = np.unique(published.size, return_inverse=True)
+        typical = np.array([typical_size(size) for size in sizes.tolist()], dtype=np.int64)[size_of]
         away = self._away(published.time, published.origin)
         standing = (away == 0).astype(np.int64)
         for topic in np.unique(published.topic).tolist():
             standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
         # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
         missed = np.where(standing == 2, np.maximum(away - 1, 0), 0)
-        columns = (number.tolist(), group.tolist(), standing.tolist(), sizes, missed.tolist())
-        return [Part(self.time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
+        kinds, kind_of = np.unique(np.stack([number, group, standing, typical, missed]), axis=1, return_inverse=True)
+        parts = [Part(self.time_of(which), which, *of) for which, *of in kinds.T.tolist()]
+        return [parts[kind] for kind in kind_of.ravel().tolist()]
 
     def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
         """The representative that a message follows which a hot host brings to an identity at a time [ns]."""
