@@ -14,6 +14,7 @@ record, their number is a constant to the compiler, so that the place of an elem
 # Numba's extension interface has no types.
 # mypy: disable-error-code="no-untyped-call, untyped-decorator, misc, override, attr-defined, import-untyped"
 
+import functools
 import hashlib
 import operator
 from typing import Any, TypeVar, cast
@@ -117,16 +118,28 @@ class Reference:
         self._fields = fields
         self._table = np.array([word for field in fields for word in _words_of(field)], dtype=np.int64)
         self.address = self._table.ctypes.data
-        self.type = ReferenceType(
-            tuple((name, _kind_of(field, name in records)) for name, field in zip(names, fields, strict=True))
-        )
+        described = (_described(field, name in records) for name, field in zip(names, fields, strict=True))
+        self.type = _reference_type(names, tuple(described))
 
 
-def _kind_of(field: Any, is_records: bool) -> Any:
-    kind = numba.typeof(field)
-    if not isinstance(kind, types.Array):
-        return kind
-    return PlainArray(kind, field.shape[1] if is_records else None)
+@functools.cache
+def _reference_type(names: tuple[str, ...], described: tuple[Any, ...]) -> ReferenceType:
+    """The type of a reference to fields of which these are the descriptions: to work it out takes milliseconds."""
+    kinds = [
+        PlainArray(types.Array(numba.from_dtype(what[0]), what[1], "C", readonly=not what[2]), what[3])
+        if isinstance(what, tuple)
+        else what
+        for what in described
+    ]
+    return ReferenceType(tuple(zip(names, kinds, strict=True)))
+
+
+def _described(field: Any, is_records: bool) -> Any:
+    """What the type of a field depends on."""
+    if not isinstance(field, np.ndarray):
+        return numba.typeof(field)
+    assert field.flags.c_contiguous, "the table has no strides"
+    return field.dtype, field.ndim, field.flags.writeable, field.shape[1] if is_records else None
 
 
 def _words_of(field: Any) -> tuple[int, ...]:
