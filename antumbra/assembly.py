@@ -40,7 +40,7 @@ from antumbra.sharding import (
     merge_results,
     partition_of,
 )
-from antumbra.sides import ColdParticipant, HotParticipant, build_hot, build_tail
+from antumbra.sides import ColdParticipant, HotParticipant, build_hot, build_tail, finish_tail
 from bridge.bus import Bus
 from bridge.errors import AntumbraError, UserError
 from bridge.local_bus import LocalBus
@@ -377,6 +377,7 @@ def _run_shard(part: _Part, run_directory: RunDirectory) -> tuple[ShardResult, L
         if cold is not None:
             # No event is left; but messages of coarse topics, which are none, are told of up to the time reached.
             cold.run_until(ended.reached_ns)
+        finish_tail(plan, partition, bus, cold)
         outcomes = tuple(hot.process_outcomes()) if hot is not None else ()
         messages = cold.partial_results() if cold is not None else None
         statistics = {**metrics.statistics(ended), **_statistics(plan, ended, participants, outcomes)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from bridge.paths import PathTable
 from bridge.rundir import RunDirectory
 from cold.results import TailResults
 from hot.section import ProcessOutcome
+
+if TYPE_CHECKING:
+    from cold.division import Division
 
 
 class HotParticipant(Participant, Protocol):
@@ -80,13 +83,11 @@ def build_tail(plan: Plan, partition: PartitionMap, bus: Bus) -> ColdParticipant
         return None
     # Here, because it loads numba's compiled kernels, which checking a configuration can do without.
     from cold import tail
-    from cold.division import Division
     from cold.scenario import Scenario
 
     owned = partition.identities_of(shard)
     directory, paths = _as_the_tail_sees_it(plan)
-    count = directory.total_count - directory.hot_count
-    division = Division.of(partition.cuts, shard, directory.hot_count, count, bus)
+    division = _division_of(plan, partition, bus)
     scenario = Scenario(section, directory, general.seed, general.stop_time)
     connections = tail.connections_of_shard(scenario, plan.resolutions, division)
     if not owned:
@@ -100,6 +101,22 @@ def build_tail(plan: Plan, partition: PartitionMap, bus: Bus) -> ColdParticipant
         shard=shard,
         connections=connections,
     )
+
+
+def finish_tail(plan: Plan, partition: PartitionMap, bus: Bus, cold: ColdParticipant | None) -> None:
+    """Have shards work out together what their tails tell of in the end. All shards have to call it."""
+    if plan.sections.cold is None:
+        return
+    from cold import tail
+
+    tail.rehearse_together(cold, plan.sections.cold, plan.resolutions, _division_of(plan, partition, bus))
+
+
+def _division_of(plan: Plan, partition: PartitionMap, bus: Bus) -> Division:
+    from cold.division import Division
+
+    hot, count = plan.directory.hot_count, plan.directory.total_count
+    return Division.of(partition.cuts, bus.shard, hot, count - hot, bus)
 
 
 def _as_the_tail_sees_it(plan: Plan) -> tuple[HostDirectory, PathTable]:

@@ -22,7 +22,6 @@ it from somebody: mass is conserved.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -42,7 +41,18 @@ from cold.purposes import ColdPurpose
 from cold.representatives import Outcome, Part, Represented, Schedule
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
 from cold.sessions import Lives, comes_and_goes, habits_of
-from cold.sparing import SparedPushes, Sparing
+from cold.sparing import SparedPushes, Sparing, nobody_spares
+from cold.spread_kernels import (
+    Course,
+    Crowd,
+    Hops,
+    Passing,
+    Spread,
+    Talk,
+    gossip_steps,
+    push_steps,
+    told_of,
+)
 from cold.state_kernels import COUNTER_NAMES, MOST_HOPS
 
 Int64Array = npt.NDArray[np.int64]
@@ -53,16 +63,11 @@ _STEPS: Final = 4
 _MOST_STEPS: Final = 1500
 #: Steps of the second stage [ns].
 _STEP_NS: Final = 50 * NS_PER_MS
-#: The first stage ends where less than this share of all pushes so far has come in the time of the longest hop.
-_QUIET: Final = 1e-5
-#: Where less than this lacks the message, or gets it while caches tell of it, nobody does.
-_HALF: Final = 0.5
-#: Of more than these a Poisson number is drawn as a normal one.
-_MANY: Final = 50.0
-#: Smaller shares are none.
-_ROUNDING: Final = 1e-13
+#: For so many steps of the first stage there is room at first.
+_ROOM: Final = 1024
 #: Tables are rounded to this [ns], far below the error of the model, so that libraries' last bits do not matter.
 _GRAIN_NS: Final = 1000
+_LEAST: Final = 1e-300
 _PERCENTILES: Final = (0.5, 0.95, 0.99, 1.0)
 
 
@@ -162,78 +167,94 @@ def solve_push(terms: Terms, members: float, horizon: float, turns: Sequence[Tur
     turns
         When paths and silences change, by time.
     """
-    types, lags = terms.own.shape
-    own = np.ascontiguousarray(terms.own[:, :0:-1].T)
-    past = lags - 1
-    whole = np.floor(terms.path).astype(np.int64)
-    part = terms.path - whole
-    asking = np.maximum(np.rint(terms.asking).astype(np.int64), 1)
-    mended = np.maximum(np.rint(terms.mended).astype(np.int64), 1)
+    types = len(terms.weight)
+    hops = _hops_of(terms, members)
     spared = None if terms.sparing is None else SparedPushes(terms.sparing)
-    before = int(max(past, whole.max() + 1, asking.max(), mended.max(), 0 if spared is None else spared.looks_back))
-    first = np.cumsum(terms.first, axis=1)
-    powers = np.arange(terms.pushed.shape[1])
-    mean = np.maximum(terms.pushed @ powers, 1e-300)[:, None]
-    cavity_share = np.where(terms.pushed @ powers[:, None] > 0, terms.pushed * powers / mean, terms.pushed)
-    # Of nobody whom somebody pushes to the cavity is that of all.
-    lower = np.where(terms.pushed @ powers[:, None] > 0, np.maximum(powers - 1, 0), powers)
-    arrives, telling = terms.arrives, terms.telling
-    passes = arrives * terms.talking
-    came, sent_before = np.zeros((types, types)), np.zeros((types, types))
-    turned = last_turn = 0
-    # Where packets pass again, an IHAVE is on its way first, and then what is asked for.
-    heard_from, mended_from = np.zeros((2, types, types), dtype=np.int64)
-    answer = mended - asking
-    source = np.arange(types)[None, :]
+    before = int(max(len(hops.own), hops.whole.max() + 1, hops.asking.max(), hops.mended.max()))
+    before = before if spared is None else max(before, spared.looks_back)
     most = int(horizon / terms.step) + 1
-    room = 1024
-    told_by, has, sent = (np.zeros((before + room, types)) for _ in range(3))
-    thetas: list[Float64Array] = []
-    phi, heard, asked = np.ones(types), np.zeros(types), np.zeros(types)
-    hop = past + int(terms.path.max()) + 1
-    number = 0
-    while number < most:
-        if turned < len(turns) and turns[turned].step <= number:
-            opens = arrives <= 0
-            last_turn, arrives, telling, talking = turns[turned]
-            opens &= arrives > 0
-            heard_from = np.where(opens, number + answer // 2, heard_from)
-            mended_from = np.where(opens, number + answer * 3 // 2, mended_from)
-            passes = arrives * talking
-            turned += 1
-        at = before + number
-        if at == len(has):
-            told_by, has, sent = (np.concatenate([array, np.zeros_like(array)]) for array in (told_by, has, sent))
-        sent[at] = (told_by[at - past : at] * own).sum(axis=0) if spared is None else spared.left()
-        there = (1 - part) * sent[at - whole, source] + part * sent[at - whole - 1, source]
-        # What was sent to those that were cut off then, or not sent by those that were silent, does not come later.
-        came += passes * (there - sent_before)
-        sent_before = there
-        theta = np.clip(1 - (terms.mixing * came).sum(axis=1), 0.0, 1.0)
-        thetas.append(theta)
-        sigma_phi = (1 - first[:, min(number, first.shape[1] - 1)]) * phi
-        lacking = sigma_phi * (terms.pushed * theta[:, None] ** powers).sum(axis=1)
-        told_by[at] = _some(1 - sigma_phi * (cavity_share * theta[:, None] ** lower).sum(axis=1))
-        has[at] = _some(1 - lacking)
+    answer = hops.mended - hops.asking
+    always = np.zeros((types, types), dtype=np.int64)
+    passing = Passing(
+        arrives=_in_rows(terms.arrives),
+        telling=_in_rows(terms.telling),
+        talking=terms.talking,
+        heard_from=always,
+        mended_from=always,
+        quiet_after=hops.first.shape[1],
+    )
+    told_by, has, sent, theta = (np.zeros((before + _ROOM, types)) for _ in range(4))
+    spread = Spread(
+        *(told_by, has, sent, theta),
+        came=np.zeros((types, types)),
+        sent_before=np.zeros((types, types)),
+        sigma_phi=np.ones(types),
+        phi=np.ones(types),
+        heard=np.zeros(types),
+        asked=np.zeros(types),
+    )
+    number, is_over, ahead = 0, False, list(turns)
+    while number < most and not is_over:
+        while ahead and ahead[0].step <= number:
+            passing = _turned(passing, ahead.pop(0), answer, number)
+        if before + number == len(spread.has):
+            told_by, has, sent, theta = (np.concatenate([rows, np.zeros((number, types))]) for rows in spread[:4])
+            spread = spread._replace(told_by=told_by, has=has, sent=sent, theta=theta)
+        end = min(most, len(spread.has) - before, *(turn.step for turn in ahead[:1]))
         if spared is not None:
-            spared.push(told_by, at, has, theta)
-        number += 1
-        if float(lacking @ terms.weight) * members < _HALF:
-            break
-        if (
-            number > max(first.shape[1], last_turn) + hop
-            and (thetas[-1 - hop] - theta).max() <= _QUIET * (1 - theta).max()
-        ):
-            break
-        copies = telling * arrives**3 * has[at - mended, source]
-        old_enough = (copies * (number >= mended_from)).sum(axis=1)
-        phi = phi * np.exp(-terms.step * old_enough)
-        ids = telling * arrives * has[at - asking, source]
-        told = terms.step * (ids * (number >= heard_from)).sum(axis=1)
-        asked += lacking * np.exp(-heard) * told
-        heard += told
+            spared.make_room(end)
+        leaving = nobody_spares() if spared is None else spared.leaving
+        number, is_over = push_steps(hops, passing, spread, leaving, before, number, end)
     missing = np.ones(types) if spared is None else spared.missing
-    return Pushed(1 - has[before : before + number], theta, sigma_phi, asked, missing)
+    lacking = 1 - spread.has[before : before + number]
+    return Pushed(lacking, spread.theta[before + number - 1], spread.sigma_phi, spread.asked, missing)
+
+
+def _hops_of(terms: Terms, members: float) -> Hops:
+    """What the kernel takes of the network, of which so many members are up."""
+    powers = np.arange(terms.pushed.shape[1])
+    mean = terms.pushed @ powers
+    cavity = np.zeros_like(terms.pushed)
+    cavity[:, :-1] = (terms.pushed * powers)[:, 1:] / np.maximum(mean, _LEAST)[:, None]
+    # Of nobody whom somebody pushes to the cavity is that of all.
+    cavity = np.where(mean[:, None] > 0, cavity, terms.pushed)
+    whole = np.floor(terms.path)
+    asking, mended = (np.maximum(np.rint(lag), 1).astype(np.int64, order="C") for lag in (terms.asking, terms.mended))
+    return Hops(
+        step=terms.step,
+        own=_in_rows(terms.own[:, :0:-1].T),
+        whole=whole.astype(np.int64, order="C"),
+        part=_in_rows(terms.path - whole),
+        mixing=_in_rows(terms.mixing),
+        pushed=terms.pushed,
+        cavity=_in_rows(cavity),
+        first=np.cumsum(terms.first, axis=1),
+        asking=asking,
+        mended=mended,
+        weight=terms.weight,
+        members=members,
+    )
+
+
+def _turned(passing: Passing, turn: Turn, answer: Int64Array, number: int) -> Passing:
+    """What messages meet after a change, from a step on; copies come so long after the IHAVEs that they answer.
+
+    Where packets pass again, an IHAVE is on its way first, and then what is asked for.
+    """
+    opens = (passing.arrives <= 0) & (turn.arrives > 0)
+    return Passing(
+        arrives=_in_rows(turn.arrives),
+        telling=_in_rows(turn.telling),
+        talking=turn.talking,
+        heard_from=np.where(opens, number + answer // 2, passing.heard_from),
+        mended_from=np.where(opens, number + answer * 3 // 2, passing.mended_from),
+        quiet_after=max(passing.quiet_after, turn.step),
+    )
+
+
+def _in_rows(shares: Float64Array) -> Float64Array:
+    """An array as kernels are compiled for it."""
+    return np.ascontiguousarray(shares, dtype=np.float64)
 
 
 class Gossiped(NamedTuple):
@@ -266,70 +287,6 @@ class Told(NamedTuple):
     """float64[T]: the same to one that is in no mesh, and so rather told [1/s]."""
     chosen: Float64Array
     """float64[T]: probability that one tells a given one that it knows in one heartbeat."""
-
-
-class Hearing:
-    """How quickly members of T types hear of a message from those that have it, while what packets meet changes.
-
-    Parameters
-    ----------
-    arrives : float64[T, T]
-        ``arrives[b, a]``: probability that a packet from a comes to b.
-    passing : float64[T, T]
-        ``passing[b, a]``: in how many meshes one of b is, of all of a.
-    heartbeat : int64[T]
-        Of each type [steps].
-    beats
-        In how many of them one that has a message tells of it.
-
-    Attributes
-    ----------
-    arrives
-        As they are now.
-    """
-
-    def __init__(self, arrives: Float64Array, passing: Float64Array, heartbeat: Int64Array, beats: int) -> None:
-        self.arrives, self._passing, self._heartbeat, self._beats = arrives, passing, heartbeat, beats
-        self._told_before = np.minimum(np.arange(beats)[:, None], np.arange(beats))
-        self._long_ago = beats * int(heartbeat.max())
-        self._open_since = np.full(arrives.shape, -self._long_ago)
-
-    def meets(self, arrives: Float64Array, number: int) -> None:
-        """Have packets arrive with other probabilities from a step on."""
-        self._open_since[(self.arrives <= 0) & (arrives > 0)] = number
-        self.arrives = arrives
-
-    def passed(self, late: Float64Array) -> Float64Array:
-        """Copies that come to a member of each type where a share of each, float64[T], has just got the message."""
-        return np.asarray((self._passing * self.arrives) @ late, dtype=np.float64)
-
-    def rates(
-        self, each: Float64Array, chosen: Float64Array, by_beat: Float64Array, step: int
-    ) -> tuple[Float64Array, Float64Array]:
-        """IHAVEs that come to a member of each type, and copies, if it asks for them [1/s]: float64[M, T] both.
-
-        Row m is of those that have been there for m heartbeats: whom a holder has told already lacks the message no
-        more, so that of those that could hear it then, fewer are left.
-
-        Parameters
-        ----------
-        each, chosen
-            float64[T]: `Told.rate` or `Told.rate_outside`, and `Told.chosen`, as they are now.
-        by_beat
-            float64[M, T]: how many of each type tell of the message for the first, second, ... time.
-        step
-            Number of the step.
-        """
-        telling = each * by_beat
-        open_for = np.minimum((step - self._open_since) // self._heartbeat, self._beats - 1)
-        is_new = step - int(self._open_since.max()) <= self._long_ago
-        heard, mended = np.zeros((2, self._beats, len(each)))
-        for heartbeats in np.unique(open_for) if is_new else (self._beats - 1,):
-            left = (1 - chosen) ** np.minimum(self._told_before, heartbeats)[:, :, None]
-            told, comes = (left * telling).sum(axis=1), (self.arrives * (open_for == heartbeats)).T
-            heard += told @ comes
-            mended += told @ comes**3
-        return heard, mended
 
 
 class Moment(NamedTuple):
@@ -372,12 +329,13 @@ class ChangingField:
         self._growth = len(group) / self._small.identities
         self._outcome: dict[Part, Outcome] = {}
         kinds, of_type = np.unique(np.stack([self._small.group, self._small.kind]), axis=1, return_inverse=True)
-        self._type_group, self._type_kind = kinds
+        self._type_group, self._type_kind = np.ascontiguousarray(kinds)
         self._type = of_type.ravel().astype(np.int64)
         self._type_class = np.zeros(kinds.shape[1], dtype=np.int64)
         self._type_class[self._type] = self._small.klass
-        self._lazy = np.array([self._clients[kind].d_lazy for kind in self._type_kind])
+        self._lazy = np.array([self._clients[kind].d_lazy for kind in self._type_kind], dtype=np.float64)
         self._beat = np.array([self._clients[kind].heartbeat for kind in self._type_kind]) / NS_PER_S
+        self._known_share = self._known / max(len(self._type) - 1, 1)
         self._of_kind = {kind: number for number, kind in enumerate(map(tuple, kinds.T.tolist()))}
         self._everybodys_group = group
         self._everybodys_kind = client_kinds(section, seed, self._first_id, len(group))
@@ -478,7 +436,7 @@ class ChangingField:
         mixing /= np.maximum(_class_sums(count, self._type_class), 1.0)
         mixing /= np.maximum(mixing.sum(axis=1), 1e-300)[:, None]
 
-        told = self._told(count, living, arrives > 0)
+        told = self._told(count, living, arrives)
         checking = np.array([self._validation[kind].mean() for kind in self._type_kind])
         pushers, members = (
             np.bincount(self._type[up], weights=each[up], minlength=types) for each in (now.pushers, now.members)
@@ -518,7 +476,7 @@ class ChangingField:
         types, arrives = len(terms.weight), self._arrives(ways)
         count = np.bincount(self._type[now.is_up], minlength=types).astype(np.float64)
         talking = np.bincount(self._type[now.is_up & ~ways.is_silent], minlength=types)
-        told = self._told(count, terms.living, arrives > 0)
+        told = self._told(count, terms.living, arrives)
         step = int((time - part.time) / NS_PER_S / terms.step)
         return Turn(step, arrives, np.where(arrives > 0, told.rate * talking, 0.0), talking / np.maximum(count, 1.0))
 
@@ -527,25 +485,9 @@ class ChangingField:
         node = self._node[self._type_group]
         return np.asarray(1 - ways.loss[np.ix_(node, node)].T, dtype=np.float64)
 
-    def _told(self, count: Float64Array, living: Float64Array, is_open: npt.NDArray[np.bool_]) -> Told:
-        """Whom members tell of a message.
-
-        Parameters
-        ----------
-        count
-            float64[T]: members of each type that are up.
-        living
-            float64[T]: how many are up and can be reached, of the mesh of a member that tells.
-        is_open
-            bool[T, T]: whether packets pass between types.
-        """
-        reachable = count @ is_open
-        known = self._known * reachable / max(len(self._type) - 1, 1)
-        outside = np.maximum(known - living, 0.0)
-        in_a_beat = np.minimum(self._lazy, outside)
-        chosen = np.minimum(self._lazy / np.maximum(outside, 1.0), 1.0)
-        rate = 1 / np.maximum(reachable, 1.0) / self._beat
-        return Told(in_a_beat, in_a_beat * rate, np.maximum(chosen * known, in_a_beat) * rate, chosen)
+    def _told(self, count: Float64Array, living: Float64Array, arrives: Float64Array) -> Told:
+        """Whom members tell of a message. Parameters as for `cold.spread_kernels.told_of`."""
+        return Told(*told_of(count, living, _in_rows(arrives), self._known_share, self._lazy, self._beat))
 
     def _sparing(
         self,
@@ -737,7 +679,7 @@ class ChangingField:
         """
         now = moment.now
         width, types = _STEP_NS / NS_PER_S, len(terms.weight)
-        kind, type_of, scale = self._type_kind, self._type, self._small.scale
+        kind = self._type_kind
         first_end = len(pushed.lacking) * terms.step
         first_steps = int(np.ceil(first_end / width))
         ends = np.minimum(np.arange(1, first_steps + 1) * width, first_end)
@@ -749,132 +691,69 @@ class ChangingField:
         checking = np.array([self._validation[each].mean() for each in kind])
         answer = float(terms.weight @ terms.mended @ terms.weight) * terms.step - float(terms.weight @ checking)
         lag = np.maximum(np.rint((checking + answer) / width), 1).astype(np.int64)
-        beat = np.array([self._clients[each].heartbeat for each in kind]) / NS_PER_S
         beats = self._gossip.mcache_gossip
-        # Of a holder's type, after 0, 1, ... heartbeats: how long ago it got the message.
-        ages = np.rint((lag * width + np.arange(beats + 1)[:, None] * beat) / width).astype(np.int64)[:, type_of]
-        ring = np.zeros((int(ages.max()) + 1, len(lacking)))
-        place = np.arange(len(lacking))
-        count = np.bincount(type_of[now.is_up], minlength=types).astype(np.float64)
-        pushers = terms.pushed @ np.arange(terms.pushed.shape[1])
-        passing = pushers[:, None] * terms.mixing
-        heartbeat = np.maximum(np.rint(beat / width), 1).astype(np.int64)
-        hearing = Hearing(terms.arrives, passing, heartbeat, beats)
-        told = self._told(count, terms.living, terms.arrives > 0)
-        there_are = np.maximum(count, 1.0)
-
-        when, who, comes, ways = moment.when, moment.who, moment.comes, moment.ways
-        is_up, cohort, talks = now.is_up.copy(), now.is_meshed, ~now.ways.is_silent
-        lack, by_push = np.ones(len(lacking)), np.zeros(len(lacking))
-        since = np.full(len(lacking), -beats * int(heartbeat.max()))
-        # Who is back grafts at its own next heartbeat; until then only those are in its mesh that are back as well.
-        grafts = np.where(cohort, part.time, self._small.heartbeats_after(place, part.time + 1))
-        grafting = self._small.heartbeats_after(who, when)
+        ages = np.rint((lag * width + np.arange(beats + 1)[:, None] * self._beat) / width).astype(np.int64)
+        heartbeat = np.maximum(np.rint(self._beat / width), 1).astype(np.int64)
         # The publisher's copies to these come in this step, in the mean.
         reach = terms.first.sum(axis=1)
-        moment_of_first = terms.first @ np.arange(terms.first.shape[1]) / np.maximum(reach, 1e-300)
-        first_step = np.rint(moment_of_first * terms.step / width).astype(np.int64)[type_of]
-        fresh = now.is_up & ~cohort
-        late = late_grafted = np.zeros(types)
-        pushing = 0.0
-        # Of those that have been there for less than a heartbeat, half have grafted.
-        have_meshes = np.minimum(np.arange(beats) + 0.5, 1.0)[:, None]
-        flows: list[float] = []
-        hazards: list[Float64Array] = []
-        # Where few are left that tell, it is chance that decides whether a message lives on.
-        steps = np.arange(self._gossip.seen_ttl // _STEP_NS)
-        noise = draw_uniform_array(self._seed, steps, int(ColdPurpose.LATE_RECEIPTS), self._draws_of(part))
-        asked, sent = 0.0, np.zeros(len(self._clients))
-        applied = met = number = 0
-        while number < len(steps):
-            ring[number % len(ring)] = 1 - lack
-            got = ring[(number - ages) % len(ring), place]
-            telling = (got[:-1] - got[1:]) * (is_up & talks)
-            by_beat = np.array(
-                [np.bincount(type_of, weights=row, minlength=types) for row in telling], dtype=np.float64
-            )
-            holders = by_beat.sum(axis=0)
-            is_meshed = is_up & (grafts <= part.time + number * _STEP_NS)
-            # Who has not grafted yet is in the meshes of those that have since it is back.
-            (heard, inside), (heard_outside, outside) = (
-                hearing.rates(rate, told.chosen, by_beat, number) for rate in (told.rate, told.rate_outside)
-            )
-            inside = width * inside + hearing.passed(late / there_are)
-            outside = width * outside + hearing.passed(late_grafted / there_are)
-            which = np.minimum((number - since) // heartbeat[type_of], beats - 1), type_of
-            pressure = np.where(is_meshed, inside[which], outside[which]) * is_up
-            before = lack
-            gained = before * -np.expm1(-pressure)
-            copied = np.zeros(len(before))
-            if number < first_steps:
-                pushed_to = np.minimum(1 - (1 - lacking) * progress[number][type_of], before)
-                copied = np.where(cohort & is_up, before - pushed_to, 0.0)
-                by_push += copied
-                gained[cohort] = 0.0
-            reached = fresh & is_up & (number == first_step)
-            gained[reached] += (before - gained)[reached] * reach[type_of[reached]]
-            luck = _of_whole_members(float(gained.sum()) * scale, float(noise[number]))
-            hazards.append((inside * have_meshes + outside * (1 - have_meshes)) * luck)
-            gained *= luck
-            gained = np.minimum(gained, before)
-            lack = before - gained
-            if number < first_steps:
-                lack = np.where(cohort & is_up, pushed_to, lack)
-            waiting = before * is_up * (~cohort | (number >= first_steps))
-            asked += luck * width * float(np.where(is_meshed, heard[which], heard_outside[which]) @ waiting)
-            sent += width * np.bincount(kind, weights=told.in_a_beat / beat * holders, minlength=len(sent))
-            has_grafted = is_meshed & (grafts > part.time)
-            share = np.where(is_meshed, 1.0, float(has_grafted.sum()) / max(float(is_up.sum()), 1.0))
-            pushing += float((gained * talks) @ share)
-            late, late_grafted = (
-                np.bincount(type_of, weights=(gained + copied) * those, minlength=types).astype(np.float64)
-                for those in (talks, talks & has_grafted)
-            )
-            flows.append(float(gained.sum()))
-            number += 1
-            last = int(np.searchsorted(when, part.time + number * _STEP_NS))
-            is_up[who[applied:last]] = comes[applied:last]
-            since[who[applied:last]] = number
-            grafts[who[applied:last]] = grafting[applied:last]
-            has_changed = last > applied
-            applied = last
-            while met < len(ways) and ways[met][0] < part.time + number * _STEP_NS:
-                talks = ~ways[met][1].is_silent
-                hearing.meets(self._arrives(ways[met][1]), number)
-                has_changed = True
-                met += 1
-            if has_changed:
-                count = np.bincount(type_of[is_up], minlength=types).astype(np.float64)
-                told = self._told(count, terms.living, hearing.arrives > 0)
-                there_are = np.maximum(count, 1.0)
-            if number > first_steps and float((1 - lack - ring[number % len(ring)]).sum()) * scale < _HALF:
-                break
+        moment_of_first = terms.first @ np.arange(terms.first.shape[1]) / np.maximum(reach, _LEAST)
+        pushers = terms.pushed @ np.arange(terms.pushed.shape[1])
+        talk = Talk(
+            ages=ages,
+            progress=_in_rows(progress),
+            first_step=np.rint(moment_of_first * terms.step / width).astype(np.int64),
+            reach=reach,
+            # It changes.
+            arrives=_in_rows(terms.arrives).copy(),
+            passing=_in_rows(pushers[:, None] * terms.mixing),
+            living=terms.living,
+            known_share=self._known_share,
+            lazy=self._lazy,
+            beat=self._beat,
+            heartbeat=heartbeat,
+            client=kind,
+            clients=len(self._clients),
+            scale=self._small.scale,
+        )
+        members = len(lacking)
+        # Who is back grafts at its own next heartbeat; until then only those are in its mesh that are back as well.
+        grafts = self._small.heartbeats_after(np.arange(members), part.time + 1)
+        crowd = Crowd(
+            kind=self._type,
+            lacking=lacking,
+            is_up=now.is_up.copy(),
+            talks=~now.ways.is_silent,
+            is_meshed=now.is_meshed,
+            is_fresh=now.is_up & ~now.is_meshed,
+            grafts=np.where(now.is_meshed, part.time, grafts),
+            since=np.full(members, -beats * int(heartbeat.max()), dtype=np.int64),
+            lack=np.ones(members),
+            by_push=np.zeros(members),
+        )
+        uniform = draw_uniform_array(
+            self._seed,
+            np.arange(self._gossip.seen_ttl // _STEP_NS),
+            int(ColdPurpose.LATE_RECEIPTS),
+            self._draws_of(part),
+        )
+        met = [(time, self._arrives(ways), ~ways.is_silent) for time, ways in moment.ways]
+        types = len(terms.weight)
+        course = Course(
+            begin=part.time,
+            step_ns=_STEP_NS,
+            when=moment.when,
+            who=moment.who,
+            comes=moment.comes,
+            grafting=self._small.heartbeats_after(moment.who, moment.when),
+            met_from=np.array([time for time, _, _ in met], dtype=np.int64),
+            met_arrives=np.array([each for _, each, _ in met], dtype=np.float64).reshape(-1, types, types),
+            met_talks=np.array([each for _, _, each in met], dtype=np.bool_).reshape(-1, members),
+            uniform=uniform,
+            normal=ndtri(np.maximum(uniform, 2.0**-53)),
+        )
+        flows, hazards, asked, sent, pushing = gossip_steps(crowd, course, talk)
         time = np.asarray((np.arange(len(flows)) + 0.5) * width, dtype=np.float64)
-        return Gossiped(time, np.array(flows, dtype=np.float64), by_push, asked, sent, pushing, np.array(hazards))
-
-
-def _some(shares: Float64Array) -> Float64Array:
-    """Shares without the errors of rounding, which would grow as a message does."""
-    return np.where(shares > _ROUNDING, shares, 0.0)
-
-
-def _of_whole_members(expected: float, draw: float) -> float:
-    """How many get a message of whom so many are expected to, a Poisson number, relative to the expectation.
-
-    `draw` is uniform in [0, 1).
-    """
-    if expected <= 0:
-        return 1.0
-    if expected > _MANY:
-        normal = float(ndtri(max(draw, 2.0**-53)))
-        return max(1.0 + normal / math.sqrt(expected), 0.0)
-    number, probability = 0, math.exp(-expected)
-    below = probability
-    while below <= draw and number < 4 * _MANY:
-        number += 1
-        probability *= expected / number
-        below += probability
-    return number / expected
+        return Gossiped(time, flows, crowd.by_push, asked, sent, pushing, hazards)
 
 
 def _class_sums(values: Float64Array, klass: Int64Array) -> Float64Array:

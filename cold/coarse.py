@@ -358,6 +358,24 @@ class CoarseEngine:
 
     # Results.
 
+    def rehearse_part(self, number: int, shards: int) -> bytes:
+        """Execute a part of what messages follow in a network that changes; return what others need to know of it.
+
+        Parameters
+        ----------
+        number
+            Of this shard, among those that have a part.
+        shards
+            How many these are.
+        """
+        self._admit(self._stop)
+        return self._results.rehearse_part(self._planned, number, shards)
+
+    def learn(self, told: Sequence[bytes]) -> None:
+        """Take what `rehearse_part` has returned on each of these shards, in their order."""
+        self._results.learn(self._planned, told)
+        self._followed = None
+
     def _entered(self) -> list[CoarseMessage]:
         return [message for message in self._messages.values() if message.entries]
 

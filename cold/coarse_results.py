@@ -7,7 +7,7 @@ the end of the run. A message of a hot host came in somewhere: its arrivals are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,7 +24,13 @@ from cold.mean_field import mesh_degree
 from cold.propagation import SUMMARY, PropagationField, put_off, summarise
 from cold.propagation_kernels import LEVELS, choose_representatives
 from cold.publications import PlannedMessages
-from cold.representatives import Outcome, Part, Representation
+from cold.representatives import (
+    Outcome,
+    Part,
+    Representation,
+    decode_outcomes,
+    encode_outcome,
+)
 from cold.results import SPREAD_TYPE, TailResults, delay_buckets
 from cold.sampled_kernels import (
     DELIVERED,
@@ -111,19 +117,46 @@ class CoarseResults:
         clients: Sequence[GossipSection],
     ) -> None:
         self._rehearsals, self._spread = rehearsals, StandingSpread(fields)
+        self._told: dict[tuple[Representation, Part], Outcome] = {}
         self._beats = [client.heartbeat for client in clients] if rehearsals else [gossip.heartbeat]
         self._told_columns = 2 * len(self._beats) + 1 if rehearsals else 2
         self._fields, self._paths, self._gossip, self._seed = fields, paths, gossip, seed
         self._number = np.array(topic_numbers, dtype=np.int64)
 
     def rehearse(self, planned: Sequence[PlannedMessages]) -> None:
-        """Execute all representatives that messages follow in a network that changes."""
+        """Execute the representatives that messages follow in a network that changes, but for those told of."""
+        for rehearsal, parts in self._followed_by(planned):
+            rehearsal.play(part for part in parts if (rehearsal, part) not in self._told)
+
+    def rehearse_part(self, planned: Sequence[PlannedMessages], number: int, shards: int) -> bytes:
+        """Execute one shard's part of all representatives; return what others need to know of it.
+
+        Those of one time stay together as far as possible, as they share the network without a message.
+        """
+        told = []
+        for rehearsal, parts in self._followed_by(planned):
+            own = parts[_dealt(len(parts), number, shards)]
+            rehearsal.play(own)
+            told += [encode_outcome(rehearsal.outcome(part)) for part in own]
+        return b"".join(told)
+
+    def learn(self, planned: Sequence[PlannedMessages], told: Sequence[bytes]) -> None:
+        """Take what each shard has returned of its part of the representatives."""
+        followed = list(self._followed_by(planned))
+        for number, data in enumerate(told):
+            outcomes = decode_outcomes(data, len(self._beats))
+            for rehearsal, parts in followed:
+                for part in parts[_dealt(len(parts), number, len(told))]:
+                    self._told[rehearsal, part] = next(outcomes)
+
+    def _followed_by(self, planned: Sequence[PlannedMessages]) -> Iterator[tuple[Representation, list[Part]]]:
+        """What executes representatives, and those that messages follow, in the order in which they are executed."""
         for rehearsal in dict.fromkeys(self._rehearsals.values()):
             topics = [topic for topic, its in self._rehearsals.items() if its is rehearsal]
-            parts: list[Part] = []
+            parts: set[Part] = set()
             for messages in planned:
-                parts += rehearsal.schedule.parts_of(_of(messages, np.isin(messages.published.topic, topics)))
-            rehearsal.play(parts)
+                parts.update(rehearsal.schedule.parts_of(_of(messages, np.isin(messages.published.topic, topics))))
+            yield rehearsal, sorted(parts)
 
     def follow(self, planned: PlannedMessages, end: int) -> Followed:
         """What the messages that identities published have come to before `end` [ns]."""
@@ -172,14 +205,19 @@ class CoarseResults:
             rehearsal = self._rehearsals[topic]
             rows = published.topic == topic
             followed = rehearsal.schedule.parts_of(_of(planned, rows))
+            followers: dict[Part, list[int]] = {}
             for row, part in zip(np.flatnonzero(rows).tolist(), followed, strict=True):
-                outcome = rehearsal.outcome(part)
-                share, summary[row] = _summary_so_far(
-                    outcome.summary, outcome.overall, outcome.delivered, end - int(published.time[row])
-                )
-                delivered[row] = int(outcome.delivered * share)
-                told[row] = _told(outcome)
-                counters[row] = _counted(outcome, int(published.size[row]), share)
+                followers.setdefault(part, []).append(row)
+            for part, its in followers.items():
+                outcome = self._told.get((rehearsal, part)) or rehearsal.outcome(part)
+                elapsed, share = end - published.time[its], np.ones(len(its))
+                summary[its] = outcome.summary
+                for place in np.flatnonzero(elapsed <= outcome.overall[-1]).tolist():
+                    so_far = outcome.summary, outcome.overall, outcome.delivered, int(elapsed[place])
+                    share[place], summary[its[place]] = _summary_so_far(*so_far)
+                delivered[its] = (outcome.delivered * share).astype(np.int64)
+                told[its] = _told(outcome)
+                counters[its] = _counted(outcome, published.size[its], share)
         columns: list[Any] = [*_described(planned), summary, delivered, told, counters]
         return Followed(*columns)
 
@@ -257,7 +295,8 @@ class CoarseResults:
         at = np.array([percent / 100 for percent in (*_PERCENTILES, 100)]) * float(share[-1])
         summary = np.interp(at, share, grid).astype(np.int64) - message.publish_time
         part = delivered / first.delivered if first.delivered else 0.0
-        return summary, delivered, _told(first), _counted(first, message.size, part)
+        counters = _counted(first, np.array([message.size]), np.array([part]))[0]
+        return summary, delivered, _told(first), counters
 
     def _of_those_there(
         self, message: CoarseMessage, ways: Sequence[tuple[int, Outcome]], grid: npt.NDArray[np.int64], best: int
@@ -415,18 +454,24 @@ def _told(outcome: Outcome) -> npt.NDArray[np.int64]:
     return np.concatenate([outcome.told, outcome.tellers, [outcome.heard]])
 
 
-def _counted(outcome: Outcome, size: int, share: float) -> npt.NDArray[np.int64]:
-    """What a message of some size costs that follows a representative, which has a typical one, where a share gets it.
+def _counted(outcome: Outcome, size: npt.NDArray[np.int64], share: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """What messages of some sizes cost that follow a representative, which has a typical one, where shares get them.
 
     Returns
     -------
-    int64[len(COUNTER_NAMES)]
+    int64[n, len(COUNTER_NAMES)]
     """
-    counters = outcome.counters.copy()
-    counters[BYTES_SENT] += counters[MESSAGES_SENT] * (size - typical_size(size))
-    so_far: npt.NDArray[np.int64] = (counters * share).astype(np.int64)
-    so_far[PUBLISHED] = 1
+    counters = np.tile(outcome.counters, (len(size), 1))
+    longer = size - np.array([typical_size(one) for one in size.tolist()], dtype=np.int64)
+    counters[:, BYTES_SENT] += counters[:, MESSAGES_SENT] * longer
+    so_far: npt.NDArray[np.int64] = (counters * share[:, None]).astype(np.int64)
+    so_far[:, PUBLISHED] = 1
     return so_far
+
+
+def _dealt(parts: int, number: int, shards: int) -> slice:
+    """Which of so many representatives a shard executes."""
+    return slice(parts * number // shards, parts * (number + 1) // shards)
 
 
 def _of(planned: PlannedMessages, rows: npt.NDArray[np.bool_]) -> PlannedMessages:

@@ -24,15 +24,17 @@ def compile_kernels() -> None:
     """Run experiments of a few identities that use every kernel."""
     _run({})
     # Where identities are of kinds with gossip of their own, hot hosts on coarse topics see links that are exact.
+    clients = {
+        "own": {"share": 1, "gossip": {"d_lazy": 3}},
+        "few": {"share": 1, "gossip": {"d": 5, "d_low": 4}},
+    }
     _run(
         {
-            "clients": {
-                "own": {"share": 1, "gossip": {"d_lazy": 3}},
-                "few": {"share": 1, "gossip": {"d": 5, "d_low": 4}},
-            },
+            "clients": clients,
             "topics": [1, 2, {"name": "columns", "first": 3, "count": 2, "per_identity": 1}],
         }
     )
+    _run({"clients": clients, "resolution": {"topics": {2: "mean-field"}}})
 
 
 def _run(keys: dict[str, Any]) -> None:

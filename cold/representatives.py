@@ -6,7 +6,7 @@ How a representative is executed is not said here: by the exact engine (`cold.re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,13 +20,14 @@ from cold.churn_section import DEFAULT_DETECTION
 from cold.failure_section import CrashFailure, PartitionFailure, SilenceFailure, WithholdingFailure
 from cold.jit import uint64
 from cold.population import client_kinds, heartbeat_phases
-from cold.propagation_kernels import choose_representatives, entry_key
+from cold.propagation_kernels import LEVELS, choose_representatives, entry_key
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.sessions import Histories, comes_and_goes, habits_of
+from cold.state_kernels import COUNTER_NAMES
 from cold.topic_fields import typical_size
 
 Int64Array = npt.NDArray[np.int64]
@@ -82,6 +83,20 @@ class Outcome(NamedTuple):
     """IHAVE packets that were received."""
     curves: Curves | None = None
     """When identities get it; None where no hot host asks."""
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """What shards tell each other of a representative, docs/formats.md: not its curves, which hot hosts ask for."""
+    columns = (outcome.summary, outcome.overall, outcome.counters, outcome.told, outcome.tellers)
+    return np.concatenate([*columns, [outcome.delivered, outcome.heard]]).astype(">i8").tobytes()
+
+
+def decode_outcomes(data: bytes, kinds: int) -> Iterator[Outcome]:
+    """Return what `encode_outcome` has made of representatives, in their order, for so many kinds of clients."""
+    lengths = [4, LEVELS, len(COUNTER_NAMES), kinds, kinds, 2]
+    for row in np.frombuffer(data, dtype=">i8").astype(np.int64).reshape(-1, sum(lengths)):
+        summary, overall, counters, told, tellers, (delivered, heard) = np.split(row, np.cumsum(lengths)[:-1])
+        yield Outcome(summary, overall, counters, int(delivered), told, tellers, int(heard))
 
 
 def is_unsteady(section: ColdSection) -> bool:
@@ -201,15 +216,17 @@ class Schedule:
         published = planned.published
         number = self._chosen(published.time, published.origin, planned.message_id)
         group = self._group[published.origin - self._first]
-        sizes = [typical_size(size) for size in published.size.tolist()]
+        sizes, size_of = np.unique(published.size, return_inverse=True)
+        typical = np.array([typical_size(size) for size in sizes.tolist()], dtype=np.int64)[size_of]
         away = self._away(published.time, published.origin)
         standing = (away == 0).astype(np.int64)
         for topic in np.unique(published.topic).tolist():
             standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
         # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
         missed = np.where(standing == 2, np.maximum(away - 1, 0), 0)
-        columns = (number.tolist(), group.tolist(), standing.tolist(), sizes, missed.tolist())
-        return [Part(self.time_of(which), which, *of) for which, *of in zip(*columns, strict=True)]
+        kinds, kind_of = np.unique(np.stack([number, group, standing, typical, missed]), axis=1, return_inverse=True)
+        parts = [Part(self.time_of(which), which, *of) for which, *of in kinds.T.tolist()]
+        return [parts[kind] for kind in kind_of.ravel().tolist()]
 
     def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
         """The representative that a message follows which a hot host brings to an identity at a time [ns]."""

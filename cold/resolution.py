@@ -25,6 +25,8 @@ from cold.topics import TopicGroup
 
 #: What solving the equations for one group of publishers takes, in edge events of the exact resolution.
 MEAN_FIELD_EVENTS: Final = 2_000_000
+#: The same in a network that changes, for each representative.
+CHANGING_FIELD_EVENTS: Final = 350_000
 #: What drawing one message takes where nobody asks when it arrives: its row of the table, its counters.
 EVENTS_PER_MESSAGE: Final = 50
 
@@ -102,8 +104,8 @@ def edge_events(
         if load.changes:
             each = load.members * (degree - 1 + told * gossip.mcache_gossip) + load.lives + REHEARSAL_EVENTS
         return float(load.fields * representatives * each + drawn)
-    solutions = load.fields * (representatives if load.changes else 1)
-    return float(solutions * MEAN_FIELD_EVENTS + drawn)
+    each_solution = representatives * CHANGING_FIELD_EVENTS if load.changes else MEAN_FIELD_EVENTS
+    return float(load.fields * each_solution + drawn)
 
 
 def _executed(load: TopicLoad, members: float, gossip: GossipSection, run_ns: int) -> float:

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import comb
 
+from cold.spread_kernels import Leaving, have_left, push_untold
+
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
@@ -49,44 +51,66 @@ class SparedPushes:
     ----------
     sparing
         The network.
+
+    Attributes
+    ----------
+    leaving
+        Them, for kernels.
+    looks_back
+        How many rows there have to be before the one that is pushed in.
     """
 
     def __init__(self, sparing: Sparing) -> None:
-        self._sparing = sparing
         types, lags = sparing.ready.shape
         most = int(sparing.others.max(initial=0))
         longest = int(np.ceil(sparing.lead + sparing.copy.max() * (most + 1))) + 2
-        self._past = lags
-        self._room = 1024
-        # Rows begin with as many as are looked back on, or end with as many as are looked ahead to.
-        self._gained, self._weighted, self._really = (np.zeros((lags + self._room, types)) for _ in range(3))
-        self._leaves = np.zeros((self._room + longest, types))
-        self._left = np.zeros(types)
-        self._number = 0
-        self._ready = np.ascontiguousarray(sparing.ready[:, ::-1].T)
-        self._whole = np.floor(sparing.after).astype(np.int64)
-        self._part = sparing.after - self._whole
-        self.looks_back = int(self._whole.max()) + 2
-        turns = np.arange(1, most + 2)
+        room = 1024
+        turns, stay = np.arange(1, most + 2), np.arange(most + 1)
         delay = np.maximum(sparing.lead + turns[:, None] * sparing.copy, 1.0)
-        self._delay = np.floor(delay).astype(np.int64)
-        self._delay_part = delay - self._delay
-        # The number of copies that leave is binomial, and of n others that stay each place before them is alike.
-        stay = np.arange(most + 1)
-        self._stay = stay[:, None]
-        self._ways = np.where(stay[:, None] <= sparing.others, comb(sparing.others[None, :], stay[:, None]), 0.0)
-        self._alike = np.triu(np.ones((most + 1, most + 1)) / (stay + 1))
-        self._pushes, self._needed = np.zeros(types), np.zeros(types)
+        whole = np.floor(sparing.after).astype(np.int64)
+        ways = np.where(stay[:, None] <= sparing.others, comb(sparing.others[None, :], stay[:, None]), 0.0)
+        self.leaving = Leaving(
+            ready=np.ascontiguousarray(sparing.ready[:, ::-1].T),
+            told=np.ascontiguousarray(sparing.told),
+            whole=whole,
+            part=sparing.after - whole,
+            others=sparing.others,
+            ways=ways,
+            delay=np.floor(delay).astype(np.int64),
+            delay_part=delay - np.floor(delay),
+            gained=np.zeros((lags + room, types)),
+            weighted=np.zeros((lags + room, types)),
+            really=np.zeros((lags + room, types)),
+            leaves=np.zeros((room + longest, types)),
+            left=np.zeros(types),
+            pushes=np.zeros(types),
+            needed=np.zeros(types),
+        )
+        self.looks_back = int(whole.max()) + 2
+        self._number, self._lags = 0, lags
 
     @property
     def missing(self) -> Float64Array:
         """Return the share of a mesh, beside who sent the message, that had not told by the time of pushing: [T]."""
-        return np.asarray(self._needed / np.maximum(self._pushes, 1e-300), dtype=np.float64)
+        return np.asarray(self.leaving.needed / np.maximum(self.leaving.pushes, 1e-300), dtype=np.float64)
+
+    def make_room(self, steps: int) -> None:
+        """Have room for so many steps in all."""
+        leaving = self.leaving
+        while (room := len(leaving.gained) - self._lags) < steps:
+            more = np.zeros((room, len(leaving.left)))
+            gained, weighted, really, leaves = (
+                np.concatenate([rows, more])
+                for rows in (leaving.gained, leaving.weighted, leaving.really, leaving.leaves)
+            )
+            leaving = leaving._replace(gained=gained, weighted=weighted, really=really, leaves=leaves)
+        self.leaving = leaving
 
     def left(self) -> Float64Array:
         """Return the probability that a copy has left by this step: float64[T]."""
-        self._left = self._left + self._leaves[self._number]
-        return self._left
+        self.make_room(self._number + 1)
+        have_left(self.leaving, self._number)
+        return self.leaving.left
 
     def push(self, told_by: Float64Array, at: int, has: Float64Array, theta: Float64Array) -> None:
         """Have those push who are ready in this step.
@@ -102,30 +126,28 @@ class SparedPushes:
         theta
             float64[T], in this step.
         """
-        number, sparing = self._number, self._sparing
-        if number == self._room:
-            more = np.zeros((self._room, len(theta)))
-            self._room *= 2
-            self._leaves, self._gained, self._weighted, self._really = (
-                np.concatenate([rows, more]) for rows in (self._leaves, self._gained, self._weighted, self._really)
-            )
-        row = number + self._past
-        self._gained[row] = told_by[at] - told_by[at - 1]
-        self._really[row] = has[at] - has[at - 1]
-        self._weighted[row] = self._gained[row] / np.maximum(theta, 1e-12)
-        span = slice(row + 1 - self._past, row + 1)
-        ready = (self._gained[span] * self._ready).sum(axis=0)
-        weighted = (self._weighted[span] * self._ready).sum(axis=0)
-        source = np.arange(len(theta))[None, :]
-        then = at - self._whole
-        heard = (1 - self._part) * told_by[then, source] + self._part * told_by[then - 1, source]
-        untold = 1 - (sparing.told * heard).sum(axis=1)
-        missing = np.clip(untold * weighted / np.maximum(ready, 1e-300), 0.0, 1.0)
-        stays = self._ways * missing**self._stay * (1 - missing) ** np.maximum(sparing.others - self._stay, 0)
-        leaving = ready * (self._alike @ stays)
-        np.add.at(self._leaves, (number + self._delay, source), leaving * (1 - self._delay_part))
-        np.add.at(self._leaves, (number + self._delay + 1, source), leaving * self._delay_part)
-        really = (self._really[span] * self._ready).sum(axis=0)
-        self._pushes += really
-        self._needed += really * missing
+        push_untold(self.leaving, self._number, told_by, has, at, theta)
         self._number += 1
+
+
+def nobody_spares() -> Leaving:
+    """Return what kernels take where members do not tell each other."""
+    shares, steps = np.zeros((0, 0)), np.zeros((0, 0), dtype=np.int64)
+    none = np.zeros(0)
+    return Leaving(
+        ready=shares,
+        told=shares,
+        whole=steps,
+        part=shares,
+        others=np.zeros(0, dtype=np.int64),
+        ways=shares,
+        delay=steps,
+        delay_part=shares,
+        gained=shares,
+        weighted=shares,
+        really=shares,
+        leaves=shares,
+        left=none,
+        pushes=none,
+        needed=none,
+    )

@@ -83,6 +83,15 @@ class MixedTail:
         """Sum of the fingerprints of all packets for hot hosts, modulo 2**64."""
         return sum(part.event_fingerprint() for part in self._parts) % 2**64
 
+    def rehearse_part(self, number: int, shards: int) -> bytes:
+        """Execute a part of what messages of coarse topics follow. Parameters as for `cold.coarse.CoarseEngine`."""
+        return self._coarse.rehearse_part(number, shards)
+
+    def learn(self, told: Sequence[bytes]) -> None:
+        """Take what shards have told each other of these parts."""
+        self._results = None
+        self._coarse.learn(told)
+
     def partial_results(self) -> TailResults:
         """What this shard has to tell of messages."""
         if self._results is None:
@@ -128,6 +137,34 @@ class MixedTail:
             },
             "messages": len(self.partial_results().spread),
         }
+
+
+def rehearse_together(tail: object, section: ColdSection, resolution: Sequence[Resolution], division: Division) -> None:
+    """Have shards execute what messages of coarse topics follow in a network that changes, each a part.
+
+    All shards have to call it, at the end of a run, also one without identities. Where it is not called, each shard
+    executes everything when it is asked for results, which are the same.
+
+    Parameters
+    ----------
+    tail
+        What `build_tail` has made of this shard's identities, if it has any.
+    section, resolution
+        As `build_tail` takes them.
+    division
+        Which identities each shard has.
+    """
+    bus = division.bus
+    is_coarse = any(level is not Resolution.EXACT for level in resolution)
+    if bus.shard_count == 1 or not is_coarse or not is_unsteady(section):
+        return
+    workers = np.flatnonzero(np.diff(division.cuts)).tolist()
+    part = b""
+    if isinstance(tail, MixedTail):
+        part = tail.rehearse_part(workers.index(bus.shard), len(workers))
+    told = bus.share(part)
+    if isinstance(tail, MixedTail):
+        tail.learn([told[shard] for shard in workers])
 
 
 def _has_exact_engine(section: ColdSection, directory: HostDirectory, resolution: Sequence[Resolution]) -> bool:

@@ -1,14 +1,17 @@
 """The equations of the mean field in networks that change: nobody gets a message from nowhere, and nobody twice."""
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+import cold.changing_field
 import cold.miniature
 from bridge.simtime import NS_PER_S
-from cold.changing_field import ChangingField, Hearing, Terms, solve_push
+from cold.changing_field import ChangingField, Pushed, Terms, Turn, solve_push
 from cold.propagation import group_members
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
@@ -16,8 +19,11 @@ from cold.representatives import Outcome, Part, Represented
 from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.sessions import Lives, habits_of
+from cold.sparing import Sparing
+from cold.spread_kernels import Course, Crowd, Talk, gossip_steps, told_rates
 from cold.state_kernels import COUNTER_NAMES
 from cold.subscriptions import subscriptions
+from tests.cold import spread_twin
 from tests.cold.networks import directory_of, section_of, three_nodes
 
 COUNT, END = 600, 40 * NS_PER_S
@@ -190,35 +196,97 @@ def test_who_comes_back_to_no_mesh_is_told_rather_than_pushed_to() -> None:
     assert meshed < 0.1 * back
 
 
-def hearing(arrives: float, beats: int = 3) -> Hearing:
-    """Two types of which packets pass within each, and from one to the other with a probability."""
-    ways = np.array([[1.0, arrives], [arrives, 1.0]])
-    return Hearing(ways, np.zeros((2, 2)), np.array([10, 10]), beats)
+def rates(arrives: float, by_beat: list[list[float]], open_for: int) -> tuple[Any, Any]:
+    """Of two types, of which packets pass within each, and from one to the other with a probability, for so long.
+
+    Each holder chooses one in four that it knows.
+    """
+    ways, since = np.array([[1.0, arrives], [arrives, 1.0]]), np.array([[2, open_for], [open_for, 2]])
+    return told_rates(np.array([0.5, 0.5]), np.array([0.25, 0.25]), np.array(by_beat), ways, since)
 
 
 def test_who_could_not_be_told_has_not_been_told_yet() -> None:
-    """Of ten holders of the second type, each choosing one in four that it knows, all are in their third heartbeat."""
-    each, chosen = np.array([0.5, 0.5]), np.array([0.25, 0.25])
-    by_beat = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 10.0]])
-    always, healed = hearing(1.0), hearing(0.0)
-    assert healed.rates(each, chosen, by_beat, 5)[0][:, 0] == pytest.approx([0, 0, 0])
-    healed.meets(np.ones((2, 2)), 5)
+    """Ten holders of the second type are in their third heartbeat."""
+    by_beat = [[0.0, 0.0], [0.0, 0.0], [0.0, 10.0]]
+    assert rates(0.0, by_beat, 2)[0][:, 0] == pytest.approx([0, 0, 0])
     # Who has been there for no heartbeat, for one, for two.
     long_there = 5.0 * 0.75 ** np.arange(3)
-    for column in always.rates(each, chosen, by_beat, 5)[0].T:
+    for column in rates(1.0, by_beat, 2)[0].T:
         assert column == pytest.approx(long_there)
-    for step, told_before in ((5, 0), (14, 0), (15, 1), (25, 2), (1000, 2)):
-        asked, copies = healed.rates(each, chosen, by_beat, step)
+    for open_for in range(3):
+        asked, copies = rates(1.0, by_beat, open_for)
         assert asked[:, 1] == pytest.approx(long_there)
-        assert asked[:, 0] == pytest.approx(5.0 * 0.75 ** np.minimum(np.arange(3), told_before))
+        assert asked[:, 0] == pytest.approx(5.0 * 0.75 ** np.minimum(np.arange(3), open_for))
         assert copies == pytest.approx(asked)
 
 
 def test_copies_that_are_asked_for_take_three_packets() -> None:
-    each, chosen = np.array([0.5, 0.5]), np.array([0.25, 0.25])
-    asked, copies = hearing(0.5).rates(each, chosen, np.array([[0.0, 8.0]] * 3), 100)
+    asked, copies = rates(0.5, [[0.0, 8.0]] * 3, 2)
     assert copies[:, 0] == pytest.approx(asked[:, 0] / 4)
     assert copies[:, 1] == pytest.approx(asked[:, 1])
+
+
+def both_stages(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have each stage of what is solved compared with the twin's; return what will hold their lengths."""
+    compared: list[int] = []
+
+    def push(terms: Terms, members: float, horizon: float, turns: Sequence[Turn]) -> Pushed:
+        got, wanted = (solve(terms, members, horizon, turns) for solve in (solve_push, spread_twin.solve_push))
+        for one, other in zip(got, wanted, strict=True):
+            assert one == pytest.approx(other, rel=1e-9, abs=1e-12)
+        compared.append(len(got.lacking))
+        return got
+
+    def gossip(crowd: Crowd, course: Course, talk: Talk) -> Any:
+        twins: Crowd = copy.deepcopy(crowd)
+        wanted = spread_twin.gossip_steps(twins, course, copy.deepcopy(talk))
+        got = gossip_steps(crowd, course, talk)
+        for one, other in zip((*got, *crowd), (*wanted, *twins), strict=True):
+            assert np.asarray(one, dtype=float) == pytest.approx(np.asarray(other, dtype=float), rel=1e-9, abs=1e-10)
+        compared.append(len(got[0]))
+        return got
+
+    monkeypatch.setattr(cold.changing_field, "solve_push", push)
+    monkeypatch.setattr(cold.changing_field, "gossip_steps", gossip)
+    return compared
+
+
+CLIENTS = {
+    "many": {"share": 1, "gossip": {"d": 12, "d_high": 16, "validation_delay": "3 ms"}},
+    "few": {"share": 2, "gossip": {"d": 4, "d_low": 3, "d_lazy": 3, "heartbeat": "700 ms"}},
+}
+CUT = {"kind": "partition", "time": "10 s", "until": "20 s", "regions": [0], "detection": "2 s"}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"populations": {"tail": {"count": 200, "churn": QUICK}}, "clients": CLIENTS, "gossip": {"seen_ttl": "10 s"}},
+        # What is published 100 ms before packets cannot pass, or can again, or identities fall silent.
+        {"failures": [CUT, {"kind": "silence", "time": "19980 ms", "share": 0.3}], "gossip": {"seen_ttl": "10 s"}},
+        {"gossip": {"idontwant_size": 500, "d_out": 2, "seen_ttl": "10 s"}, "failures": CRASH},
+    ],
+)
+def test_the_steps_are_those_of_the_twin(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, field = network(200, **keys)
+    compared = both_stages(monkeypatch)
+    outcomes = [outcome_at(field, time) for time in (5.0, 9.9, 19.9, 29.0)]
+    outcomes.append(outcome_at(field, 29.5, standing=2, missed=1))
+    assert len(compared) == 10
+    assert min(compared) > 10
+    assert all(outcome.delivered > 20 for outcome in outcomes)
+
+
+def test_a_first_stage_of_many_steps_is_the_twin_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than there is room for at first."""
+    late = np.zeros((1, 2900))
+    late[0, -1] = 1e-3
+    compared = both_stages(monkeypatch)
+    sparing = Sparing(np.array([[0.0, 0.5, 0.5]]), np.ones(1), 2.0, np.array([3]), np.ones((1, 1)), np.ones((1, 1)))
+    for each in (None, sparing):
+        terms = one_type([0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3])._replace(first=late, sparing=each)
+        cold.changing_field.solve_push(terms, 10**6, 60.0, ())
+    assert min(compared) > 2900
 
 
 def test_a_publisher_that_is_away_tells_when_it_is_back_or_nobody() -> None:

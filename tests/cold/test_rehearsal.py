@@ -1,5 +1,8 @@
 """Representatives that are executed on copies of a network that changes."""
 
+import json
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,24 +11,29 @@ import numpy.typing as npt
 import pytest
 
 from bridge.batch import EventBatch, pack_payloads
+from bridge.bus import Bus
 from bridge.errors import InternalError
 from bridge.simtime import NEVER, NS_PER_S
+from cold.changing_field import ChangingField
 from cold.coarse import CoarseEngine
+from cold.division import Division
 from cold.engine import ColdEngine
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
-from cold.representatives import NoMessages, Represented, Schedule, epochs_of, is_unsteady
+from cold.rehearsal import Rehearsal
+from cold.representatives import NoMessages, Part, Represented, Schedule, epochs_of, is_unsteady
 from cold.resolution import resolutions
 from cold.resolution_section import Resolution
 from cold.results import merge, message_table
 from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.subscriptions import subscriptions
-from cold.tail import build_tail
+from cold.tail import build_tail, rehearse_together
 from tests.cold.divided import DividedTail as Tail
 from tests.cold.divided import odd_cuts
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
 from tests.cold.test_boundary import ADDRESS, datagram, message_datagram, packet
+from tests.cold.test_drawing_together import told_by_shards
 
 COUNT, END = 90, 12 * NS_PER_S
 CHURN = {
@@ -215,6 +223,54 @@ def test_a_divided_tail_tells_of_the_same_messages_as_the_whole(level: Resolutio
     subscribers = np.diff(subscriptions(section, 5, directory_of(COUNT)).start)[1]
     assert subscribers / 2 < np.median(tables[0]["delivered"][~on_all]) <= tables[0]["delivered"][~on_all].max()
     assert tables[0]["delivered"][~on_all].max() <= subscribers
+
+
+@pytest.mark.parametrize("level", [Resolution.SAMPLED, Resolution.MEAN_FIELD])
+def test_connected_shards_execute_each_representative_once_and_tell_of_the_same_messages(
+    monkeypatch: pytest.MonkeyPatch, level: Resolution
+) -> None:
+    """Also beside a shard without identities; which shard executes which cannot be seen in any result."""
+    executed: list[tuple[int, ...]] = []
+
+    def noting(execute: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(self: Any, part: Part, *others: Any) -> Any:
+            executed.append((self.schedule._topic, *part))
+            return execute(self, part, *others)
+
+        return noted
+
+    monkeypatch.setattr(Rehearsal, "_play", noting(Rehearsal._play))
+    monkeypatch.setattr(ChangingField, "_solve", noting(ChangingField._solve))
+    section, directory, levels = section_with(), directory_of(COUNT), [level] * 5
+
+    def work(bus: Bus) -> bytes:
+        cuts = odd_cuts(directory, bus.shard_count)
+        owned = range(int(cuts[bus.shard]), int(cuts[bus.shard + 1]))
+        told: dict[str, Any] = {"rows": [], "counters": {}}
+        tail = None
+        if owned:
+            scenario = Scenario(section, directory, 5, END)
+            tail = build_tail(scenario, three_nodes(), levels, owned=owned, cuts=cuts, shard=bus.shard)
+            tail.run_until(END)
+        rehearse_together(tail, section, levels, Division.of(cuts, bus.shard, 0, COUNT, bus))
+        if tail is not None:
+            results = tail.partial_results()
+            told = {"rows": message_table(results).tolist(), "counters": tail.counters()}
+            told["digest"] = results.digest.tolist()
+        return json.dumps({**told, "executed": executed}).encode()
+
+    seen = []
+    for shards in (1, 2, 4):
+        executed.clear()
+        told = [json.loads(data) for data in told_by_shards(shards, work)]
+        rows = sorted(row for shard in told for row in shard["rows"])
+        counters = sum((Counter(shard["counters"]) for shard in told), Counter())
+        digests = np.array([shard["digest"] for shard in told if "digest" in shard], dtype=np.uint64).sum(axis=0)
+        seen.append((rows, counters, digests.tolist(), sorted(part for shard in told for part in shard["executed"])))
+        assert [bool(shard["executed"]) for shard in told] == [bool(shard["rows"]) for shard in told]
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0][0]) == 14
+    assert len(seen[0][3]) == len({tuple(part) for part in seen[0][3]}) > 8
 
 
 def test_who_comes_and_goes_is_counted_once_beside_exact_topics() -> None:
