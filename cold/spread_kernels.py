@@ -565,6 +565,11 @@ def gossip_steps(
                 outside[beat, kind] = width * outside[beat, kind] + copies_outside
                 gain[beat, kind] = -math.expm1(-inside[beat, kind])
                 gain_outside[beat, kind] = -math.expm1(-outside[beat, kind])
+                # Who gets the message in this step lacks it, and asks for it, in a part of the step only.
+                if inside[beat, kind] > 0:
+                    heard[beat, kind] *= gain[beat, kind] / inside[beat, kind]
+                if outside[beat, kind] > 0:
+                    heard_outside[beat, kind] *= gain_outside[beat, kind] / outside[beat, kind]
 
         expected = asks = 0.0
         for member in range(members):

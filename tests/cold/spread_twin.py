@@ -268,7 +268,8 @@ def gossip_steps(
         hazards.append((inside * have_meshes + outside * (1 - have_meshes)) * luck)
         gained = np.minimum(gained * luck, before)
         lack[:] = before - gained - copied
-        waiting = before * is_up * (~cohort | (number >= first_steps))
+        lasts = np.divide(-np.expm1(-pressure), pressure, where=pressure > 0, out=np.ones(len(lack)))
+        waiting = before * is_up * (~cohort | (number >= first_steps)) * lasts
         asked += luck * width * float(np.where(is_meshed, heard[which], heard_outside[which]) @ waiting)
         told = width * each_beat / talk.beat * by_beat.sum(axis=0)
         sent += np.bincount(talk.client, weights=told, minlength=len(sent))
