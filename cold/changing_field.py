@@ -690,7 +690,8 @@ class ChangingField:
         )
         checking = np.array([self._validation[each].mean() for each in kind])
         answer = float(terms.weight @ terms.mended @ terms.weight) * terms.step - float(terms.weight @ checking)
-        lag = np.maximum(np.rint((checking + answer) / width), 1).astype(np.int64)
+        # Who gets the message in a step tells of it from the next one on, which is one step later.
+        lag = np.maximum(np.rint((checking + answer) / width) - 1, 0).astype(np.int64)
         beats = self._gossip.mcache_gossip
         ages = np.rint((lag * width + np.arange(beats + 1)[:, None] * self._beat) / width).astype(np.int64)
         heartbeat = np.maximum(np.rint(self._beat / width), 1).astype(np.int64)
