@@ -40,6 +40,8 @@ COARSE: Final = (Resolution.SAMPLED, Resolution.MEAN_FIELD)
 _SEED: Final = 3
 #: Caches tell of a message for about as long.
 _TOLD_NS: Final = 5 * NS_PER_S
+#: Messages whose 95th percentile is larger live on among those that come.
+_LATE_NS: Final = 2 * NS_PER_S
 CASES: Final[dict[str, dict[str, Any]]] = {
     "churn": {
         "churn": {
@@ -143,15 +145,12 @@ def _rows(runs: Sequence[Compared], identities: int) -> list[tuple[str, Callable
     """What is compared, of all runs together."""
     rows = [spread(compared, identities) for compared in runs]
 
-    def delay(column: str) -> Callable[[Resolution], float]:
-        return lambda level: (
-            float(
-                np.concatenate(
-                    [each.outcome[level].table[column][its] for each, its in zip(runs, rows, strict=True)]
-                ).mean()
-            )
-            / NS_PER_MS
-        )
+    def column(name: str, level: Resolution) -> npt.NDArray[np.int64]:
+        tables = (compared.outcome[level].table for compared in runs)
+        return np.concatenate([table[name][its] for table, its in zip(tables, rows, strict=True)])
+
+    def delay(name: str) -> Callable[[Resolution], float]:
+        return lambda level: float(column(name, level).mean()) / NS_PER_MS
 
     def mean(what: Callable[[Outcome], float]) -> Callable[[Resolution], float]:
         return lambda level: float(np.mean([what(compared.outcome[level]) for compared in runs]))
@@ -163,6 +162,7 @@ def _rows(runs: Sequence[Compared], identities: int) -> list[tuple[str, Callable
         ("median delay, ms", delay("p50_ns")),
         ("95th percentile, ms", delay("p95_ns")),
         ("99th percentile, ms", delay("p99_ns")),
+        ("95th above 2 s, %", lambda level: 100 * float((column("p95_ns", level) > _LATE_NS).mean())),
         ("receivers", mean(lambda outcome: float(outcome.table["delivered"].mean()))),
         *(
             (name.replace("_", " "), total(name))
