@@ -689,8 +689,10 @@ class ChangingField:
             [np.interp(ends, grid, 1 - pushed.lacking[:, number]) / final[number] for number in range(types)], axis=1
         )
         checking = np.array([self._validation[each].mean() for each in kind])
-        answer = float(terms.weight @ terms.mended @ terms.weight) * terms.step - float(terms.weight @ checking)
-        lag = np.maximum(np.rint((checking + answer) / width), 1).astype(np.int64)
+        asking, mended = (float(terms.weight @ lag @ terms.weight) * terms.step for lag in (terms.asking, terms.mended))
+        hearing = checking + asking - float(terms.weight @ checking)
+        # Who gets the message in a step tells of it from the next one on, which is one step later.
+        lag = np.maximum(np.rint(hearing / width) - 1, 0).astype(np.int64)
         beats = self._gossip.mcache_gossip
         ages = np.rint((lag * width + np.arange(beats + 1)[:, None] * self._beat) / width).astype(np.int64)
         heartbeat = np.maximum(np.rint(self._beat / width), 1).astype(np.int64)
@@ -700,6 +702,7 @@ class ChangingField:
         pushers = terms.pushed @ np.arange(terms.pushed.shape[1])
         talk = Talk(
             ages=ages,
+            answer=round((mended - asking) / width),
             progress=_in_rows(progress),
             first_step=np.rint(moment_of_first * terms.step / width).astype(np.int64),
             reach=reach,

@@ -395,7 +395,7 @@ class Crowd(NamedTuple):
     since: Int64Array
     """int64[n]: step in which it came; it changes."""
     lack: Float64Array
-    """float64[n]: probability that it lacks the message, 1 at first; it changes."""
+    """float64[n]: probability that it lacks the message and has not heard of it, 1 at first; it changes."""
     by_push: Float64Array
     """float64[n]: that it has got it in the first stage; it changes."""
 
@@ -431,7 +431,9 @@ class Talk(NamedTuple):
     """How members tell each other of a message in the second stage. T types, K kinds of clients."""
 
     ages: Int64Array
-    """int64[M + 1, T]: steps since a holder got what it tells of in its first, second, ... heartbeat from now."""
+    """int64[M + 1, T]: steps since a holder got what others hear of from its first, second, ... heartbeat now."""
+    answer: int
+    """Steps from hearing of a message to getting it."""
     progress: Float64Array
     """float64[F, T]: share of the first stage's receipts by the end of each step of this stage."""
     first_step: Int64Array
@@ -504,12 +506,17 @@ def gossip_steps(
     then = np.empty((types, beats + 1), dtype=np.int64)
     open_since = np.full((types, types), -beats * slowest)
     open_for = np.empty((types, types), dtype=np.int64)
-    flows, hazards = np.zeros(most), np.zeros((most, beats, types))
+    flows, hazards = np.zeros(most), np.zeros((most + talk.answer, beats, types))
     sent = np.zeros(talk.clients)
-    gained, copied = np.zeros(members), np.zeros(members)
+    # Of each: that it gets the message in this step, and that it hears of it in this step or in one of the last ones.
+    copied, pushed = np.zeros(members), np.zeros(members)
+    hears = np.zeros((talk.answer + 1, members))
+    got = np.zeros(members)
     grafted = np.zeros(members, dtype=np.bool_)
     gain, gain_outside = np.zeros((beats, types)), np.zeros((beats, types))
+    by_told, by_told_outside = np.zeros((beats, types)), np.zeros((beats, types))
     late, late_grafted = np.zeros(types), np.zeros(types)
+    meshed_copies, other_copies = np.zeros(types), np.zeros(types)
     count = np.zeros(types)
     for member in range(members):
         if crowd.is_up[member]:
@@ -529,8 +536,8 @@ def gossip_steps(
         had[row] = 0.0
         up = there = 0
         for member in range(members):
-            ring[row, member] = 1 - crowd.lack[member]
-            had[row] += ring[row, member]
+            ring[row, member] = got[member]
+            had[row] += 1 - crowd.lack[member]
             if not crowd.is_up[member]:
                 continue
             up += 1
@@ -561,14 +568,22 @@ def gossip_steps(
                 copies += passes * late[other]
                 copies_outside += passes * late_grafted[other]
             for beat in range(beats):
-                inside[beat, kind] = width * inside[beat, kind] + copies
-                outside[beat, kind] = width * outside[beat, kind] + copies_outside
-                gain[beat, kind] = -math.expm1(-inside[beat, kind])
-                gain_outside[beat, kind] = -math.expm1(-outside[beat, kind])
+                told, told_outside = width * inside[beat, kind], width * outside[beat, kind]
+                gain[beat, kind] = -math.expm1(-told - copies)
+                gain_outside[beat, kind] = -math.expm1(-told_outside - copies_outside)
+                # Who gets the message in this step lacks it, and asks for it, in a part of the step only.
+                lasts = gain[beat, kind] / max(told + copies, _LEAST)
+                lasts_outside = gain_outside[beat, kind] / max(told_outside + copies_outside, _LEAST)
+                heard[beat, kind] *= lasts
+                heard_outside[beat, kind] *= lasts_outside
+                by_told[beat, kind], by_told_outside[beat, kind] = told * lasts, told_outside * lasts_outside
+                inside[beat, kind], outside[beat, kind] = told, told_outside
+            meshed_copies[kind], other_copies[kind] = copies, copies_outside
 
         expected = asks = 0.0
+        now_hears, now_gets = hears[number % (talk.answer + 1)], hears[(number + 1) % (talk.answer + 1)]
         for member in range(members):
-            gained[member] = copied[member] = 0.0
+            now_hears[member] = pushed[member] = copied[member] = 0.0
             if not crowd.is_up[member]:
                 continue
             kind, lack = crowd.kind[member], crowd.lack[member]
@@ -579,14 +594,16 @@ def gossip_steps(
                 continue
             beat = min((number - crowd.since[member]) // talk.heartbeat[kind], beats - 1)
             if crowd.grafts[member] <= now:
-                gained[member] = lack * gain[beat, kind]
+                now_hears[member] = lack * by_told[beat, kind]
+                pushed[member] = lack * (gain[beat, kind] - by_told[beat, kind])
                 asks += lack * heard[beat, kind]
             else:
-                gained[member] = lack * gain_outside[beat, kind]
+                now_hears[member] = lack * by_told_outside[beat, kind]
+                pushed[member] = lack * (gain_outside[beat, kind] - by_told_outside[beat, kind])
                 asks += lack * heard_outside[beat, kind]
             if crowd.is_fresh[member] and number == talk.first_step[kind]:
-                gained[member] += (lack - gained[member]) * talk.reach[kind]
-            expected += gained[member]
+                pushed[member] += (lack - now_hears[member] - pushed[member]) * talk.reach[kind]
+            expected += now_hears[member] + pushed[member]
         # Where few are left that tell, it is chance that decides whether a message lives on.
         luck = of_whole_members(expected * talk.scale, course.uniform[number], course.normal[number])
         asked += luck * width * asks
@@ -594,16 +611,26 @@ def gossip_steps(
             # Of those that have been there for less than a heartbeat, half have grafted.
             have_meshes = min(beat + 0.5, 1.0)
             for kind in range(types):
-                hazard = inside[beat, kind] * have_meshes + outside[beat, kind] * (1 - have_meshes)
-                hazards[number, beat, kind] = hazard * luck
+                told = inside[beat, kind] * have_meshes + outside[beat, kind] * (1 - have_meshes)
+                copies = meshed_copies[kind] * have_meshes + other_copies[kind] * (1 - have_meshes)
+                hazards[number + talk.answer, beat, kind] += told * luck
+                hazards[number, beat, kind] += copies * luck
         late[:] = 0.0
         late_grafted[:] = 0.0
         share = there / max(up, 1)
         flow = has = 0.0
         for member in range(members):
-            if crowd.is_up[member]:
-                its = min(gained[member] * luck, crowd.lack[member])
-                crowd.lack[member] -= its + copied[member]
+            # Who has left meanwhile gets nothing.
+            if not crowd.is_up[member]:
+                crowd.lack[member] += now_gets[member]
+            else:
+                fewer = min(luck, crowd.lack[member] / max(now_hears[member] + pushed[member], _LEAST))
+                now_hears[member] *= fewer
+                pushed[member] *= fewer
+                left = crowd.lack[member] - now_hears[member] - pushed[member] - copied[member]
+                crowd.lack[member] = left if left > _ROUNDING else 0.0
+                its = now_gets[member] + pushed[member]
+                got[member] += its + copied[member]
                 flow += its
                 if crowd.talks[member]:
                     kind = crowd.kind[member]

@@ -238,37 +238,49 @@ def gossip_steps(
     late = late_grafted = np.zeros(types)
     have_meshes = np.minimum(np.arange(beats) + 0.5, 1.0)[:, None]
     flows: list[float] = []
-    hazards: list[Float64Array] = []
+    hazards = np.zeros((len(course.uniform) + talk.answer, beats, types))
+    got, known = np.zeros(len(lack)), np.zeros_like(ring)
+    heard_then: list[Float64Array] = []
     asked, pushing, sent = 0.0, 0.0, np.zeros(talk.clients)
     applied = met = number = 0
     while number < len(course.uniform):
-        ring[number % len(ring)] = 1 - lack
-        got = ring[(number - ages) % len(ring), place]
-        telling = (got[:-1] - got[1:]) * (is_up & talks)
+        ring[number % len(ring)], known[number % len(ring)] = got, 1 - lack
+        then = ring[(number - ages) % len(ring), place]
+        telling = (then[:-1] - then[1:]) * (is_up & talks)
         by_beat = np.array([np.bincount(type_of, weights=row, minlength=types) for row in telling], dtype=np.float64)
         is_meshed = is_up & (grafts <= course.begin + number * course.step_ns)
         (heard, inside), (heard_outside, outside) = (
             hearing.rates(each, chosen, by_beat, number) for each in (rate, rate_outside)
         )
-        inside = width * inside + hearing.passed(late / np.maximum(count, 1.0))
-        outside = width * outside + hearing.passed(late_grafted / np.maximum(count, 1.0))
+        inside, outside = width * inside, width * outside
+        copies = hearing.passed(late / np.maximum(count, 1.0))
+        other_copies = hearing.passed(late_grafted / np.maximum(count, 1.0))
         which = np.minimum((number - since) // talk.heartbeat[type_of], beats - 1), type_of
-        pressure = np.where(is_meshed, inside[which], outside[which]) * is_up
+        told = np.where(is_meshed, inside[which], outside[which]) * is_up
+        pressure = told + np.where(is_meshed, copies[type_of], other_copies[type_of]) * is_up
         before = lack.copy()
-        gained = before * -np.expm1(-pressure)
+        lasts = np.divide(-np.expm1(-pressure), pressure, where=pressure > 0, out=np.ones(len(lack)))
+        hears, pushed = before * told * lasts, before * (pressure - told) * lasts
         copied = np.zeros(len(before))
         if number < first_steps:
             pushed_to = np.minimum(1 - (1 - crowd.lacking) * talk.progress[number][type_of], before)
             copied = np.where(cohort & is_up, before - pushed_to, 0.0)
             by_push += copied
-            gained[cohort] = 0.0
+            hears[cohort] = pushed[cohort] = 0.0
         reached = crowd.is_fresh & is_up & (number == first_step)
-        gained[reached] += (before - gained)[reached] * talk.reach[type_of[reached]]
-        luck = _of_whole_members(float(gained.sum()) * talk.scale, course.uniform[number], course.normal[number])
-        hazards.append((inside * have_meshes + outside * (1 - have_meshes)) * luck)
-        gained = np.minimum(gained * luck, before)
-        lack[:] = before - gained - copied
-        waiting = before * is_up * (~cohort | (number >= first_steps))
+        pushed[reached] += (before - hears - pushed)[reached] * talk.reach[type_of[reached]]
+        expected = float((hears + pushed).sum()) * talk.scale
+        luck = _of_whole_members(expected, course.uniform[number], course.normal[number])
+        hazards[number + talk.answer] += (inside * have_meshes + outside * (1 - have_meshes)) * luck
+        hazards[number] += (copies * have_meshes + other_copies * (1 - have_meshes)) * luck
+        fewer = np.minimum(luck, before / np.maximum(hears + pushed, 1e-300))
+        hears, pushed = hears * fewer, pushed * fewer
+        heard_then.append(hears)
+        comes = heard_then[number - talk.answer] if number >= talk.answer else np.zeros(len(lack))
+        lack[:] = np.where(is_up, _some(before - hears - pushed - copied), before + comes)
+        gained = (comes + pushed) * is_up
+        got += gained + copied
+        waiting = before * is_up * (~cohort | (number >= first_steps)) * lasts
         asked += luck * width * float(np.where(is_meshed, heard[which], heard_outside[which]) @ waiting)
         told = width * each_beat / talk.beat * by_beat.sum(axis=0)
         sent += np.bincount(talk.client, weights=told, minlength=len(sent))
@@ -292,9 +304,9 @@ def gossip_steps(
             met += 1
         count = np.bincount(type_of[is_up], minlength=types).astype(np.float64)
         each_beat, rate, rate_outside, chosen = _told_of(talk, count, hearing.arrives)
-        if number > first_steps and float((1 - lack - ring[number % len(ring)]).sum()) * talk.scale < _HALF:
+        if number > first_steps and float((1 - lack - known[number % len(ring)]).sum()) * talk.scale < _HALF:
             break
-    return np.array(flows), np.array(hazards), asked, sent, pushing
+    return np.array(flows), hazards[:number], asked, sent, pushing
 
 
 def _of_whole_members(expected: float, draw: float, normal: float) -> float:
