@@ -77,6 +77,7 @@ BAD_COUNT: Final = 9
 REASONS: Final = 10
 
 _NUMBER: Final = MOST_ROWS - 1
+_ONE: Final = uint64(1)
 
 
 @inlined_kernel
@@ -424,6 +425,8 @@ def take_words(
             index = past
             continue
         source = first_source + (bundle >> BUNDLE_SOURCE_SHIFT & _NUMBER)
+        # Whoever sends a message on, or says that it wants no more copies, has it.
+        state.seen_elsewhere[source - parameters.hot_count, slot >> 6] |= _ONE << uint64(slot & 63)
         hops = bundle >> BUNDLE_HOPS_SHIFT & MOST_HOPS
         latest = state.last_reference[slot]
         for copy in range(index + 1, past):

@@ -377,7 +377,7 @@ class ColdEngine:
             "fanout": first_rows("fanout", FIRST_PEER + max(client.d for client in clients), cursor),
             "unwanted_head": np.full(n, -1, dtype=np.int32),
             "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
-            **self._messages.arrays(n, len(self._topics), shards),
+            **self._messages.arrays(n, directory.total_count - directory.hot_count, len(self._topics), shards),
             "sender": aligned_zeros(n, SENDER_COLUMNS),
             "pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 3),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),

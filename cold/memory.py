@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from cold.calendar_section import CalendarSection
+from cold.request_layout import ASKED_AHEAD_NS
 from cold.score_layout import SCORE_COLUMNS
 from cold.section import ColdSection
 from cold.topics import TopicGroup, indices_of
@@ -26,6 +27,10 @@ _COPY_BYTES: Final = 16
 _RECORD_BYTES: Final = 24
 #: Where an identity's connections begin, what it sent and received, when it tells next, and a word of slots.
 _TRANSACTION_BYTES: Final = 40
+#: A request, in a table that was doubled when it was full.
+_OPEN_BYTES: Final = 128
+#: The limit of a peer and a protocol; between a quarter and three quarters of a table's rows have one.
+_LIMIT_BYTES: Final = 64
 #: Slots of transactions are given again so long after the last one has ended [ns].
 _SLOT_SLACK_NS: Final = 10**9
 #: Slots whose bits fill a row of `State.identity`, and what as many more cost, with what was asked for.
@@ -105,12 +110,18 @@ def _messages(section: ColdSection, subscribed: dict[int, float]) -> tuple[float
 
 
 def _requests(section: ColdSection) -> float:
-    """Bytes of an identity for its requests: numbers, heads of lists, roles, when to ask next, and what is open."""
+    """Bytes of an identity for its requests: numbers, roles, when to ask next, what is open, limits that run."""
     if not section.requests:
         return 0.0
-    asking = [request for request in section.requests if request.interval is not None]
-    due = sum(request.timeout / max(request.interval.expectation(), 1.0) for request in asking if request.interval)
-    return 20 + 12 * len(asking) + 128 * due
+    result = 16.0
+    for request in section.requests:
+        if request.interval is not None:
+            rate = 1 / max(request.interval.expectation(), 1.0)
+            result += 12 + _RECORD_BYTES * rate * ASKED_AHEAD_NS + _OPEN_BYTES * rate * _MOMENT_NS
+            if request.limit is not None:
+                limits = rate * request.chunks.expectation() * request.limit.period / request.limit.tokens
+                result += _LIMIT_BYTES * min(limits, rate * request.limit.period)
+    return result
 
 
 def _transactions(section: ColdSection) -> float:

@@ -133,8 +133,11 @@ class MessageTable:
         self._returned: set[int] = set()
         self._enough = _FEW
 
-    def arrays(self, identities: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
-        """The arrays of `State` that have rows or bits per slot, for the first slots."""
+    def arrays(self, identities: int, everybody: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
+        """The arrays of `State` that have rows or bits per slot, for the first slots.
+
+        `everybody` are the identities of all shards, `identities` those of this one.
+        """
         slots, words = _SLOTS_AT_FIRST, _SLOTS_AT_FIRST // 64
         return {
             "message_id": np.zeros(slots, dtype=np.uint64),
@@ -154,6 +157,7 @@ class MessageTable:
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
             "asked": np.zeros((identities, words), dtype=np.uint64),
+            "seen_elsewhere": np.zeros((everybody if self._others else 0, words), dtype=np.uint64),
             "members": np.array(self._members, dtype=np.int64),
             "arrival_start": np.zeros(slots, dtype=np.int64),
             "arrival": aligned_zeros(1, _ARRIVALS_AT_FIRST)[0],
@@ -389,6 +393,7 @@ class MessageTable:
             self._free.append(slot)
         if gone.any():
             forget(state.identity, state.asked, gone)
+            state.seen_elsewhere[:] &= ~gone
             forget_unwanted(state.unwanted_head, state.unwanted, state.cursor, gone)
             state.topic_slots[:] &= ~gone
             state.lacking[:] &= ~gone
@@ -417,7 +422,7 @@ class MessageTable:
             ),
         )
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, 64 * more) for name in rows}
-        words_of = ("topic_slots", "lacking", "asked")
+        words_of = ("topic_slots", "lacking", "asked", "seen_elsewhere")
         grown |= {name: _lengthened(getattr(state, name), 1, more) for name in words_of}
         grown["place"] = np.full(slots + 64 * more, -1, dtype=np.int32)
         grown["identity"] = aligned_zeros(len(state.identity), SEEN + words + more)

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+#: Requests, and deadlines of those that are open, become events at most this long before they are due [ns].
+ASKED_AHEAD_NS: Final = 10**9
+
 # What is asked, in the slot of a record.
 PROTOCOL_MASK: Final = 31
 ATTEMPT_SHIFT: Final = 5

@@ -18,6 +18,7 @@ from cold.jit import uint64
 from cold.messages import aligned_zeros
 from cold.request_kernels import begin_intervals, copy_meters, drop_full_meters, due_asks, due_deadlines
 from cold.request_layout import (
+    ASKED_AHEAD_NS,
     ASKS_SHIFT,
     CHUNK_SIZE,
     CHUNKS,
@@ -52,8 +53,6 @@ from cold.state_kernels import STEP_START, State
 
 Int64Array = npt.NDArray[np.int64]
 
-#: Requests become events at most this long before they are due [ns].
-_SPAN_NS = 10**9
 #: So many of them at a time.
 _RECORDS_AT_ONCE = 1 << 14
 #: A power of two.
@@ -214,7 +213,7 @@ class Asking:
         """
         if state.request_cursor[LISTED_UNTIL] > now:
             return
-        end = now + _SPAN_NS
+        end = now + ASKED_AHEAD_NS
         state.request_cursor[NEXT_DEADLINE] = NEVER
         first = 0
         while first < len(state.open):

@@ -42,6 +42,9 @@ from cold.state_kernels import (
     State,
 )
 
+_ONE: Final = uint64(1)
+_ZERO: Final = uint64(0)
+
 #: Bytes on the wire: IPv4 and UDP header (28), the datagram's own header (8), and what each type adds.
 CONTROL_BYTES: Final = 36
 PRUNE_BYTES: Final = 40
@@ -111,6 +114,12 @@ def note_heard(state: State, count: int) -> None:
     state.counters[IHAVE_RECEIVED] += count
 
 
+@inlined_kernel
+def is_seen_elsewhere(state: State, parameters: Parameters, peer: int, slot: int) -> bool:
+    """Whether it is known here that an identity of another shard has the message."""
+    return state.seen_elsewhere[peer - parameters.hot_count, slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO
+
+
 @kernel
 def send_ihave(
     state: State, parameters: Parameters, arrival: int, identity: int, peer: int, counter: int, listed: int
@@ -120,8 +129,8 @@ def send_ihave(
     The first `listed` slots in `state.wanted` are what `list_sought` has found of what it lists. The peer gets a record
     for each of those that it may lack.
 
-    What a peer of this shard has got it will not ask for, and who has what now depends on the order of execution. So
-    what becomes an event does, too, and no more than that: until it comes, no time is passed over.
+    What a peer has got it will not ask for. Who has what now depends on the order of execution, and what is known of it
+    on the division: so what becomes an event does, too, and no more than that. Until it comes, no time is passed over.
     """
     if listed == 0:
         return
@@ -131,7 +140,11 @@ def send_ihave(
     bucket = int64(0) if own else bucket_of_shard(parameters, shard_of(state, peer))
     for position in range(listed):
         slot = int64(state.wanted[position])
-        if own and has_seen(state, peer - parameters.first_id, slot):
+        if (
+            has_seen(state, peer - parameters.first_id, slot)
+            if own
+            else is_seen_elsewhere(state, parameters, peer, slot)
+        ):
             continue
         what = (counter & WORD) << AUXILIARY_SHIFT | slot << SLOT_SHIFT | IHAVE_ID
         state.last_reference[slot] = max(state.last_reference[slot], arrival)
@@ -199,8 +212,12 @@ def tell_cold_peers(
         for position in range(count):
             member = int64(state.neighbours[first + int64(state.scratch[position])])
             row = (member & parameters.host_mask) - parameters.first_id
+            word = int64(state.wanted[0]) >> 6
             if uint64(row) < uint64(parameters.rows):
-                prefetch(state.identity, row * state.identity.shape[1] + SEEN + (int64(state.wanted[0]) >> 6))
+                prefetch(state.identity, row * state.identity.shape[1] + SEEN + word)
+            else:
+                row += parameters.first_id - parameters.hot_count
+                prefetch(state.seen_elsewhere, row * state.seen_elsewhere.shape[1] + word)
     for position in range(count):
         member = int64(state.neighbours[first + int64(state.scratch[position])])
         peer = member & parameters.host_mask
