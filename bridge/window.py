@@ -22,6 +22,7 @@ import numpy.typing as npt
 from bridge.batch import Division, EventBatch
 from bridge.batch_kernels import count_between, group
 from bridge.bus import Bus, Data
+from bridge.collector import only_new_objects
 from bridge.errors import InternalError
 from bridge.participant import (
     CountsEvents,
@@ -337,6 +338,10 @@ class WindowLoop:
 
     def run(self) -> LoopResult:
         """Run windows until no event is left before the stop time, or a stop is requested."""
+        with only_new_objects():
+            return self._run()
+
+    def _run(self) -> LoopResult:
         started = time.perf_counter_ns()
         next_progress = started + _PROGRESS_INTERVAL_NS
         number = 0
