@@ -426,7 +426,8 @@ def take_words(
             continue
         source = first_source + (bundle >> BUNDLE_SOURCE_SHIFT & _NUMBER)
         # Whoever sends a message on, or says that it wants no more copies, has it.
-        state.seen_elsewhere[source - parameters.hot_count, slot >> 6] |= _ONE << uint64(slot & 63)
+        if len(state.seen_elsewhere) > 0:
+            state.seen_elsewhere[source - parameters.hot_count, slot >> 6] |= _ONE << uint64(slot & 63)
         hops = bundle >> BUNDLE_HOPS_SHIFT & MOST_HOPS
         latest = state.last_reference[slot]
         for copy in range(index + 1, past):

@@ -332,6 +332,8 @@ class ColdEngine:
         cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
         cursor[MESSAGE_FREE_COUNT] = _CHUNKS_AT_FIRST
         cursor[UNWANTED_FREE_COUNT] = _UNWANTED_AT_FIRST
+        # Where nobody comes or is cut off, whoever lacks a message gets it soon, and it is not worth the memory.
+        watched = directory.total_count - directory.hot_count if parameters.churn or parameters.disturbances else 0
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "node": directory.node.astype(np.uint16),
             "cuts": cuts,
@@ -377,7 +379,7 @@ class ColdEngine:
             "fanout": first_rows("fanout", FIRST_PEER + max(client.d for client in clients), cursor),
             "unwanted_head": np.full(n, -1, dtype=np.int32),
             "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
-            **self._messages.arrays(n, directory.total_count - directory.hot_count, len(self._topics), shards),
+            **self._messages.arrays(n, watched, len(self._topics), shards),
             "sender": aligned_zeros(n, SENDER_COLUMNS),
             "pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 3),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),

@@ -133,10 +133,10 @@ class MessageTable:
         self._returned: set[int] = set()
         self._enough = _FEW
 
-    def arrays(self, identities: int, everybody: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(self, identities: int, watched: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
         """The arrays of `State` that have rows or bits per slot, for the first slots.
 
-        `everybody` are the identities of all shards, `identities` those of this one.
+        `identities` are those of this shard; `watched` are all, or 0 where nobody asks who elsewhere has what.
         """
         slots, words = _SLOTS_AT_FIRST, _SLOTS_AT_FIRST // 64
         return {
@@ -157,7 +157,7 @@ class MessageTable:
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
             "asked": np.zeros((identities, words), dtype=np.uint64),
-            "seen_elsewhere": np.zeros((everybody if self._others else 0, words), dtype=np.uint64),
+            "seen_elsewhere": np.zeros((watched if self._others else 0, words), dtype=np.uint64),
             "members": np.array(self._members, dtype=np.int64),
             "arrival_start": np.zeros(slots, dtype=np.int64),
             "arrival": aligned_zeros(1, _ARRIVALS_AT_FIRST)[0],

@@ -117,6 +117,8 @@ def note_heard(state: State, count: int) -> None:
 @inlined_kernel
 def is_seen_elsewhere(state: State, parameters: Parameters, peer: int, slot: int) -> bool:
     """Whether it is known here that an identity of another shard has the message."""
+    if len(state.seen_elsewhere) == 0:
+        return False
     return state.seen_elsewhere[peer - parameters.hot_count, slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO
 
 
@@ -215,7 +217,7 @@ def tell_cold_peers(
             word = int64(state.wanted[0]) >> 6
             if uint64(row) < uint64(parameters.rows):
                 prefetch(state.identity, row * state.identity.shape[1] + SEEN + word)
-            else:
+            elif len(state.seen_elsewhere) > 0:
                 row += parameters.first_id - parameters.hot_count
                 prefetch(state.seen_elsewhere, row * state.seen_elsewhere.shape[1] + word)
     for position in range(count):

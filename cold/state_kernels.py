@@ -505,7 +505,7 @@ class State(NamedTuple):
     """uint64[T, W]: slots in use of messages that some member on any shard had not when the window began."""
     seen_elsewhere: UInt64Array
     """uint64[A, W]: messages that identities of other shards have, as far as what they sent here tells; uint64[0, W]
-    where there are no other shards."""
+    where there are no other shards, or nobody comes or is cut off, so that soon nobody lacks anything."""
     arrival_start: Int64Array
     """int64[S]: where in `arrival` the topic's members begin."""
     arrival: Int64Array
