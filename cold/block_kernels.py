@@ -14,6 +14,7 @@ import numpy as np
 
 from cold.event_kernels import bucket_of_shard, push, push_message, push_unwanted
 from cold.jit import inlined_kernel, int64, kernel, uint64
+from cold.lacker_kernels import note_elsewhere
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_seen
 from cold.request_layout import PROTOCOL_MASK
@@ -77,7 +78,6 @@ BAD_COUNT: Final = 9
 REASONS: Final = 10
 
 _NUMBER: Final = MOST_ROWS - 1
-_ONE: Final = uint64(1)
 
 
 @inlined_kernel
@@ -426,8 +426,7 @@ def take_words(
             continue
         source = first_source + (bundle >> BUNDLE_SOURCE_SHIFT & _NUMBER)
         # Whoever sends a message on, or says that it wants no more copies, has it.
-        if len(state.seen_elsewhere) > 0:
-            state.seen_elsewhere[source - parameters.hot_count, slot >> 6] |= _ONE << uint64(slot & 63)
+        note_elsewhere(state, parameters, source, slot)
         hops = bundle >> BUNDLE_HOPS_SHIFT & MOST_HOPS
         latest = state.last_reference[slot]
         for copy in range(index + 1, past):

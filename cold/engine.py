@@ -27,6 +27,8 @@ from cold.failure_section import DegradationFailure, PartitionFailure, SilenceFa
 from cold.fanout_kernels import FIRST_PEER
 from cold.gossip_kernels import advance, backoffs_for, room_for
 from cold.jit import uint64
+from cold.lacker_kernels import count_all, follow_lives
+from cold.lacker_layout import LACKER_BLOCK_SHIFT
 from cold.link_kernels import members_of, peers_of
 from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import Connections, connections_of, memberships
@@ -231,6 +233,7 @@ class ColdEngine:
             phase_of_redial = redial_phases(section, directory, seed)
             habits = habits_of(section, directory, paths.node_ids)
             self._lives = Lives(habits, seed, everybody.start, keeps_since=len(phase_of_redial) > 0)
+            self._counted_revision = self._lives.revision
             self._detection_ms = detection_ms(section, directory)
             # Of a fork: `Lives.number` when it was made.
             self._number_at_fork = self._lives.number
@@ -334,6 +337,7 @@ class ColdEngine:
         cursor[UNWANTED_FREE_COUNT] = _UNWANTED_AT_FIRST
         # Where nobody comes or is cut off, whoever lacks a message gets it soon, and it is not worth the memory.
         watched = directory.total_count - directory.hot_count if parameters.churn or parameters.disturbances else 0
+        blocks = -(-len(everybody) >> LACKER_BLOCK_SHIFT)
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "node": directory.node.astype(np.uint16),
             "cuts": cuts,
@@ -379,7 +383,9 @@ class ColdEngine:
             "fanout": first_rows("fanout", FIRST_PEER + max(client.d for client in clients), cursor),
             "unwanted_head": np.full(n, -1, dtype=np.int32),
             "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
-            **self._messages.arrays(n, watched, len(self._topics), shards),
+            **self._messages.arrays(n, watched, len(self._topics), shards, blocks),
+            "subscribers_up": np.zeros((len(self._topics), blocks), dtype=np.uint8),
+            "counted": np.zeros(1 if self._lives is None else len(self._lives.outlines), dtype=np.uint64),
             "sender": aligned_zeros(n, SENDER_COLUMNS),
             "pool": aligned_zeros((_CHUNKS_AT_FIRST + 1) * CHUNK, 3),
             "chunk_next": np.arange(1, _CHUNKS_AT_FIRST + 1, dtype=np.int32),
@@ -428,6 +434,7 @@ class ColdEngine:
         self._boundary.transactions = self._transactions
         fill_mesh_peers(self._reference, self._parameters)
         note_needs(self._reference, self._parameters)
+        count_all(self._reference, self._parameters)
         self._asking: Asking | None = None
         if section.requests:
             if min(request.timeout for request in section.requests) < parameters.longest_step_ns:
@@ -573,6 +580,7 @@ class ColdEngine:
             assert source._lives is not None, "forks are of the same network"
             self._lives.become(source._lives)
             np.copyto(self._number_at_fork, source._lives.number)
+            self._counted_revision = source._counted_revision
         self._replace_state(State(**arrays))
         self._now, self._fingerprint = source._now, source._fingerprint
         self._next = min(source._next, plan.next_time())
@@ -782,6 +790,9 @@ class ColdEngine:
         end = min(end, self._next + SHORTEST)
         changes = self._lives.take(end)
         self._lives.advance(self._next)
+        if self._lives.revision != self._counted_revision:
+            self._counted_revision = self._lives.revision
+            follow_lives(self._reference, self._parameters)
         if not len(changes.time):
             return end
         host = changes.identity + self._first_cold

@@ -34,6 +34,7 @@ from cold.event_kernels import (
 from cold.fanout_kernels import drop_fanouts, list_fanout
 from cold.heartbeat_kernels import heartbeat, send_prune
 from cold.jit import inlined_kernel, int64, kernel, uint64
+from cold.lacker_kernels import note_has
 from cold.life_kernels import is_silent, is_up
 from cold.look_ahead_kernels import beats_reach_peers, look_ahead, look_far_ahead, look_near_ahead
 from cold.membership_kernels import (
@@ -159,6 +160,7 @@ def note_receipt(state: State, parameters: Parameters, identity: int, slot: int,
     """Record the first copy of a message at a member that has not seen it."""
     state.identity[identity, SEEN + (slot >> 6)] |= int64(1) << (slot & 63)
     state.arrival[arrival_place(state, parameters, identity, slot)] = time << ARRIVAL_SHIFT | hops
+    note_has(state, parameters, identity + parameters.first_id, slot)
     reached = state.reached[slot] + 1
     state.reached[slot] = reached
     if reached == state.members[state.message_topic[slot]]:

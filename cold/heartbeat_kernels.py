@@ -351,9 +351,8 @@ def draw_listed(
         listed, past = past, drawn
         for position in range(drawn, listed):
             place = int64(state.scratch[position])
-            if reaches_place(state, parameters, time, identity, place):
-                state.scratch[past] = place
-                past += 1
+            state.scratch[past] = place
+            past += int64(reaches_place(state, parameters, time, identity, place))
     if past <= wanted:
         return past
     for turn in range(drawn, wanted):

@@ -5,14 +5,14 @@
 
 from typing import Final
 
-from cold.jit import int64, kernel, uint64
+from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_layout import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT
 from cold.state_kernels import Parameters, State
 
 _OUTLINE_MASK: Final = uint64(CHANGES_SOON | IS_UP)
 
 
-@kernel
+@inlined_kernel
 def is_up(state: State, parameters: Parameters, host: int, time: int) -> bool:
     """Whether a host is up; for identities, as `Lives` has it. Of hot hosts it is not known that they are not."""
     if parameters.churn == 0 or host < parameters.hot_count:

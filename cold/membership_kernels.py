@@ -191,7 +191,7 @@ def member_of(state: State, parameters: Parameters, peer: int) -> int:
     return peer | int64(state.node[peer]) << parameters.host_bits if parameters.host_bits < 32 else peer
 
 
-@kernel
+@inlined_kernel
 def node_of_member(state: State, parameters: Parameters, member: int) -> int:
     """The node of what `member_of` returns. It is in it, where there are bits for it: that saves a random access."""
     return member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[member])

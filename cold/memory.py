@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from cold.calendar_section import CalendarSection
+from cold.lacker_layout import LACKER_BLOCK_SHIFT
 from cold.request_layout import ASKED_AHEAD_NS
 from cold.score_layout import SCORE_COLUMNS
 from cold.section import ColdSection
@@ -36,6 +37,8 @@ _SLOT_SLACK_NS: Final = 10**9
 #: Slots whose bits fill a row of `State.identity`, and what as many more cost, with what was asked for.
 _SLOTS_IN_A_ROW: Final = 192
 _BITS_PER_SLOT: Final = 2
+#: For each slot, and for each topic, it is counted in so many identities together who lacks what, or is up.
+_IDENTITIES_PER_COUNT: Final = 1 << LACKER_BLOCK_SHIFT
 #: Of the copies of messages of one moment, so many are in flight or being looked through at the same time.
 _SHARE_IN_FLIGHT: Final = 0.25
 #: Messages of one moment are those published within the time that one takes to spread [ns].
@@ -67,6 +70,7 @@ def estimate_memory(section: ColdSection) -> int:
     running = _BYTES_PER_IDENTITY + _BYTES_PER_PEER * peers
     running += sum(subscribed.values()) * row + sum(partial.values()) * _BYTES_PER_PARTIAL_MEMBERSHIP + known
     running += len(partial) / 8 + _BITS_PER_SLOT * max(alive - _SLOTS_IN_A_ROW, 0) / 8
+    running += (max(alive, _SLOTS_IN_A_ROW) + len(subscribed)) / _IDENTITIES_PER_COUNT
     running += _ARRIVAL_BYTES * here
     running += _requests(section) + _transactions(section)
     running += _COPY_BYTES * at_once * max(client.d for client in clients) * _SHARE_IN_FLIGHT

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import UserError
+from cold.lacker_kernels import begin_lackers
 from cold.message_kernels import forget, spread
 from cold.results import SPREAD_TYPE, TailResults
 from cold.state_kernels import NEVER, SEEN, SLOT_MASK, State
@@ -133,10 +134,13 @@ class MessageTable:
         self._returned: set[int] = set()
         self._enough = _FEW
 
-    def arrays(self, identities: int, watched: int, topics: int, shards: int) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(
+        self, identities: int, watched: int, topics: int, shards: int, blocks: int
+    ) -> dict[str, npt.NDArray[np.generic]]:
         """The arrays of `State` that have rows or bits per slot, for the first slots.
 
-        `identities` are those of this shard; `watched` are all, or 0 where nobody asks who elsewhere has what.
+        `identities` are those of this shard; `watched` are all, or 0 where nobody asks who elsewhere has what; `blocks`
+        are those of `State.lackers`.
         """
         slots, words = _SLOTS_AT_FIRST, _SLOTS_AT_FIRST // 64
         return {
@@ -153,6 +157,8 @@ class MessageTable:
             "reached": np.zeros(slots, dtype=np.int64),
             "saturated": np.zeros(slots, dtype=np.uint8),
             "complete": np.zeros((slots, shards), dtype=np.uint8),
+            "lackers": np.zeros((slots, blocks), dtype=np.uint8),
+            "lacked": np.zeros((slots, -(-blocks // 64)), dtype=np.uint64),
             "lacking": np.zeros((topics, words), dtype=np.uint64),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
@@ -362,6 +368,7 @@ class MessageTable:
         state.message_topic[slot] = topic
         state.topic_slots[:, word] &= ~bit
         state.topic_slots[topic, word] |= bit
+        begin_lackers(state.subscribers_up, state.lackers, state.lacked, topic, slot)
         state.lacking[:, word] &= ~bit
         if not state.saturated[slot] or not state.complete[slot, self._others].all():
             state.lacking[topic, word] |= bit
@@ -419,6 +426,8 @@ class MessageTable:
                 "complete",
                 "wanted",
                 "arrival_start",
+                "lackers",
+                "lacked",
             ),
         )
         grown: dict[str, Any] = {name: _lengthened(getattr(state, name), 0, 64 * more) for name in rows}

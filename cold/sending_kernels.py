@@ -12,7 +12,8 @@ from cold.disturbance_kernels import path_latency, path_loss
 from cold.draw_kernels import is_lost
 from cold.event_kernels import bucket_of_shard, is_own, push, put, send_out, shard_of, travel
 from cold.jit import inlined_kernel, int64, kernel, uint64
-from cold.membership_kernels import first_peer, mesh_row
+from cold.lacker_kernels import may_lack
+from cold.membership_kernels import first_peer, mesh_row, node_of_member
 from cold.message_cache_kernels import list_sought
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_seen
@@ -27,6 +28,7 @@ from cold.state_kernels import (
     IHAVE_SENT,
     IWANT,
     MESSAGE,
+    NEVER,
     NODE,
     OUT_IDS_COUNT,
     PACKETS,
@@ -142,6 +144,8 @@ def send_ihave(
     bucket = int64(0) if own else bucket_of_shard(parameters, shard_of(state, peer))
     for position in range(listed):
         slot = int64(state.wanted[position])
+        if not may_lack(state, parameters, peer, slot):
+            continue
         if (
             has_seen(state, peer - parameters.first_id, slot)
             if own
@@ -188,6 +192,28 @@ def tell_in_vain(state: State, time: int, identity: int, size: int, count: int) 
         note_heard(state, count)
 
 
+@inlined_kernel
+def arrival_at(state: State, parameters: Parameters, time: int, identity: int, member: int, counter: int) -> int:
+    """When a packet comes to a member of `State.neighbours` that has left at a time; NEVER if it is lost."""
+    node = state.sender[identity, NODE]
+    other = node_of_member(state, parameters, member)
+    probability = path_loss(state, parameters, time, node, other)
+    if probability > 0.0 and is_lost(parameters, identity + parameters.first_id, counter, probability):
+        return NEVER
+    return time + path_latency(state, parameters, time, node, other)
+
+
+@inlined_kernel
+def look_at_seen(state: State, parameters: Parameters, peer: int, slot: int) -> None:
+    """Have the processor fetch what says whether a cold peer has a message."""
+    row = peer - parameters.first_id
+    if uint64(row) < uint64(parameters.rows):
+        prefetch(state.identity, row * state.identity.shape[1] + SEEN + (slot >> 6))
+    elif len(state.seen_elsewhere) > 0:
+        row = peer - parameters.hot_count
+        prefetch(state.seen_elsewhere, row * state.seen_elsewhere.shape[1] + (slot >> 6))
+
+
 @kernel
 def tell_cold_peers(
     state: State,
@@ -203,35 +229,41 @@ def tell_cold_peers(
     The loop of `send`, with all that does not depend on the peer taken out of it. The first `sought` slots in
     `state.wanted` are as for `send_ihave`.
     """
-    source = identity + parameters.first_id
     first = first_peer(state, identity)
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = max(state.sender[identity, UPLINK_FREE], time)
     counter = state.sender[identity, PACKETS]
-    node = state.sender[identity, NODE]
+    begin, latest = free, int64(0)
     heard = int64(0)
-    if sought > 0:
-        for position in range(count):
-            member = int64(state.neighbours[first + int64(state.scratch[position])])
-            row = (member & parameters.host_mask) - parameters.first_id
-            word = int64(state.wanted[0]) >> 6
-            if uint64(row) < uint64(parameters.rows):
-                prefetch(state.identity, row * state.identity.shape[1] + SEEN + word)
-            elif len(state.seen_elsewhere) > 0:
-                row += parameters.first_id - parameters.hot_count
-                prefetch(state.seen_elsewhere, row * state.seen_elsewhere.shape[1] + word)
+    # A bit for each place whose peer may lack something, modulo 64.
+    may_ask = _ZERO
     for position in range(count):
         member = int64(state.neighbours[first + int64(state.scratch[position])])
-        peer = member & parameters.host_mask
-        other = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
         free += duration
-        probability = path_loss(state, parameters, free, node, other)
-        if probability > 0.0 and is_lost(parameters, source, counter + position, probability):
+        arrival = arrival_at(state, parameters, free, identity, member, counter + position)
+        if arrival == NEVER:
             state.counters[PACKETS_LOST] += 1
             continue
         heard += 1
-        arrival = free + path_latency(state, parameters, free, node, other)
-        send_ihave(state, parameters, arrival, identity, peer, counter + position, sought)
+        latest = max(latest, arrival)
+        peer = member & parameters.host_mask
+        for number in range(sought):
+            slot = int64(state.wanted[number])
+            if may_lack(state, parameters, peer, slot):
+                may_ask |= _ONE << uint64(position & 63)
+                look_at_seen(state, parameters, peer, slot)
+    if sought > 0:
+        state.cursor[SOUGHT_UNTIL] = max(state.cursor[SOUGHT_UNTIL], latest)
+    if may_ask != _ZERO:
+        for position in range(count):
+            if may_ask >> uint64(position & 63) & _ONE == _ZERO:
+                continue
+            member = int64(state.neighbours[first + int64(state.scratch[position])])
+            left = begin + (position + 1) * duration
+            arrival = arrival_at(state, parameters, left, identity, member, counter + position)
+            if arrival != NEVER:
+                peer = member & parameters.host_mask
+                send_ihave(state, parameters, arrival, identity, peer, counter + position, sought)
     if count > 0:
         state.sender[identity, UPLINK_FREE] = free
         state.sender[identity, PACKETS] = counter + count

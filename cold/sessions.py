@@ -217,6 +217,8 @@ class Lives:
     outlines : ndarray of uint64, shape (ceil(A / OUTLINES_PER_WORD),)
         Two bits for each identity, from the lowest on, that fit a cache: IS_UP, whether it is; and CHANGES_SOON,
         whether a change of it is among those listed, so that it depends on the time whether it is.
+    revision : int
+        How often `outlines` has changed.
     """
 
     def __init__(self, habits: Habits, seed: int, first_id: int, *, keeps_since: bool = False) -> None:
@@ -232,6 +234,7 @@ class Lives:
         self._changes = self._span.changes
         self._applied = 0
         self._taken = 0
+        self.revision = 0
 
     def copied(self) -> "Lives":
         """Return lives that go on by themselves; what is listed for one is listed for all copies."""
@@ -293,6 +296,7 @@ class Lives:
 
     def _outline(self, changes: npt.NDArray[np.int64]) -> None:
         if len(changes):
+            self.revision += 1
             outline(self.outlines, self.number, self.until, changes, self._span.until)
 
 

@@ -381,7 +381,8 @@ class Parameters(NamedTuple):
 class State(NamedTuple):
     """Arrays. N identities of this shard of R, A of all, H hot hosts, S slots, W = S / 64 words, T topics, L nodes.
 
-    M memberships of identities of this shard; Q of them in topics to which some do not subscribe, of which there are P.
+    B blocks of 1 << LACKER_BLOCK_SHIFT identities of all. M memberships of identities of this shard; Q of them in
+    topics to which some do not subscribe, of which there are P.
     Of requests: U protocols; their arrays have one row where there are none.
     """
 
@@ -506,6 +507,15 @@ class State(NamedTuple):
     seen_elsewhere: UInt64Array
     """uint64[A, W]: messages that identities of other shards have, as far as what they sent here tells; uint64[0, W]
     where there are no other shards, or nobody comes or is cut off, so that soon nobody lacks anything."""
+    lackers: UInt8Array
+    """uint8[S, B]: how many identities of each block lack the message, subscribe to its topic, and are up or change
+    soon, see `cold.lacker_kernels`. Rows of free slots say nothing."""
+    lacked: UInt64Array
+    """uint64[S, ⌈B / 64⌉]: a bit for each block where that is not 0."""
+    subscribers_up: UInt8Array
+    """uint8[T, B]: how many identities of each block subscribe, and are up or change soon; 0 for topics not exact."""
+    counted: UInt64Array
+    """uint64[⌈A / OUTLINES_PER_WORD⌉]: `life_outlines` when these were counted last."""
     arrival_start: Int64Array
     """int64[S]: where in `arrival` the topic's members begin."""
     arrival: Int64Array
