@@ -559,7 +559,7 @@ class ChangingField:
             types = len(terms.weight)
             never = Curves((NOBODY_GETS_IT,) * types, (NOTHING_COMES,) * types, np.zeros(types), 0)
             summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
-            return Outcome(summary, overall, nothing, 0, untold, untold, 0, never)
+            return Outcome(summary, overall, nothing, 0, untold, untold, 0, 0, never)
         up, cohort, scale = now.is_up, now.is_meshed, self._small.scale
         turns = [self._turn(part, now, terms, *change) for change in moment.ways]
         pushed = solve_push(terms, float(cohort.sum()) * scale, self._gossip.seen_ttl / NS_PER_S, turns)
@@ -638,7 +638,8 @@ class ChangingField:
         tellers = np.bincount(self._type_kind, weights=terms.tellers, minlength=len(told)) * scale
         tellers = np.rint(tellers).astype(np.int64)
         heard_of = round(int(told.sum()) * heard)
-        return Outcome(summary, overall, counters, delivered, told, tellers, heard_of, curves)
+        there = max(round(float(up.sum()) * scale) - (part.standing == 3), 0)
+        return Outcome(summary, overall, counters, delivered, told, tellers, heard_of, there, curves)
 
     def _curves(self, terms: Terms, pushed: Pushed, late: Gossiped, there: float) -> Curves:
         """When those of each type get the message; a type of which nobody is up is taken for the others at its node.
