@@ -108,6 +108,27 @@ def decode_outcomes(data: bytes, kinds: int) -> Iterator[Outcome]:
         yield Outcome(summary, overall, counters, int(delivered), told, tellers, int(heard), int(there))
 
 
+def started_outcome(outcome: Outcome, later: int) -> Outcome:
+    """An outcome of equations that know the mean of all starts, of one that is so much later [ns].
+
+    Nothing comes before the first does: that takes the shortest way.
+    """
+    curves = outcome.curves
+    if curves is not None:
+        present = tuple(each._replace(time=_started(each.time, each.share < 1.0, later)) for each in curves.present)
+        coming = tuple(each._replace(time=_started(each.time, each.total[-1] > 0.0, later)) for each in curves.coming)
+        curves = curves._replace(present=present, coming=coming, end=curves.end + max(later, 0))
+    overall = np.maximum(outcome.overall + later, outcome.overall[0])
+    summary = np.where(outcome.summary < 0, -1, np.maximum(outcome.summary + later, outcome.overall[0]))
+    return outcome._replace(summary=summary, overall=overall, curves=curves)
+
+
+def _started(time: Int64Array, has_begun: npt.NDArray[np.bool_], later: int) -> Int64Array:
+    """Times of a curve that is so much later, but does not begin earlier."""
+    first = int(time[max(int(np.argmax(has_begun)) - 1, 0)]) if has_begun.any() else int(time[-1])
+    return np.asarray(np.maximum(time + later, np.minimum(time, first) if later < 0 else 0), dtype=np.int64)
+
+
 def put_off_outcome(outcome: Outcome, later: Int64Array) -> Outcome:
     """What becomes of a message that follows a representative, and comes later for meeting others.
 
