@@ -20,7 +20,7 @@ from cold.population import link_rates
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
-from cold.representatives import Outcome, Part, Representation
+from cold.representatives import Outcome, Part, Representation, put_off_outcome
 from cold.scenario import Scenario
 from cold.state_kernels import COUNTER_NAMES, MESSAGE_BYTES, MOST_HOPS, RATE_SHIFT
 from cold.surroundings import Surroundings, quickest_ways
@@ -81,7 +81,8 @@ class ChangingArrivals:
                 Publications(*(np.array([value], dtype=np.int64) for value in columns)),
             )
             (self._part[key],) = rehearsal.schedule.parts_of(planned)
-        return self._played(rehearsal, self._part[key])
+        later = self._fields.later_from(message.publish_time, message.message_id)
+        return put_off_outcome(self._played(rehearsal, self._part[key]), later)
 
     def entered(self, message: CoarseMessage, time: int, host: int) -> Outcome:
         """What became of the representative that a message follows where a hot host brings it in, at a time [ns]."""
@@ -89,7 +90,7 @@ class ChangingArrivals:
         key = (message.message_id, host)
         if key not in self._part:
             self._part[key] = rehearsal.schedule.entry_of(time, host, message.message_id, message.size)
-        return self._played(rehearsal, self._part[key])
+        return put_off_outcome(self._played(rehearsal, self._part[key]), self._fields.later_from(time, None))
 
     @staticmethod
     def _played(rehearsal: Representation, part: Part) -> Outcome:

@@ -38,7 +38,7 @@ from cold.miniature import Miniature, Snapshot, Ways
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.purposes import ColdPurpose
-from cold.representatives import Outcome, Part, Represented, Schedule
+from cold.representatives import Outcome, Part, Represented, Schedule, started_outcome
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
 from cold.sessions import Lives, comes_and_goes, habits_of
 from cold.sparing import SparedPushes, Sparing, nobody_spares
@@ -54,6 +54,7 @@ from cold.spread_kernels import (
     told_of,
 )
 from cold.state_kernels import COUNTER_NAMES, MOST_HOPS
+from cold.ways_in import Branching, starts_of
 
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
@@ -68,6 +69,8 @@ _ROOM: Final = 1024
 #: Tables are rounded to this [ns], far below the error of the model, so that libraries' last bits do not matter.
 _GRAIN_NS: Final = 1000
 _LEAST: Final = 1e-300
+#: Into so many the senders of first copies are divided by their kinds.
+_PARTS: Final = 16
 _PERCENTILES: Final = (0.5, 0.95, 0.99, 1.0)
 
 
@@ -353,7 +356,10 @@ class ChangingField:
     def play(self, parts: Iterable[Part]) -> None:
         """Solve for representatives that were not."""
         for part in sorted(set(parts) - self._outcome.keys()):
-            self._outcome[part] = self._solve(part, self._moment_of(part))
+            outcome = self._solve(part, self._moment_of(part))
+            if part.is_relayed and outcome.delivered:
+                outcome = started_outcome(outcome, self._start_of(part, self._moment_of(part).now))
+            self._outcome[part] = outcome
 
     def _moment_of(self, part: Part) -> Moment:
         """The small network at the time of a representative.
@@ -471,6 +477,43 @@ class ChangingField:
             sparing=sparing,
         )
 
+    def _start_of(self, part: Part, now: Snapshot) -> int:
+        """How much later a message comes than the equations say for the chance of its first hops [ns].
+
+        Of the representatives of an epoch each has another start, which is random by time.
+        """
+        numbers = self.schedule.epoch_of(part.number)
+        draws = draw_uniform_array(self._seed, np.array(numbers), int(ColdPurpose.REPRESENTATIVE), self._topic)
+        place = int(np.argsort(np.argsort(draws))[part.number - numbers.start])
+        types = len(self._type_group)
+        node = self._node[self._type_group]
+        size = (MESSAGE_BYTES + part.size) * 8
+        up, talks = now.is_up, now.is_up & ~now.ways.is_silent
+        count, talking = (np.bincount(self._type[who], minlength=types).astype(np.float64) for who in (up, talks))
+        arrives, path = self._arrives(now.ways).T, now.ways.latency_ns[np.ix_(node, node)] / NS_PER_S
+        # By class, to whom members send; there, to types as they are there. Who is cut off is none of the living.
+        share = count / np.maximum(_class_sums(count, self._type_class), 1.0)
+        to = now.mixing.T[np.ix_(self._type_class, self._type_class)] * share * (arrives > 0)
+        to /= np.maximum(to.sum(axis=1), _LEAST)[:, None]
+        # A silent member of whoever sends gets a copy that goes no further.
+        living = now.living[talks]
+        sends = np.zeros((types, int(living.max(initial=0)) + 1))
+        np.add.at(sends, (self._type[talks], living), 1.0)
+        # Whom a member's copy comes to is the more likely the more members it has itself, and does not send it back.
+        others = np.zeros_like(sends)
+        others[:, :-1] = (sends * np.arange(sends.shape[1]))[:, 1:]
+        branching = Branching(
+            validation=[self._validation[kind] for kind in self._type_kind],
+            copy=size / self._up_bps[self._type_group],
+            goes=to * np.maximum(arrives, 0.0) * (talking / np.maximum(count, 1.0)),
+            path=path + size / self._down_bps[self._type_group],
+            others=others / np.maximum(others.sum(axis=1), 1.0)[:, None],
+            meshes=sends / np.maximum(sends.sum(axis=1), 1.0)[:, None],
+        )
+        source = talking * (self._type_group == part.group)
+        source = source if source.any() else talking
+        return int(starts_of(branching, source / max(float(source.sum()), 1.0), len(numbers))[place])
+
     def _turn(self, part: Part, now: Snapshot, terms: Terms, time: int, ways: Ways) -> Turn:
         """What a change means to those that are up when a representative is published."""
         types, arrives = len(terms.weight), self._arrives(ways)
@@ -530,26 +573,30 @@ class ChangingField:
         there = now.ways.loss[self._node[part.group], self._node[self._type_group]] < 1
         reachable = max(float(count[there].sum()), 1.0)
         copy = (MESSAGE_BYTES + part.size) * 8 / self._up_bps[part.group]
-        if part.is_relayed:
-            wanted = max(float(now.members[now.is_up].mean()), 0.0) if now.is_up.any() else 0.0
-            number = min(max(round(wanted), 1), max(round(reachable * self._small.scale), 1))
-            share = min(wanted / reachable / self._small.scale, 1.0)
-            checking = np.concatenate(self._validation)
+        up = now.is_up
+        flooded = self._known * reachable / max(len(up) - 1, 1)
+        sent, living = (float(each[up].mean()) if up.any() else 0.0 for each in (now.members, now.living))
+        if part.is_relayed or part.standing & 1:
+            is_flood = self._gossip.flood_publish and not part.is_relayed
+            number = min(max(round(flooded if is_flood else sent), 1), max(round(reachable * self._small.scale), 1))
+            # Of a mesh some may be away: copies to them take their time, and come to nobody.
+            share = min((flooded if is_flood else living) / reachable / self._small.scale, 1.0)
+            checking = self._validation_of_senders(now) if part.is_relayed else np.zeros(1)
             moments = (checking[:, None] + copy * np.arange(1, number + 1)).ravel()
             return moments, np.where(there, share, 0.0), float(number)
-        if part.standing & 1:
-            if self._gossip.flood_publish:
-                wanted = self._known * reachable / max(len(now.is_up) - 1, 1)
-            else:
-                wanted = float(now.members[now.is_up].mean())
-            number = min(max(round(wanted), 1), max(round(reachable * self._small.scale), 1))
-            share = min(wanted / reachable / self._small.scale, 1.0)
-            return copy * np.arange(1, number + 1), np.where(there, share, 0.0), float(number)
         beats = self._gossip.mcache_gossip - part.missed if part.standing & 2 else 0
         beat = float(np.mean([client.heartbeat for client in self._clients])) / NS_PER_S
         lazy = float(np.mean([client.d_lazy for client in self._clients]))
         moments = (part.missed + 0.5 + np.arange(max(beats, 1))) * beat + copy
         return moments, np.where(there, min(lazy * beats / reachable / self._small.scale, 1.0), 0.0), 0.0
+
+    def _validation_of_senders(self, now: Snapshot) -> Float64Array:
+        """How long members validate a message that they send [s], at equal probabilities, of all that are sent."""
+        kinds = len(self._clients)
+        sent = np.bincount(self._small.kind[now.is_up], weights=now.living[now.is_up], minlength=kinds)
+        parts = np.rint(_PARTS * sent / max(float(sent.sum()), _LEAST)).astype(np.int64) if sent.any() else sent + 1
+        each = zip(self._validation, parts.astype(np.int64).tolist(), strict=True)
+        return np.concatenate([np.tile(validation, part) for validation, part in each if part])
 
     def _solve(self, part: Part, moment: Moment) -> Outcome:
         now = moment.now
@@ -559,7 +606,7 @@ class ChangingField:
             types = len(terms.weight)
             never = Curves((NOBODY_GETS_IT,) * types, (NOTHING_COMES,) * types, np.zeros(types), 0)
             summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
-            return Outcome(summary, overall, nothing, 0, untold, untold, 0, never)
+            return Outcome(summary, overall, nothing, 0, untold, untold, 0, 0, never)
         up, cohort, scale = now.is_up, now.is_meshed, self._small.scale
         turns = [self._turn(part, now, terms, *change) for change in moment.ways]
         pushed = solve_push(terms, float(cohort.sum()) * scale, self._gossip.seen_ttl / NS_PER_S, turns)
@@ -638,7 +685,8 @@ class ChangingField:
         tellers = np.bincount(self._type_kind, weights=terms.tellers, minlength=len(told)) * scale
         tellers = np.rint(tellers).astype(np.int64)
         heard_of = round(int(told.sum()) * heard)
-        return Outcome(summary, overall, counters, delivered, told, tellers, heard_of, curves)
+        there = max(round(float(up.sum()) * scale) - (part.standing == 3), 0)
+        return Outcome(summary, overall, counters, delivered, told, tellers, heard_of, there, curves)
 
     def _curves(self, terms: Terms, pushed: Pushed, late: Gossiped, there: float) -> Curves:
         """When those of each type get the message; a type of which nobody is up is taken for the others at its node.

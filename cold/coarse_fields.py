@@ -11,8 +11,7 @@ from bridge.errors import UserError
 from bridge.paths import PathTable
 from cold.meetings import Meetings
 from cold.memberships import mean_known_peers
-from cold.propagation import MOST_GROUPS, SHARES, Groups, group_members
-from cold.representatives import is_unsteady
+from cold.propagation import MOST_GROUPS, Groups, group_members
 from cold.resolution import topic_families
 from cold.resolution_section import Resolution
 from cold.sampled_kernels import Mesh
@@ -58,20 +57,14 @@ class CoarseFields:
                 if topic in self._resolution:
                     self._leader[topic] = leaders.setdefault(self._resolution[topic], topic)
         self._fields: dict[int, TopicFields] = {}
-        self._meetings: Meetings | None = None
-        if not is_unsteady(section):
-            self._meetings = Meetings(scenario, paths, self._everybody.group, self.members, self._leader)
+        self._meetings = Meetings(scenario, paths, self._everybody.group, self.members, self._leader)
 
     def later(self, message_id: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """How much later messages of the plan come for meeting others: int64[n, `cold.propagation.SHARES`], ns."""
-        if self._meetings is None:
-            return np.zeros((len(message_id), len(SHARES)), dtype=np.int64)
         return self._meetings.of_planned(message_id)
 
     def later_from(self, time: int, message_id: int | None) -> npt.NDArray[np.int64]:
         """The same of a message of the plan, by its id, or of one that enters from outside at a time [ns]: one row."""
-        if self._meetings is None:
-            return np.zeros(len(SHARES), dtype=np.int64)
         if message_id is None:
             return self._meetings.around(time)
         row: npt.NDArray[np.int64] = self._meetings.of_planned(np.array([message_id], dtype=np.uint64))[0]

@@ -21,7 +21,7 @@ from cold.coarse_packets import CoarseMessage
 from cold.contacts import StandingSpread
 from cold.jit import uint64
 from cold.mean_field import mesh_degree
-from cold.propagation import SUMMARY, PropagationField, put_off, summarise
+from cold.propagation import SUMMARY, PropagationField, all_put_off, put_off, summarise
 from cold.propagation_kernels import LEVELS, choose_representatives
 from cold.publications import PlannedMessages
 from cold.representatives import (
@@ -30,6 +30,7 @@ from cold.representatives import (
     Representation,
     decode_outcomes,
     encode_outcome,
+    put_off_outcome,
 )
 from cold.results import SPREAD_TYPE, TailResults, delay_buckets
 from cold.sampled_kernels import (
@@ -201,6 +202,7 @@ class CoarseResults:
         told = np.zeros((count, self._told_columns), dtype=np.int64)
         counters = np.zeros((count, len(COUNTER_NAMES)), dtype=np.int64)
         delivered = np.zeros(count, dtype=np.int64)
+        later = self._fields.later(planned.message_id)
         for topic in np.unique(published.topic).tolist():
             rehearsal = self._rehearsals[topic]
             rows = published.topic == topic
@@ -212,8 +214,13 @@ class CoarseResults:
                 outcome = self._told.get((rehearsal, part)) or rehearsal.outcome(part)
                 elapsed, share = end - published.time[its], np.ones(len(its))
                 summary[its] = outcome.summary
-                for place in np.flatnonzero(elapsed <= outcome.overall[-1]).tolist():
-                    so_far = outcome.summary, outcome.overall, outcome.delivered, int(elapsed[place])
+                if outcome.delivered:
+                    tables = outcome.summary, outcome.overall, later[its], outcome.receivers
+                    summary[its] = all_put_off(*tables)
+                under_way = elapsed <= outcome.overall[-1] + later[its].max(axis=1)
+                for place in np.flatnonzero(under_way).tolist():
+                    met = put_off_outcome(outcome, later[its[place]])
+                    so_far = met.summary, met.overall, met.delivered, int(elapsed[place])
                     share[place], summary[its[place]] = _summary_so_far(*so_far)
                 delivered[its] = (outcome.delivered * share).astype(np.int64)
                 told[its] = _told(outcome)

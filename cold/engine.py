@@ -138,6 +138,8 @@ _DUE_AT_FIRST = 4096
 _OUT_AT_FIRST = 1024
 _LINKS_AT_FIRST = 256
 _UNWANTED_AT_FIRST = 256
+#: So many identities at a time part from those who are away at first.
+_PARTED = 1 << 16
 #: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
@@ -432,6 +434,8 @@ class ColdEngine:
             *(len(section.requests), self._transactions),
         )
         self._boundary.transactions = self._transactions
+        if self._lives is not None:
+            self._part_from_those_away(self._lives.is_up(0))
         fill_mesh_peers(self._reference, self._parameters)
         note_needs(self._reference, self._parameters)
         count_all(self._reference, self._parameters)
@@ -444,6 +448,26 @@ class ColdEngine:
             role = requests["role"][owned.start - everybody.start : owned.stop - everybody.start]
             self._asking = Asking(section, self._reference, role, seed, owned.start)
         self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))
+
+    def _part_from_those_away(self, is_up: npt.NDArray[np.bool_]) -> None:
+        """Leave in the first meshes those of all identities that are up, bool[A], and members that are."""
+        state, first = self._state, self._first_member
+        mesh = state.mesh
+        begins = state.identity[:, FIRST_ROW]
+        ends = np.append(begins[1:], len(mesh))
+        for begin in range(0, self._identities, _PARTED):
+            chunk = slice(begin, begin + _PARTED)
+            whose = np.repeat(np.arange(self._identities)[chunk], (ends - begins)[chunk])
+            rows = mesh[begins[begin] : begins[begin] + len(whose)]
+            place, count = rows[:, first:], rows[:, MESH_COUNT].astype(np.int64)
+            is_member = np.arange(place.shape[1]) < count[:, None]
+            known = np.where(is_member, (state.sender[whose, PEERS] >> PEERS_SHIFT)[:, None] + place, 0)
+            peer = (state.neighbours[known] & np.uint32(self._host_mask)).astype(np.int64) - self._first_cold
+            own = whose + (self._owned.start - self._first_cold)
+            stays = is_member & is_up[np.where(is_member, peer, 0)] & is_up[own][:, None]
+            # The others keep their order.
+            place[:] = np.take_along_axis(place, np.argsort(~stays, axis=1, kind="stable"), axis=1)
+            rows[:, MESH_COUNT] = stays.sum(axis=1)
 
     def next_event_time(self) -> int:
         """Time of the earliest event, or of the earliest heartbeat that has something to do [ns]; NEVER if none.

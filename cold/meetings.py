@@ -3,7 +3,8 @@
 A field is of a message that meets no other. What an identity's links carry does not depend on how many identities there
 are: everybody gets every message of its topics once, and passes it on once. So the exact engine executes the whole plan
 in a small network, where messages meet as they do in the large one, and each message is propagated there on its own
-besides. The difference is what meeting costs it, at equal shares of the receivers.
+besides. The difference is what meeting costs it, at equal shares of the receivers. Where the network changes the small
+one changes alike, and a message is on its own in a copy of it: what changes is the same in both.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from bridge.simtime import NEVER
 from cold.engine import ColdEngine
 from cold.propagation import PER_MILLE, SHARES
 from cold.publications import PlannedMessages, PublicationPlan
+from cold.representatives import NoMessages, is_unsteady
 from cold.resolution import BIN_SHIFT, COMPARED, topic_families
 from cold.results import TailResults, bucket_middles, delay_buckets
 from cold.sampled import receipts, rules_of, spread_message
 from cold.sampled_kernels import Mesh
 from cold.scenario import Scenario
 from cold.section import GossipSection
+from cold.sessions import Histories, comes_and_goes, habits_of
 from cold.small_networks import is_idle, small_network
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
@@ -149,28 +152,25 @@ class Meetings:
         scenario = whole._replace(section=section, directory=directory)
         drawn = subscriptions(section, whole.seed, directory)
         members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
-        moved, executed = self._moved(planned, small_topic, network.host, members)
-        engine = ColdEngine(scenario, self._paths, plan=Plan(moved))
+        executed, comparable = self._moved(planned, small_topic, scenario, network.host, members)
+        moved_id, moved = executed
+        engine = ColdEngine(scenario, self._paths, plan=Plan(executed))
         results = _executed(engine, whole.stop_time_ns, section.gossip)
 
-        published = moved.published
-        compared, followed = self._compared(planned, np.flatnonzero(is_coarse), executed)
-        together = delays_of(results, moved.message_id[compared])
-        meshes: dict[int, Mesh] = {}
-        alone = np.zeros_like(together)
-        for row, number in enumerate(compared.tolist()):
-            topic, origin = int(published.topic[number]), int(published.origin[number])
-            if topic not in meshes:
-                meshes[topic] = standing_mesh(scenario, self._paths, topic, members[topic])
-            mesh, rules = meshes[topic], rules_of(gossip, self._paths, whole.seed, topic)
-            place = int(np.searchsorted(mesh.host, origin))
-            time, size = int(published.time[number]), int(published.size[number])
-            message_id = int(moved.message_id[number])
-            spread = spread_message(mesh, rules, message_id, time, size, publisher=place)
-            times = receipts(mesh, spread, place, size)
-            times[place] = -1
-            alone[row] = _at_shares(np.sort(bucket_middles(delay_buckets(times[times >= 0] - time))))
-        later = np.where((together >= 0) & (alone >= 0), np.maximum(together - alone, 0), 0)
+        compared, followed = self._compared(planned, np.flatnonzero(is_coarse), comparable)
+        delivered = _delivered(results, moved_id[compared])
+        make = _AloneInCopies if is_unsteady(section) else _AloneOnMeshes
+        network_alone = make(scenario, self._paths, members)
+        alone, ranks = np.full((2, len(compared), len(SHARES)), -1, dtype=np.int64)
+        # Copies of a network are made as time goes on.
+        for row in np.argsort(compared, kind="stable").tolist():
+            which = compared[row : row + 1]
+            delays, there = network_alone.delays(PlannedMessages(moved_id[which], moved.taken(which)))
+            ranks[row] = _ranks(min(there, len(delays), int(delivered[row])))
+            if ranks[row, 0] > 0:
+                alone[row] = delays[ranks[row] - 1]
+        together = delays_at(results, moved_id[compared], ranks)
+        later = np.where(alone >= 0, np.maximum(together - alone, 0), 0)
         # The last row is of those that follow none.
         later = np.concatenate([later, np.zeros((1, len(SHARES)), dtype=np.int64)])
         ids, times = planned.message_id[is_coarse], planned.published.time[is_coarse]
@@ -203,17 +203,19 @@ class Meetings:
         self,
         planned: PlannedMessages,
         small_topic: Int64Array,
+        small: Scenario,
         host: Int64Array,
         members: Sequence[npt.NDArray[np.uint32]],
     ) -> tuple[PlannedMessages, Int64Array]:
-        """The plan as the small network publishes it, and the row there of each message, -1 where it is left out.
+        """The plan as the small network publishes it, and which row there each message can be compared in, or -1.
 
-        What is on no topic of its, or on one that nobody there subscribes to, is left out.
-
-        A message of a group's identity is published by a subscriber of the same group, if there is one, at about the
-        same place among the group's.
+        What is on no topic of its, or on one that nobody there subscribes to, is left out. A message of a group's
+        identity is published by a subscriber of the same group, if there is one, at about the same place among the
+        group's; where identities come and go, by the next one that is up, or away, as the publisher is. One that is
+        away spreads its message later, when others are under way: that is not compared.
         """
-        published, first = planned.published, self._scenario.directory.hot_count
+        published, whole = planned.published, self._scenario
+        first = whole.directory.hot_count
         group = self._group[host - first]
         size = np.bincount(self._group)
         order = np.argsort(self._group, kind="stable")
@@ -221,25 +223,41 @@ class Meetings:
         rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
         identity = published.origin - first
         origin = np.full(len(identity), -1, dtype=np.int64)
+        is_up = np.ones(len(identity), dtype=np.bool_)
         topics = small_topic[published.topic]
         kinds, kind_of = np.unique(np.stack([topics, self._group[identity]]), axis=1, return_inverse=True)
+        theirs, ours = self._histories(whole), self._histories(small)
         for number, (topic, its_group) in enumerate(kinds.T.tolist()):
             if topic < 0:
                 continue
             candidates = members[topic].astype(np.int64)
             alike = candidates[group[candidates] == its_group]
             candidates = alike if len(alike) else candidates
-            if len(candidates):
-                rows = np.flatnonzero(kind_of.ravel() == number)
-                origin[rows] = candidates[rank[identity[rows]] * len(candidates) // size[its_group]]
+            if not len(candidates):
+                continue
+            rows = np.flatnonzero(kind_of.ravel() == number)
+            place = rank[identity[rows]] * len(candidates) // size[its_group]
+            if theirs is not None and ours is not None:
+                for each, row in enumerate(rows.tolist()):
+                    time = int(published.time[row])
+                    is_up[row], _ = theirs.interval(int(published.origin[row]), time)
+                    place[each] = _next_alike(ours, candidates, int(place[each]), time, bool(is_up[row]))
+            origin[rows] = candidates[place]
         kept = np.flatnonzero(origin >= 0)
-        executed = np.full(len(origin), -1, dtype=np.int64)
-        executed[kept] = np.arange(len(kept))
+        comparable = np.full(len(origin), -1, dtype=np.int64)
+        comparable[kept] = np.where(is_up[kept], np.arange(len(kept)), -1)
         moved = published.taken(kept)._replace(topic=topics[kept], origin=origin[kept])
-        return PlannedMessages(planned.message_id[kept], moved), executed
+        return PlannedMessages(planned.message_id[kept], moved), comparable
+
+    def _histories(self, scenario: Scenario) -> Histories | None:
+        """The lives of a network's identities, if they come and go."""
+        section, directory, seed, _ = scenario
+        if not comes_and_goes(section):
+            return None
+        return Histories(habits_of(section, directory, self._paths.node_ids), seed, directory.hot_count)
 
     def _compared(
-        self, planned: PlannedMessages, rows: Int64Array, executed: Int64Array
+        self, planned: PlannedMessages, rows: Int64Array, comparable: Int64Array
     ) -> tuple[Int64Array, Int64Array]:
         """Which of the executed messages are propagated on their own, and which of these coarse messages follow.
 
@@ -249,8 +267,8 @@ class Meetings:
             All messages.
         rows
             int64[n]: of those on coarse topics.
-        executed
-            Row in the small network's plan of each message, or -1.
+        comparable
+            Row in the small network's plan of each message, or -1 if it is not to be compared.
 
         Returns
         -------
@@ -262,7 +280,7 @@ class Meetings:
         sizes, which = np.unique(published.size, return_inverse=True)
         size = np.array([typical_size(one) for one in sizes.tolist()], dtype=np.int64)[which.ravel()]
         order = np.lexsort((published.time, size, leader))
-        time, row = published.time[order], executed[rows[order]]
+        time, row = published.time[order], comparable[rows[order]]
         kind = np.cumsum(_differs(np.stack([leader[order], size[order]])))
         there = np.flatnonzero(row >= 0)
         begins = np.flatnonzero(_differs(np.stack([kind[there], time[there] >> BIN_SHIFT])))
@@ -282,6 +300,15 @@ class Meetings:
         return row[chosen], followed
 
 
+def _next_alike(histories: Histories, candidates: Int64Array, place: int, time: int, is_up: bool) -> int:
+    """The first place from one on, around the end, of a candidate that is up or away at a time [ns], or that one."""
+    for further in range(len(candidates)):
+        found = (place + further) % len(candidates)
+        if histories.interval(int(candidates[found]), time)[0] == is_up:
+            return found
+    return place
+
+
 def _differs(keys: Int64Array) -> npt.NDArray[np.bool_]:
     """Whether each column, of int64[., n], differs from the one before it."""
     return np.concatenate([np.ones(min(keys.shape[1], 1), dtype=np.bool_), (np.diff(keys, axis=1) != 0).any(axis=0)])
@@ -299,24 +326,97 @@ def _executed(engine: ColdEngine, stop_time_ns: int, gossip: GossipSection) -> T
     return engine.partial_results()
 
 
-def _ranks(count: Int64Array) -> Int64Array:
-    """Ranks of the receivers at `cold.propagation.SHARES`, from 1 on: int64[n, SHARES], of counts int64[n]."""
-    return np.asarray(np.maximum((count[:, None] * np.array(PER_MILLE) + 999) // 1000, 1), dtype=np.int64)
+def _ranks(count: int) -> Int64Array:
+    """Ranks at `cold.propagation.SHARES` of so many receivers, from 1 on: int64[SHARES]; 0 without any."""
+    return np.minimum(np.maximum((count * np.array(PER_MILLE, dtype=np.int64) + 999) // 1000, 1), count)
 
 
-def _at_shares(delays: Int64Array) -> Int64Array:
-    """Ascending delays at `cold.propagation.SHARES`: int64[SHARES]; -1 of none."""
-    if not len(delays):
-        return np.full(len(SHARES), -1, dtype=np.int64)
-    return np.asarray(delays[_ranks(np.array([len(delays)]))[0] - 1], dtype=np.int64)
+def _ascending(delays: Int64Array) -> Int64Array:
+    """Delays as results tell of them, middles of buckets, in order."""
+    return np.sort(bucket_middles(delay_buckets(delays)))
 
 
-def delays_of(results: TailResults, message_id: npt.NDArray[np.uint64]) -> Int64Array:
-    """Delays of messages at shares of their receivers, middles of buckets: int64[n, SHARES], ns; -1 of none."""
+def _rows_of(results: TailResults, message_id: npt.NDArray[np.uint64]) -> Int64Array:
     order = np.argsort(results.spread["id"], kind="stable")
-    row = order[np.searchsorted(results.spread["id"], message_id, sorter=order)]
-    delivered = results.spread["delivered"][row]
+    return np.asarray(order[np.searchsorted(results.spread["id"], message_id, sorter=order)], dtype=np.int64)
+
+
+def _delivered(results: TailResults, message_id: npt.NDArray[np.uint64]) -> Int64Array:
+    """How many have got messages: int64[n]."""
+    return np.asarray(results.spread["delivered"][_rows_of(results, message_id)], dtype=np.int64)
+
+
+def delays_at(results: TailResults, message_id: npt.NDArray[np.uint64], rank: Int64Array) -> Int64Array:
+    """Delays of messages at ranks of their receivers, int64[n, R] from 1 on, middles of buckets: int64[n, R], ns."""
     until = np.concatenate([[0], np.cumsum(results.counts)])
-    entry = np.searchsorted(until, until[results.start[row]][:, None] + _ranks(delivered)) - 1
-    middles = np.append(bucket_middles(results.bucket), 0)[np.minimum(entry, len(results.bucket))]
-    return np.where(delivered[:, None] > 0, middles, -1)
+    begin = until[results.start[_rows_of(results, message_id)]]
+    entry = np.searchsorted(until, begin[:, None] + rank) - 1
+    return np.asarray(np.append(bucket_middles(results.bucket), 0)[np.minimum(entry, len(results.bucket))])
+
+
+class _AloneOnMeshes:
+    """Messages on their own in a small network that stands still.
+
+    Parameters
+    ----------
+    scenario
+        The small network.
+    paths
+        Latency and loss from the places of identities.
+    members
+        HostIds of the subscribers of its topics.
+    """
+
+    def __init__(self, scenario: Scenario, paths: PathTable, members: Sequence[npt.NDArray[np.uint32]]) -> None:
+        self._scenario, self._paths, self._members = scenario, paths, members
+        self._meshes: dict[int, Mesh] = {}
+
+    def delays(self, message: PlannedMessages) -> tuple[Int64Array, int]:
+        """Delays of a message, ascending [ns]; and how many subscribers it may come to."""
+        scenario, paths, published = self._scenario, self._paths, message.published
+        time, topic, origin, size = (int(column[0]) for column in published)
+        if topic not in self._meshes:
+            self._meshes[topic] = standing_mesh(scenario, paths, topic, self._members[topic])
+        mesh = self._meshes[topic]
+        rules = rules_of(scenario.section.gossip, paths, scenario.seed, topic)
+        place = int(np.searchsorted(mesh.host, origin))
+        spread = spread_message(mesh, rules, int(message.message_id[0]), time, size, publisher=place)
+        times = receipts(mesh, spread, place, size)
+        times[place] = -1
+        return _ascending(times[times >= 0] - time), len(times) - 1
+
+
+class _AloneInCopies:
+    """Messages on their own in copies of a small network that changes, made at their publications.
+
+    Parameters are as for `_AloneOnMeshes`.
+    """
+
+    def __init__(self, scenario: Scenario, paths: PathTable, members: Sequence[npt.NDArray[np.uint32]]) -> None:
+        self._engine = ColdEngine(scenario, paths, plan=NoMessages())
+        self._everybody = np.arange(scenario.directory.total_count, dtype=np.int64)
+        self._stage: ColdEngine | None = None
+        self._members = members
+        section = scenario.section
+        self._beat = max(client.heartbeat for client in section.client_gossip)
+        # Whoever is there is told of a message in so many heartbeats, or by nobody that had it from the first.
+        self._beats = section.gossip.mcache_gossip + 1
+
+    def delays(self, message: PlannedMessages) -> tuple[Int64Array, int]:
+        """Delays of a message, not before that of the last call; and how many of the subscribers are there."""
+        time, topic, origin, _ = (int(column[0]) for column in message.published)
+        self._engine.run_until(time)
+        if self._stage is None:
+            self._stage = self._engine.fork(Plan(message))
+        else:
+            self._stage.renew(self._engine, Plan(message), self._everybody)
+        others = self._members[topic][self._members[topic] != origin]
+        there = int(self._engine.is_up(time)[others].sum())
+        received = np.empty(0, dtype=np.int64)
+        for beat in range(1, self._beats + 1):
+            self._stage.run_until(time + beat * self._beat)
+            host, when, _ = self._stage.receipts(int(message.message_id[0]))
+            received = when[(host != origin) & (when != NEVER)] - time
+            if len(received) >= there:
+                break
+        return _ascending(received), there

@@ -155,7 +155,10 @@ def started(field: PropagationField, later: npt.NDArray[np.int64]) -> Propagatio
 
 
 def put_off(
-    delay: npt.NDArray[np.int64], overall: npt.NDArray[np.int64], later: npt.NDArray[np.int64]
+    delay: npt.NDArray[np.int64],
+    overall: npt.NDArray[np.int64],
+    later: npt.NDArray[np.int64],
+    receivers: float = 1.0,
 ) -> npt.NDArray[np.int64]:
     """Tables of a message that comes later for meeting others.
 
@@ -166,9 +169,26 @@ def put_off(
     overall : int64[LEVELS], ns
         Quantiles of the delay over all receivers, by which a delay has its share of them.
     later : int64[SHARES], ns
+    receivers
+        All receivers for each of those whose shares `later` is at; beyond the last of these it is that one's.
     """
     if not later.any():
         return delay
-    share = np.interp(delay, overall, np.linspace(0, 1, len(overall)))
+    share = np.interp(delay, overall, np.linspace(0, receivers, len(overall)))
     added: npt.NDArray[np.int64] = delay + np.rint(np.interp(share, SHARES, later)).astype(np.int64)
+    return np.maximum.accumulate(added, axis=-1)
+
+
+def all_put_off(
+    delay: npt.NDArray[np.int64],
+    overall: npt.NDArray[np.int64],
+    later: npt.NDArray[np.int64],
+    receivers: float = 1.0,
+) -> npt.NDArray[np.int64]:
+    """`put_off` of one table, int64[Q], for many messages that come later, int64[n, SHARES]: int64[n, Q], ns."""
+    share = np.minimum(np.interp(delay, overall, np.linspace(0, receivers, len(overall))), 1.0)
+    before = np.clip(np.searchsorted(SHARES, share, side="right") - 1, 0, len(SHARES) - 2)
+    begin, end = np.array(SHARES)[before], np.array(SHARES)[before + 1]
+    slope = (later[:, before + 1] - later[:, before]) / (end - begin)
+    added: npt.NDArray[np.int64] = delay + np.rint(slope * (share - begin) + later[:, before]).astype(np.int64)
     return np.maximum.accumulate(added, axis=-1)

@@ -189,7 +189,8 @@ class Rehearsal:
         curves = None if changes is None else self._curves(engine, message_id, part, origin, standing & 1 == 1, changes)
         is_up = standing == 3
         told_by = self._by_kind(engine, message_id, told)
-        return Outcome(summary, overall, counters, delivered, told_by, self._tellers(is_up), heard, curves)
+        there = int(is_up.sum()) - int(is_up[origin - self._first])
+        return Outcome(summary, overall, counters, delivered, told_by, self._tellers(is_up), heard, there, curves)
 
     def _staged(self, plan: MessagePlan, origin: int) -> ColdEngine:
         """A copy of the network in which an identity will publish; there is one at a time."""

@@ -20,6 +20,7 @@ from cold.churn_section import DEFAULT_DETECTION
 from cold.failure_section import CrashFailure, PartitionFailure, SilenceFailure, WithholdingFailure
 from cold.jit import uint64
 from cold.population import client_kinds, heartbeat_phases
+from cold.propagation import put_off
 from cold.propagation_kernels import LEVELS, choose_representatives, entry_key
 from cold.publication_columns import Publications
 from cold.publications import PlannedMessages
@@ -81,22 +82,79 @@ class Outcome(NamedTuple):
     """int64[kinds of clients]: IHAVE packets in a heartbeat of all who are up at its publication."""
     heard: int
     """IHAVE packets that were received."""
+    there: int
+    """Subscribers that were up at its publication, but for who published it."""
     curves: Curves | None = None
     """When identities get it; None where no hot host asks."""
+
+    @property
+    def receivers(self) -> float:
+        """Return how many get it in all for each of those that may who were there."""
+        return self.delivered / max(min(self.there, self.delivered), 1)
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
     """What shards tell each other of a representative, docs/formats.md: not its curves, which hot hosts ask for."""
     columns = (outcome.summary, outcome.overall, outcome.counters, outcome.told, outcome.tellers)
-    return np.concatenate([*columns, [outcome.delivered, outcome.heard]]).astype(">i8").tobytes()
+    return np.concatenate([*columns, [outcome.delivered, outcome.heard, outcome.there]]).astype(">i8").tobytes()
 
 
 def decode_outcomes(data: bytes, kinds: int) -> Iterator[Outcome]:
     """Return what `encode_outcome` has made of representatives, in their order, for so many kinds of clients."""
-    lengths = [4, LEVELS, len(COUNTER_NAMES), kinds, kinds, 2]
+    lengths = [4, LEVELS, len(COUNTER_NAMES), kinds, kinds, 3]
     for row in np.frombuffer(data, dtype=">i8").astype(np.int64).reshape(-1, sum(lengths)):
-        summary, overall, counters, told, tellers, (delivered, heard) = np.split(row, np.cumsum(lengths)[:-1])
-        yield Outcome(summary, overall, counters, int(delivered), told, tellers, int(heard))
+        *columns, (delivered, heard, there) = np.split(row, np.cumsum(lengths)[:-1])
+        summary, overall, counters, told, tellers = columns
+        yield Outcome(summary, overall, counters, int(delivered), told, tellers, int(heard), int(there))
+
+
+def started_outcome(outcome: Outcome, later: int) -> Outcome:
+    """An outcome of equations that know the mean of all starts, of one that is so much later [ns].
+
+    Nothing comes before the first does: that takes the shortest way.
+    """
+    curves = outcome.curves
+    if curves is not None:
+        present = tuple(each._replace(time=_started(each.time, each.share < 1.0, later)) for each in curves.present)
+        coming = tuple(each._replace(time=_started(each.time, each.total[-1] > 0.0, later)) for each in curves.coming)
+        curves = curves._replace(present=present, coming=coming, end=curves.end + max(later, 0))
+    overall = np.maximum(outcome.overall + later, outcome.overall[0])
+    summary = np.where(outcome.summary < 0, -1, np.maximum(outcome.summary + later, outcome.overall[0]))
+    return outcome._replace(summary=summary, overall=overall, curves=curves)
+
+
+def _started(time: Int64Array, has_begun: npt.NDArray[np.bool_], later: int) -> Int64Array:
+    """Times of a curve that is so much later, but does not begin earlier."""
+    first = int(time[max(int(np.argmax(has_begun)) - 1, 0)]) if has_begun.any() else int(time[-1])
+    return np.asarray(np.maximum(time + later, np.minimum(time, first) if later < 0 else 0), dtype=np.int64)
+
+
+def put_off_outcome(outcome: Outcome, later: Int64Array) -> Outcome:
+    """What becomes of a message that follows a representative, and comes later for meeting others.
+
+    Parameters
+    ----------
+    outcome
+        Of the representative.
+    later
+        int64[`cold.propagation.SHARES`]: at the shares of those who get it of those that were there [ns].
+    """
+    if not later.any() or not outcome.delivered:
+        return outcome
+    overall = outcome.overall
+    tables = [outcome.summary, overall]
+    curves = outcome.curves
+    if curves is not None:
+        tables += [*(each.time for each in curves.present), *(each.time for each in curves.coming)]
+    summary, levels, *times = (put_off(table, overall, later, outcome.receivers) for table in tables)
+    if curves is not None:
+        present, coming = times[: len(curves.present)], times[len(curves.present) :]
+        curves = curves._replace(
+            present=tuple(each._replace(time=time) for each, time in zip(curves.present, present, strict=True)),
+            coming=tuple(each._replace(time=time) for each, time in zip(curves.coming, coming, strict=True)),
+            end=curves.end + int(later.max()),
+        )
+    return outcome._replace(summary=summary, overall=levels, curves=curves)
 
 
 def is_unsteady(section: ColdSection) -> bool:

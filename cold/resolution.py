@@ -36,7 +36,7 @@ EVENTS_PER_MESSAGE: Final = 50
 BIN_SHIFT: Final = 27
 #: ... what so many of them do.
 COMPARED: Final = 16
-#: What copying a network that changes, and stepping the copies, takes for each representative.
+#: What copying a network that changes, and stepping the copies, takes for each representative, or message compared.
 REHEARSAL_EVENTS: Final = 80_000
 
 #: A load is taken from the plan of this long at most, and is the same in the rest of the run [ns].
@@ -59,7 +59,7 @@ class TopicLoad(NamedTuple):
     changes: bool = False
     """Whether the network changes, so that each representative of a field has equations of its own."""
     lives: float = 0.0
-    """What identities that come and go cost while a representative is told of, in edge events."""
+    """What identities that come and go cost while a representative is told of, in edge events; 0 if none do."""
     small: float = 0.0
     """Members in the small network that shows what messages lose by meeting others; 0 if nothing meets."""
     compared: float = 0.0
@@ -77,7 +77,8 @@ def edge_events(
     Sampled: the representatives of each field, alone on the mesh, with the IHAVEs of one heartbeat; a constant for
     each message. In a network that changes, each representative costs what an exact message does, the copies of the
     network, and who comes and goes meanwhile. Mean field: a constant for each field, or in a network that changes for
-    each of its representatives, and for each message. Both: messages that are compared with those that meet others.
+    each of its representatives, and for each message. Both: messages that are compared with those that meet others, in
+    a network that changes each in a copy of the small one.
 
     Parameters
     ----------
@@ -98,11 +99,11 @@ def edge_events(
     told = min(gossip.d_lazy, max(load.known_peers - degree, 0))
     if resolution is Resolution.EXACT:
         return _executed(load, load.members, gossip, run_ns)
-    drawn = load.messages * EVENTS_PER_MESSAGE + load.compared * load.small * (degree - 1 + told)
+    of_each = degree - 1 + told * (gossip.mcache_gossip if load.changes else 1)
+    copying = REHEARSAL_EVENTS if load.changes else 0
+    drawn = load.messages * EVENTS_PER_MESSAGE + load.compared * (load.small * of_each + copying)
     if resolution is Resolution.SAMPLED:
-        each = float(load.members * (degree - 1 + told))
-        if load.changes:
-            each = load.members * (degree - 1 + told * gossip.mcache_gossip) + load.lives + REHEARSAL_EVENTS
+        each = load.members * of_each + load.lives + copying
         return float(load.fields * representatives * each + drawn)
     each_solution = representatives * CHANGING_FIELD_EVENTS if load.changes else MEAN_FIELD_EVENTS
     return float(load.fields * each_solution + drawn)
@@ -194,7 +195,7 @@ def topic_loads(scenario: Scenario) -> list[TopicLoad]:
         fields = np.minimum(fields * epochs, messages / section.resolution.representatives)
         known = [mean_known_peers(section, topic, int(members[topic])) for topic in range(topics)]
         lives = members * np.array(known) * _changes_while_told(section)
-    elif section.resolution.queues and len(published.time) and not is_idle(section, directory, published, members):
+    if section.resolution.queues and len(published.time) and not is_idle(section, directory, published, members):
         small = members * min(section.resolution.queues / max(directory.total_count - first, 1), 1.0)
         for family in topic_families(section):
             ours = (published.topic >= family.start) & (published.topic < family.stop)

@@ -84,7 +84,8 @@ def is_idle(
     """
     first = directory.hot_count
     identities = directory.total_count - first
-    copies = max(mesh_degree(section.gossip, identities) - 1, 1) * members / max(identities, 1)
+    degree = max(mesh_degree(client, identities) for client in section.client_gossip)
+    copies = max(degree - 1, 1) * members / max(identities, 1)
     bits = copies[published.topic] * (MESSAGE_BYTES + published.size) * 8
     slowest = min(int(bps[first:].min()) for bps in (directory.uplink_bps, directory.downlink_bps))
     return float(np.bincount(published.time // NS_PER_S, weights=bits).max(initial=0.0)) < _IDLE * slowest

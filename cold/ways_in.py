@@ -18,8 +18,8 @@ from those of a hop (`shapes`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -127,60 +127,136 @@ def _growth(groups: Groups, paths: PathTable, gossip: GossipSection, payload_siz
     return float(brentq(excess, 0.0, np.log(degree - 1) / shortest, rtol=1e-6))
 
 
+class Branching(NamedTuple):
+    """How a message spreads from who has it, while few have. T types of members."""
+
+    validation: Sequence[Float64Array]
+    """Of each type: how long a member validates it, at equal probabilities [s]."""
+    copy: Float64Array
+    """float64[T]: how long a copy takes on the uplink [s]."""
+    goes: Float64Array
+    """float64[T, T]: how many of the copies of one of a type, first index, come to one of another that passes it on."""
+    path: Float64Array
+    """float64[T, T]: how long they take on their way [s]."""
+    others: Float64Array
+    """float64[T, K + 1]: probability that one who got the message from another sends k copies."""
+    meshes: Float64Array
+    """float64[T, K + 1]: the same of one who got it from outside."""
+
+
 def delays_of_starts(
     groups: Groups, paths: PathTable, gossip: GossipSection, source_group: int, payload_size: int, count: int
 ) -> Int64Array:
-    """How much later messages come than the equations say for the chance of their first hops: int64[count], ns.
-
-    A message that enters at one member grows as W exp(lambda t), with a W of its own; equations for populations have
-    its mean, 1, and so are too early: what matters is E ln W < 0. A member of group a that gets the message validates
-    it, for a time that all its copies share, and sends to D - 1 others in turn. With v(s) = E exp(-s validation),
-    u_a(s) = sum over k of exp(-s k up_a), and P_a(s)_b = w_b (1 - loss_ab) exp(-s path_ab),
-
-        E W_a = v(lambda) u_a(lambda) P_a(lambda) E W,
-        E W_a^2 = v(2 lambda) (u_a(2 lambda) P_a(2 lambda) E W^2 + (u_a(lambda)^2 - u_a(2 lambda)) (P_a(lambda) E W)^2),
-
-    and where it enters, the same with D. W is taken for a Gamma variable of that mean and variance. The delays are
-    -ln(W) / lambda at equal probabilities, for as many representatives, from the latest to the earliest.
+    """`starts_of` a network that stands still: int64[count], ns.
 
     Parameters
     ----------
     groups, paths, gossip, payload_size
         As for `shapes`.
     source_group
-        Where it enters.
+        Where messages enter.
     count
         Of the representatives.
     """
     degree = mesh_degree(gossip, int(groups.size.sum()))
-    rate = _growth(groups, paths, gossip, payload_size)
-    if rate is None:
-        return np.zeros(count, dtype=np.int64)
-    path = _paths(groups, paths, payload_size)[1]
-    up = (MESSAGE_BYTES + payload_size) * 8 / groups.uplink_bps
-    validation = validation_delays(gossip)
-    once, twice = (float(np.exp(-s * validation).mean()) for s in (rate, 2 * rate))
+    types = len(groups.size)
     share = groups.size / max(int(groups.size.sum()), 1)
-    arrives = 1 - paths.loss[np.ix_(groups.node, groups.node)]
-    ways = [share * arrives * np.exp(-s * path) for s in (rate, 2 * rate)]
-
-    def turns(peers: int, s: float) -> Float64Array:
-        return np.asarray(np.exp(-s * up[:, None] * np.arange(1, peers + 1)).sum(axis=1), dtype=np.float64)
-
-    first, second = turns(degree - 1, rate), turns(degree - 1, 2 * rate)
-    values, vectors = np.linalg.eig(once * first[:, None] * ways[0])
-    mean = np.abs(vectors[:, np.argmax(values.real)].real)
-    reach = ways[0] @ mean
-    square = np.linalg.solve(
-        np.eye(len(mean)) - twice * second[:, None] * ways[1], twice * (first**2 - second) * reach**2
+    sends = np.eye(degree + 1)[[degree - 1, degree]]
+    branching = Branching(
+        validation=[validation_delays(gossip)] * types,
+        copy=np.asarray((MESSAGE_BYTES + payload_size) * 8 / groups.uplink_bps, dtype=np.float64),
+        goes=np.asarray(share * (1 - paths.loss[np.ix_(groups.node, groups.node)]), dtype=np.float64),
+        path=_paths(groups, paths, payload_size)[1],
+        others=np.broadcast_to(sends[0], (types, degree + 1)),
+        meshes=np.broadcast_to(sends[1], (types, degree + 1)),
     )
-    begins, again = turns(degree, rate), turns(degree, 2 * rate)
-    average = once * begins * reach
-    spread = twice * (again * (ways[1] @ square) + (begins**2 - again) * reach**2)
-    ratio = float(spread[source_group] / average[source_group] ** 2)
+    return starts_of(branching, np.eye(types)[source_group], count)
+
+
+def starts_of(branching: Branching, source: Float64Array, count: int) -> Int64Array:
+    """How much later messages come than the equations say for the chance of their first hops: int64[count], ns.
+
+    A message that enters at one member grows as W exp(lambda t), with a W of its own; equations for populations have
+    its mean, 1, and so are too early: what matters is E ln W < 0. A member of type a that gets the message validates
+    it, for a time that all its copies share, and sends to k others in turn, with the probability p_ak. With
+    v_a(s) = E exp(-s validation), e_ak(s) = sum over j up to k of exp(-s j copy_a), means over k
+
+        u_a = E e_ak(lambda),  u2_a = E e_ak(2 lambda),  pairs_a = E e_ak(lambda)^2 - u2_a,
+
+    and P_a(s)_b = goes_ab exp(-s path_ab),
+
+        E W_a = v_a(lambda) u_a P_a(lambda) E W,
+        E W_a^2 = v_a(2 lambda) (u2_a P_a(2 lambda) E W^2 + pairs_a (P_a(lambda) E W)^2),
+
+    and where it enters, the same with the number of all members of a mesh. lambda makes 1 the greatest eigenvalue of
+    the first. W is taken for a Gamma variable of that mean and variance. The delays are -ln(W) / lambda at equal
+    probabilities, for as many representatives, from the latest to the earliest.
+
+    Parameters
+    ----------
+    branching
+        The network.
+    source
+        float64[T]: shares of the types of the members where messages enter, over which moments there are means.
+    count
+        Of the representatives.
+    """
+    none = np.zeros(count, dtype=np.int64)
+    there = _reached(branching.goes, source)
+    if not there.any():
+        return none
+    validation = [each for each, is_there in zip(branching.validation, there.tolist(), strict=True) if is_there]
+    copy, others = branching.copy[there], branching.others[there]
+    goes, path = (each[np.ix_(there, there)] for each in (branching.goes, branching.path))
+
+    def checks(s: float) -> Float64Array:
+        return np.array([float(np.exp(-s * each).mean()) for each in validation])
+
+    def turns(sends: Float64Array, s: float) -> Float64Array:
+        """e: float64[T, K + 1]."""
+        each = np.exp(-s * copy[:, None] * np.arange(1, sends.shape[1]))
+        return np.concatenate([np.zeros((len(copy), 1)), np.cumsum(each, axis=1)], axis=1)
+
+    def grows(s: float) -> Float64Array:
+        mean = checks(s) * (others * turns(others, s)).sum(axis=1)
+        return np.asarray(mean[:, None] * goes * np.exp(-s * path), dtype=np.float64)
+
+    def excess(s: float) -> float:
+        return float(np.abs(np.linalg.eigvals(grows(s))).max()) - 1
+
+    start = excess(0.0)
+    if start <= 0:
+        return none
+    shortest = min(float(each.min()) for each in validation) + float(copy.min()) + float(path.min())
+    rate = float(brentq(excess, 0.0, 2 * np.log(start + 1) / shortest, rtol=1e-6))
+    values, vectors = np.linalg.eig(grows(rate))
+    mean = np.abs(vectors[:, np.argmax(values.real)].real)
+    reach, again = (goes * np.exp(-s * path) for s in (rate, 2 * rate))
+    reached = reach @ mean
+    once, twice = checks(rate), checks(2 * rate)
+
+    def moments(sends: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+        first, second = turns(sends, rate), turns(sends, 2 * rate)
+        return (sends * first).sum(axis=1), (sends * second).sum(axis=1), (sends * (first**2 - second)).sum(axis=1)
+
+    _, second, pairs = moments(others)
+    square = np.linalg.solve(np.eye(len(mean)) - (twice * second)[:, None] * again, twice * pairs * reached**2)
+    first, second, pairs = moments(branching.meshes[there])
+    average = float(source[there] @ (once * first * reached))
+    if average <= 0:
+        return none
+    ratio = float(source[there] @ (twice * (second * (again @ square) + pairs * reached**2))) / average**2
     shape = min(1 / max(ratio - 1, 1 / _MOST), _MOST)
     starts = gammaincinv(shape, (np.arange(count) + 0.5) / count) / shape
     return np.asarray(np.rint(-np.log(starts) / rate * NS_PER_S / _DELAY_GRAIN_NS) * _DELAY_GRAIN_NS, dtype=np.int64)
+
+
+def _reached(goes: Float64Array, source: Float64Array) -> npt.NDArray[np.bool_]:
+    """Which types a message comes to that enters at some, and these themselves: bool[T]; none if to nobody."""
+    there = source > 0
+    while (further := there | (goes[there] > 0).any(axis=0)).sum() > there.sum():
+        there = further
+    return np.asarray(there & bool((goes[source > 0] > 0).any()), dtype=np.bool_)
 
 
 def exposure(lacking: float | Float64Array, shape: float | Float64Array) -> Float64Array:

@@ -9,7 +9,7 @@ from bridge.directory import BandwidthShare, ColdPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.meetings import Meetings
-from cold.propagation import PER_MILLE, SHARES, SUMMARY, group_members, put_off
+from cold.propagation import PER_MILLE, SHARES, SUMMARY, all_put_off, group_members, put_off
 from cold.publications import PublicationPlan
 from cold.results import bucket_middles, delay_buckets
 from cold.scenario import Scenario
@@ -41,46 +41,78 @@ def planned_ids(section: ColdSection, directory: Any) -> Any:
     return PublicationPlan(Scenario(section, directory, SEED, STOP)).take(STOP).message_id
 
 
-def twin_delays(section: ColdSection, directory: Any, message_id: int, time: int, origin: int) -> list[int]:
-    """Middles of the buckets of a message's delays, by rank, from the twin."""
+#: Identities come and go, some cannot be reached, and there are two kinds of clients.
+CHANGING: dict[str, Any] = {
+    "populations": {
+        "tail": {
+            "count": 40,
+            "churn": {"sessions": {"kind": "exponential", "mean": "15 s"}, "absences": ["1 s", "6 s"], "notice": 0.5},
+        }
+    },
+    "clients": {"default": {"share": 2}, "few": {"share": 1, "gossip": {"d": 5, "d_low": 4, "heartbeat": "600 ms"}}},
+    "failures": [{"kind": "partition", "time": "1 s", "until": "2020 ms", "regions": [1], "detection": "400 ms"}],
+}
+
+
+def twin_of(section: ColdSection, directory: Any) -> Twin:
     twin = Twin(Scenario(section, directory, SEED, STOP), three_nodes())
     twin.run(8 * NS_PER_S)
+    return twin
+
+
+def twin_delays(twin: Twin, message_id: int, time: int, origin: int) -> list[int]:
+    """Middles of the buckets of a message's delays, by rank, from the twin."""
     received = sorted(
         arrived - time for who, arrived in enumerate(twin.arrivals(message_id)) if who != origin and arrived >= 0
     )
     return [int(bucket_middles(delay_buckets(np.array([delay])))[0]) for delay in received]
 
 
-def test_what_meeting_costs_is_what_the_twin_says() -> None:
-    """In a network as small as that, each message alone and all of them together, of a coarse and an exact topic."""
+@pytest.mark.parametrize("changes", [{}, CHANGING])
+def test_what_meeting_costs_is_what_the_twin_says(changes: dict[str, Any]) -> None:
+    """In a network as small as that, each message alone and all of them together, of a coarse and an exact topic.
+
+    Where identities come and go, delays are compared at shares of those that were there.
+    """
     count = 40
     published = [
         publication(topic=1 if number % 3 else 2, time=f"{2000 + 4 * number} ms", size=20_000, origin=number * 3)
         for number in range(12)
     ]
-    keys: dict[str, Any] = {"topics": [1, 2], "gossip": {"flood_publish": False}}
+    keys: dict[str, Any] = {"topics": [1, 2], "gossip": {"flood_publish": False}, **changes}
     directory = directory_of(count)
     section = section_of(count, publications=published, **keys)
     ids = planned_ids(section, directory)
     found = meetings_of(section, directory, three_nodes(), [0]).of_planned(ids)
-    lost = 0
+    lost = compared = 0
+    whole = twin_of(section, directory)
     for number, (message_id, each) in enumerate(zip(ids.tolist(), published, strict=True)):
         time, origin = (2000 + 4 * number) * NS_PER_MS, number * 3
         if each["topic"] == 2:
             assert not found[number].any()
             continue
-        together = twin_delays(section, directory, message_id, time, origin)
-        alone = twin_delays(section_of(count, publications=[each], **keys), directory, message_id, time, origin)
-        assert len(together) == len(alone) == count - 1
+        if not whole.is_up(origin, time):
+            # It spreads later; until then it follows another.
+            continue
+        together = twin_delays(whole, message_id, time, origin)
+        alone = twin_delays(
+            twin_of(section_of(count, publications=[each], **keys), directory), message_id, time, origin
+        )
+        there = sum(whole.is_up(other, time) for other in range(count)) - 1
+        assert changes or len(together) == len(alone) == there == count - 1
+        least = min(there, len(alone), len(together))
         for place, share in enumerate(PER_MILLE):
-            rank = max(-(-len(alone) * share // 1000), 1) - 1
+            rank = max(-(-least * share // 1000), 1) - 1
             assert found[number, place] == max(together[rank] - alone[rank], 0)
         lost += int(found[number].max())
+        compared += 1
+    assert compared >= 5
     assert lost > 100 * NS_PER_MS
 
 
-def test_messages_that_meet_nobody_lose_nothing() -> None:
-    section = section_of(300, publications=[publication(count=6, interval="6 s", size=60_000)])
+@pytest.mark.parametrize("failures", [[], [{"kind": "crash", "time": "3 s", "until": "15 s", "share": 0.3}]])
+def test_messages_that_meet_nobody_lose_nothing(failures: list[Any]) -> None:
+    section = section_of(300, publications=[publication(count=6, interval="6 s", size=60_000)], failures=failures)
     directory = directory_of(300)
     assert not meetings_of(section, directory, three_nodes(), [0]).of_planned(planned_ids(section, directory)).any()
 
@@ -149,6 +181,14 @@ def test_what_comes_later_comes_in_the_same_order() -> None:
     assert [SHARES[place] for place in SUMMARY] == [0.5, 0.95, 0.99, 1.0]
 
 
+CHURNING: dict[str, Any] = {
+    "populations": {
+        "tail": {
+            "count": COUNT,
+            "churn": {"sessions": {"kind": "exponential", "mean": "30 s"}, "absences": ["1 s", "6 s"]},
+        }
+    }
+}
 BUSY: dict[str, Any] = {
     **KEYS,
     "publications": [
@@ -159,10 +199,31 @@ BUSY: dict[str, Any] = {
 }
 
 
+def test_what_comes_later_to_those_who_were_there_comes_as_late_to_those_who_came() -> None:
+    """Of 300 receivers 200 were there: the first two thirds, in the order of their delays."""
+    delay = np.linspace(10, 300, 129).astype(np.int64) * NS_PER_MS
+    later = np.array([0, 1, 2, 3, 40, 3, 2, 50, 60, 61, 100], dtype=np.int64) * NS_PER_MS
+    put = put_off(delay, delay, later, 1.5)
+    for place, added in ((0, 0), (32, 3), (112, 100), (128, 100)):
+        assert put[place] == delay[place] + added * NS_PER_MS
+    assert (np.diff(put) >= 0).all()
+    several = np.stack([later, later * 0, later * 2])
+    assert (all_put_off(delay, delay, several, 1.5) == [put_off(delay, delay, one, 1.5) for one in several]).all()
+
+
 @pytest.mark.parametrize(
-    "levels", [{"default": "sampled", "representatives": 3}, {"topics": {7: "mean-field"}}, {"default": "mean-field"}]
+    ("levels", "changes"),
+    [
+        ({"default": "sampled", "representatives": 3}, {}),
+        ({"topics": {7: "mean-field"}}, {}),
+        ({"default": "mean-field"}, {}),
+        ({"default": "sampled", "representatives": 2}, CHURNING),
+        ({"default": "mean-field", "representatives": 2}, CHURNING),
+    ],
 )
-def test_a_divided_tail_with_busy_links_says_what_an_undivided_one_says(levels: dict[str, Any]) -> None:
+def test_a_divided_tail_with_busy_links_says_what_an_undivided_one_says(
+    levels: dict[str, Any], changes: dict[str, Any]
+) -> None:
     directory, paths = directory_of(COUNT, HOT), three_nodes(0.05)
     results = []
     delays: list[float] = []
@@ -171,7 +232,7 @@ def test_a_divided_tail_with_busy_links_says_what_an_undivided_one_says(levels: 
         (1024, odd_cuts(directory, 3)),
         (0, np.array([HOT, HOT + COUNT])),
     ):
-        section = section_of(COUNT, resolution={**levels, "queues": queues}, **BUSY)
+        section = section_of(COUNT, resolution={**levels, "queues": queues}, **BUSY, **changes)
         tail = DividedTail(Scenario(section, directory, 1, STOP), paths, cuts, make_tail)
         packets = talk_to(tail)
         table = tail.message_table()

@@ -7,7 +7,15 @@ from pydantic import ValidationError
 
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from cold.resolution import TopicLoad, choose, edge_events, resolutions, small_network_events, topic_loads
+from cold.resolution import (
+    REHEARSAL_EVENTS,
+    TopicLoad,
+    choose,
+    edge_events,
+    resolutions,
+    small_network_events,
+    topic_loads,
+)
 from cold.resolution_section import Resolution
 from cold.scenario import Scenario
 from cold.section import ColdSection, GossipSection
@@ -104,9 +112,22 @@ def test_where_nothing_meets_no_small_network_costs_anything() -> None:
     for keys in (
         {"publications": [publication(size=100)]},
         {"resolution": {"default": "auto", "budget": 1, "queues": 0}},
-        {"failures": [{"kind": "silence", "time": "2 s", "share": 0.1}]},
     ):
         assert small_network_events(topic_loads(Scenario(loaded(4000, **keys), directory, 1, RUN)), GOSSIP, RUN) == 0
+
+
+def test_what_is_compared_in_a_network_that_changes_costs_a_copy_each() -> None:
+    failures = [{"kind": "silence", "time": "2 s", "share": 0.1}]
+    still, changing = (
+        topic_loads(Scenario(loaded(4000, **keys), directory_of(4000), 1, RUN))[0]
+        for keys in ({}, {"failures": failures})
+    )
+    assert changing.small == still.small == 1024
+    assert changing.compared == still.compared == 120
+    fewer = changing._replace(compared=100)
+    more = edge_events(changing, MEAN_FIELD, GOSSIP, 8, RUN) - edge_events(fewer, MEAN_FIELD, GOSSIP, 8, RUN)
+    # D - 1 copies to each, and what three heartbeats tell.
+    assert more == 20 * (1024 * (7 + 3 * 6) + REHEARSAL_EVENTS)
 
 
 CRASH: dict[str, Any] = {"failures": [{"kind": "crash", "time": "3 s", "until": "6 s", "share": 0.4}]}

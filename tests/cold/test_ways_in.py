@@ -6,11 +6,13 @@ from scipy.optimize import brentq
 
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
+from cold.arrival_curves import Curves, Hazard, Lacking
 from cold.propagation import Groups, PropagationField, started
 from cold.propagation_kernels import LEVELS
+from cold.representatives import Outcome, started_outcome
 from cold.sampled_kernels import MESSAGE_BYTES
 from cold.section import GossipSection
-from cold.ways_in import delays_of_starts
+from cold.ways_in import Branching, delays_of_starts, starts_of
 
 LATENCY_S, UPLINK_BPS, SIZE, MEMBERS = 0.05, 10_000_000, 1000, 100_000
 
@@ -48,6 +50,59 @@ def test_the_delay_of_a_start_is_that_of_a_branching_process() -> None:
     assert expected.mean() > 0.2 * NS_PER_MS
 
 
+def test_where_members_are_away_or_silent_a_start_depends_on_how_many_pass_it_on() -> None:
+    """The same of members that send to none to eight others, of which one in four goes no further; of two types."""
+    random, size = np.random.default_rng(4), 400_000
+    others = np.array([0.05, 0, 0.1, 0.2, 0.3, 0.2, 0.1, 0.05, 0])
+    meshes = np.array([0, 0.05, 0, 0.1, 0.2, 0.3, 0.2, 0.1, 0.05])
+    goes = np.array([[0.6, 0.15], [0.2, 0.55]])
+    path = np.array([[0.01, 0.08], [0.08, 0.02]])
+    copy, checks = np.array([0.001, 0.004]), (np.linspace(0.001, 0.02, 501), np.linspace(0.005, 0.006, 501))
+    none = np.zeros((2, 9))
+    # A third type is where nobody comes.
+    three = np.zeros((3, 3))
+    three[:2, :2] = goes
+    branching = Branching(
+        validation=[*checks, checks[0]],
+        copy=np.append(copy, 1.0),
+        goes=three,
+        path=np.pad(path, ((0, 1), (0, 1))),
+        others=np.concatenate([none + others, [none[0]]]),
+        meshes=np.concatenate([none + meshes, [none[0]]]),
+    )
+
+    def sums(sends: np.ndarray, kind: int, rate: float, limits: list[np.ndarray]) -> np.ndarray:
+        many = random.choice(9, size, p=sends)
+        total = np.zeros(size)
+        for turn in range(1, 9):
+            to = random.choice(3, size, p=[*goes[kind], 0.25])
+            for other in range(2):
+                factor = np.exp(-rate * (turn * copy[kind] + path[kind, other]))
+                total += (turn <= many) * (to == other) * factor * random.permutation(limits[other])
+        return total * np.exp(-rate * random.choice(checks[kind], size))
+
+    def growth(rate: float) -> float:
+        turns = np.array(
+            [[np.exp(-rate * copy[kind] * np.arange(1, k + 1)).sum() for k in range(9)] for kind in (0, 1)]
+        )
+        mean = turns @ others * [np.exp(-rate * each).mean() for each in checks]
+        return float(np.abs(np.linalg.eigvals(mean[:, None] * goes * np.exp(-rate * path))).max()) - 1
+
+    rate = brentq(growth, 0.1, 1000.0)
+    limits = [np.ones(size), np.ones(size)]
+    for _ in range(14):
+        limits = [sums(others, kind, rate, limits) for kind in range(2)]
+    from_each = [sums(meshes, kind, rate, limits) for kind in range(2)]
+    # Where messages enter at members of both types, the one or the other begins.
+    mixed = np.where(random.random(size) < 0.3, *from_each)
+    for source, limit in (([1, 0, 0], from_each[0]), ([0, 1, 0], from_each[1]), ([0.3, 0.7, 0], mixed)):
+        drawn = np.exp(-starts_of(branching, np.array(source), 20_000) / NS_PER_S * rate)
+        assert drawn.mean() == pytest.approx(1, rel=0.01)
+        assert drawn.var() == pytest.approx((limit / limit.mean()).var(), rel=0.05)
+    assert not starts_of(branching, np.eye(3)[2], 8).any()
+    assert not starts_of(branching._replace(goes=three * 0.2), np.eye(3)[0], 8).any()
+
+
 def test_without_chance_every_start_is_alike() -> None:
     groups, paths, gossip = one_place()
     fast = groups._replace(uplink_bps=np.array([10**13]))
@@ -79,3 +134,24 @@ def test_nothing_comes_before_the_first_of_its_group_and_everything_else_as_much
     assert (several.summary[:, 1] - several.summary[1, 1] == later).all()
     assert (np.diff(several.delay, axis=2) >= 0).all()
     assert len(several.hops) == len(several.reached) == len(several.totals) == len(several.copies) == 3
+
+
+def test_an_outcome_that_starts_earlier_begins_when_the_first_comes() -> None:
+    """And one that starts later comes as much later altogether."""
+    time = np.array([0, 10, 20, 30, 90], dtype=np.int64) * NS_PER_MS
+    there = Lacking(time, np.array([1.0, 1.0, 0.8, 0.3, 0.0]), np.ones(5))
+    coming = Hazard(time, np.array([[0.0, 0.0, 0.0, 0.5, 1.0]]))
+    overall = np.linspace(12, 90, LEVELS).astype(np.int64) * NS_PER_MS
+    none = np.zeros(1, dtype=np.int64)
+    curves = Curves((there,), (coming,), np.ones(1), 90 * NS_PER_MS + 1)
+    outcome = Outcome(overall[[64, 121, 127, 128]], overall, none, 5, none, none, 0, 5, curves)
+    for later in (7 * NS_PER_MS, -15 * NS_PER_MS):
+        moved = started_outcome(outcome, later)
+        assert moved.curves is not None
+        assert (moved.overall == np.maximum(overall + later, overall[0])).all()
+        assert (moved.summary == np.maximum(outcome.summary + later, overall[0])).all()
+        for curve, first in ((moved.curves.present[0], 10), (moved.curves.coming[0], 20)):
+            expected = time + later if later > 0 else np.maximum(time + later, np.minimum(time, first * NS_PER_MS))
+            assert (curve.time == expected).all()
+            assert (np.diff(curve.time) >= 0).all()
+        assert moved.curves.end >= int(moved.curves.present[0].time[-1])

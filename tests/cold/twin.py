@@ -144,6 +144,10 @@ class Twin:
         silence = detection_ms(section, directory).tolist()
         for identity in range(hot, self.count):
             self.schedule_heartbeat(identity, 0)
+            # Who is away has no mesh, and is in none.
+            for topic in topics:
+                mesh = self.mesh[topic][identity]
+                mesh[:] = [peer for peer in mesh if self.is_up(identity, 0) and self.is_up(peer, 0)]
             for interval in self.life[identity]:
                 key = (interval.end, identity, LIFE, 0, 0, 0)
                 if interval.is_up:

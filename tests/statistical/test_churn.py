@@ -98,6 +98,27 @@ def test_meshes_stay_within_their_bounds_under_long_churn(name: str, keys: dict[
     assert degrees[stays].min() >= 3
 
 
+def test_as_many_members_of_meshes_are_away_at_the_beginning_as_later() -> None:
+    """Of an identity's members, those that have left without notice, for up to 5 s: one in 24 of a mean session."""
+    section, directory, paths = network(4000)
+    engine = ColdEngine(Scenario(section, directory, 5, 60 * NS_PER_S), paths)
+    is_up = engine.is_up(0)
+    whose, peer = engine.mesh_members(0)
+    assert is_up[whose].all()
+    assert is_up[peer].all()
+    # Those that are up, of the eight of a first mesh.
+    assert np.bincount(whose, minlength=4000)[is_up].mean() == pytest.approx(8 * is_up.mean(), rel=0.03)
+    away = []
+    for second in range(8, 57, 4):
+        engine.run_until(second * NS_PER_S)
+        is_up = engine.is_up(second * NS_PER_S)
+        whose, peer = engine.mesh_members(0)
+        assert is_up[whose].all()
+        away.append(float(1 - is_up[peer].mean()))
+    assert np.mean(away[:4]) == pytest.approx(0.5 * 5 / MEAN_SESSION, rel=0.25)
+    assert np.mean(away[-4:]) == pytest.approx(0.5 * 5 / MEAN_SESSION, rel=0.25)
+
+
 def test_a_message_reaches_those_that_are_up() -> None:
     """All that are up when it is published and stay have it: with D 8 the mesh of the others is still connected."""
     count = 3000
