@@ -9,6 +9,9 @@ somebody needs to know when the link is free, from where it was drawn last: so i
 
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from cold.distribution_kernels import draw_value
 from cold.draw_kernels import draw_words
 from cold.jit import inlined_kernel, int64, kernel, uint64
@@ -109,12 +112,14 @@ def downlink_free(state: State, parameters: Parameters, time: int, identity: int
 
 
 @kernel
-def count_askers(state: State, parameters: Parameters, identities: int, bit: int, askers: Int64Array) -> None:
-    """Count the cold peers of each identity that have a bit of `role`: int64[N]."""
+def count_peers_in(
+    state: State, parameters: Parameters, identities: int, chosen: npt.NDArray[np.uint8], count: Int64Array
+) -> None:
+    """Count the cold peers of each identity of the shard, int64[N], that are among those chosen of all, uint8[A]."""
     for identity in range(identities):
         first = state.sender[identity, PEERS] >> PEERS_SHIFT
         found = int64(0)
         for place in range(first, first + (state.sender[identity, PEERS] & PEERS_MASK)):
             peer = int64(state.neighbours[place]) & parameters.host_mask
-            found += int64(state.role[peer - parameters.hot_count] >> uint64(bit) & uint64(1))
-        askers[identity] = found
+            found += int64(chosen[peer - parameters.hot_count])
+        count[identity] = found

@@ -17,7 +17,7 @@ from bridge.errors import UserError
 from bridge.rng import draw_u64_array
 from cold.distribution_kernels import draw_values
 from cold.distributions import Exponential, join_tables, table_of_sample
-from cold.load_kernels import WHOLE, count_askers
+from cold.load_kernels import WHOLE, count_peers_in
 from cold.population import link_rates
 from cold.purposes import ColdPurpose
 from cold.request_askers import Representatives
@@ -181,9 +181,12 @@ class RequestLoad:
         asking = np.zeros(count, dtype=np.int64)
         rates = np.zeros((2, count, len(self._protocols), 2), dtype=np.float64)
         for place, load in enumerate(self._protocols):
-            count_askers(reference, parameters, count, load.number + ASKS_SHIFT, asking)
-            rates[..., place, :] = self._rates(load, own, peers, asking)
             hosts = self._representatives.of(load.number).astype(np.int64)
+            # Those that are executed are no expectation: a server that one of them asks has one peer less that is not.
+            left = (self._role >> np.uint64(load.number + ASKS_SHIFT) & np.uint64(1)).astype(np.uint8)
+            left[hosts - self._first_cold] = 0
+            count_peers_in(reference, parameters, count, left, asking)
+            rates[..., place, :] = self._rates(load, own, peers, asking)
             mine = hosts[(hosts >= self._owned.start) & (hosts < self._owned.stop)] - self._owned.start
             rates[:, mine, place, 0] = 0.0
         links = (state.sender[:, UPLINK_RATE], state.identity[:, DOWNLINK_RATE])
@@ -214,7 +217,7 @@ class RequestLoad:
         own
             Which identities.
         peers, asking
-            Number of peers of each, and of those who ask.
+            Number of peers of each, and of those who ask and are not executed.
         """
         role = self._role[own]
         asks = role >> np.uint64(load.number + ASKS_SHIFT) & np.uint64(1)
@@ -224,7 +227,7 @@ class RequestLoad:
         rates = np.zeros((2, len(role), 2), dtype=np.float64)
         servers = np.asarray(peers) * load.serving
         rates[0, :, 0] = asks * (load.per_ns + joins * servers)
-        rates[0, :, 1] = serves * (np.asarray(asking) * load.left * answered)
+        rates[0, :, 1] = serves * np.asarray(asking) * answered
         rates[1, :, 0] = asks * np.minimum(load.per_ns + joins * servers, load.most_per_ns * np.maximum(servers, 1.0))
         return rates
 
@@ -252,7 +255,7 @@ class RequestLoad:
             asking = np.count_nonzero(self._role >> np.uint64(load.number + ASKS_SHIFT) & np.uint64(1))
             peers = min(section.mean_degree, len(self._role) - 1)
             share = asking / len(self._role)
-            rates = self._rates(load, slice(None), float(peers), peers * share)
+            rates = self._rates(load, slice(None), float(peers), peers * share * load.left)
             waits = 0.0
             for link, (rate, ns) in enumerate(zip(rates, links, strict=True)):
                 request, response = _moments(load.request), _moments(load.response)

@@ -20,7 +20,7 @@ from tests.statistical.pictures import Curve, draw_curves
 pytestmark = pytest.mark.statistical
 
 IDENTITIES, REPRESENTATIVES, SEEDS = 600, 120, range(1, 41)
-END = 10 * NS_PER_S
+END = 20 * NS_PER_S
 #: Of an interval for what is estimated.
 CONFIDENCE = 0.95
 #: That as many of the intervals as are wanted hold what is exact.
@@ -53,7 +53,7 @@ def run(seed: int, requests: list[dict[str, Any]]) -> tuple[npt.NDArray[np.void]
         {
             "populations": {"tail": {"count": IDENTITIES}},
             "overlay": {"degree": 12},
-            "publications": [{"topic": 1, "time": "1 s", "count": 30, "interval": "270 ms", "size": "20 KB"}],
+            "publications": [{"topic": 1, "time": "1 s", "count": 130, "interval": "140 ms", "size": "10 KB"}],
             "requests": requests,
         }
     )
