@@ -1,7 +1,7 @@
 """Kernels of requests that are not executed: their streams take their time on the links all the same.
 
 On each link of an identity such streams come as a Poisson process (`cold.request_load` has the rates). It is drawn when
-somebody needs to know when the link is free, from where it was drawn last: so it costs nothing where nothing is sent.
+somebody needs to know when the link is free, from where it was drawn last, and never further back than what can matter.
 """
 
 # To the type checker an element of an array is Any, and a numpy integer no int.
@@ -23,8 +23,8 @@ from cold.request_layout import (
     LOAD_DRAWS,
     LOAD_GAP,
     LOAD_MEMORY,
+    LOAD_NEXT,
     LOAD_UNIT,
-    LOAD_UNTIL,
 )
 from cold.state_kernels import (
     DOWNLINK_FREE,
@@ -61,32 +61,34 @@ def pass_streams(
 
     Returns when it is free then [ns].
     """
-    columns = link * LINK_COLUMNS
-    since, gap = state.load[identity, columns + LOAD_UNTIL], state.load[identity, columns + LOAD_GAP]
-    if time <= since or gap == 0:
-        return free
-    state.load[identity, columns + LOAD_UNTIL] = time
-    came = max(since, time - state.load[identity, columns + LOAD_MEMORY])
-    kinds = state.load_share.shape[1] // 2
-    while True:
+    columns, kinds = link * LINK_COLUMNS, state.load_share.shape[1] // 2
+    came, gap = state.load[identity, columns + LOAD_NEXT], state.load[identity, columns + LOAD_GAP]
+    since = max(time - state.load[identity, columns + LOAD_MEMORY], int64(0))
+    # What came before has left the link long since.
+    is_new = came < since
+    if is_new:
+        came = since
+    while came < time:
         number = state.load[identity, columns + LOAD_DRAWS]
         state.load[identity, columns + LOAD_DRAWS] = number + 1
         words = draw_words(parameters, identity + parameters.first_id, _LOAD, 2 * number + link)
+        if not is_new:
+            share, kind = max(int64(words[2]) & WHOLE, int64(1)), link * kinds
+            while int64(state.load_share[identity, kind]) < share:
+                kind += 1
+            if state.load_kind[kind, KIND_IS_OWN] == 0 or state.link_head[identity] < 0:
+                size = draw_value(state.load_table, state.load_kind[kind, KIND_TABLE], uint64(words[3]) << _WORD_BITS)
+                free = max(free, came) + (size * rate >> RATE_SHIFT)
+        is_new = False
         came += scaled(gap, draw_value(state.load_table, 0, uint64(words[0]) | uint64(words[1]) << _WORD_BITS))
-        if came >= time:
-            return free
-        share, kind = max(int64(words[2]) & WHOLE, int64(1)), link * kinds
-        while int64(state.load_share[identity, kind]) < share:
-            kind += 1
-        if state.load_kind[kind, KIND_IS_OWN] == 0 or state.link_head[identity] < 0:
-            size = draw_value(state.load_table, state.load_kind[kind, KIND_TABLE], uint64(words[3]) << _WORD_BITS)
-            free = max(free, came) + (size * rate >> RATE_SHIFT)
+    state.load[identity, columns + LOAD_NEXT] = came
+    return free
 
 
 @inlined_kernel
 def uplink_free(state: State, parameters: Parameters, time: int, identity: int) -> int:
     """When what an identity sends at `time` can begin to leave [ns]."""
-    if parameters.load != 0:
+    if parameters.load != 0 and state.load[identity, LOAD_NEXT] < time:
         sender = state.sender
         sender[identity, UPLINK_FREE] = pass_streams(
             state, parameters, time, identity, 0, sender[identity, UPLINK_FREE], sender[identity, UPLINK_RATE]
@@ -97,7 +99,7 @@ def uplink_free(state: State, parameters: Parameters, time: int, identity: int) 
 @inlined_kernel
 def pass_answers(state: State, parameters: Parameters, time: int, identity: int) -> None:
     """Let answers that come before `time` take the downlink: before anything is added that came then."""
-    if parameters.load != 0:
+    if parameters.load != 0 and state.load[identity, LINK_COLUMNS + LOAD_NEXT] < time:
         link = state.identity
         link[identity, DOWNLINK_FREE] = pass_streams(
             state, parameters, time, identity, 1, link[identity, DOWNLINK_FREE], link[identity, DOWNLINK_RATE]

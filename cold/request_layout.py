@@ -139,10 +139,10 @@ REQUEST_COUNTS: Final = (
 ) = range(len(REQUEST_COUNTS))
 
 # Columns of `load`: of streams of requests that are not executed, on the uplink and then on the downlink.
-LOAD_UNTIL: Final = 0
-"""Those that came before this time [ns] have taken their time on the link."""
+LOAD_NEXT: Final = 0
+"""When the next one comes [ns]: those before have taken their time on the link. -1 at first; NEVER without any."""
 LOAD_GAP: Final = 1
-"""Mean time from one to the next [ns]; 0 where there are none."""
+"""Mean time from one to the next [ns]."""
 LOAD_MEMORY: Final = 2
 """What came so much earlier [ns] has left the link long since."""
 LOAD_DRAWS: Final = 3

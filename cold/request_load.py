@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bridge.directory import HostDirectory
 from bridge.errors import UserError
 from bridge.rng import draw_u64_array
+from bridge.simtime import NEVER
 from cold.distribution_kernels import draw_values
 from cold.distributions import Exponential, join_tables, table_of_sample
 from cold.load_kernels import WHOLE, count_peers_in
@@ -30,6 +31,7 @@ from cold.request_layout import (
     LOAD_COLUMNS,
     LOAD_GAP,
     LOAD_MEMORY,
+    LOAD_NEXT,
     LOAD_UNIT,
 )
 from cold.request_section import RequestSection
@@ -41,7 +43,7 @@ Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
 #: Streams that delay what comes to a link by less in the mean are left out [ns].
-NEGLIGIBLE_NS: Final = 1000
+NEGLIGIBLE_NS: Final = 10_000
 #: Of the relaxation time of a link's queue, so many are remembered.
 _TIMES_REMEMBERED: Final = 32
 #: The memory of a link does not grow beyond that of one with this load.
@@ -200,6 +202,7 @@ class RequestLoad:
             first, second = ((rate[there] * sizes[..., which]).sum(axis=(1, 2)) for which in (0, 1))
             busy = np.minimum(first * byte_ns, _FULLEST)
             memory = _TIMES_REMEMBERED * second / first * byte_ns / (1 - busy) ** 2
+            state.load[:, link * LINK_COLUMNS + LOAD_NEXT] = np.where(there, -1, NEVER)
             state.load[there, link * LINK_COLUMNS + LOAD_GAP] = np.maximum(np.rint(1 / total[there]), 1)
             state.load[there, link * LINK_COLUMNS + LOAD_MEMORY] = np.rint(np.minimum(memory, _LONGEST_MEMORY))
             shares = np.cumsum(rate[there].reshape(-1, 2 * len(self._protocols)), axis=1)

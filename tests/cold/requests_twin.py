@@ -8,6 +8,7 @@ import numpy as np
 
 from bridge.paths import PathTable
 from bridge.rng import draw_u64, draw_uniform
+from bridge.simtime import NEVER
 from cold.distributions import Distribution
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
@@ -47,7 +48,7 @@ class Load:
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         load, table = arrays["load"], arrays["load_table"]
-        self.until = [[0, 0] for _ in load]
+        self.next = np.where(load[:, [0, 4]] == NEVER, NEVER, -1).tolist()
         self.gap = load[:, [1, 5]].tolist()
         self.memory = load[:, [2, 6]].tolist()
         self.draws = [[0, 0] for _ in load]
@@ -119,25 +120,25 @@ class RequestsTwin(Twin):
         if self.unexecuted is None:
             return
         load, row = self.unexecuted, identity - self.hot
-        since, gap, memory = load.until[row][link], load.gap[row][link], load.memory[row][link]
-        if time <= since or gap == 0:
+        came, gap, memory = load.next[row][link], load.gap[row][link], load.memory[row][link]
+        if time <= came:
             return
-        load.until[row][link] = time
         free, rates = (self.uplink_free, self.up) if link == 0 else (self.downlink_free, self.down)
-        came = max(since, time - memory)
-        while True:
+        since = max(time - memory, 0)
+        is_new = came < since
+        came = max(came, since)
+        while came < time:
             words = self.words(identity, ColdPurpose.LOAD, 2 * load.draws[row][link] + link)
             load.draws[row][link] += 1
-            came += gap * draw(load.unit, words[0] | words[1] << 32) >> 20
-            if came >= time:
-                return
             shares = load.shares[row][link]
             kind = next(kind for kind, share in enumerate(shares) if share >= max(words[2] & 0xFFFF, 1))
             # Requests of one's own come first, of each protocol.
-            if kind % 2 == 0 and self.hot_peers[identity]:
-                continue
-            size = draw(load.sizes[link][kind], words[3] << 32)
-            free[identity] = max(free[identity], came) + (size * rates[identity] >> 20)
+            if not is_new and not (kind % 2 == 0 and self.hot_peers[identity]):
+                size = draw(load.sizes[link][kind], words[3] << 32)
+                free[identity] = max(free[identity], came) + (size * rates[identity] >> 20)
+            is_new = False
+            came += gap * draw(load.unit, words[0] | words[1] << 32) >> 20
+        load.next[row][link] = came
 
     def first_ask(self, interval: Distribution, protocol: int, identity: int) -> int:
         whole, part = (
