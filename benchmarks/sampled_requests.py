@@ -1,12 +1,12 @@
 """Requests of which only some are executed, beside all of them, in the same network.
 
-    python benchmarks/sampled_requests.py [--identities 20000] [--representatives 1000] [--seconds 30] [--loads 0.1,0.4]
-        [--seed 1]
+    python benchmarks/sampled_requests.py [--identities 10000] [--representatives 1000] [--seconds 30] [--loads 0.1,0.5]
+        [--timeout 10] [--seed 1]
 
 Identities of a tail over eight regions (configs/topologies/regional.gml, 50 peers), one in five with 1 Gbit/s and the
 others with 50 Mbit/s, ping each other twice a second and ask each other for blocks: 0 to 15 chunks of 70 KB in the
 median. The load is the share of time for which the answers take an uplink of 50 Mbit/s. Beside that the tail gossips,
-a message of 20 KB every half a second; `none` is the same without requests.
+a message of 4 KB every 100 ms; `none` is the same without requests.
 What is compared: what the table of requests says, with the standard errors of what is estimated; the means over the
 messages of percentiles of their delay; and the time of the process's CPU.
 """
@@ -45,8 +45,8 @@ class Outcome(NamedTuple):
     """CPU."""
 
 
-def protocols(load: float) -> list[dict[str, Any]]:
-    """Return what is asked, where blocks take this share of the time of an uplink of 50 Mbit/s."""
+def protocols(load: float, timeout: float = 10.0) -> list[dict[str, Any]]:
+    """Return what is asked, where blocks take this share of the time of an uplink of 50 Mbit/s, up to a timeout [s]."""
     interval = round(_ANSWER_BYTES * 8 * NS_PER_S / SLOW_BPS / load)
     ping = {"interval": {"kind": "exponential", "mean": "500 ms"}, "size": 8, "chunk_size": 8}
     return [
@@ -58,7 +58,7 @@ def protocols(load: float) -> list[dict[str, Any]]:
             "chunks": [0, 8, 16],
             "chunk_size": {"kind": "lognormal", "median": "70 KB", "sigma": 0.5, "maximum": "1 MB"},
             "service": ["1 ms", "5 ms", "20 ms"],
-            "timeout": "20 s",
+            "timeout": f"{round(timeout * 1000)} ms",
             "retries": 1,
         },
     ]
@@ -73,7 +73,7 @@ def measure(identities: int, seconds: float, seed: int, requests: Sequence[dict[
             "overlay": {"degree": 50},
             "gossip": {"validation_delay": ["1 ms", "2 ms", "10 ms"]},
             "publications": [
-                {"topic": 1, "time": "2 s", "count": round(2 * seconds) - 6, "interval": "500 ms", "size": "20 KB"}
+                {"topic": 1, "time": "2 s", "count": round(10 * seconds) - 40, "interval": "100 ms", "size": "4 KB"}
             ],
             "requests": requests,
         }
@@ -117,17 +117,18 @@ def _line(name: str, true: float, estimate: float, beside: str, unit: int) -> No
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="requests of which only some are executed, beside all of them")
-    parser.add_argument("--identities", type=int, default=20_000)
+    parser.add_argument("--identities", type=int, default=10_000)
     parser.add_argument("--representatives", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--loads", default="0.1,0.4")
+    parser.add_argument("--loads", default="0.1,0.5")
+    parser.add_argument("--timeout", type=float, default=10.0, help="after which blocks are asked for once more [s]")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     asked = protocols(0.1)
     for requests in ([], asked):
-        measure(100, 4.0, 1, requests)
+        measure(100, 5.0, 1, requests)
     for load in (float(text) for text in arguments.loads.split(",")):
-        asked = protocols(load)
+        asked = protocols(load, arguments.timeout)
         resolution = {"level": "sampled", "representatives": arguments.representatives}
         levels: tuple[list[dict[str, Any]], ...] = ([], asked, [{**each, "resolution": resolution} for each in asked])
         none, exact, sampled = (
