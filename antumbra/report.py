@@ -256,11 +256,11 @@ def _request_table(requests: npt.NDArray[np.void]) -> Table:
         protocol = str(row["protocol"])
         is_estimate = "executed" in (requests.dtype.names or ()) and row["executed"] < row["askers"]
         if is_estimate:
-            protocol += f" ({int(row['executed']):,} of {int(row['askers']):,} ask)"
+            protocol += f" ({int(row['executed']):,} of {int(row['askers']):,})"
         table.add_row(
             escape(protocol),
             *(
-                f"{int(row[name]):,}" + (f" ± {int(row[f'{name}_error']):,}" if is_estimate else "")
+                ("≈ " if is_estimate else "") + f"{int(row[name]):,}"
                 for name in ("asked", "answered", "failed", "timeouts", "refused")
             ),
             *(_quantile(row, name) for name in ("p50_ns", "p95_ns", "p99_ns")),
