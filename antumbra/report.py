@@ -253,9 +253,16 @@ def _request_table(requests: npt.NDArray[np.void]) -> Table:
     for heading in ("protocol", "asked", "answered", "failed", "timeouts", "refused", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(heading, justify="left" if heading == "protocol" else "right", no_wrap=True)
     for row in requests:
+        protocol = str(row["protocol"])
+        is_estimate = "executed" in (requests.dtype.names or ()) and row["executed"] < row["askers"]
+        if is_estimate:
+            protocol += f" ({int(row['executed']):,} of {int(row['askers']):,})"
         table.add_row(
-            escape(str(row["protocol"])),
-            *(f"{int(row[name]):,}" for name in ("asked", "answered", "failed", "timeouts", "refused")),
+            escape(protocol),
+            *(
+                ("≈ " if is_estimate else "") + f"{int(row[name]):,}"
+                for name in ("asked", "answered", "failed", "timeouts", "refused")
+            ),
             *(_quantile(row, name) for name in ("p50_ns", "p95_ns", "p99_ns")),
         )
     return table

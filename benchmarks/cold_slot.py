@@ -1,11 +1,12 @@
 """What churn and requests cost in one slot of a network, beside the slot's 12 s, and the run of the same slot without.
 
-    python benchmarks/cold_slot.py [--identities 100000] [--shards 1] [--cases plain churn requests both]
+    python benchmarks/cold_slot.py [--identities 100000] [--shards 1] [--cases plain churn requests both ...]
 
 The slot is that of configs/studies/slot-1m.yaml. With *churn*, 40 % of its identities come and go with the preset
-`mainnet`; with *requests*, all ask what those of configs/studies/requests-100k.yaml ask, but for ranges of blocks.
-Every case is a run of `antumbra run` of its own. The loop is the wall-clock time of its windows, which includes
-neither building the tail and executing what coarse topics follow, nor writing the tables; *CPU* is that of all of it.
+`mainnet`; with *requests*, all ask what those of configs/studies/requests-100k.yaml ask, but for ranges of blocks; with
+*sampled* requests, 4,096 ask in the place of all. Every case is a run of `antumbra run` of its own. The loop is the
+wall-clock time of its windows, which includes neither building the tail and executing what coarse topics follow, nor
+writing the tables; *CPU* is that of all of it.
 """
 
 import argparse
@@ -21,9 +22,10 @@ from typing import Any
 import yaml
 
 STUDIES = Path(__file__).parent.parent / "configs" / "studies"
-CASES = ("plain", "churn", "requests", "both")
+CASES = ("plain", "churn", "requests", "sampled-requests", "both", "both-sampled")
 #: Of the identities that come and go.
 _CHURNING = 0.4
+_REPRESENTATIVES = 4096
 
 
 def configuration(case: str, identities: int) -> dict[str, Any]:
@@ -32,13 +34,16 @@ def configuration(case: str, identities: int) -> dict[str, Any]:
     graph = slot["network"]["graph"]["file"]
     graph["path"] = str((STUDIES / graph["path"]).resolve())
     nodes = slot["cold"]["populations"].pop("nodes")
-    churning = round(identities * _CHURNING) if case in ("churn", "both") else 0
+    churning = round(identities * _CHURNING) if case in ("churn", "both", "both-sampled") else 0
     slot["cold"]["populations"]["steady"] = {**nodes, "count": identities - churning}
     if churning:
         slot["cold"]["populations"]["churning"] = {**nodes, "count": churning, "churn": "mainnet"}
-    if case in ("requests", "both"):
+    if case not in ("plain", "churn"):
         asked = yaml.safe_load((STUDIES / "requests-100k.yaml").read_text())["cold"]["requests"]
         slot["cold"]["requests"] = [request for request in asked if request["name"] != "blocks_by_range"]
+    if case in ("sampled-requests", "both-sampled"):
+        for request in slot["cold"]["requests"]:
+            request["resolution"] = {"level": "sampled", "representatives": _REPRESENTATIVES}
     return slot
 
 
@@ -64,13 +69,13 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     arguments = parser.parse_args()
     print(f"{arguments.identities:,} identities, {arguments.shards} shards, load {os.getloadavg()[0]:.1f}")
-    print(f"{'case':10}{'loop s':>8}{'of 12 s':>9}{'CPU s':>8}{'events':>14}{'bytes an identity':>19}{'peak MiB':>10}")
+    print(f"{'case':18}{'loop s':>8}{'of 12 s':>9}{'CPU s':>8}{'events':>14}{'bytes an identity':>19}{'peak MiB':>10}")
     for case in arguments.cases:
         with tempfile.TemporaryDirectory() as directory:
             told = measure(case, arguments.identities, arguments.shards, Path(directory))
         loop, cold = told["wall_seconds"], told["participants"]["cold"]
         print(
-            f"{case:10}{loop:8.1f}{loop / told['simulated_seconds']:9.2f}{told['cpu_s']:8.1f}"
+            f"{case:18}{loop:8.1f}{loop / told['simulated_seconds']:9.2f}{told['cpu_s']:8.1f}"
             f"{cold['events_executed']:14,}{told['cold']['bytes_per_identity']:19,.0f}"
             f"{told['peak_memory_bytes'] / 2**20:10,.0f}",
             flush=True,

@@ -52,7 +52,15 @@ def _run(keys: dict[str, Any]) -> None:
                 {"topic": topic, "time": "1 s", "count": 40, "interval": "250 ms", "size": 100} for topic in (1, 2)
             ],
             "resolution": {"topics": {2: "sampled"}},
-            "requests": [{"name": "ping", "interval": "1 s", "chunk_size": 8}],
+            "requests": [
+                {"name": "ping", "interval": "1 s", "chunk_size": 8},
+                {
+                    "name": "blocks",
+                    "interval": "1 s",
+                    "chunk_size": "1 MB",
+                    "resolution": {"level": "sampled", "representatives": 2},
+                },
+            ],
             "transactions": {"rate": 1},
             **keys,
         }

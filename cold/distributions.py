@@ -412,6 +412,13 @@ def _table_of_sorted(values: Int64Array) -> Int64Array:
     return np.concatenate([np.zeros(1, dtype=np.int64), table])
 
 
+def table_of_sample(values: Int64Array) -> Int64Array:
+    """The table of a distribution that has these values, which ascend, as quantiles at equal steps."""
+    if values[0] == values[-1]:
+        values = values[:1]
+    return _table_of_parts([(1.0, _table_of_sorted(values))])
+
+
 def _written_short(value: Any) -> Any:
     if isinstance(value, list):
         return {"kind": "quantiles", "values": value}

@@ -42,6 +42,7 @@ from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
 from cold.request_kernels import opened_by
 from cold.request_layout import LISTED_UNTIL
+from cold.request_load import RequestLoad
 from cold.request_results import request_results
 from cold.requests import Asking, request_arrays, with_room_for_meters
 from cold.results import TailResults, message_table
@@ -116,6 +117,7 @@ from cold.unwanted_kernels import free_entries
 #: Of `State`: what a run never changes, and copies of an engine share.
 _CONSTANT_ARRAYS = frozenset(
     (
+        *("representative", "representative_weight", "load_share", "load_kind", "load_table"),
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
         *("validation_delay", "client", "identity_of_rank", "sorted_phase", "redial_phase"),
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
@@ -279,6 +281,8 @@ class ColdEngine:
             full_topics,
             len(section.requests),
         )
+        requests, representatives = request_arrays(section, directory, kinds, seed)
+        load = RequestLoad(section, directory, requests["role"], representatives, seed, owned)
         parameters = Parameters(
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
@@ -300,6 +304,7 @@ class ColdEngine:
             redial_ms=section.overlay.redial // 1_000_000 if len(phase_of_redial) else 0,
             silences=silence_count,
             disturbances=sum(isinstance(f, PartitionFailure | DegradationFailure) for f in section.failures),
+            load=int(load.is_there),
             lossy=int(bool((paths.loss > 0.0).any() or (disturbances.loss > 0.0).any())),
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
@@ -318,7 +323,6 @@ class ColdEngine:
         self._parameters = by_reference(parameters)
         self._bucket_shift, self._first_member, self._full_topics = bucket_shift, first_member, full_topics
         n = self._identities
-        requests = request_arrays(section, directory, kinds)
         self._transactions: Transactions | None = None
         if section.transactions is not None:
             assert transaction_overlay is not None, "connections of execution clients are made where there are some"
@@ -415,6 +419,7 @@ class ColdEngine:
             "out": np.zeros((_OUT_AT_FIRST, 6), dtype=np.int64),
             "out_ids": np.zeros(_OUT_AT_FIRST, dtype=np.uint64),
             **requests,
+            **load.arrays(),
             **(no_transactions() if self._transactions is None else self._transactions.arrays()),
             "cursor": cursor,
             "counters": np.zeros(len(COUNTER_NAMES), dtype=np.int64),
@@ -446,7 +451,9 @@ class ColdEngine:
                     f"a timeout must be {parameters.longest_step_ns} ns or more here", where="cold.requests"
                 )
             role = requests["role"][owned.start - everybody.start : owned.stop - everybody.start]
-            self._asking = Asking(section, self._reference, role, seed, owned.start)
+            self._asking = Asking(section, self._reference, role, representatives, seed, owned.start)
+        load.fill(self._state, self._reference, self._parameters)
+        self._representatives = representatives
         self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))
 
     def _part_from_those_away(self, is_up: npt.NDArray[np.bool_]) -> None:
@@ -514,6 +521,10 @@ class ColdEngine:
             state, records = self._boundary.decode(packets, self._messages, self._state, self._now)
             self._replace_state(state)
             self._insert(records)
+            if self._asking is not None:
+                for asked in self._asking.meet(self._state, self._reference, records):
+                    self._insert(asked)
+                self._next = min(self._next, self._asking.next_time(self._state))
         if is_block.any():
             state, arrivals = self._exchange.decode(blocks, self._messages, self._state, self._now)
             self._replace_state(state)
@@ -554,6 +565,7 @@ class ColdEngine:
         other._plan = plan
         other._notices = list(self._notices)
         other._messages = copy.deepcopy(self._messages)
+        other._asking = None if self._asking is None else self._asking.copied()
         arrays = {
             name: array if name in _CONSTANT_ARRAYS else array.copy() for name, array in self._state._asdict().items()
         }
@@ -590,6 +602,7 @@ class ColdEngine:
         self._plan = plan
         self._notices = list(source._notices)
         self._messages = copy.deepcopy(source._messages)
+        self._asking = None if source._asking is None else source._asking.copied()
         arrays = self._state._asdict()
         for name, theirs in source._state._asdict().items():
             if name in _CONSTANT_ARRAYS or name in _ARRAYS_APART:
@@ -628,7 +641,7 @@ class ColdEngine:
 
     def partial_results(self) -> TailResults:
         """What became of each message at the identities of this shard; `cold.results.merge` puts shards together."""
-        results = request_results(self._messages.results(self._state), self._state)
+        results = request_results(self._messages.results(self._state), self._state, self._representatives, self._owned)
         if self._transactions is None:
             return results
         return transaction_results(results, self._state, self._transactions)

@@ -13,6 +13,7 @@ from typing import Final
 
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_up
+from cold.load_kernels import pass_answers
 from cold.membership_kernels import arrival_place, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_copy
@@ -505,6 +506,7 @@ def settle(state: State, parameters: Parameters, identity: int, bucket: int) -> 
     late = state.identity[identity, LATE_BYTES]
     if late != 0 and state.identity[identity, LATE_BUCKET] < bucket:
         since = state.identity[identity, LATE_BUCKET] << parameters.bucket_shift
+        pass_answers(state, parameters, since, identity)
         state.identity[identity, DOWNLINK_FREE] = max(state.identity[identity, DOWNLINK_FREE], since) + (
             late * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
         )
@@ -521,6 +523,8 @@ def note_late(state: State, parameters: Parameters, identity: int, slot: int, bu
     late = state.identity[identity, LATE_BYTES]
     before = state.identity[identity, LATE_BUCKET]
     if before != bucket:
+        if late != 0:
+            pass_answers(state, parameters, before << parameters.bucket_shift, identity)
         state.identity[identity, DOWNLINK_FREE] = max(
             state.identity[identity, DOWNLINK_FREE], before << parameters.bucket_shift
         ) + (late * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT)

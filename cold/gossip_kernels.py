@@ -36,6 +36,7 @@ from cold.heartbeat_kernels import heartbeat, send_prune
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.lacker_kernels import note_has
 from cold.life_kernels import is_silent, is_up
+from cold.load_kernels import downlink_free, uplink_free
 from cold.look_ahead_kernels import beats_reach_peers, look_ahead, look_far_ahead, look_near_ahead
 from cold.membership_kernels import (
     arrival_place,
@@ -221,7 +222,7 @@ def send_to_mesh(
     origin = state.message_origin[slot]
     full = full_row(state, parameters, identity, row)
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
-    free = max(state.sender[identity, UPLINK_FREE], time)
+    free = uplink_free(state, parameters, time, identity)
     counter = state.sender[identity, PACKETS]
     node = state.sender[identity, NODE]
     latest = state.last_reference[slot]
@@ -506,7 +507,7 @@ def receive_message(
     if parameters.scoring:
         note_delivery(state, parameters, identity, source, slot, True)
     size = MESSAGE_BYTES + state.message_size[slot]
-    received = max(time, state.identity[identity, DOWNLINK_FREE]) + (
+    received = downlink_free(state, parameters, time, identity) + (
         size * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
     )
     state.identity[identity, DOWNLINK_FREE] = received
@@ -658,7 +659,7 @@ def execute(state: State, parameters: Parameters) -> int:
                 greet(state, parameters, time, identity)
             elif kind == DEPART:
                 depart(state, parameters, time, identity, auxiliary)
-                abandon_requests(state, identity)
+                abandon_requests(state, parameters, identity)
                 forget_untold(state, identity)
             elif TRANSACTION <= kind <= GREETING or kind >= FIRST_OF_TRANSACTIONS:
                 pending = execute_transaction(state, parameters, time, ends, what, waiting, pending)

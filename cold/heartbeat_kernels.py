@@ -231,7 +231,9 @@ def tell_recent(
     if sought == 0 and is_steady and is_cold and parameters.lossy == 0:
         # Whoever is told does nothing: it does not matter who.
         outside = known - int64(state.mesh[row, MESH_COUNT])
-        tell_in_vain(state, time, identity, size, min(state.client[client_of(state, identity), D_LAZY], outside))
+        tell_in_vain(
+            state, parameters, time, identity, size, min(state.client[client_of(state, identity), D_LAZY], outside)
+        )
         return True
     chosen = choose_gossip_peers(state, parameters, time, identity, topic, row, number, is_steady)
     cold = int64(chosen)

@@ -32,6 +32,11 @@ _TRANSACTION_BYTES: Final = 40
 _OPEN_BYTES: Final = 128
 #: The limit of a peer and a protocol; between a quarter and three quarters of a table's rows have one.
 _LIMIT_BYTES: Final = 64
+#: Of requests that are not executed: when they come to the links, and, of a protocol, which shares of them are its.
+_LOAD_BYTES: Final = 64
+_LOAD_SHARE_BYTES: Final = 8
+#: What is counted of a representative of a protocol, on each shard.
+_TALLY_BYTES: Final = 192
 #: Slots of transactions are given again so long after the last one has ended [ns].
 _SLOT_SLACK_NS: Final = 10**9
 #: Slots whose bits fill a row of `State.identity`, and what as many more cost, with what was asked for.
@@ -114,14 +119,24 @@ def _messages(section: ColdSection, subscribed: dict[int, float]) -> tuple[float
 
 
 def _requests(section: ColdSection) -> float:
-    """Bytes of an identity for its requests: numbers, roles, when to ask next, what is open, limits that run."""
+    """Bytes of an identity for its requests: numbers, roles, when to ask next, what is open, limits that run.
+
+    Where some ask in the place of all, it has in place of these a part of theirs, and rates of what is not executed.
+    """
     if not section.requests:
         return 0.0
     result = 16.0
+    if any(request.resolution.level == "sampled" for request in section.requests):
+        result += _LOAD_BYTES
     for request in section.requests:
         if request.interval is not None:
             rate = 1 / max(request.interval.expectation(), 1.0)
-            result += 12 + _RECORD_BYTES * rate * ASKED_AHEAD_NS + _OPEN_BYTES * rate * _MOMENT_NS
+            share = 1.0
+            if request.resolution.level == "sampled":
+                share = min(request.resolution.representatives / section.identity_count, 1.0)
+                result += _LOAD_SHARE_BYTES + _TALLY_BYTES * share
+            rate *= share
+            result += 12 * share + _RECORD_BYTES * rate * ASKED_AHEAD_NS + _OPEN_BYTES * rate * _MOMENT_NS
             if request.limit is not None:
                 limits = rate * request.chunks.expectation() * request.limit.period / request.limit.tokens
                 result += _LIMIT_BYTES * min(limits, rate * request.limit.period)

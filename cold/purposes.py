@@ -130,3 +130,11 @@ class ColdPurpose(IntEnum):
     """To whom an identity pushes a transaction; counter number << 8 | block of four draws."""
     TRANSACTION_FETCH = 186
     """Whom an identity asks for a transaction; counter number << 16 | attempt."""
+    ASKER = 187
+    """Sort key of an identity among those of which some ask in the place of all; counter 0."""
+    LOAD = 188
+    """A stream of a request that is not executed: when it comes, what it is, and its bytes; counter 2 * number of the
+    draw, and one more on the downlink."""
+    LOAD_SIZE = 189
+    """Responses of which the sizes of such streams are taken; entity the protocol, counter number of the draw, and
+    1 << 32 more for the numbers of chunks, 2 << 32 for their sizes, 3 << 32 for their order."""

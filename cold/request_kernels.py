@@ -26,6 +26,7 @@ from cold.draw_kernels import draw_words, is_lost
 from cold.event_kernels import push, schedule, send_out, settle, travel
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_up
+from cold.load_kernels import downlink_free, uplink_free
 from cold.membership_kernels import count_neighbours, first_peer, member_of, node_of_member
 from cold.message_kernels import delay_bucket
 from cold.purposes import ColdPurpose
@@ -47,10 +48,12 @@ from cold.request_layout import (
     EMPTY,
     FAILED,
     FIRST_ASKED,
+    FIRST_REPRESENTATIVE,
     FREE_LETTER,
     FREE_LETTER_COUNT,
     FREE_OPEN,
     FREE_OPEN_COUNT,
+    INDIVIDUAL,
     INTERVAL,
     JOIN_PROTOCOLS,
     LAST_ASKED,
@@ -71,6 +74,7 @@ from cold.request_layout import (
     NEXT_PART,
     NUMBER,
     ON_JOIN,
+    PAST_REPRESENTATIVE,
     PROTOCOL_MASK,
     PROTOCOLS,
     RECEIVED,
@@ -89,6 +93,7 @@ from cold.request_layout import (
     TOKEN_NS,
     TOKENS,
     UNASKED,
+    WEIGHT_SHIFT,
     WHAT,
 )
 from cold.state_kernels import (
@@ -196,6 +201,62 @@ def is_in_role(state: State, parameters: Parameters, host: int, bit: int) -> boo
     return state.role[host - parameters.hot_count] >> uint64(bit) & _ONE != _ZERO
 
 
+# Who asks in the place of whom.
+
+
+@kernel
+def is_sampled(state: State, protocol: int) -> bool:
+    """Whether some ask in the place of all."""
+    return state.protocol[protocol, PAST_REPRESENTATIVE] > state.protocol[protocol, FIRST_REPRESENTATIVE]
+
+
+@kernel
+def find_representative(state: State, protocol: int, host: int) -> int:
+    """Where in `State.representative` an identity is that asks in the place of others, or -1."""
+    low, past = state.protocol[protocol, FIRST_REPRESENTATIVE], state.protocol[protocol, PAST_REPRESENTATIVE]
+    high = past
+    while low < high:
+        middle = (low + high) >> 1
+        if int64(state.representative[middle]) < host:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < past and int64(state.representative[low]) == host else int64(-1)
+
+
+@kernel
+def is_individual(state: State, protocol: int, identity: int) -> bool:
+    """Whether an identity stands for itself alone where others do not: it has met a hot host."""
+    return is_sampled(state, protocol) and state.link_head[identity] >= 0
+
+
+@kernel
+def asks(state: State, parameters: Parameters, identity: int, protocol: int) -> bool:
+    """Whether an identity whose role it is to ask does so by itself."""
+    return (
+        not is_sampled(state, protocol)
+        or state.link_head[identity] >= 0
+        or find_representative(state, protocol, identity + parameters.first_id) >= 0
+    )
+
+
+@kernel
+def counted_in(state: State, parameters: Parameters, protocol: int, asker: int, number: int) -> int:
+    """The row of `State.request_counts` in which what becomes of a request is counted."""
+    if not is_sampled(state, protocol) or asker < parameters.hot_count or number & INDIVIDUAL != 0:
+        return protocol
+    return state.request_cursor[PROTOCOLS] + find_representative(state, protocol, asker)
+
+
+@kernel
+def weight_of(state: State, protocol: int, row: int) -> int:
+    """How much a latency counts that is of a request counted in `row`: of a sampled protocol, in fixed point."""
+    if not is_sampled(state, protocol):
+        return int64(1)
+    place = row - state.request_cursor[PROTOCOLS]
+    return state.representative_weight[place] if place >= 0 else int64(1 << WEIGHT_SHIFT)
+
+
 # Lists of rows.
 
 
@@ -239,9 +300,16 @@ def find_open(state: State, identity: int, number: int) -> int:
 
 
 @kernel
-def close(state: State, identity: int, row: int, outcome: int) -> None:
+def counted_open(state: State, parameters: Parameters, identity: int, row: int) -> int:
+    """`counted_in` of an open request of an identity."""
+    protocol, asker = state.open[row, WHAT] & PROTOCOL_MASK, identity + parameters.first_id
+    return counted_in(state, parameters, protocol, asker, state.open[row, NUMBER])
+
+
+@kernel
+def close(state: State, parameters: Parameters, identity: int, row: int, outcome: int) -> None:
     """Take a request from an identity's list, and count how it ended."""
-    state.request_counts[state.open[row, WHAT] & PROTOCOL_MASK, outcome] += 1
+    state.request_counts[counted_open(state, parameters, identity, row), outcome] += 1
     following = state.open[row, NEXT]
     if newest_open(state, identity) == row:
         set_newest_open(state, identity, following)
@@ -395,7 +463,7 @@ def send_stream(state: State, parameters: Parameters, time: int, identity: int, 
     near = state.sender[identity, NODE]
     segments = segments_of(size)
     rate = state.sender[identity, UPLINK_RATE]
-    free = max(state.sender[identity, UPLINK_FREE], time) + (wire_bytes(size) * rate >> RATE_SHIFT)
+    free = uplink_free(state, parameters, time, identity) + (wire_bytes(size) * rate >> RATE_SHIFT)
     counter = state.sender[identity, PACKETS]
     state.sender[identity, PACKETS] = counter + 1
     state.counters[BYTES_SENT] += wire_bytes(size)
@@ -443,7 +511,7 @@ def send_stream(state: State, parameters: Parameters, time: int, identity: int, 
 def take_downlink(state: State, parameters: Parameters, time: int, identity: int, size: int) -> int:
     """Let bytes that arrive take their time on the downlink, behind all before them; returns when they have [ns]."""
     settle(state, parameters, identity, time >> parameters.bucket_shift)
-    received = max(time, state.identity[identity, DOWNLINK_FREE]) + (
+    received = downlink_free(state, parameters, time, identity) + (
         size * state.identity[identity, DOWNLINK_RATE] >> RATE_SHIFT
     )
     state.identity[identity, DOWNLINK_FREE] = received
@@ -466,7 +534,8 @@ def send_datagram(
     """Send a hot host a datagram of `size` bytes; `place` and `contents` are the last two columns of `State.out`."""
     source = identity + parameters.first_id
     near, far = state.node[source], state.node[peer]
-    free = max(state.sender[identity, UPLINK_FREE], time) + (size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT)
+    duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
+    free = uplink_free(state, parameters, time, identity) + duration
     state.sender[identity, UPLINK_FREE] = free
     counter = state.sender[identity, PACKETS]
     state.sender[identity, PACKETS] = counter + 1
@@ -574,15 +643,17 @@ def draw_server(state: State, parameters: Parameters, time: int, identity: int, 
 
 
 @kernel
-def begin(state: State, time: int, identity: int, protocol: int) -> int:
+def begin(state: State, parameters: Parameters, time: int, identity: int, protocol: int) -> int:
     """Open a request; returns its row."""
     number = next_number(state, identity)
+    if is_individual(state, protocol, identity):
+        number |= INDIVIDUAL
     state.sender[identity, REQUESTS] += 1 << ASKED_SHIFT
     row = take_open(state, identity)
     state.open[row, WHAT] = protocol
     state.open[row, NUMBER] = number
     state.open[row, FIRST_ASKED] = time
-    state.request_counts[protocol, ASKED] += 1
+    state.request_counts[counted_open(state, parameters, identity, row), ASKED] += 1
     return row
 
 
@@ -613,7 +684,8 @@ def ask(state: State, parameters: Parameters, time: int, identity: int, row: int
     state.open[row, SERVER] = server + 1
     state.open[row, LAST_ASKED] = time
     state.open[row, NEXT_PART] = 0
-    state.request_counts[protocol, ATTEMPTS] += 1
+    counted = counted_in(state, parameters, protocol, source, number)
+    state.request_counts[counted, ATTEMPTS] += 1
     deadline = time + state.protocol[protocol, TIMEOUT]
     if deadline < state.request_cursor[LISTED_UNTIL]:
         push(state, parameters, deadline, source << 32 | row, deadline_of(state, row))
@@ -625,11 +697,11 @@ def ask(state: State, parameters: Parameters, time: int, identity: int, row: int
     record |= chunks << (SLOT_SHIFT + CHUNKS_SHIFT)
     if server < parameters.hot_count:
         wire = DATAGRAM_HEADERS + REQUEST_HEADER + size
-        state.request_counts[protocol, REQUEST_BYTES] += wire
+        state.request_counts[counted, REQUEST_BYTES] += wire
         slot = (record >> SLOT_SHIFT) & SLOT_MASK
         send_datagram(state, parameters, time, identity, server, wire, slot << SLOT_SHIFT | REQUEST, number, 0, size)
         return
-    state.request_counts[protocol, REQUEST_BYTES] += wire_bytes(size)
+    state.request_counts[counted, REQUEST_BYTES] += wire_bytes(size)
     arrival = send_stream(state, parameters, time, identity, node_of_member(state, parameters, member), size)
     if arrival >= 0:
         travel(state, parameters, arrival, server << 32 | source, record | REQUEST)
@@ -642,7 +714,7 @@ def ask_somebody(state: State, parameters: Parameters, time: int, identity: int,
     protocol, attempt = what & PROTOCOL_MASK, (what >> ATTEMPT_SHIFT) & ATTEMPT_MASK
     member = draw_server(state, parameters, time, identity, protocol, number << 4 | attempt)
     if member < 0:
-        close(state, identity, row, UNASKED if attempt == 0 else FAILED)
+        close(state, parameters, identity, row, UNASKED if attempt == 0 else FAILED)
     else:
         ask(state, parameters, time, identity, row, member)
 
@@ -655,16 +727,18 @@ def ask_everybody(state: State, parameters: Parameters, time: int, identity: int
             state, parameters, identity + parameters.first_id, ASKS_SHIFT + protocol
         ):
             continue
+        if not asks(state, parameters, identity, protocol):
+            continue
         for index in range(list_servers(state, parameters, time, identity, protocol)):
             member = int64(state.scratch[index])
-            ask(state, parameters, time, identity, begin(state, time, identity, protocol), member)
+            ask(state, parameters, time, identity, begin(state, parameters, time, identity, protocol), member)
 
 
 @kernel
-def abandon_requests(state: State, identity: int) -> None:
+def abandon_requests(state: State, parameters: Parameters, identity: int) -> None:
     """At the end of a session: nobody waits any longer."""
     while state.request_cursor[PROTOCOLS] > 0 and newest_open(state, identity) >= 0:
-        close(state, identity, newest_open(state, identity), ABANDONED)
+        close(state, parameters, identity, newest_open(state, identity), ABANDONED)
 
 
 @kernel
@@ -687,7 +761,7 @@ def try_again(
     what = state.open[row, WHAT]
     protocol, attempt = what & PROTOCOL_MASK, (what >> ATTEMPT_SHIFT) & ATTEMPT_MASK
     if attempt >= state.protocol[protocol, RETRIES]:
-        close(state, identity, row, FAILED)
+        close(state, parameters, identity, row, FAILED)
         return count
     state.open[row, WHAT] = (attempt + 1) << ATTEMPT_SHIFT | protocol
     state.open[row, SERVER] = 0
@@ -714,18 +788,19 @@ def respond(state: State, parameters: Parameters, time: int, identity: int, aske
             break
         size += more
     size = max(size, LEAST_RESPONSE)
-    state.request_counts[protocol, LIMITED if chunks == REFUSED_CHUNKS else SERVED] += 1
+    counted = counted_in(state, parameters, protocol, asker, number)
+    state.request_counts[counted, LIMITED if chunks == REFUSED_CHUNKS else SERVED] += 1
     if is_hot:
         parts = (size + LARGEST_PART - 1) // LARGEST_PART
         for part in range(parts):
             carried = min(size - part * LARGEST_PART, LARGEST_PART)
             wire = DATAGRAM_HEADERS + RESPONSE_HEADER + carried
-            state.request_counts[protocol, RESPONSE_BYTES] += wire
+            state.request_counts[counted, RESPONSE_BYTES] += wire
             what = slot << SLOT_SHIFT | RESPONSE
             place = part << 16 | parts
             send_datagram(state, parameters, time, identity, asker, wire, what, number, place, carried)
         return
-    state.request_counts[protocol, RESPONSE_BYTES] += wire_bytes(size)
+    state.request_counts[counted, RESPONSE_BYTES] += wire_bytes(size)
     arrival = send_stream(state, parameters, time, identity, int64(state.node[asker]), size)
     if arrival >= 0:
         ends = asker << 32 | (identity + parameters.first_id)
@@ -760,7 +835,7 @@ def receive_request(
 ) -> int:
     """Take a request: refuse it, answer at once, or later. Returns as `try_again`."""
     protocol, chunks = slot & PROTOCOL_MASK, slot >> CHUNKS_SHIFT
-    state.request_counts[protocol, RECEIVED] += 1
+    state.request_counts[counted_in(state, parameters, protocol, asker, number), RECEIVED] += 1
     if not is_in_role(state, parameters, here, protocol) or not admits(
         state, identity, asker, protocol, time, max(chunks, 1)
     ):
@@ -792,24 +867,25 @@ def receive_response(
     """Take a response whose last byte has come. Returns as `try_again`."""
     protocol, chunks = slot & PROTOCOL_MASK, slot >> CHUNKS_SHIFT
     row = find_open(state, identity, number)
+    counted = counted_in(state, parameters, protocol, here, number)
     if (
         row < 0
         or state.open[row, SERVER] != server + 1
         or state.open[row, WHAT] != slot & ((1 << CHUNKS_SHIFT) - 1)
         or received > state.open[row, LAST_ASKED] + state.protocol[protocol, TIMEOUT]
     ):
-        state.request_counts[protocol, LATE] += 1
+        state.request_counts[counted, LATE] += 1
         return count
     if chunks == REFUSED_CHUNKS:
-        state.request_counts[protocol, REFUSED] += 1
+        state.request_counts[counted, REFUSED] += 1
         return try_again(state, parameters, received, identity, row, here, first, count)
     latency = received - state.open[row, FIRST_ASKED]
-    state.request_latency[protocol, delay_bucket(latency)] += 1
-    state.request_counts[protocol, LATENCY_SUM] += latency
-    state.request_counts[protocol, CHUNKS_RECEIVED] += chunks
+    state.request_latency[protocol, delay_bucket(latency)] += weight_of(state, protocol, counted)
+    state.request_counts[counted, LATENCY_SUM] += latency
+    state.request_counts[counted, CHUNKS_RECEIVED] += chunks
     if chunks == 0:
-        state.request_counts[protocol, EMPTY] += 1
-    close(state, identity, row, ANSWERED)
+        state.request_counts[counted, EMPTY] += 1
+    close(state, parameters, identity, row, ANSWERED)
     return count
 
 
@@ -854,7 +930,7 @@ def receive_part(
         # The end of a response of which a part is missing: as good as none.
         row = -1
     if row < 0:
-        state.request_counts[slot & PROTOCOL_MASK, LATE] += 1
+        state.request_counts[counted_in(state, parameters, slot & PROTOCOL_MASK, here, number), LATE] += 1
         return count
     return receive_response(state, parameters, received, identity, server, number, slot, here, first, count)
 
@@ -886,8 +962,8 @@ def execute_request(
         return count
     if kind == ASK:
         if slot >> ATTEMPT_SHIFT == 0:
-            if is_up(state, parameters, here, time):
-                ask_somebody(state, parameters, time, identity, begin(state, time, identity, slot))
+            if is_up(state, parameters, here, time) and asks(state, parameters, identity, slot):
+                ask_somebody(state, parameters, time, identity, begin(state, parameters, time, identity, slot))
             return count
         row = find_open(state, identity, number)
         if row >= 0:
@@ -895,7 +971,7 @@ def execute_request(
         return count
     if not is_awaited(state, parameters, ends, what):
         return count
-    state.request_counts[slot & PROTOCOL_MASK, TIMEOUTS] += 1
+    state.request_counts[counted_in(state, parameters, slot & PROTOCOL_MASK, here, number), TIMEOUTS] += 1
     return try_again(state, parameters, time, identity, source, here, first, count)
 
 
@@ -927,14 +1003,26 @@ def opened_by(state: State, parameters: Parameters, events: int) -> int:
 
 
 @kernel
-def begin_intervals(state: State, key: int, first_host: int, protocol: int, next_ask: Int64Array) -> None:
-    """Draw when each identity asks first, as if all had asked for ever: int64[N]; NEVER for those that do not ask."""
+def host_of_row(first_host: int, hosts: Int64Array, row: int) -> int:
+    """The HostId of a row of `Asking`."""
+    return first_host + row if len(hosts) == 0 else hosts[row]
+
+
+@kernel
+def begin_intervals(
+    state: State, key: int, first_host: int, hosts: Int64Array, protocol: int, next_ask: Int64Array
+) -> None:
+    """Draw when each identity asks first, as if all had asked for ever: int64[N]; NEVER for those that do not ask.
+
+    Rows are those of `hosts`, int64[N], or, where that is empty, of all identities from `first_host` on.
+    """
     for row in range(len(next_ask)):
         if next_ask[row] == NEVER:
             continue
-        word = int64(draw_u64(key, first_host + row, _ASK_START, 2 * protocol))
+        here = host_of_row(first_host, hosts, row)
+        word = int64(draw_u64(key, here, _ASK_START, 2 * protocol))
         whole = draw_value(state.request_table, state.protocol[protocol, COVERING_INTERVAL], word)
-        part = int64(draw_u64(key, first_host + row, _ASK_START, 2 * protocol + 1) >> _WORD_BITS)
+        part = int64(draw_u64(key, here, _ASK_START, 2 * protocol + 1) >> _WORD_BITS)
         next_ask[row] = part_of(whole, part)
 
 
@@ -943,6 +1031,7 @@ def due_asks(
     state: State,
     key: int,
     first_host: int,
+    hosts: Int64Array,
     protocol: int,
     next_ask: Int64Array,
     turn: npt.NDArray[np.uint32],
@@ -953,7 +1042,7 @@ def due_asks(
     """List the requests of a protocol that identities from row `first` on begin before `end`, in int64[n, 3] `records`.
 
     Returns how many there are, and the row to go on from when `records` is full, N when all are listed. `next_ask` and
-    `turn`, int64[N] and uint32[N], go on to the first interval that ends at `end` or later.
+    `turn`, int64[N] and uint32[N], go on to the first interval that ends at `end` or later; `hosts` is as above.
     """
     table = state.protocol[protocol, INTERVAL]
     count = 0
@@ -963,7 +1052,7 @@ def due_asks(
             if count == len(records):
                 next_ask[row] = time
                 return count, row
-            here = first_host + row
+            here = host_of_row(first_host, hosts, row)
             records[count, 0] = time
             records[count, 1] = here << 32 | here
             records[count, 2] = protocol << SLOT_SHIFT | ASK

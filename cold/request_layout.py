@@ -32,7 +32,16 @@ TOKENS: Final = 10
 """A bucket of a server's limit for each peer; 0 where there is none."""
 TOKEN_NS: Final = 11
 """How long it takes to get one token back."""
-PROTOCOL_COLUMNS: Final = 12
+FIRST_REPRESENTATIVE: Final = 12
+"""Of `representative`: where those of the protocol begin."""
+PAST_REPRESENTATIVE: Final = 13
+"""Where they end: the same, where everybody asks."""
+PROTOCOL_COLUMNS: Final = 14
+
+#: Of the number of a request: whatever the protocol's resolution, the asker stands for itself alone.
+INDIVIDUAL: Final = 1 << 30
+#: How many identities a representative stands for is in fixed point.
+WEIGHT_SHIFT: Final = 20
 
 #: Bits of `role` that say what the identity asks begin here; those below say what it serves.
 ASKS_SHIFT: Final = 32
@@ -128,5 +137,27 @@ REQUEST_COUNTS: Final = (
     RESPONSE_BYTES,
     LATENCY_SUM,
 ) = range(len(REQUEST_COUNTS))
+
+# Columns of `load`: of streams of requests that are not executed, on the uplink and then on the downlink.
+LOAD_NEXT: Final = 0
+"""When the next one comes [ns]: those before have taken their time on the link. -1 at first; NEVER without any."""
+LOAD_GAP: Final = 1
+"""Mean time from one to the next [ns]."""
+LOAD_MEMORY: Final = 2
+"""What came so much earlier [ns] has left the link long since."""
+LOAD_DRAWS: Final = 3
+"""How often one has been drawn."""
+LINK_COLUMNS: Final = 4
+LOAD_COLUMNS: Final = 2 * LINK_COLUMNS
+
+# Columns of `load_kind`: what such a stream may be.
+KIND_TABLE: Final = 0
+"""Where in `load_table` the distribution of its bytes on the wire begins."""
+KIND_IS_OWN: Final = 1
+"""1 for requests of the identity and what answers them: one that asks by itself has none that are not executed."""
+KIND_COLUMNS: Final = 2
+#: The mean of the distribution at the begin of `load_table`, which is exponential.
+LOAD_UNIT: Final = 1 << 20
+
 #: Buckets of a latency below 2**49 ns, longer than all attempts of a request together.
 LATENCY_BUCKETS: Final = 40 << 10

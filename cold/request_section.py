@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -46,6 +46,19 @@ class LimitSection(Section):
         return self
 
 
+class RequestResolutionSection(Section):
+    """`resolution` of a protocol: whether all identities ask that should, or some in the place of all."""
+
+    level: Literal["exact", "sampled"] = "exact"
+    representatives: int = Field(default=4096, ge=2, le=65536)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.level == "exact" and "representatives" in self.model_fields_set:
+            raise PydanticCustomError("request", "representatives belong to level: sampled")
+        return self
+
+
 class RequestSection(Section):
     """`cold.requests[i]`: a protocol of requests and responses."""
 
@@ -62,6 +75,7 @@ class RequestSection(Section):
     limit: LimitSection | None = None
     askers: RoleSection = RoleSection()
     servers: RoleSection = RoleSection()
+    resolution: RequestResolutionSection = RequestResolutionSection()
 
     @model_validator(mode="after")
     def _is_asked(self) -> Self:

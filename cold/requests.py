@@ -2,11 +2,12 @@
 
 When an identity asks is a function of configuration and seed: a renewal process of its own for each protocol, which is
 stationary from time 0. `Asking` keeps the time of the next request of each, 12 bytes, and turns those that come up into
-events, a span of time at a stroke.
+events, a span of time at a stroke. Where some ask in the place of all, it keeps it of these alone.
 """
 
+import copy
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from bridge.simtime import NEVER
 from cold.distributions import Distribution, join_tables
 from cold.jit import uint64
 from cold.messages import aligned_zeros
+from cold.request_askers import Representatives, choose_representatives
 from cold.request_kernels import begin_intervals, copy_meters, drop_full_meters, due_asks, due_deadlines
 from cold.request_layout import (
     ASKED_AHEAD_NS,
@@ -24,6 +26,7 @@ from cold.request_layout import (
     CHUNKS,
     COMMON_ROLES,
     COVERING_INTERVAL,
+    FIRST_REPRESENTATIVE,
     INTERVAL,
     JOIN_PROTOCOLS,
     LATENCY_BUCKETS,
@@ -34,6 +37,7 @@ from cold.request_layout import (
     NEXT_DEADLINE,
     ON_JOIN,
     OPEN_COLUMNS,
+    PAST_REPRESENTATIVE,
     PROTOCOL_COLUMNS,
     PROTOCOLS,
     REQUEST_COUNTS,
@@ -55,14 +59,16 @@ Int64Array = npt.NDArray[np.int64]
 
 #: So many of them at a time.
 _RECORDS_AT_ONCE = 1 << 14
+#: Rows are those of all identities of the shard.
+_ALL: Final = np.zeros(0, dtype=np.int64)
 #: A power of two.
 _METERS_AT_FIRST = 256
 
 
 def request_arrays(
-    section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8]
-) -> dict[str, npt.NDArray[Any]]:
-    """The fields of `State` that are about requests.
+    section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8], seed: int
+) -> tuple[dict[str, npt.NDArray[Any]], Representatives]:
+    """The fields of `State` that are about requests, but for their load, and who asks in the place of others.
 
     Parameters
     ----------
@@ -72,6 +78,8 @@ def request_arrays(
         Every host of the experiment.
     kinds
         uint8[A]: the kind of client of every identity.
+    seed
+        Seed of the run.
     """
     requests = section.requests
     protocol, table = _protocols(requests)
@@ -79,22 +87,31 @@ def request_arrays(
     cursor[NEXT_DEADLINE] = NEVER
     cursor[PROTOCOLS], cursor[JOIN_PROTOCOLS] = len(requests), sum(request.on_join for request in requests)
     role = np.zeros(len(kinds) if requests else 1, dtype=np.uint64)
+    asks: list[npt.NDArray[np.bool_]] = []
     for number, request in enumerate(requests):
         role[in_role(request.servers, section, directory, kinds)] |= np.uint64(1 << number)
-        role[in_role(request.askers, section, directory, kinds)] |= np.uint64(1 << (number + ASKS_SHIFT))
+        asks.append(in_role(request.askers, section, directory, kinds))
+        role[asks[-1]] |= np.uint64(1 << (number + ASKS_SHIFT))
     cursor[COMMON_ROLES] = np.bitwise_and.reduce(role).view(np.int64)
+    representatives = choose_representatives(requests, asks, directory, seed)
+    count = len(representatives.host)
+    if requests:
+        protocol[:, FIRST_REPRESENTATIVE] = representatives.begins[:-1]
+        protocol[:, PAST_REPRESENTATIVE] = representatives.begins[1:]
     arrays: dict[str, npt.NDArray[Any]] = {
         "protocol": protocol,
         "request_table": table,
         "role": role,
         "meter": np.zeros((_METERS_AT_FIRST, METER_COLUMNS), dtype=np.int64),
         "request_cursor": cursor,
-        "request_counts": np.zeros((max(len(requests), 1), len(REQUEST_COUNTS)), dtype=np.int64),
+        "representative": representatives.host if count else np.zeros(1, dtype=np.uint32),
+        "representative_weight": representatives.weight if count else np.zeros(1, dtype=np.int64),
+        "request_counts": np.zeros((max(len(requests), 1) + count, len(REQUEST_COUNTS)), dtype=np.int64),
         "request_latency": np.zeros((len(requests), LATENCY_BUCKETS) if requests else (1, 1), dtype=np.int64),
     }
     for name, columns in (("open", OPEN_COLUMNS), ("letter", LETTER_COLUMNS)):
         arrays[name] = first_rows(name, columns, cursor)
-    return arrays
+    return arrays, representatives
 
 
 def with_room_for_meters(state: State, events: int) -> State:
@@ -179,6 +196,8 @@ class Asking:
         With the arrays of `request_arrays`: by reference, as kernels take it.
     role
         uint64[N]: `State.role` of the shard's own identities.
+    representatives
+        Who asks in the place of others.
     seed
         Seed of the run.
     first_id
@@ -186,20 +205,46 @@ class Asking:
     """
 
     def __init__(
-        self, section: ColdSection, state: State, role: npt.NDArray[np.uint64], seed: int, first_id: int
+        self,
+        section: ColdSection,
+        state: State,
+        role: npt.NDArray[np.uint64],
+        representatives: Representatives,
+        seed: int,
+        first_id: int,
     ) -> None:
-        self._seed, self._first_id = uint64(seed), first_id
+        self._seed, self._first_id, self._role = uint64(seed), first_id, role
         self._protocols = [number for number, request in enumerate(section.requests) if request.interval is not None]
+        #: Of the protocols of which only some ask; of the others, every identity has a row.
+        self._hosts: dict[int, Int64Array] = {}
         self._next: dict[int, Int64Array] = {}
-        self._turn = {number: np.zeros(len(role), dtype=np.uint32) for number in self._protocols}
+        self._turn: dict[int, npt.NDArray[np.uint32]] = {}
         self._earliest: dict[int, int] = {}
         self._records = np.empty((_RECORDS_AT_ONCE, 3), dtype=np.int64)
         for number in self._protocols:
-            asks = role >> np.uint64(number + ASKS_SHIFT) & np.uint64(1) == 1
-            next_ask = np.where(asks, 0, NEVER).astype(np.int64)
-            begin_intervals(state, self._seed, first_id, number, next_ask)
+            chosen = representatives.of(number)
+            if len(chosen):
+                own = (chosen >= first_id) & (chosen < first_id + len(role))
+                self._hosts[number] = chosen[own].astype(np.int64)
+                next_ask = np.zeros(len(self._hosts[number]), dtype=np.int64)
+            else:
+                next_ask = np.where(self._asks(number), 0, NEVER).astype(np.int64)
+            begin_intervals(state, self._seed, first_id, self._hosts.get(number, _ALL), number, next_ask)
             self._next[number] = next_ask
+            self._turn[number] = np.zeros(len(next_ask), dtype=np.uint32)
             self._earliest[number] = int(next_ask.min(initial=NEVER))
+
+    def _asks(self, number: int) -> npt.NDArray[np.bool_]:
+        """Which identities of the shard have the role of askers: bool[N]."""
+        return np.asarray(self._role >> np.uint64(number + ASKS_SHIFT) & np.uint64(1) == 1)
+
+    def copied(self) -> "Asking":
+        """Return another that goes on from here by itself."""
+        other = copy.copy(self)
+        other._hosts, other._earliest = dict(self._hosts), dict(self._earliest)
+        other._next = {number: array.copy() for number, array in self._next.items()}
+        other._turn = {number: array.copy() for number, array in self._turn.items()}
+        return other
 
     def next_time(self, state: State) -> int:
         """When the next request or deadline is that is no event yet [ns]; NEVER if there is none."""
@@ -221,16 +266,62 @@ class Asking:
             yield self._records[:count]
         for number in self._protocols:
             if self._earliest[number] < end:
-                first, next_ask = 0, self._next[number]
-                while first < len(next_ask):
-                    count, first = due_asks(
-                        *(reference, self._seed, self._first_id, number, next_ask, self._turn[number], first, end),
-                        self._records,
-                    )
-                    yield self._records[:count]
-                self._earliest[number] = int(next_ask.min(initial=NEVER))
+                yield from self._due(reference, number, 0, end)
+                self._earliest[number] = int(self._next[number].min(initial=NEVER))
         state.request_cursor[LISTED_UNTIL] = end
+
+    def _due(self, reference: State, number: int, first: int, end: int) -> Iterator[Int64Array]:
+        """Yield the requests of a protocol before `end` of the rows from `first` on, as `take`."""
+        hosts, next_ask, turn = self._hosts.get(number, _ALL), self._next[number], self._turn[number]
+        while first < len(next_ask):
+            count, first = due_asks(
+                *(reference, self._seed, self._first_id, hosts, number, next_ask, turn, first, end), self._records
+            )
+            yield self._records[:count]
+
+    def meet(self, state: State, reference: State, records: Int64Array) -> Iterator[Int64Array]:
+        """Have those ask by themselves, from then on, whom a hot host has sent something.
+
+        Parameters
+        ----------
+        state, reference
+            As `take`.
+        records
+            int64[n, 3]: what arrives, none of it before the time up to which events have been executed.
+
+        Yields
+        ------
+        int64[m, 3]
+            As `take`: their requests before LISTED_UNTIL. Of those that do not come to know a hot host the kernels make
+            none.
+        """
+        if not self._hosts or not len(records):
+            return
+        order = np.argsort(records[:, 0], kind="stable")
+        host, first = np.unique(records[order, 1] >> 32, return_index=True)
+        since = records[order, 0][first]
+        for number, hosts in self._hosts.items():
+            fresh = self._asks(number)[host - self._first_id] & ~np.isin(host, hosts)
+            if not fresh.any():
+                continue
+            begin = len(hosts)
+            self._hosts[number] = np.concatenate([hosts, host[fresh]])
+            self._next[number] = np.concatenate([self._next[number], np.zeros(fresh.sum(), dtype=np.int64)])
+            self._turn[number] = np.concatenate([self._turn[number], np.zeros(fresh.sum(), dtype=np.uint32)])
+            begin_intervals(reference, self._seed, self._first_id, host[fresh], number, self._next[number][begin:])
+            for row, time in enumerate(since[fresh].tolist(), begin):
+                self._pass_by(reference, number, row, time)
+            yield from self._due(reference, number, begin, int(state.request_cursor[LISTED_UNTIL]))
+            self._earliest[number] = int(self._next[number].min(initial=NEVER))
+
+    def _pass_by(self, reference: State, number: int, row: int, end: int) -> None:
+        """Let the intervals of one row go on to the first that ends at `end` or later."""
+        own = slice(row, row + 1)
+        hosts, next_ask, turn = self._hosts[number][own], self._next[number][own], self._turn[number][own]
+        while next_ask[0] < end:
+            due_asks(*(reference, self._seed, self._first_id, hosts, number, next_ask, turn, 0, end), self._records)
 
     def bytes_taken(self) -> int:
         """Return the bytes that the times of the next requests take."""
-        return sum(array.nbytes for arrays in (self._next, self._turn) for array in arrays.values())
+        arrays = (self._next, self._turn, self._hosts)
+        return sum(array.nbytes for each in arrays for array in each.values())

@@ -49,9 +49,15 @@ class TailResults(NamedTuple):
     digest: npt.NDArray[np.uint64]
     """uint64[2]: sums of two hashes of each arrival, modulo 2**64."""
     requests: npt.NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
-    """int64[P, counts]: what became of the requests of each protocol; no rows where nobody asks."""
+    """int64[P + K, counts]: what became of the requests of each protocol, then, where some ask in the place of all, of
+    those of each of these; no rows where nobody asks."""
     request_latency: npt.NDArray[np.int64] = np.zeros((0, 3), dtype=np.int64)
-    """int64[entries, 3]: protocol, bucket and count, ascending."""
+    """int64[entries, 3]: protocol, bucket and count, ascending; counts are `cold.request_askers.weights_of` where some
+    ask in the place of all."""
+    request_askers: npt.NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)
+    """int64[P, 2]: identities that should ask, and how many of them do so by themselves."""
+    request_strata: npt.NDArray[np.int64] = np.zeros((0, 3), dtype=np.int64)
+    """int64[K, 3]: `cold.request_askers.Representatives.stratum`, on every shard."""
     submitted: npt.NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
     """int64[K, `cold.transaction_results.SUBMITTED`]: all transactions of the run, and those of hot hosts of which the
     shard has heard, for which the first column is 1; no rows where there are none."""
@@ -101,6 +107,8 @@ def merge(parts: Sequence[TailResults]) -> TailResults:
         digest += part.digest
     asked = [part.requests for part in parts if len(part.requests)]
     requests = np.sum(asked, axis=0) if asked else np.zeros((0, 0), dtype=np.int64)
+    askers = [part.request_askers for part in parts if len(part.requests)]
+    strata = max((part.request_strata for part in parts), key=len)
     latency = added_up(np.concatenate([part.request_latency for part in parts]))
     knowing = _aligned([part for part in parts if len(part.submitted)] or [parts[0]])
     return TailResults(
@@ -111,6 +119,8 @@ def merge(parts: Sequence[TailResults]) -> TailResults:
         digest,
         requests,
         latency,
+        np.sum(askers, axis=0) if askers else np.zeros((0, 2), dtype=np.int64),
+        strata,
         knowing[0].submitted,
         np.sum([part.transactions for part in knowing], axis=0),
         np.max([part.transaction_longest for part in knowing], axis=0),

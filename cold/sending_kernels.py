@@ -13,6 +13,7 @@ from cold.draw_kernels import is_lost
 from cold.event_kernels import bucket_of_shard, is_own, push, put, send_out, shard_of, travel
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.lacker_kernels import may_lack
+from cold.load_kernels import uplink_free
 from cold.membership_kernels import first_peer, mesh_row, node_of_member
 from cold.message_cache_kernels import list_sought
 from cold.prefetch_kernels import prefetch
@@ -76,7 +77,8 @@ def send(
     gets an event for each of an IWANT's ids.
     """
     source = identity + parameters.first_id
-    free = max(state.sender[identity, UPLINK_FREE], time) + (size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT)
+    duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
+    free = uplink_free(state, parameters, time, identity) + duration
     state.sender[identity, UPLINK_FREE] = free
     counter = state.sender[identity, PACKETS]
     state.sender[identity, PACKETS] = counter + 1
@@ -181,11 +183,12 @@ def send_ids(
 
 
 @inlined_kernel
-def tell_in_vain(state: State, time: int, identity: int, size: int, count: int) -> None:
+def tell_in_vain(state: State, parameters: Parameters, time: int, identity: int, size: int, count: int) -> None:
     """Send IHAVEs of `size` bytes that are not lost, and make nobody ask for anything."""
     if count > 0:
         duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
-        state.sender[identity, UPLINK_FREE] = max(state.sender[identity, UPLINK_FREE], time) + count * duration
+        free = uplink_free(state, parameters, time, identity)
+        state.sender[identity, UPLINK_FREE] = free + count * duration
         state.sender[identity, PACKETS] += count
         state.counters[BYTES_SENT] += count * size
         state.counters[IHAVE_SENT] += count
@@ -231,7 +234,7 @@ def tell_cold_peers(
     """
     first = first_peer(state, identity)
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
-    free = max(state.sender[identity, UPLINK_FREE], time)
+    free = uplink_free(state, parameters, time, identity) if count > 0 else time
     counter = state.sender[identity, PACKETS]
     begin, latest = free, int64(0)
     heard = int64(0)

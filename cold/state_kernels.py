@@ -361,6 +361,8 @@ class Parameters(NamedTuple):
     """Number of disturbances of paths that there may be in the run."""
     lossy: int
     """1 if a packet may be lost on some path at some time, else 0."""
+    load: int
+    """1 if requests that are not executed take time on links, else 0."""
     bucket_shift: int
     """A bucket is 2 ** bucket_shift ns of time: a function of the network's latencies, and part of the model."""
     bucket_mask: int
@@ -569,6 +571,10 @@ class State(NamedTuple):
     """int64[n]: tables of the protocols' distributions."""
     role: UInt64Array
     """uint64[A]: a bit for each protocol that the identity serves, and above these one for each that it asks."""
+    representative: UInt32Array
+    """uint32[K]: HostIds of those that ask in the place of others, ascending for each protocol; one entry at least."""
+    representative_weight: Int64Array
+    """int64[K]: for how many each of them asks << WEIGHT_SHIFT."""
     open: Int64Array
     """int64[open requests, OPEN_COLUMNS]."""
     meter: Int64Array
@@ -578,9 +584,18 @@ class State(NamedTuple):
     request_cursor: Int64Array
     """int64[REQUEST_CURSORS]."""
     request_counts: Int64Array
-    """int64[U, len(REQUEST_COUNTS)]."""
+    """int64[U + K, len(REQUEST_COUNTS)]: of each protocol, then of each representative what is not counted there."""
     request_latency: Int64Array
-    """int64[U, LATENCY_BUCKETS]: time from asking to the last byte of the response, as in `cold.results`."""
+    """int64[U, LATENCY_BUCKETS]: time from asking to the last byte of the response, as in `cold.results`. Where some
+    ask in the place of all, each counts as `representative_weight` says."""
+    load: Int64Array
+    """int64[N, LOAD_COLUMNS], and so on: see `cold.load_kernels`; one row where `Parameters.load` is 0."""
+    load_share: UInt16Array
+    """uint16[N, kinds]: shares of the streams on the uplink, then on the downlink, cumulated up to 2**16 - 1."""
+    load_kind: Int64Array
+    """int64[kinds, KIND_COLUMNS]."""
+    load_table: Int64Array
+    """int64[n]: an exponential distribution, then those of bytes."""
     transaction_rules: Int64Array
     """int64[TRANSACTION_RULES], and so on: see `cold.transaction_kernels`; arrays of one entry without transactions."""
     transaction: Int64Array

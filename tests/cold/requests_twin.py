@@ -4,11 +4,16 @@ import heapq
 from collections import Counter
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from bridge.paths import PathTable
 from bridge.rng import draw_u64, draw_uniform
+from bridge.simtime import NEVER
 from cold.distributions import Distribution
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
+from cold.request_askers import Representatives
+from cold.request_layout import INDIVIDUAL
 from cold.request_section import RequestSection, RoleSection
 from cold.scenario import Scenario
 from tests.cold.quantile_twin import draw
@@ -38,15 +43,43 @@ class Part(NamedTuple):
     size: int
 
 
-class RequestsTwin(Twin):
-    """`Twin`, whose identities also ask each other. `chunks` is None where a response says no."""
+class Load:
+    """What an engine expects of requests that are not executed, as lists: of each identity, up and down."""
 
-    def __init__(self, scenario: Scenario, paths: PathTable) -> None:
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        load, table = arrays["load"], arrays["load_table"]
+        self.next = np.where(load[:, [0, 4]] == NEVER, NEVER, -1).tolist()
+        self.gap = load[:, [1, 5]].tolist()
+        self.memory = load[:, [2, 6]].tolist()
+        self.draws = [[0, 0] for _ in load]
+        self.unit = table
+        self.shares = arrays["load_share"].reshape(len(load), 2, -1).tolist()
+        self.sizes = [[table[first:] for first in kinds] for kinds in arrays["load_kind"][:, 0].reshape(2, -1).tolist()]
+
+
+class RequestsTwin(Twin):
+    """`Twin`, whose identities also ask each other. `chunks` is None where a response says no.
+
+    With `representatives`, they alone ask, and those who have met a hot host.
+    """
+
+    def __init__(self, scenario: Scenario, paths: PathTable, representatives: Representatives | None = None) -> None:
         section, directory, seed, stop_time_ns = scenario
         super().__init__(scenario, paths)
         self.requests = section.requests
         self.counts: list[Counter[str]] = [Counter() for _ in self.requests]
-        self.latencies: list[list[int]] = [[] for _ in self.requests]
+        self.tallies: dict[tuple[int, int], Counter[str]] = {}
+        self.weights: list[dict[int, int]] = [{} for _ in self.requests]
+        for protocol in range(len(self.requests)):
+            if representatives is None:
+                break
+            part = slice(*representatives.begins[protocol : protocol + 2])
+            hosts = representatives.host[part].tolist()
+            self.weights[protocol] = dict(zip(hosts, representatives.weight[part].tolist(), strict=True))
+            self.tallies |= {(protocol, host): Counter() for host in hosts}
+        #: Each with its weight.
+        self.latencies: list[list[tuple[int, int]]] = [[] for _ in self.requests]
+        self.unexecuted: Load | None = None
         self.numbers = [0] * self.count
         self.waiting: list[dict[int, Open]] = [{} for _ in range(self.count)]
         self.meters: dict[tuple[int, int, int], int] = {}
@@ -70,6 +103,43 @@ class RequestsTwin(Twin):
                     time += max(draw(request.interval.table(), word), 1000)
                     turn += 1
 
+    def asks(self, protocol: int, identity: int) -> bool:
+        return not self.weights[protocol] or identity in self.weights[protocol] or bool(self.hot_peers[identity])
+
+    def counted(self, protocol: int, asker: int, number: int) -> Counter[str]:
+        if not self.weights[protocol] or asker < self.hot or number & INDIVIDUAL:
+            return self.counts[protocol]
+        return self.tallies[protocol, asker]
+
+    def weight(self, protocol: int, asker: int, number: int) -> int:
+        if not self.weights[protocol]:
+            return 1
+        return 1 << 20 if number & INDIVIDUAL else self.weights[protocol][asker]
+
+    def take_streams(self, link: int, time: int, identity: int) -> None:
+        if self.unexecuted is None:
+            return
+        load, row = self.unexecuted, identity - self.hot
+        came, gap, memory = load.next[row][link], load.gap[row][link], load.memory[row][link]
+        if time <= came:
+            return
+        free, rates = (self.uplink_free, self.up) if link == 0 else (self.downlink_free, self.down)
+        since = max(time - memory, 0)
+        is_new = came < since
+        came = max(came, since)
+        while came < time:
+            words = self.words(identity, ColdPurpose.LOAD, 2 * load.draws[row][link] + link)
+            load.draws[row][link] += 1
+            shares = load.shares[row][link]
+            kind = next(kind for kind, share in enumerate(shares) if share >= max(words[2] & 0xFFFF, 1))
+            # Requests of one's own come first, of each protocol.
+            if not is_new and not (kind % 2 == 0 and self.hot_peers[identity]):
+                size = draw(load.sizes[link][kind], words[3] << 32)
+                free[identity] = max(free[identity], came) + (size * rates[identity] >> 20)
+            is_new = False
+            came += gap * draw(load.unit, words[0] | words[1] << 32) >> 20
+        load.next[row][link] = came
+
     def first_ask(self, interval: Distribution, protocol: int, identity: int) -> int:
         whole, part = (
             int(draw_u64(self.seed, identity, int(ColdPurpose.ASK_START), 2 * protocol + which)) for which in (0, 1)
@@ -90,6 +160,7 @@ class RequestsTwin(Twin):
         near, far = self.node[source], self.node[peer]
         segments = max(-(-size // 1448), 1)
         wire = size + 52 * segments
+        self.take_streams(0, time, source)
         free = max(self.uplink_free[source], time) + (wire * self.up[source] >> 20)
         counter = self.packets[source]
         self.packets[source] += 1
@@ -164,14 +235,15 @@ class RequestsTwin(Twin):
         return servers[word * len(servers) >> 32] if servers else None
 
     def open(self, time: int, identity: int, protocol: int) -> Open:
-        request = Open(protocol, self.numbers[identity], time)
+        is_individual = bool(self.weights[protocol]) and bool(self.hot_peers[identity])
+        request = Open(protocol, self.numbers[identity] | (INDIVIDUAL if is_individual else 0), time)
         self.numbers[identity] += 1
         self.waiting[identity][request.number] = request
-        self.counts[protocol]["asked"] += 1
+        self.counted(protocol, identity, request.number)["asked"] += 1
         return request
 
     def begin(self, time: int, identity: int, protocol: int) -> None:
-        if self.is_up(identity, time):
+        if self.is_up(identity, time) and self.asks(protocol, identity):
             self.ask_somebody(time, identity, self.open(time, identity, protocol))
 
     def again(self, time: int, identity: int, number: int) -> None:
@@ -180,7 +252,7 @@ class RequestsTwin(Twin):
 
     def end(self, identity: int, request: Open, how: str) -> None:
         del self.waiting[identity][request.number]
-        self.counts[request.protocol][how] += 1
+        self.counted(request.protocol, identity, request.number)[how] += 1
 
     def ask_somebody(self, time: int, identity: int, request: Open) -> None:
         server = self.draw_server(time, identity, request)
@@ -191,7 +263,7 @@ class RequestsTwin(Twin):
 
     def ask(self, time: int, identity: int, request: Open, server: int) -> None:
         section = self.requests[request.protocol]
-        counts = self.counts[request.protocol]
+        counts = self.counted(request.protocol, identity, request.number)
         request.server, request.last_asked, request.parts = server, time, 0
         counts["attempts"] += 1
         order = request.number << 20 | request.attempt << 5 | request.protocol
@@ -225,7 +297,7 @@ class RequestsTwin(Twin):
     def deadline(self, time: int, identity: int, number: int, attempt: int) -> None:
         request = self.waiting[identity].get(number)
         if request is not None and request.attempt == attempt and request.server >= 0:
-            self.counts[request.protocol]["timeouts"] += 1
+            self.counted(request.protocol, identity, request.number)["timeouts"] += 1
             self.fail(time, identity, request)
 
     def request(
@@ -234,7 +306,7 @@ class RequestsTwin(Twin):
         if self.is_missed(time, identity):
             return
         section = self.requests[protocol]
-        self.counts[protocol]["received"] += 1
+        self.counted(protocol, source, number)["received"] += 1
         is_served = self.is_in_role(section.servers, identity)
         if not (is_served and self.admits(time, identity, source, protocol, section, max(chunks, 1))):
             self.respond(time, identity, source, protocol, number, attempt, None)
@@ -273,7 +345,7 @@ class RequestsTwin(Twin):
     def respond(
         self, time: int, identity: int, asker: int, protocol: int, number: int, attempt: int, chunks: int | None
     ) -> None:
-        counts = self.counts[protocol]
+        counts = self.counted(protocol, asker, number)
         counts["limited" if chunks is None else "served"] += 1
         sizes = self.sizes(asker, protocol, number, chunks or 0)
         if asker < self.hot:
@@ -299,9 +371,11 @@ class RequestsTwin(Twin):
     def come_down(self, time: int, identity: int, size: int) -> int:
         bucket, (late_bucket, late) = time // self.bucket_ns, self.late[identity]
         if late and late_bucket < bucket:
+            self.take_streams(1, late_bucket * self.bucket_ns, identity)
             since = max(self.downlink_free[identity], late_bucket * self.bucket_ns)
             self.downlink_free[identity] = since + (late * self.down[identity] >> 20)
             self.late[identity] = (late_bucket, 0)
+        self.take_streams(1, time, identity)
         received = max(time, self.downlink_free[identity]) + (size * self.down[identity] >> 20)
         self.downlink_free[identity] = received
         return int(received)
@@ -326,20 +400,23 @@ class RequestsTwin(Twin):
         self, received: int, identity: int, source: int, protocol: int, number: int, attempt: int, chunks: int | None
     ) -> None:
         request = self.waiting[identity].get(number)
+        counts = self.counted(protocol, identity, number)
         if (
             request is None
             or (request.server, request.attempt, request.protocol) != (source, attempt, protocol)
             or received > request.last_asked + self.requests[protocol].timeout
         ):
-            self.counts[protocol]["late"] += 1
+            counts["late"] += 1
             return
         if chunks is None:
-            self.counts[protocol]["refused"] += 1
+            counts["refused"] += 1
             self.fail(received, identity, request)
             return
-        self.latencies[protocol].append(received - request.first_asked)
-        self.counts[protocol]["chunks"] += chunks
-        self.counts[protocol]["empty"] += chunks == 0
+        latency = received - request.first_asked
+        self.latencies[protocol].append((latency, self.weight(protocol, identity, number)))
+        counts["latency_sum_ns"] += latency
+        counts["chunks"] += chunks
+        counts["empty"] += chunks == 0
         self.end(identity, request, "answered")
 
     def part(self, time: int, identity: int, source: int, *item: Any) -> None:
@@ -358,14 +435,14 @@ class RequestsTwin(Twin):
         if part.part + 1 < part.parts:
             return
         if not awaited:
-            self.counts[part.protocol]["late"] += 1
+            self.counted(part.protocol, identity, part.number)["late"] += 1
             return
         self.take_response(received, identity, source, part.protocol, part.number, part.attempt, part.chunks)
 
     def join(self, time: int, identity: int) -> None:
         super().join(time, identity)
         for protocol, section in enumerate(self.requests):
-            if section.on_join and self.is_in_role(section.askers, identity):
+            if section.on_join and self.is_in_role(section.askers, identity) and self.asks(protocol, identity):
                 for server in self.servers(time, identity, protocol):
                     self.ask(time, identity, self.open(time, identity, protocol), server)
 

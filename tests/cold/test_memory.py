@@ -43,6 +43,27 @@ def test_messages_of_topics_that_are_not_exact_take_nothing() -> None:
     assert estimate_memory(section_of(1000, **keys, resolution={"default": "mean-field"})) == 600_000
 
 
+def test_requests_that_are_not_executed_take_no_limits() -> None:
+    """Nor what is open of them, but what they take of the links."""
+    ask: dict[str, Any] = {
+        "name": "blocks",
+        "interval": "2 s",
+        "chunks": 8,
+        "chunk_size": "20 KB",
+        "limit": {"tokens": 8, "period": "10 s"},
+    }
+    coarse = {**ask, "resolution": {"level": "sampled", "representatives": 100}}
+    used = []
+    for requests in ([ask], [coarse]):
+        section = section_of(4000, requests=requests)
+        engine = ColdEngine(Scenario(section, directory_of(4000), 1, STOP), three_nodes())
+        engine.run_until(12 * NS_PER_S)
+        used.append((engine.statistics()["bytes_per_identity"], estimate_memory(section) / 4000))
+        assert isinstance(used[-1][0], float)
+        assert used[-1][0] <= used[-1][1] <= 4 * used[-1][0]
+    assert used[1][1] < used[0][1]
+
+
 def test_what_is_known_of_transactions_is_expected() -> None:
     keys: dict[str, Any] = {"transactions": {"rate": 20, "lifetime": "3 s", "degree": 30}}
     section = section_of(2000, **keys)

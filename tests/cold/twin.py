@@ -346,7 +346,11 @@ class Twin:
         )
         return [int(word) for word in words]
 
+    def take_streams(self, link: int, time: int, identity: int) -> None:
+        """Let what is not executed take its time on a link: requests, of which there are none here."""
+
     def send(self, time: int, source: int, peer: int, size: int, name: str, items: Sequence[tuple[Any, ...]]) -> None:
+        self.take_streams(0, time, source)
         self.uplink_free[source] = max(self.uplink_free[source], time) + (size * self.up[source] >> 20)
         counter = self.packets[source]
         self.packets[source] += 1
@@ -469,6 +473,8 @@ class Twin:
         size = self.size_of(message_id)
         bucket, (late_bucket, late) = time // self.bucket_ns, self.late[identity]
         if late_bucket < bucket:
+            if late:
+                self.take_streams(1, late_bucket * self.bucket_ns, identity)
             since = max(self.downlink_free[identity], late_bucket * self.bucket_ns if late else 0)
             self.downlink_free[identity] = since + (late * self.down[identity] >> 20)
             late = 0
@@ -478,6 +484,7 @@ class Twin:
             self.late[identity] = (bucket, late + size)
             return
         self.late[identity] = (bucket, late)
+        self.take_streams(1, time, identity)
         received = max(time, self.downlink_free[identity]) + (size * self.down[identity] >> 20)
         self.downlink_free[identity] = received
         self.seen[identity][message_id] = (received, hops)
@@ -493,6 +500,7 @@ class Twin:
     def tell(self, time: int, identity: int, message_id: int, source: int) -> None:
         if self.is_silent(time, identity):
             return
+        self.take_streams(0, time, identity)
         for peer in self.in_turn(identity, message_id, source):
             self.send(time, identity, peer, 44, "idontwant", [(message_id,)])
             self.counters["idontwant_sent"] += 1
@@ -510,6 +518,7 @@ class Twin:
             self.push(time, identity, message_id, source, hops)
 
     def push(self, time: int, identity: int, message_id: int, source: int, hops: int) -> None:
+        self.take_streams(0, time, identity)
         for peer in self.in_turn(identity, message_id, source):
             if (identity, peer, message_id) in self.unwanted:
                 self.counters["copies_spared"] += 1

@@ -432,6 +432,14 @@ CASES = [
     ),
     (cold("requests: [{name: ping, chunk_size: 8}]"), 5, "cold.requests[0]", "nobody ever asks"),
     (
+        cold("requests: [{name: p, interval: 1 s, chunk_size: 8, resolution: {level: sampled, representatives: 1}}]"),
+        *(5, "cold.requests[0].resolution.representatives", "must be at least 2"),
+    ),
+    (
+        cold("requests: [{name: p, interval: 1 s, chunk_size: 8, resolution: {representatives: 9}}]"),
+        *(5, "cold.requests[0].resolution", "representatives belong to level: sampled"),
+    ),
+    (
         cold("requests: [{name: ping, interval: 1 s, chunk_size: 8, servers: {clients: [nimbus]}}]"),
         *(3, "cold", "requests[0].servers.clients: there is no nimbus"),
     ),
