@@ -19,7 +19,8 @@ from cold.block_kernels import take_rows
 from cold.boundary import Boundary
 from cold.dialing import redial_phases
 from cold.distributions import join_tables
-from cold.disturbances import disturbances_of
+from cold.disturbance_kernels import EXTRA_LATENCY
+from cold.disturbances import Disturbances, disturbances_of
 from cold.division import Division
 from cold.event_kernels import insert, next_time
 from cold.exchange import Arrival, Exchange
@@ -32,7 +33,7 @@ from cold.lacker_layout import LACKER_BLOCK_SHIFT
 from cold.link_kernels import members_of, peers_of
 from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import Connections, connections_of, memberships
-from cold.mesh_kernels import note_cuts, note_needs
+from cold.mesh_kernels import note_cuts, note_needs, part_from_those_away
 from cold.messages import MessageTable, aligned_zeros
 from cold.misbehaviour import silences_of
 from cold.overlay import NO_OVERLAY
@@ -140,8 +141,6 @@ _DUE_AT_FIRST = 4096
 _OUT_AT_FIRST = 1024
 _LINKS_AT_FIRST = 256
 _UNWANTED_AT_FIRST = 256
-#: So many identities at a time part from those who are away at first.
-_PARTED = 1 << 16
 #: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
@@ -309,6 +308,7 @@ class ColdEngine:
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
             lookahead_ns=paths.min_latency_ns,
+            longest_latency_ns=_longest_latency_ns(paths, disturbances),
             longest_step_ns=min(paths.min_latency_ns, shortest_beat),
             largest_row=int(row_lengths.max()) + directory.hot_count,
             digit_bits=((self._identities - 1).bit_length() + 1) // 2,
@@ -440,7 +440,7 @@ class ColdEngine:
         )
         self._boundary.transactions = self._transactions
         if self._lives is not None:
-            self._part_from_those_away(self._lives.is_up(0))
+            part_from_those_away(self._reference, self._parameters)
         fill_mesh_peers(self._reference, self._parameters)
         note_needs(self._reference, self._parameters)
         count_all(self._reference, self._parameters)
@@ -455,26 +455,6 @@ class ColdEngine:
         load.fill(self._state, self._reference, self._parameters)
         self._representatives = representatives
         self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))
-
-    def _part_from_those_away(self, is_up: npt.NDArray[np.bool_]) -> None:
-        """Leave in the first meshes those of all identities that are up, bool[A], and members that are."""
-        state, first = self._state, self._first_member
-        mesh = state.mesh
-        begins = state.identity[:, FIRST_ROW]
-        ends = np.append(begins[1:], len(mesh))
-        for begin in range(0, self._identities, _PARTED):
-            chunk = slice(begin, begin + _PARTED)
-            whose = np.repeat(np.arange(self._identities)[chunk], (ends - begins)[chunk])
-            rows = mesh[begins[begin] : begins[begin] + len(whose)]
-            place, count = rows[:, first:], rows[:, MESH_COUNT].astype(np.int64)
-            is_member = np.arange(place.shape[1]) < count[:, None]
-            known = np.where(is_member, (state.sender[whose, PEERS] >> PEERS_SHIFT)[:, None] + place, 0)
-            peer = (state.neighbours[known] & np.uint32(self._host_mask)).astype(np.int64) - self._first_cold
-            own = whose + (self._owned.start - self._first_cold)
-            stays = is_member & is_up[np.where(is_member, peer, 0)] & is_up[own][:, None]
-            # The others keep their order.
-            place[:] = np.take_along_axis(place, np.argsort(~stays, axis=1, kind="stable"), axis=1)
-            rows[:, MESH_COUNT] = stays.sum(axis=1)
 
     def next_event_time(self) -> int:
         """Time of the earliest event, or of the earliest heartbeat that has something to do [ns]; NEVER if none.
@@ -996,6 +976,11 @@ def _client_table(
     ):
         table[:, column] = values
     return table, delays
+
+
+def _longest_latency_ns(paths: PathTable, disturbances: Disturbances) -> int:
+    """Return a bound of how long packets travel: on the longest path of all, with what disturbances may add to it."""
+    return int(paths.latency_ns[paths.loss < 1.0].max(initial=0)) + int(disturbances.row[:, EXTRA_LATENCY].sum())
 
 
 def _calendar_shape(paths: PathTable) -> tuple[int, int]:

@@ -12,8 +12,17 @@ from cold.disturbance_kernels import can_reach
 from cold.draw_kernels import draw_words
 from cold.fanout_kernels import has_fanout, mend_fanouts
 from cold.jit import int64, kernel
-from cold.life_kernels import is_silent, is_up
-from cold.membership_kernels import count_neighbours, count_recent, next_place, partial_row, peer_of_place, set_recent
+from cold.lacker_kernels import may_lack
+from cold.life_kernels import are_dialled, is_silent, is_up, up_bit
+from cold.membership_kernels import (
+    count_neighbours,
+    count_recent,
+    first_peer,
+    next_place,
+    partial_row,
+    peer_of_place,
+    set_recent,
+)
 from cold.mesh_kernels import (
     count_cold_peers,
     count_peers,
@@ -228,13 +237,15 @@ def tell_recent(
     is_steady = parameters.churn == 0 and parameters.disturbances == 0
     known = count_peers(state, parameters, identity, topic, row)
     is_cold = parameters.hot_count == 0 or known == count_cold_peers(state, parameters, identity, topic, row)
-    if sought == 0 and is_steady and is_cold and parameters.lossy == 0:
-        # Whoever is told does nothing: it does not matter who.
+    if is_cold and parameters.disturbances == 0 and parameters.lossy == 0:
+        lazy = state.client[client_of(state, identity), D_LAZY]
         outside = known - int64(state.mesh[row, MESH_COUNT])
-        tell_in_vain(
-            state, parameters, time, identity, size, min(state.client[client_of(state, identity), D_LAZY], outside)
-        )
-        return True
+        if sought > 0 or not is_steady:
+            outside = count_without_need(state, parameters, time, identity, topic, row, known, lazy, sought)
+        if outside >= 0:
+            # Whoever is told does nothing: it does not matter who.
+            tell_in_vain(state, parameters, time, identity, size, min(lazy, outside), sought)
+            return True
     chosen = choose_gossip_peers(state, parameters, time, identity, topic, row, number, is_steady)
     cold = int64(chosen)
     if not is_cold:
@@ -254,6 +265,49 @@ def tell_recent(
 
 
 @kernel
+def count_without_need(
+    state: State,
+    parameters: Parameters,
+    time: int,
+    identity: int,
+    topic: int,
+    row: int,
+    known: int,
+    enough: int,
+    sought: int,
+) -> int:
+    """How many known peers outside the mesh can be reached, if none of them may lack what IHAVEs tell of; else -1.
+
+    All of them are cold, and no path is disturbed. IHAVEs tell of the first `sought` slots in `state.wanted`; where
+    there are none, it suffices to find `enough`. Most identities have so few peers outside the mesh, and so few of all
+    lack a message for long, that this is less work than to choose, and to look at who was chosen.
+    """
+    mark_members(state, parameters, row, 1)
+    listed = list_unmarked(state, parameters, identity, topic, row, known, 0)
+    mark_members(state, parameters, row, 0)
+    first = first_peer(state, identity)
+    outside = needy = position = int64(0)
+    while position < listed and needy == 0 and (sought > 0 or outside < enough):
+        peer = int64(state.neighbours[first + int64(state.scratch[position])]) & parameters.host_mask
+        position += 1
+        reached = up_bit(state, parameters, peer, time)
+        if parameters.redial_ms > 0:
+            reached &= int64(are_dialled(state, parameters, identity + parameters.first_id, peer, time))
+        for number in range(sought):
+            needy |= reached & int64(may_lack(state, parameters, peer, int64(state.wanted[number])))
+        outside += reached
+    return -1 if needy else outside
+
+
+@kernel
+def mark_members(state: State, parameters: Parameters, row: int, mark: int) -> None:
+    """Mark the places of the members of the mesh of the membership `row`, or take their marks away."""
+    first = parameters.first_member
+    for position in range(first, first + int64(state.mesh[row, MESH_COUNT])):
+        state.marks[state.mesh[row, position]] = mark
+
+
+@kernel
 def choose_gossip_peers(
     state: State,
     parameters: Parameters,
@@ -270,19 +324,16 @@ def choose_gossip_peers(
     """
     lazy = state.client[client_of(state, identity), D_LAZY]
     known = count_peers(state, parameters, identity, topic, row)
-    first, past = parameters.first_member, parameters.first_member + int64(state.mesh[row, MESH_COUNT])
-    for position in range(first, past):
-        state.marks[state.mesh[row, position]] = 1
+    mark_members(state, parameters, row, 1)
     drawn = int64(0)
-    if known - (past - first) > lazy:
+    if known - int64(state.mesh[row, MESH_COUNT]) > lazy:
         drawn = draw_unmarked(state, parameters, time, identity, topic, row, heartbeat, is_steady, known, lazy)
     chosen = drawn
     if drawn < lazy:
         chosen = draw_listed(state, parameters, time, identity, topic, row, heartbeat, is_steady, known, drawn, lazy)
     for position in range(drawn):
         state.marks[state.scratch[position]] = 0
-    for position in range(first, past):
-        state.marks[state.mesh[row, position]] = 0
+    mark_members(state, parameters, row, 0)
     return chosen
 
 

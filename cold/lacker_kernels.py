@@ -14,7 +14,8 @@ from typing import Final
 
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.lacker_layout import LACKER_BLOCK_SHIFT
-from cold.life_layout import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT
+from cold.life_kernels import outline_of
+from cold.life_layout import OUTLINES_PER_WORD, OUTLINES_SHIFT
 from cold.membership_kernels import subscribes
 from cold.state_kernels import (
     SEEN,
@@ -25,7 +26,6 @@ from cold.state_kernels import (
     lowest_bit,
 )
 
-_OUTLINE_MASK: Final = uint64(CHANGES_SOON | IS_UP)
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
 
@@ -43,8 +43,7 @@ def is_counted(state: State, parameters: Parameters, host: int) -> bool:
     if parameters.churn == 0:
         return True
     identity = host - parameters.hot_count
-    shift = uint64((identity & (OUTLINES_PER_WORD - 1)) * OUTLINE_BITS)
-    return state.counted[identity >> OUTLINES_SHIFT] >> shift & _OUTLINE_MASK != _ZERO
+    return outline_of(state.counted[identity >> OUTLINES_SHIFT], identity) != 0
 
 
 @inlined_kernel
@@ -109,8 +108,7 @@ def follow_lives(state: State, parameters: Parameters) -> None:
             continue
         state.counted[word] = now
         for place in range(OUTLINES_PER_WORD):
-            shift = uint64(place * OUTLINE_BITS)
-            counts, counted = now >> shift & _OUTLINE_MASK != _ZERO, then >> shift & _OUTLINE_MASK != _ZERO
+            counts, counted = outline_of(now, place) != 0, outline_of(then, place) != 0
             if counts != counted:
                 host = (word << OUTLINES_SHIFT) + place + parameters.hot_count
                 count(state, parameters, host, 1 if counts else -1)

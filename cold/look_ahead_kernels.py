@@ -24,6 +24,7 @@ from cold.state_kernels import (
     KIND_MASK,
     MESSAGE,
     POOLED,
+    PRUNE,
     RANK,
     REQUEST,
     RESPONSE,
@@ -111,6 +112,10 @@ def look_ahead(state: State, parameters: Parameters, position: int, reaches_peer
         row = newest_open(state, identity)
         if row >= 0:
             prefetch(state.open, row * OPEN_COLUMNS)
+    elif kind <= PRUNE:
+        # The sender is looked for among the neighbours.
+        prefetch(state.mesh, mesh_row(state, parameters, identity, slot) * width)
+        look_at_neighbours(state, identity)
     elif kind in (MESSAGE, TELL, FORWARD):
         topic = state.message_topic[slot]
         row = mesh_row(state, parameters, identity, topic)

@@ -315,6 +315,22 @@ def forget_cut_off(state: State, parameters: Parameters, time: int, identity: in
 
 
 @kernel
+def part_from_those_away(state: State, parameters: Parameters) -> None:
+    """Leave in the meshes, as the run begins, those of all identities that are up, and members that are."""
+    first = parameters.first_member
+    for identity in range(parameters.rows):
+        here = is_up(state, parameters, identity + parameters.first_id, 0)
+        for row in range(state.identity[identity, FIRST_ROW], past_row(state, parameters, identity)):
+            kept = first
+            for position in range(first, first + int64(state.mesh[row, MESH_COUNT])):
+                place = state.mesh[row, position]
+                if here and is_up(state, parameters, peer_of_place(state, parameters, identity, int64(place)), 0):
+                    state.mesh[row, kept] = place
+                    kept += 1
+            state.mesh[row, MESH_COUNT] = kept - first
+
+
+@kernel
 def note_needs(state: State, parameters: Parameters) -> None:
     """Work out for every identity whether its next heartbeat has something to do."""
     for identity in range(len(state.identity)):

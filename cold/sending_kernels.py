@@ -104,6 +104,8 @@ def send(
         note_heard(state, 1)
         row = mesh_row(state, parameters, identity, slot)
         listed = list_sought(state, parameters, time, identity, slot, row, auxiliary)
+        if listed > 0:
+            note_sought(state, parameters, free)
         send_ihave(state, parameters, arrival, identity, peer, counter, listed)
     else:
         if kind == MESSAGE:
@@ -116,6 +118,15 @@ def note_heard(state: State, count: int) -> None:
     """Count IHAVEs to cold identities that are under way: nothing keeps them from coming, and most do no more."""
     state.counters[EDGE_EVENTS] += count
     state.counters[IHAVE_RECEIVED] += count
+
+
+@inlined_kernel
+def note_sought(state: State, parameters: Parameters, left: int) -> None:
+    """Have no time passed over until IHAVEs of what somebody may lack have come, the last of which left at a time.
+
+    It is not looked up whose path is the longest: who is told need not even be known.
+    """
+    state.cursor[SOUGHT_UNTIL] = max(state.cursor[SOUGHT_UNTIL], left + parameters.longest_latency_ns)
 
 
 @inlined_kernel
@@ -136,11 +147,10 @@ def send_ihave(
     for each of those that it may lack.
 
     What a peer has got it will not ask for. Who has what now depends on the order of execution, and what is known of it
-    on the division: so what becomes an event does, too, and no more than that. Until it comes, no time is passed over.
+    on the division: so what becomes an event does, too, and no more than that.
     """
     if listed == 0:
         return
-    state.cursor[SOUGHT_UNTIL] = max(state.cursor[SOUGHT_UNTIL], arrival)
     ends = peer << 32 | (identity + parameters.first_id)
     own = is_own(parameters, peer)
     bucket = int64(0) if own else bucket_of_shard(parameters, shard_of(state, peer))
@@ -183,16 +193,23 @@ def send_ids(
 
 
 @inlined_kernel
-def tell_in_vain(state: State, parameters: Parameters, time: int, identity: int, size: int, count: int) -> None:
-    """Send IHAVEs of `size` bytes that are not lost, and make nobody ask for anything."""
+def tell_in_vain(
+    state: State, parameters: Parameters, time: int, identity: int, size: int, count: int, sought: int
+) -> None:
+    """Send IHAVEs of `size` bytes that are not lost, and make nobody ask for anything.
+
+    They tell of `sought` messages that somebody lacks, but nobody who is told.
+    """
     if count > 0:
         duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
-        free = uplink_free(state, parameters, time, identity)
-        state.sender[identity, UPLINK_FREE] = free + count * duration
+        free = uplink_free(state, parameters, time, identity) + count * duration
+        state.sender[identity, UPLINK_FREE] = free
         state.sender[identity, PACKETS] += count
         state.counters[BYTES_SENT] += count * size
         state.counters[IHAVE_SENT] += count
         note_heard(state, count)
+        if sought > 0:
+            note_sought(state, parameters, free)
 
 
 @inlined_kernel
@@ -236,8 +253,7 @@ def tell_cold_peers(
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = uplink_free(state, parameters, time, identity) if count > 0 else time
     counter = state.sender[identity, PACKETS]
-    begin, latest = free, int64(0)
-    heard = int64(0)
+    begin, heard = free, int64(0)
     # A bit for each place whose peer may lack something, modulo 64.
     may_ask = _ZERO
     for position in range(count):
@@ -248,15 +264,12 @@ def tell_cold_peers(
             state.counters[PACKETS_LOST] += 1
             continue
         heard += 1
-        latest = max(latest, arrival)
         peer = member & parameters.host_mask
         for number in range(sought):
             slot = int64(state.wanted[number])
             if may_lack(state, parameters, peer, slot):
                 may_ask |= _ONE << uint64(position & 63)
                 look_at_seen(state, parameters, peer, slot)
-    if sought > 0:
-        state.cursor[SOUGHT_UNTIL] = max(state.cursor[SOUGHT_UNTIL], latest)
     if may_ask != _ZERO:
         for position in range(count):
             if may_ask >> uint64(position & 63) & _ONE == _ZERO:
@@ -272,3 +285,5 @@ def tell_cold_peers(
         state.sender[identity, PACKETS] = counter + count
         state.counters[BYTES_SENT] += count * size
         note_heard(state, heard)
+        if sought > 0:
+            note_sought(state, parameters, free)

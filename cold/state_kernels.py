@@ -264,7 +264,7 @@ CROSSING_SINCE: Final = 19
 SPREAD_UNTIL: Final = 20
 """Until when it counts who lacked which message as `State.lacking` has it [ns]."""
 SOUGHT_UNTIL: Final = 21
-"""When the last IHAVE arrives that this shard has sent of what somebody may lack, be it an event or not [ns]."""
+"""When all IHAVEs have come that this shard has sent of what somebody may lack, be they events or not [ns]."""
 CURSORS: Final = 22
 
 # Entries of `counters`.
@@ -368,6 +368,8 @@ class Parameters(NamedTuple):
     bucket_mask: int
     lookahead_ns: int
     """No window is longer that shards run without hearing from each other, nor any other by which they can be told."""
+    longest_latency_ns: int
+    """No packet that is not lost travels longer."""
     longest_step_ns: int
     """No step is longer: nothing sent in it arrives in it, and no identity has two heartbeats in it."""
     largest_row: int
