@@ -17,7 +17,8 @@ from cold.requests import in_role
 from cold.scenario import Scenario
 from cold.section import ColdSection
 from cold.small_networks import small_network
-from cold.transactions import ORIGIN, planned_transactions
+from cold.transaction_kernels import ORIGIN
+from cold.transactions import planned_transactions
 from tests.cold import test_boundary
 from tests.cold.divided import DividedTail, odd_cuts
 from tests.cold.networks import STOP, directory_of_several, publication, three_nodes
