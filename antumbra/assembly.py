@@ -479,9 +479,13 @@ def _describe(plan: Plan, partition: PartitionMap, run_directory: RunDirectory) 
         },
         populations={
             cold.name: {
-                "first_id": cold.first_id,
                 "count": cold.count,
                 "first_address": str(IPv4Address(cold.first_address)),
+                "ranges": [
+                    {"first_id": ids.first_id, "count": ids.count}
+                    for ids in directory.ranges
+                    if ids.population == cold.name
+                ],
             }
             for cold in directory.populations
         },

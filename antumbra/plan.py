@@ -293,14 +293,20 @@ def _build_directory(sections: Sections, graph: NetworkGraph, paths: Paths, prob
         _hot_placement(name, host, graph.nodes[host.network_node_id], index) for name, host in sections.hosts.items()
     ]
     # Near nodes one after the other, so that a contiguous range of identities is a region.
-    place_of = order_by_proximity(graph).place_of() if sections.cold else {}
+    by_proximity = order_by_proximity(graph).node_ids if sections.cold else ()
     cold = [
-        _cold_placement(name, population, graph, index, place_of)
+        _cold_placement(name, population, graph, index)
         for name, population in (sections.cold.populations.items() if sections.cold else ())
     ]
     bandwidth = [(graph.nodes[n].uplink_bps or 0, graph.nodes[n].downlink_bps or 0) for n in paths.node_ids]
     try:
-        return build_directory(hot, cold, bandwidth, prefix6=int(sections.network.ip6_prefix.network_address))
+        return build_directory(
+            hot,
+            cold,
+            bandwidth,
+            node_order=[index[number] for number in by_proximity if number in index],
+            prefix6=int(sections.network.ip6_prefix.network_address),
+        )
     except DirectoryError as error:
         key: KeyPath = ("cold", "populations", error.name, "addresses")
         if error.name in sections.hosts:
@@ -321,14 +327,12 @@ def _hot_placement(name: str, host: HostSection, node: GraphNode, index: dict[in
     )
 
 
-def _cold_placement(
-    name: str, population: ColdPopulation, graph: NetworkGraph, index: dict[int, int], place_of: dict[int, int]
-) -> ColdPlacement:
+def _cold_placement(name: str, population: ColdPopulation, graph: NetworkGraph, index: dict[int, int]) -> ColdPlacement:
     weights = population.regions or dict.fromkeys(graph.nodes, 1.0)
     return ColdPlacement(
         name,
         population.count,
-        tuple((index[node_id], weights[node_id]) for node_id in sorted(weights, key=place_of.__getitem__)),
+        tuple((index[node_id], weight) for node_id, weight in weights.items()),
         tuple(BandwidthShare(link.share, link.up, link.down) for link in population.bandwidth or ()),
         population.addresses,
     )

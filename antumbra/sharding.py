@@ -126,9 +126,14 @@ def demand_of_hosts(plan: Plan, hints: Hints | None = None) -> Demand:
 
 
 def partition_of(plan: Plan, shards: int) -> PartitionMap:
-    """Return the partition to run with: that of `distributed.partition_file`, or one that is made here."""
+    """Return the partition to run with: that of `distributed.partition_file`, or one that is made here.
+
+    Where windows follow the partition, one that keeps near hosts together.
+    """
     file = plan.sections.distributed.partition_file
     if file is None:
+        if plan.sections.experimental.lookahead == "partition":
+            return propose_partition(plan, shards)
         return contiguous_partition(plan.directory, shards, demand_of_hosts(plan))
     path = Path(file)
     if not path.exists() and (plan.configuration.folder / path).exists():

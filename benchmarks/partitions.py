@@ -4,8 +4,8 @@
 
 Hosts on the regional graph, in communities that send four fifths of their packets among themselves; each community in
 one region, or spread over all. Compared are the order of names (the raw baseline: what a run does without a partition
-file), distances, and METIS on the traffic. Beside each cut stands the demand of the fullest shard, of which an equal
-share is 1.
+file, unless its windows follow the partition), distances, and METIS on the traffic. Beside each cut stands the demand
+of the fullest shard, of which an equal share is 1.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Who is who: the id, addresses, place and bandwidths of every host, decided before anything is sharded.
 
-Hot hosts come first, by hostname; then each cold population, by name, takes a contiguous range of ids and of
-addresses. The directory is the same on every shard, whatever the partition.
+Hot hosts come first, by hostname; then cold identities, by node of the graph, by population and by bandwidths, so that
+a range of ids is a region, whoever lives there. The addresses of a population are one range, in the order of its ids.
+The directory is the same on every shard, whatever the partition.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -71,7 +72,7 @@ class ColdPlacement:
     Attributes
     ----------
     nodes : tuple of (int, float)
-        Index of a node in use, and the weight of the identities that live there. Ids are given in this order.
+        Index of a node in use, and the weight of the identities that live there.
     bandwidth : tuple of BandwidthShare
         Empty: identities have the bandwidths of their node.
     addresses : (int, int) or None
@@ -86,12 +87,26 @@ class ColdPlacement:
 
 
 @dataclass(frozen=True, slots=True)
-class ColdRange:
-    """The ids and addresses of a cold population: identity i has `first_id` + i and `first_address` + i."""
+class PlacedPopulation:
+    """A cold population and its addresses: its identity number n has `first_address` + n."""
 
     name: str
+    count: int
+    first_address: int
+
+
+@dataclass(frozen=True, slots=True)
+class ColdRange:
+    """Identities of one population with neighbouring ids.
+
+    The i-th of them has the id `first_id` + i and the address `first_address` + i, and is number `first_number` + i of
+    its population, whose name is `population`.
+    """
+
+    population: str
     first_id: int
     count: int
+    first_number: int
     first_address: int
 
 
@@ -111,8 +126,11 @@ class HostDirectory:
         Index into the nodes in use, a place of `bridge.paths.Paths`.
     uplink_bps, downlink_bps : ndarray of int64, shape (total_count,)
         Bits per second.
-    populations : tuple of ColdRange
+    populations : tuple of PlacedPopulation
         By name.
+    ranges : tuple of ColdRange
+        Of all cold identities, by first id. A population that lives at several nodes may have several, and those of its
+        identities that have greater ids have greater numbers and addresses.
     ipv6 : Ipv6Addresses
         The rule for IPv6 addresses, and the hosts that have others.
     """
@@ -123,7 +141,8 @@ class HostDirectory:
     node: npt.NDArray[np.int32]
     uplink_bps: npt.NDArray[np.int64]
     downlink_bps: npt.NDArray[np.int64]
-    populations: tuple[ColdRange, ...]
+    populations: tuple[PlacedPopulation, ...]
+    ranges: tuple[ColdRange, ...]
     ipv6: Ipv6Addresses
 
     @property
@@ -141,8 +160,12 @@ class HostDirectory:
 
     @cached_property
     def _ranges_by_address(self) -> tuple[list[int], list[ColdRange]]:
-        ranges = sorted(self.populations, key=lambda cold: cold.first_address)
+        ranges = sorted(self.ranges, key=lambda cold: cold.first_address)
         return [cold.first_address for cold in ranges], ranges
+
+    @cached_property
+    def _first_ids(self) -> list[int]:
+        return [cold.first_id for cold in self.ranges]
 
     def id_of_name(self, name: str) -> int:
         """Return the id of the hot host of this name, or -1."""
@@ -155,6 +178,14 @@ class HostDirectory:
         if place >= 0 and address - starts[place] < ranges[place].count:
             return ranges[place].first_id + address - starts[place]
         return self._hot_id_by_address.get(address, -1)
+
+    def id_of_identity(self, number: int) -> int:
+        """Return the id of a cold identity by its number, counted through the populations, by name."""
+        for population in self.populations:
+            if number < population.count:
+                return self.id_of_address(population.first_address + number)
+            number -= population.count
+        raise IndexError("there are not so many identities")
 
     def address6_of(self, host_id: int) -> int:
         """Return the IPv6 address of a host, as a 128-bit integer."""
@@ -177,8 +208,8 @@ class HostDirectory:
         """Return a name for messages: the hostname, or the population and the identity's number in it."""
         if host_id < self.hot_count:
             return self.hostnames[host_id]
-        cold = next(c for c in self.populations if c.first_id <= host_id < c.first_id + c.count)
-        return f"{cold.name}[{host_id - cold.first_id}]"
+        cold = self.ranges[bisect_right(self._first_ids, host_id) - 1]
+        return f"{cold.population}[{cold.first_number + host_id - cold.first_id}]"
 
 
 def build_directory(
@@ -186,6 +217,7 @@ def build_directory(
     populations: Sequence[ColdPlacement],
     node_bandwidth: Sequence[tuple[int, int]] = (),
     *,
+    node_order: Sequence[int] = (),
     prefix6: int = int(DEFAULT_PREFIX.network_address),
 ) -> HostDirectory:
     """Give every host its id and address.
@@ -196,6 +228,9 @@ def build_directory(
         In any order; the result does not depend on it.
     node_bandwidth
         Uplink and downlink in bits per second of each node in use, for populations without bandwidth classes.
+    node_order
+        Indices of nodes in use: cold ids are given in this order of their nodes. Nodes that it lacks come after it, in
+        the order in which the populations, by name, list them.
     prefix6
         Of computed IPv6 addresses; the last 32 bits are 0.
 
@@ -224,20 +259,26 @@ def build_directory(
     node[:hot_count] = [host.node for host in hot]
     uplink[:hot_count] = [host.uplink_bps for host in hot]
     downlink[:hot_count] = [host.downlink_bps for host in hot]
-    ranges = []
+    placed = [PlacedPopulation(c.name, c.count, first_addresses[c.name]) for c in cold]
+    order = dict.fromkeys([*node_order, *(place for population in cold for place, _ in population.nodes)])
+    members = [_members(population, order) for population in cold]
+    runs = [(number, of.get(place, 0)) for place in order for number, of in enumerate(members)]
+    ranges = lay_out(hot_count, placed, runs)
+    for cold_range in ranges:
+        ids = slice(cold_range.first_id, cold_range.first_id + cold_range.count)
+        address[ids] = np.arange(cold_range.first_address, cold_range.first_address + cold_range.count, dtype=np.int64)
     first_id = hot_count
-    for population in cold:
-        ids = slice(first_id, first_id + population.count)
-        first_address = first_addresses[population.name]
-        address[ids] = np.arange(first_address, first_address + population.count, dtype=np.int64)
-        node[ids], uplink[ids], downlink[ids] = _attach(population, node_bandwidth)
-        ranges.append(ColdRange(population.name, first_id, population.count, first_address))
-        first_id += population.count
+    for place in order:
+        for population, of in zip(cold, members, strict=True):
+            for link, count in _links(population, place, of.get(place, 0), node_bandwidth):
+                ids = slice(first_id, first_id + count)
+                node[ids], uplink[ids], downlink[ids] = place, link.uplink_bps, link.downlink_bps
+                first_id += count
     for column in (address, node, uplink, downlink):
         column.flags.writeable = False
     ipv6 = Ipv6Addresses(prefix6, {i: host.address6 for i, host in enumerate(hot) if host.address6 is not None})
     directory = HostDirectory(
-        tuple(host.name for host in hot), total, address, node, uplink, downlink, tuple(ranges), ipv6
+        tuple(host.name for host in hot), total, address, node, uplink, downlink, tuple(placed), ranges, ipv6
     )
     _check_own_addresses6(directory)
     return directory
@@ -254,24 +295,51 @@ def allot(count: int, weights: Sequence[float]) -> list[int]:
     return shares
 
 
-def _attach(
-    population: ColdPlacement, node_bandwidth: Sequence[tuple[int, int]]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return node, uplink and downlink of each identity: contiguous by node, and by class inside a node."""
-    node = np.empty(population.count, dtype=np.int32)
-    uplink = np.empty(population.count, dtype=np.int64)
-    downlink = np.empty(population.count, dtype=np.int64)
-    start = 0
-    for (place, _), members in zip(
-        population.nodes, allot(population.count, [weight for _, weight in population.nodes]), strict=True
-    ):
+def lay_out(
+    first_id: int, populations: Sequence[PlacedPopulation], runs: Iterable[tuple[int, int]]
+) -> tuple[ColdRange, ...]:
+    """Give ids to identities, run after run, and to those of a population its numbers and addresses.
+
+    Parameters
+    ----------
+    first_id
+        The first id that is given.
+    populations
+        All of them.
+    runs
+        Index of a population, and how many of its identities come next. Runs of one population that follow each other
+        become one range; runs of none leave no trace.
+    """
+    numbered = [0] * len(populations)
+    ranges: list[ColdRange] = []
+    for index, count in runs:
+        if not count:
+            continue
+        population, first_number = populations[index], numbered[index]
+        numbered[index] += count
+        if ranges and ranges[-1].population == population.name:
+            ranges[-1] = replace(ranges[-1], count=ranges[-1].count + count)
+        else:
+            first_address = population.first_address + first_number
+            ranges.append(ColdRange(population.name, first_id, count, first_number, first_address))
+        first_id += count
+    return tuple(ranges)
+
+
+def _members(population: ColdPlacement, order: Iterable[int]) -> dict[int, int]:
+    """Return how many of a population live at each of its nodes; where shares are equal, earlier nodes get more."""
+    weights = dict(population.nodes)
+    places = [place for place in order if place in weights]
+    return dict(zip(places, allot(population.count, [weights[place] for place in places]), strict=True))
+
+
+def _links(
+    population: ColdPlacement, place: int, members: int, node_bandwidth: Sequence[tuple[int, int]]
+) -> Iterator[tuple[BandwidthShare, int]]:
+    """Yield the access links of the members of a population at one node, and how many have each."""
+    if members:
         classes = population.bandwidth or (BandwidthShare(1.0, *node_bandwidth[place]),)
-        node[start : start + members] = place
-        for link, share in zip(classes, allot(members, [c.share for c in classes]), strict=True):
-            uplink[start : start + share] = link.uplink_bps
-            downlink[start : start + share] = link.downlink_bps
-            start += share
-    return node, uplink, downlink
+        yield from zip(classes, allot(members, [link.share for link in classes]), strict=True)
 
 
 def _place_populations(cold: Sequence[ColdPlacement], explicit: dict[int, str]) -> dict[str, int]:

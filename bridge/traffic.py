@@ -76,11 +76,11 @@ class Groups:
         """
         names = list(directory.hostnames)
         first = list(range(directory.hot_count))
-        for population in directory.populations:
-            node = directory.node[population.first_id : population.first_id + population.count]
+        for cold in directory.ranges:
+            node = directory.node[cold.first_id : cold.first_id + cold.count]
             starts = [0, *(np.flatnonzero(np.diff(node)) + 1).tolist()]
-            names += [f"{population.name}@{node_ids[node[start]]}" for start in starts]
-            first += [population.first_id + start for start in starts]
+            names += [f"{cold.population}@{node_ids[node[start]]}" for start in starts]
+            first += [cold.first_id + start for start in starts]
         return Groups(tuple(names), np.array([*first, directory.total_count], dtype=np.int64))
 
     def of_hosts(self, ids: npt.NDArray[Any]) -> Integers:

@@ -42,13 +42,13 @@ def reachability(section: ColdSection, directory: HostDirectory, seed: int) -> n
     """Which identities can be dialled, drawn with the share of their population: bool[A]."""
     hot = directory.hot_count
     result = np.ones(directory.total_count - hot, dtype=np.bool_)
-    for population in directory.populations:
-        share = section.populations[population.name].reachable
+    for cold in directory.ranges:
+        share = section.populations[cold.population].reachable
         if share < 1.0:
-            first = population.first_id
-            hosts = np.arange(first, first + population.count)
+            first = cold.first_id
+            hosts = np.arange(first, first + cold.count)
             draws = draw_uniform_array(seed, hosts, ColdPurpose.REACHABLE, 0)
-            result[first - hot : first - hot + population.count] = draws < share
+            result[first - hot : first - hot + cold.count] = draws < share
     return result
 
 

@@ -39,9 +39,9 @@ def heartbeat_phases(
 def ports(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.uint16]:
     """UDP port of each identity, uint16[identities]."""
     result = np.zeros(directory.total_count - directory.hot_count, dtype=np.uint16)
-    for population in directory.populations:
-        first = population.first_id - directory.hot_count
-        result[first : first + population.count] = section.populations[population.name].port
+    for cold in directory.ranges:
+        first = cold.first_id - directory.hot_count
+        result[first : first + cold.count] = section.populations[cold.population].port
     return result
 
 
@@ -49,13 +49,13 @@ def clocks(section: ColdSection, directory: HostDirectory, seed: int) -> Clocks:
     """The clock of each identity, drawn from its population's distributions."""
     identities = directory.total_count - directory.hot_count
     result = Clocks(np.zeros(identities, dtype=np.int64), np.zeros(identities, dtype=np.int64))
-    for population in directory.populations:
-        first = population.first_id - directory.hot_count
-        clock = section.populations[population.name].clock
+    for cold in directory.ranges:
+        first = cold.first_id - directory.hot_count
+        clock = section.populations[cold.population].clock
         if clock is not None:
-            drawn = draw_clocks(clock.offset, clock.drift, seed, population.first_id, population.count)
+            drawn = draw_clocks(clock.offset, clock.drift, seed, cold.first_id, cold.count)
             for column, values in zip(result, drawn, strict=True):
-                column[first : first + population.count] = values
+                column[first : first + cold.count] = values
     return result
 
 
@@ -63,7 +63,7 @@ def stakers(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.bo
     """Which identities may have validators of the calendar: bool[identities]."""
     named = None if section.calendar is None else section.calendar.validators.populations
     result = np.zeros(directory.total_count - directory.hot_count, dtype=np.bool_)
-    for population in directory.populations:
-        first = population.first_id - directory.hot_count
-        result[first : first + population.count] = named is None or population.name in named
+    for cold in directory.ranges:
+        first = cold.first_id - directory.hot_count
+        result[first : first + cold.count] = named is None or cold.population in named
     return result

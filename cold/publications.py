@@ -175,7 +175,7 @@ def _listed(scenario: Scenario, index: int, publication: Publication, count: int
         # The high half is enough: there are fewer than 2**32 identities.
         identity = ((words >> np.uint64(32)) * np.uint64(identities) >> np.uint64(32)).astype(np.int64)
     else:
-        identity = np.full(count, publication.origin, dtype=np.int64)
+        identity = np.full(count, directory.id_of_identity(publication.origin) - first_id, dtype=np.int64)
     return Publications(
         publication.time + number * publication.interval,
         np.full(count, section.topic_numbers.index(publication.topic), dtype=np.int64),

@@ -119,13 +119,13 @@ class RequestLoad:
             link_rates(bps[cold]) / (1 << RATE_SHIFT) for bps in (directory.uplink_bps, directory.downlink_bps)
         )
         self._joins = np.zeros(len(role), dtype=np.float64)
-        for population in directory.populations:
-            churn = section.populations[population.name].churn
+        for identities in directory.ranges:
+            churn = section.populations[identities.population].churn
             if churn is not None:
-                first = population.first_id - directory.hot_count
+                first = identities.first_id - directory.hot_count
                 session = max(churn.sessions.expectation(), SHORTEST)
                 absence = max(churn.absences.expectation() + churn.dial, SHORTEST)
-                self._joins[first : first + population.count] = 1 / (session + absence)
+                self._joins[first : first + identities.count] = 1 / (session + absence)
         self._protocols = self._that_matter(
             [
                 self._expected(number, request, count, seed)

@@ -176,9 +176,9 @@ def in_role(
     result = np.ones(len(kinds), dtype=np.bool_)
     if role.populations is not None:
         result[:] = False
-        for population in directory.populations:
-            first = population.first_id - directory.hot_count
-            result[first : first + population.count] = population.name in role.populations
+        for cold in directory.ranges:
+            first = cold.first_id - directory.hot_count
+            result[first : first + cold.count] = cold.population in role.populations
     if role.clients is not None:
         named = [number for number, name in enumerate(section.clients) if name in role.clients]
         result &= np.isin(kinds, named)

@@ -61,8 +61,9 @@ def habits_of(section: ColdSection, directory: HostDirectory, node_ids: tuple[in
         churn = section.populations[population.name].churn
         if churn is None:
             continue
-        first = population.first_id - hot
-        habit[first : first + population.count] = len(notice)
+        for cold in directory.ranges:
+            if cold.population == population.name:
+                habit[cold.first_id - hot : cold.first_id - hot + cold.count] = len(notice)
         sessions, absences = churn.sessions, churn.absences
         tables += [sessions.table(), absences.table(), sessions.length_biased_table(), absences.length_biased_table()]
         up = max(sessions.expectation(), SHORTEST)
@@ -100,11 +101,11 @@ def comes_and_goes(section: ColdSection) -> bool:
 def detection_ms(section: ColdSection, directory: HostDirectory) -> Int64Array:
     """How long peers take to notice that an identity has gone silently: int64[A], ms."""
     result = np.full(directory.total_count - directory.hot_count, DEFAULT_DETECTION // NS_PER_MS, dtype=np.int64)
-    for population in directory.populations:
-        churn = section.populations[population.name].churn
+    for cold in directory.ranges:
+        churn = section.populations[cold.population].churn
         if churn is not None:
-            first = population.first_id - directory.hot_count
-            result[first : first + population.count] = churn.detection // NS_PER_MS
+            first = cold.first_id - directory.hot_count
+            result[first : first + cold.count] = churn.detection // NS_PER_MS
     return result
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import ColdRange, HostDirectory
+from bridge.directory import HostDirectory, lay_out
 from bridge.simtime import NS_PER_S
 from cold.mean_field import mesh_degree
 from cold.publication_columns import Publications
@@ -45,14 +45,20 @@ def small_network(section: ColdSection, directory: HostDirectory, share: float) 
         name: population.model_copy(update={"count": counts[name]}) for name, population in section.populations.items()
     }
     small = section.model_copy(update={"populations": populations, "requests": [], "transactions": None})
-    picked, ranges, first = [], [], 0
-    for cold in directory.populations:
-        count = counts[cold.name]
-        # Identities are laid out by node and link, so that each so-manieth is a sample of all.
-        picked.append(cold.first_id + (np.arange(count) * 2 + 1) * cold.count // (2 * count))
-        ranges.append(ColdRange(cold.name, first, count, cold.first_address))
-        first += count
+    # The identities of a population are numbered by node and link, so that each so-manieth is a sample of all.
+    numbers = {
+        cold.name: (np.arange(counts[cold.name]) * 2 + 1) * cold.count // (2 * counts[cold.name])
+        for cold in directory.populations
+    }
+    index = {cold.name: place for place, cold in enumerate(directory.populations)}
+    picked, runs = [], []
+    for each in directory.ranges:
+        of_all = numbers[each.population] - each.first_number
+        chosen = of_all[(of_all >= 0) & (of_all < each.count)]
+        picked.append(each.first_id + chosen)
+        runs.append((index[each.population], len(chosen)))
     host = np.concatenate(picked)
+    small_populations = [replace(cold, count=counts[cold.name]) for cold in directory.populations]
     reduced = replace(
         directory,
         hostnames=(),
@@ -61,7 +67,8 @@ def small_network(section: ColdSection, directory: HostDirectory, share: float) 
         node=directory.node[host],
         uplink_bps=directory.uplink_bps[host],
         downlink_bps=directory.downlink_bps[host],
-        populations=tuple(ranges),
+        populations=tuple(small_populations),
+        ranges=lay_out(0, small_populations, runs),
     )
     return SmallNetwork(small, reduced, host.astype(np.int64))
 

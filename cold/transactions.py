@@ -115,10 +115,13 @@ def planned_transactions(scenario: Scenario) -> Int64Array:
     if len(origins):
         mine[:, ORIGIN] += origins[_random_indices(seed, number, len(origins))]
     for row, each in enumerate(wanted.listed):
-        origin = each.origin
-        if origin == "random":
-            origin = int(_random_indices(seed, np.array([_MOST_TRANSACTIONS + row], dtype=np.int64), identities)[0])
-        listed[row] = (each.time, directory.hot_count + origin, each.size, int(each.blobs), 0, 0, 0)
+        if each.origin == "random":
+            origin = directory.hot_count + int(
+                _random_indices(seed, np.array([_MOST_TRANSACTIONS + row], dtype=np.int64), identities)[0]
+            )
+        else:
+            origin = directory.id_of_identity(each.origin)
+        listed[row] = (each.time, origin, each.size, int(each.blobs), 0, 0, 0)
     table = table[table[:, TIME] < stop_time_ns]
     table = table[np.argsort(table[:, TIME], kind="stable")]
     table[:, SEQUENCE] = np.arange(1, len(table) + 1)

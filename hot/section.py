@@ -244,7 +244,9 @@ class ExperimentalSection(Section):
     use_syscall_counters: bool = True
     use_worker_spinning: bool = True
     lookahead: Literal["global", "partition"] = "global"
-    """Ours: how often shards exchange events: after the smallest latency of all, or of those that cross shards."""
+    """Ours: how often shards exchange events: after the smallest latency of all, or of those that cross shards.
+
+    In the latter case, a run without a partition file is divided by places."""
     private_tmp: bool = True
     """Ours: each host has its own /tmp, /var/tmp and /run, new but for input that their configuration names."""
     turn_limit: Duration = Field(default=60 * 10**9, gt=0)

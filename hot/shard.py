@@ -299,7 +299,7 @@ class HotShard:
     def _set_routes(self, directory: HostDirectory, paths: Paths) -> None:
         addresses = directory.address[: directory.hot_count]
         order = np.argsort(addresses, kind="stable").astype(np.uint32)
-        ranges = sorted(directory.populations, key=lambda cold: cold.first_address)
+        ranges = sorted(directory.ranges, key=lambda cold: cold.first_address)
         with _FAILURES_EXPLAINED:
             self._engine.set_routes(
                 addresses=np.ascontiguousarray(addresses[order], np.uint32),

@@ -46,6 +46,16 @@ def test_a_partition_file_says_what_it_was_made_of(tmp_path: Path) -> None:
     assert json.loads(first)["identities"] == [0, 4, 4, 10]
 
 
+def test_a_partition_file_counts_a_population_wherever_it_lives(tmp_path: Path) -> None:
+    tail = [ColdPlacement(name, 6, ((0, 1.0), (1, 2.0))) for name in ("one", "two")]
+    hosts = build_directory([], tail, [(1, 1)] * 2)
+    assert len(hosts.ranges) == 4
+    path = tmp_path / "partition.json"
+    write_partition(path, PartitionMap.of([], [4, 8]), hosts)
+    assert json.loads(path.read_bytes())["populations"] == {"one": 6, "two": 6}
+    assert read_partition(path, hosts, 2).cuts.tolist() == [0, 4, 12]
+
+
 def test_a_partition_of_hot_hosts_alone_need_not_speak_of_identities(tmp_path: Path) -> None:
     path = tmp_path / "partition.json"
     content = {"format": "antumbra-partition", "version": 2, "shards": 2, "hosts": {"host000": 1}}

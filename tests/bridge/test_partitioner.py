@@ -142,10 +142,14 @@ def test_a_place_too_large_for_one_shard_is_divided() -> None:
     assert max(sums) < 1.05 * min(sums)
 
 
-def test_identities_of_several_populations_are_divided_by_number() -> None:
+def test_identities_of_several_populations_are_divided_between_places() -> None:
     order = order_by_proximity(two_continents(4))
-    places = tuple((number, 1.0) for number in order.node_ids)
-    tails = [ColdPlacement(name, 400, places) for name in ("first", "second")]
-    hosts = build_directory([], tails, [(10**6, 10**6)] * 4)
+    places = tuple((number, 1.0) for number in range(4))
+    tails = [ColdPlacement(name, count, places) for name, count in (("first", 400), ("second", 300), ("third", 100))]
+    hosts = build_directory([], tails, [(10**6, 10**6)] * 4, node_order=order.node_ids)
     partition = community_partition(hosts, range(4), order, 2, equal(hosts))
     assert partition.cuts.tolist() == [0, 400, 800]
+    assert [set((hosts.node[list(partition.identities_of(shard))] % 2).tolist()) for shard in (0, 1)] in (
+        [{0}, {1}],
+        [{1}, {0}],
+    )

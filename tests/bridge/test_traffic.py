@@ -46,6 +46,13 @@ def test_identities_are_grouped_by_population_and_node() -> None:
     assert groups.of_hosts(np.arange(10, dtype=np.uint32)).tolist() == [0, 1, *[2] * 6, *[3] * 2]
 
 
+def test_identities_of_several_populations_are_grouped_by_population_and_node() -> None:
+    tail = [ColdPlacement("a", 4, ((0, 1.0), (1, 1.0))), ColdPlacement("b", 3, ((1, 2.0), (0, 1.0)))]
+    groups = Groups.of(build_directory([], tail, [(1, 1)] * 2), NODES)
+    assert groups.names == ("a@10", "b@10", "a@20", "b@20")
+    assert groups.of_hosts(np.arange(7, dtype=np.uint32)).tolist() == [0, 0, 1, 2, 2, 3, 3]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 99)), max_size=60), st.integers(1, 7))
 def test_packets_are_added_up_however_they_come(packets: list[tuple[int, int, int]], at_once: int) -> None:
     count = PacketCount()

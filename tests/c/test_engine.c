@@ -441,6 +441,26 @@ static void ipv6_addresses_follow_the_rule_or_are_exceptions(void) {
     engine_close(&engine);
 }
 
+/* Populations that share places have addresses in one order and ids in another. */
+static void addresses_of_several_ranges_lead_to_their_ids(void) {
+    static const uint32_t first[] = {COLD_FIRST, COLD_FIRST + 300, COLD_FIRST + 400, COLD_FIRST + 600};
+    static const uint32_t size[] = {300, 100, 150, 400}, id[] = {402, 2, 702, 852};
+    struct engine engine;
+    two_hosts(&engine, 1, 100 * MBIT, 0);
+    engine.routes.range_first = first;
+    engine.routes.range_size = size;
+    engine.routes.range_first_id = id;
+    engine.routes.range_count = ARRAY_LENGTH(first);
+    for (size_t i = 0; i < ARRAY_LENGTH(first); i++)
+        for (uint32_t number = 0; number < size[i]; number++)
+            CHECK_EQUAL(route_find(&engine.routes, ip4_address(first[i] + number)), id[i] + number);
+    CHECK_EQUAL(route_find(&engine.routes, ip4_address(COLD_FIRST + 550)), NO_HOST); /* between two ranges */
+    CHECK_EQUAL(route_find(&engine.routes, ip4_address(COLD_FIRST + 1000)), NO_HOST);
+    CHECK_EQUAL(route_find(&engine.routes, address6(1)), 1);
+    CHECK_EQUAL(route_find(&engine.routes, (struct ip_address){address6(1).high, COLD_FIRST + 350}), 52);
+    engine_close(&engine);
+}
+
 static void both_versions_of_ip_meet_the_same_path(void) {
     for (int v6 = 0; v6 < 2; v6++) {
         struct engine engine;
@@ -543,6 +563,7 @@ int main(void) {
     RUN(bootstrap_has_neither_loss_nor_bandwidth);
     RUN(packets_for_others_leave_as_columns_after_the_window);
     RUN(ipv6_addresses_follow_the_rule_or_are_exceptions);
+    RUN(addresses_of_several_ranges_lead_to_their_ids);
     RUN(both_versions_of_ip_meet_the_same_path);
     RUN(results_do_not_depend_on_where_windows_end);
     RUN(unknown_addresses_are_counted);

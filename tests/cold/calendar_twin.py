@@ -23,9 +23,9 @@ class CalendarTwin:
         self.calendar, self.topics, self.seed = section.calendar, section.calendar_topics, seed
         self.hot = directory.hot_count
         self.clock: dict[int, tuple[int, int]] = {}
-        for population in directory.populations:
-            written = section.populations[population.name].clock
-            for host in range(population.first_id, population.first_id + population.count):
+        for cold in directory.ranges:
+            written = section.populations[cold.population].clock
+            for host in range(cold.first_id, cold.first_id + cold.count):
                 self.clock[host] = (0, 0)
                 if written is not None:
                     offset = self.draw(written.offset, ColdPurpose.CLOCK_OFFSET, host, 0)
@@ -34,9 +34,9 @@ class CalendarTwin:
             host: self.draw(self.calendar.validators.per_identity, ColdPurpose.STAKE, host, 0) for host in self.clock
         }
         named = self.calendar.validators.populations
-        for population in directory.populations:
-            if named is not None and population.name not in named:
-                for host in range(population.first_id, population.first_id + population.count):
+        for cold in directory.ranges:
+            if named is not None and cold.population not in named:
+                for host in range(cold.first_id, cold.first_id + cold.count):
                     stakes[host] = 0
         self.owner: list[int] = []
         past = 0

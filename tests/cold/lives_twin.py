@@ -36,8 +36,8 @@ class LivesTwin:
         return draw_uniform(self.seed, host, int(ColdPurpose.CRASH), crash) < failure.share
 
     def life(self, host: int) -> Iterator[Interval]:
-        population = next(p for p in self.directory.populations if p.first_id <= host < p.first_id + p.count)
-        churn = self.section.populations[population.name].churn
+        cold = next(c for c in self.directory.ranges if c.first_id <= host < c.first_id + c.count)
+        churn = self.section.populations[cold.population].churn
         crashes = [
             (crash.time, LARGEST if crash.until is None else crash.until)
             for number, crash in enumerate(self.crashes)

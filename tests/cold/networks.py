@@ -1,5 +1,6 @@
 """Small experiments for tests of the cold engine."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,15 @@ def directory_of(count: int, hot: int = 0) -> HostDirectory:
                 (BandwidthShare(0.2, 1024 * MBIT, 1024 * MBIT), BandwidthShare(0.8, 20 * MBIT, 20 * MBIT)),
             )
         ],
+    )
+
+
+def directory_of_several(counts: Mapping[str, int], hot: int = 0) -> HostDirectory:
+    """Populations that live at the three places alike, and `hot` hosts."""
+    links = (BandwidthShare(0.2, 1024 * MBIT, 1024 * MBIT), BandwidthShare(0.8, 20 * MBIT, 20 * MBIT))
+    return build_directory(
+        [HotPlacement(f"hot{number}", number % 3, 1000 * MBIT, 1000 * MBIT) for number in range(hot)],
+        [ColdPlacement(name, count, ((0, 5.0), (1, 2.0), (2, 1.0)), links) for name, count in counts.items()],
     )
 
 

@@ -87,9 +87,9 @@ class RequestsTwin(Twin):
         names = list(section.clients) or [""]
         self.client_name = [""] * self.hot + [names[kind] for kind in kinds]
         self.population = [""] * self.count
-        for population in directory.populations:
-            for host in range(population.first_id, population.first_id + population.count):
-                self.population[host] = population.name
+        for cold in directory.ranges:
+            for host in range(cold.first_id, cold.first_id + cold.count):
+                self.population[host] = cold.population
         for protocol, request in enumerate(self.requests):
             for identity in range(self.hot, self.count):
                 if request.interval is None or not self.is_in_role(request.askers, identity):

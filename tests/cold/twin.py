@@ -84,9 +84,9 @@ class Twin:
         self.hot_peers: list[dict[tuple[int, int], bool]] = [{} for _ in range(self.count)]
         self.redial = section.overlay.redial // 10**6 * 10**6
         self.is_hidden = [False] * hot + [
-            draw_uniform(seed, v, int(ColdPurpose.REACHABLE), 0) >= section.populations[p.name].reachable
-            for p in directory.populations
-            for v in range(p.first_id, p.first_id + p.count)
+            draw_uniform(seed, v, int(ColdPurpose.REACHABLE), 0) >= section.populations[cold.population].reachable
+            for cold in directory.ranges
+            for v in range(cold.first_id, cold.first_id + cold.count)
         ]
         self.mesh: list[list[list[int]]] = [[[] for _ in range(self.count)] for _ in topics]
         everybody = set(range(hot, self.count))

@@ -35,10 +35,7 @@ def test_hosts_come_by_name_then_populations_by_name() -> None:
     assert directory.hostnames == ("a", "b")
     assert directory.hot_count == 2
     assert directory.total_count == 7
-    assert [(cold.name, cold.first_id, cold.count) for cold in directory.populations] == [
-        ("y", 2, 3),
-        ("z", 5, 2),
-    ]
+    assert [(cold.population, cold.first_id, cold.count) for cold in directory.ranges] == [("y", 2, 3), ("z", 5, 2)]
     assert [str(IPv4Address(int(a))) for a in directory.address] == [
         *("11.0.0.1", "11.0.0.2", "100.64.0.0", "100.64.0.1", "100.64.0.2", "100.64.0.3", "100.64.0.4")
     ]
@@ -137,6 +134,93 @@ def test_populations_live_at_nodes_by_weight_and_in_classes_by_share() -> None:
     assert directory.node.tolist() == [0] * 2 + [2] * 8
     assert directory.uplink_bps.tolist() == [7, 70] + [7] * 2 + [70] * 6
     assert directory.downlink_bps.tolist() == [8, 80] + [8] * 2 + [80] * 6
+
+
+def test_identities_of_one_place_have_neighbouring_ids_whatever_their_population() -> None:
+    links = (BandwidthShare(0.5, 7, 8), BandwidthShare(0.5, 70, 80))
+    cold = [
+        ColdPlacement("z", 6, ((0, 1.0), (2, 2.0)), links),
+        ColdPlacement("y", 5, ((2, 2.0), (1, 1.0), (0, 2.0))),
+        ColdPlacement("x", 1, ((0, 1.0), (1, 2.0))),
+    ]
+    directory = build_directory([hot("a")], cold, [(1, 2), (3, 4), (5, 6)], node_order=[2, 0, 1])
+    assert [(c.name, c.count, str(IPv4Address(c.first_address))) for c in directory.populations] == [
+        ("x", 1, "100.64.0.0"),
+        ("y", 5, "100.64.0.1"),
+        ("z", 6, "100.64.0.6"),
+    ]
+    tail = range(1, 13)
+    assert [f"{directory.node[i]} {directory.name_of(i)} {IPv4Address(int(directory.address[i]))}" for i in tail] == [
+        "2 y[0] 100.64.0.1",
+        "2 y[1] 100.64.0.2",
+        "2 z[0] 100.64.0.6",
+        "2 z[1] 100.64.0.7",
+        "2 z[2] 100.64.0.8",
+        "2 z[3] 100.64.0.9",
+        "0 y[2] 100.64.0.3",
+        "0 y[3] 100.64.0.4",
+        "0 z[4] 100.64.0.10",
+        "0 z[5] 100.64.0.11",
+        "1 x[0] 100.64.0.0",
+        "1 y[4] 100.64.0.5",
+    ]
+    assert directory.uplink_bps[1:].tolist() == [5, 5, 7, 7, 70, 70, 1, 1, 7, 70, 3, 3]
+    assert directory.downlink_bps[1:].tolist() == [6, 6, 8, 8, 80, 80, 2, 2, 8, 80, 4, 4]
+    assert [directory.id_of_identity(number) for number in range(12)] == [11, 1, 2, 7, 8, 12, 3, 4, 5, 6, 9, 10]
+    with pytest.raises(IndexError):
+        directory.id_of_identity(12)
+
+
+def test_nodes_without_an_order_come_as_populations_list_them() -> None:
+    cold = [ColdPlacement("z", 4, ((1, 1.0), (3, 1.0))), ColdPlacement("y", 4, ((3, 1.0), (0, 1.0)))]
+    directory = build_directory([], cold, [(1, 1)] * 4)
+    assert directory.node.tolist() == [3] * 4 + [0] * 2 + [1] * 2
+    assert [directory.name_of(number) for number in range(8)] == [
+        *("y[0]", "y[1]", "z[0]", "z[1]", "y[2]", "y[3]", "z[2]", "z[3]")
+    ]
+
+
+_PLACED = st.tuples(
+    st.integers(1, 40),
+    st.dictionaries(st.integers(0, 5), st.floats(0.1, 10), min_size=1),
+    st.lists(st.floats(0.1, 1), max_size=3),
+)
+
+
+@given(st.lists(_PLACED, min_size=1, max_size=4), st.permutations(range(6)), st.integers(0, 2))
+def test_a_population_is_the_same_by_its_addresses_whoever_lives_beside_it(
+    wanted: list[tuple[int, dict[int, float], list[float]]], order: list[int], hosts: int
+) -> None:
+    placed = [
+        ColdPlacement(
+            f"p{number}", count, tuple(nodes.items()), tuple(BandwidthShare(s, i, 9) for i, s in enumerate(shares, 1))
+        )
+        for number, (count, nodes, shares) in enumerate(wanted)
+    ]
+    hot_hosts = [hot(f"h{number}") for number in range(hosts)]
+    bandwidth = [(100 + node, 200 + node) for node in range(6)]
+    directory = build_directory(hot_hosts, placed[::-1], bandwidth, node_order=order)
+    assert [directory.id_of_address(int(a)) for a in directory.address] == list(range(directory.total_count))
+    tail = np.arange(hosts, directory.total_count)
+    place = np.array(order).argsort()[directory.node[tail]]
+    name = [directory.name_of(number).partition("[")[0] for number in tail.tolist()]
+    assert sorted(zip(place.tolist(), name, strict=True)) == list(zip(place.tolist(), name, strict=True))
+    assert sum(cold.count for cold in directory.ranges) == len(tail)
+    for cold, population in zip(placed, directory.populations, strict=True):
+        assert (cold.name, cold.count) == (population.name, population.count)
+        alone = build_directory([], [cold], bandwidth, node_order=order)
+        ids = [directory.id_of_address(population.first_address + number) for number in range(cold.count)]
+        assert ids == sorted(ids)
+        assert [directory.name_of(number) for number in ids] == [alone.name_of(n) for n in range(cold.count)]
+        for column in ("node", "uplink_bps", "downlink_bps"):
+            assert getattr(directory, column)[ids].tolist() == getattr(alone, column).tolist()
+
+
+def test_one_population_is_one_range() -> None:
+    directory = build_directory([hot("a")], [ColdPlacement("t", 10, ((0, 1.0), (2, 4.0)))], [(1, 1)] * 3)
+    (cold,) = directory.ranges
+    assert (cold.first_id, cold.count, cold.first_number) == (1, 10, 0)
+    assert [int(a) for a in directory.address[1:]] == [cold.first_address + number for number in range(10)]
 
 
 def test_the_directory_cannot_be_changed() -> None:
