@@ -14,7 +14,7 @@ import numpy as np
 
 from cold.event_kernels import bucket_of_shard, push, push_message, push_unwanted
 from cold.jit import inlined_kernel, int64, kernel, uint64
-from cold.lacker_kernels import note_elsewhere
+from cold.lacker_kernels import look_at_note, note_elsewhere
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_seen
 from cold.request_layout import PROTOCOL_MASK
@@ -63,6 +63,8 @@ WORD_BYTES: Final = 8
 EVENT_BYTES: Final = 22
 #: How many events before its turn the processor is told of a receiver's row.
 ROWS_AHEAD: Final = 16
+#: The same of bundles.
+BUNDLES_AHEAD: Final = 8
 
 # What is wrong with a row.
 BAD_DESTINATION: Final = 0
@@ -408,6 +410,20 @@ def take_rows(
     return first, dropped
 
 
+@inlined_kernel
+def look_at_bundle(
+    state: State, parameters: Parameters, data: UInt8Array, words: int, index: int, first_source: int, slots: Int64Array
+) -> int:
+    """Have the processor fetch what is known of a bundle's source; returns where the next bundle is."""
+    if index >= words:
+        return index
+    bundle = get_word(data, index * WORD_BYTES)
+    slot = slots[bundle >> BUNDLE_SLOT_SHIFT & _NUMBER]
+    if slot >= 0:
+        look_at_note(state, parameters, first_source + (bundle >> BUNDLE_SOURCE_SHIFT & _NUMBER), slot)
+    return index + 1 + (bundle & MOST_BUNDLED)
+
+
 @kernel
 def take_words(
     state: State, parameters: Parameters, data: UInt8Array, words: int, start: int, first_source: int, slots: Int64Array
@@ -415,8 +431,11 @@ def take_words(
     """Do with the copies in a block's words what `take_rows` does."""
     first = NEVER
     dropped = int64(0)
-    index = int64(0)
+    index = ahead = int64(0)
+    for _ in range(BUNDLES_AHEAD):
+        ahead = look_at_bundle(state, parameters, data, words, ahead, first_source, slots)
     while index < words:
+        ahead = look_at_bundle(state, parameters, data, words, ahead, first_source, slots)
         bundle = get_word(data, index * WORD_BYTES)
         past = index + 1 + (bundle & MOST_BUNDLED)
         slot = slots[bundle >> BUNDLE_SLOT_SHIFT & _NUMBER]

@@ -342,7 +342,7 @@ class ColdEngine:
         cursor[MESSAGE_FREE_COUNT] = _CHUNKS_AT_FIRST
         cursor[UNWANTED_FREE_COUNT] = _UNWANTED_AT_FIRST
         # Where nobody comes or is cut off, whoever lacks a message gets it soon, and it is not worth the memory.
-        watched = directory.total_count - directory.hot_count if parameters.churn or parameters.disturbances else 0
+        watched = len(everybody) - len(owned) if parameters.churn or parameters.disturbances else 0
         blocks = -(-len(everybody) >> LACKER_BLOCK_SHIFT)
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "node": directory.node.astype(np.uint16),

@@ -86,6 +86,8 @@ _OUTBOUND: Final = 1
 _OPPORTUNISTIC: Final = 2
 #: So many times four peers are drawn, before those that can be told are listed.
 _GOSSIP_BLOCKS: Final = 16
+#: Of more peers outside the mesh than so many times D_lazy, it is not looked up whether one of them lacks anything.
+_FEW_LAZY: Final = 4
 
 
 @kernel
@@ -240,7 +242,9 @@ def tell_recent(
     if is_cold and parameters.disturbances == 0 and parameters.lossy == 0:
         lazy = state.client[client_of(state, identity), D_LAZY]
         outside = known - int64(state.mesh[row, MESH_COUNT])
-        if sought > 0 or not is_steady:
+        if sought > 0 and outside > _FEW_LAZY * lazy:
+            outside = int64(-1)
+        elif sought > 0 or not is_steady:
             outside = count_without_need(state, parameters, time, identity, topic, row, known, lazy, sought)
         if outside >= 0:
             # Whoever is told does nothing: it does not matter who.
@@ -279,8 +283,8 @@ def count_without_need(
     """How many known peers outside the mesh can be reached, if none of them may lack what IHAVEs tell of; else -1.
 
     All of them are cold, and no path is disturbed. IHAVEs tell of the first `sought` slots in `state.wanted`; where
-    there are none, it suffices to find `enough`. Most identities have so few peers outside the mesh, and so few of all
-    lack a message for long, that this is less work than to choose, and to look at who was chosen.
+    there are none, it suffices to find `enough`. Where few peers are outside the mesh, and as few of all lack a message
+    for long, this is less work than to choose, and to look at who was chosen.
     """
     mark_members(state, parameters, row, 1)
     listed = list_unmarked(state, parameters, identity, topic, row, known, 0)

@@ -17,6 +17,7 @@ from cold.lacker_layout import LACKER_BLOCK_SHIFT
 from cold.life_kernels import outline_of
 from cold.life_layout import OUTLINES_PER_WORD, OUTLINES_SHIFT
 from cold.membership_kernels import subscribes
+from cold.prefetch_kernels import prefetch
 from cold.state_kernels import (
     SEEN,
     Parameters,
@@ -66,14 +67,36 @@ def note_has(state: State, parameters: Parameters, host: int, slot: int) -> None
 
 
 @inlined_kernel
+def row_elsewhere(parameters: Parameters, host: int) -> int:
+    """The row of `State.seen_elsewhere` of an identity of another shard."""
+    identity = host - parameters.hot_count
+    return identity - parameters.rows if host >= parameters.first_id else identity
+
+
+@inlined_kernel
+def look_at_note(state: State, parameters: Parameters, host: int, slot: int) -> None:
+    """Have the processor fetch what `note_elsewhere` touches."""
+    if len(state.seen_elsewhere) > 0:
+        look_elsewhere(state, parameters, host, slot)
+        prefetch(state.subscribed, (host - parameters.hot_count) * state.subscribed.shape[1])
+
+
+@inlined_kernel
+def look_elsewhere(state: State, parameters: Parameters, host: int, slot: int) -> None:
+    """Have the processor fetch what is known here of an identity of another shard and a message."""
+    prefetch(state.seen_elsewhere, row_elsewhere(parameters, host) * state.seen_elsewhere.shape[1] + (slot >> 6))
+
+
+@inlined_kernel
 def note_elsewhere(state: State, parameters: Parameters, host: int, slot: int) -> None:
     """Note that an identity of another shard has a message. Who publishes it need not subscribe."""
     if len(state.seen_elsewhere) == 0:
         return
     bit = _ONE << uint64(slot & 63)
-    known = state.seen_elsewhere[host - parameters.hot_count, slot >> 6]
+    row = row_elsewhere(parameters, host)
+    known = state.seen_elsewhere[row, slot >> 6]
     if known & bit == _ZERO:
-        state.seen_elsewhere[host - parameters.hot_count, slot >> 6] = known | bit
+        state.seen_elsewhere[row, slot >> 6] = known | bit
         if subscribes(state, parameters, host, int64(state.message_topic[slot])):
             note_has(state, parameters, host, slot)
 
@@ -152,4 +175,4 @@ def lacked_slots(state: State, parameters: Parameters, host: int, topic: int, wo
         return slots & ~uint64(state.identity[row, SEEN + word])
     if len(state.seen_elsewhere) == 0:
         return slots
-    return slots & ~uint64(state.seen_elsewhere[host - parameters.hot_count, word])
+    return slots & ~uint64(state.seen_elsewhere[row_elsewhere(parameters, host), word])

@@ -139,8 +139,8 @@ class MessageTable:
     ) -> dict[str, npt.NDArray[np.generic]]:
         """The arrays of `State` that have rows or bits per slot, for the first slots.
 
-        `identities` are those of this shard; `watched` are all, or 0 where nobody asks who elsewhere has what; `blocks`
-        are those of `State.lackers`.
+        `identities` are those of this shard; `watched` are those of others, or 0 where nobody asks who elsewhere has
+        what; `blocks` are those of `State.lackers`.
         """
         slots, words = _SLOTS_AT_FIRST, _SLOTS_AT_FIRST // 64
         return {
@@ -163,7 +163,7 @@ class MessageTable:
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
             "asked": np.zeros((identities, words), dtype=np.uint64),
-            "seen_elsewhere": np.zeros((watched if self._others else 0, words), dtype=np.uint64),
+            "seen_elsewhere": np.zeros((watched, words), dtype=np.uint64),
             "members": np.array(self._members, dtype=np.int64),
             "arrival_start": np.zeros(slots, dtype=np.int64),
             "arrival": aligned_zeros(1, _ARRIVALS_AT_FIRST)[0],

@@ -12,7 +12,7 @@ from cold.disturbance_kernels import path_latency, path_loss
 from cold.draw_kernels import is_lost
 from cold.event_kernels import bucket_of_shard, is_own, push, put, send_out, shard_of, travel
 from cold.jit import inlined_kernel, int64, kernel, uint64
-from cold.lacker_kernels import may_lack
+from cold.lacker_kernels import look_elsewhere, may_lack, row_elsewhere
 from cold.load_kernels import uplink_free
 from cold.membership_kernels import first_peer, mesh_row, node_of_member
 from cold.message_cache_kernels import list_sought
@@ -134,7 +134,7 @@ def is_seen_elsewhere(state: State, parameters: Parameters, peer: int, slot: int
     """Whether it is known here that an identity of another shard has the message."""
     if len(state.seen_elsewhere) == 0:
         return False
-    return state.seen_elsewhere[peer - parameters.hot_count, slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO
+    return state.seen_elsewhere[row_elsewhere(parameters, peer), slot >> 6] >> uint64(slot & 63) & _ONE != _ZERO
 
 
 @kernel
@@ -230,8 +230,7 @@ def look_at_seen(state: State, parameters: Parameters, peer: int, slot: int) -> 
     if uint64(row) < uint64(parameters.rows):
         prefetch(state.identity, row * state.identity.shape[1] + SEEN + (slot >> 6))
     elif len(state.seen_elsewhere) > 0:
-        row = peer - parameters.hot_count
-        prefetch(state.seen_elsewhere, row * state.seen_elsewhere.shape[1] + (slot >> 6))
+        look_elsewhere(state, parameters, peer, slot)
 
 
 @kernel

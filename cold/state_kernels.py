@@ -509,8 +509,8 @@ class State(NamedTuple):
     lacking: UInt64Array
     """uint64[T, W]: slots in use of messages that some member on any shard had not when the window began."""
     seen_elsewhere: UInt64Array
-    """uint64[A, W]: messages that identities of other shards have, as far as what they sent here tells; uint64[0, W]
-    where there are no other shards, or nobody comes or is cut off, so that soon nobody lacks anything."""
+    """uint64[A - N, W]: messages that identities of other shards have, as far as what they sent here tells; no rows
+    where nobody comes or is cut off, so that soon nobody lacks anything."""
     lackers: UInt8Array
     """uint8[S, B]: how many identities of each block lack the message, subscribe to its topic, and are up or change
     soon, see `cold.lacker_kernels`. Rows of free slots say nothing."""

@@ -54,9 +54,11 @@ def having(engine: ColdEngine, slot: int, first: int) -> npt.NDArray[np.bool_]:
     state = engine._state
     word, bit = slot >> 6, np.uint64(1 << (slot & 63))
     known = np.zeros(COUNT, dtype=np.bool_)
+    is_own = np.zeros(COUNT, dtype=np.bool_)
+    is_own[first : first + len(state.identity)] = True
+    known[is_own] = state.identity[:, SEEN + word].view(np.uint64) & bit != 0
     if len(state.seen_elsewhere):
-        known[:] = state.seen_elsewhere[:, word] & bit != 0
-    known[first : first + len(state.identity)] = state.identity[:, SEEN + word].view(np.uint64) & bit != 0
+        known[~is_own] = state.seen_elsewhere[:, word] & bit != 0
     return known
 
 
