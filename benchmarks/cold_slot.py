@@ -1,12 +1,13 @@
 """What churn and requests cost in one slot of a network, beside the slot's 12 s, and the run of the same slot without.
 
-    python benchmarks/cold_slot.py [--identities 100000] [--shards 1] [--cases plain churn requests both ...]
+    python benchmarks/cold_slot.py [--identities 100000] [--shards 1] [--lookahead partition] [--cases plain churn ...]
 
 The slot is that of configs/studies/slot-1m.yaml. With *churn*, 40 % of its identities come and go with the preset
 `mainnet`; with *requests*, all ask what those of configs/studies/requests-100k.yaml ask, but for ranges of blocks; with
-*sampled* requests, 4,096 ask in the place of all. Every case is a run of `antumbra run` of its own. The loop is the
-wall-clock time of its windows, which includes neither building the tail and executing what coarse topics follow, nor
-writing the tables; *CPU* is that of all of it.
+*sampled* requests, 4,096 ask in the place of all. Shards meet after the smallest latency between them, or after that of
+all (*global*). Every case is a run of `antumbra run` of its own. The loop is the wall-clock time of its windows, which
+includes neither building the tail and executing what coarse topics follow, nor writing the tables; *CPU* is that of all
+of it.
 """
 
 import argparse
@@ -47,10 +48,12 @@ def configuration(case: str, identities: int) -> dict[str, Any]:
     return slot
 
 
-def measure(case: str, identities: int, shards: int, directory: Path) -> dict[str, Any]:
+def measure(case: str, identities: int, shards: int, lookahead: str, directory: Path) -> dict[str, Any]:
     """Run a case; returns its statistics, with the CPU time of its processes [s]."""
     file = directory / f"{case}.yaml"
-    file.write_text(yaml.safe_dump(configuration(case, identities), sort_keys=False))
+    content = configuration(case, identities)
+    content["experimental"]["lookahead"] = lookahead
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
     program = "from antumbra.cli import main; main()"
     command = [sys.executable, "-c", program, "run", str(file), "-d", str(directory / case)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -66,16 +69,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identities", type=int, default=100_000)
     parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--lookahead", choices=("partition", "global"), default="partition")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     arguments = parser.parse_args()
     print(f"{arguments.identities:,} identities, {arguments.shards} shards, load {os.getloadavg()[0]:.1f}")
-    print(f"{'case':18}{'loop s':>8}{'of 12 s':>9}{'CPU s':>8}{'events':>14}{'bytes an identity':>19}{'peak MiB':>10}")
+    print(
+        f"{'case':18}{'windows':>8}{'loop s':>8}{'of 12 s':>9}{'CPU s':>8}{'events':>14}{'bytes an identity':>19}"
+        f"{'peak MiB':>10}"
+    )
     for case in arguments.cases:
         with tempfile.TemporaryDirectory() as directory:
-            told = measure(case, arguments.identities, arguments.shards, Path(directory))
+            told = measure(case, arguments.identities, arguments.shards, arguments.lookahead, Path(directory))
         loop, cold = told["wall_seconds"], told["participants"]["cold"]
         print(
-            f"{case:18}{loop:8.1f}{loop / told['simulated_seconds']:9.2f}{told['cpu_s']:8.1f}"
+            f"{case:18}{told['windows']:8,}{loop:8.1f}{loop / told['simulated_seconds']:9.2f}{told['cpu_s']:8.1f}"
             f"{cold['events_executed']:14,}{told['cold']['bytes_per_identity']:19,.0f}"
             f"{told['peak_memory_bytes'] / 2**20:10,.0f}",
             flush=True,
