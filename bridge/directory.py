@@ -8,16 +8,18 @@ The directory is the same on every shard, whatever the partition.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.ipv6 import DEFAULT_PREFIX, NOBODY, Ipv6Addresses
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 FIRST_HOT_ADDRESS: Final = int(IPv4Address("11.0.0.1"))
 """Where the automatic addresses of hot hosts begin, as in Shadow."""
@@ -186,6 +188,11 @@ class HostDirectory:
                 return self.id_of_address(population.first_address + number)
             number -= population.count
         raise IndexError("there are not so many identities")
+
+    def by_population(self, values: Mapping[str, object], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+        """Return for each cold identity what its population has in `values`: dtype[cold identities]."""
+        of_ranges = np.array([values[cold.population] for cold in self.ranges], dtype=dtype)
+        return np.repeat(of_ranges, np.array([cold.count for cold in self.ranges], dtype=np.int64))
 
     def address6_of(self, host_id: int) -> int:
         """Return the IPv6 address of a host, as a 128-bit integer."""

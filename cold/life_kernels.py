@@ -20,27 +20,21 @@ def outline_of(word: int, place: int) -> int:
 
 
 @inlined_kernel
-def is_up(state: State, parameters: Parameters, host: int, time: int) -> bool:
-    """Whether a host is up; for identities, as `Lives` has it. Of hot hosts it is not known that they are not."""
-    if parameters.churn == 0 or host < parameters.hot_count:
-        return True
-    identity = host - parameters.hot_count
-    what = outline_of(state.life_outlines[identity >> OUTLINES_SHIFT], identity)
-    if what & CHANGES_SOON == 0:
-        return what & IS_UP != 0
-    return (state.life_number[identity] & 1 == 0) == (time < state.life_until[identity])
-
-
-@inlined_kernel
 def up_bit(state: State, parameters: Parameters, host: int, time: int) -> int:
-    """1 if an identity is up, else 0: as `is_up`, without a branch for what is as good as random."""
+    """1 if an identity is up, as `Lives` has it, else 0: without a branch for what is as good as random."""
     if parameters.churn == 0:
         return int64(1)
     identity = host - parameters.hot_count
     what = outline_of(state.life_outlines[identity >> OUTLINES_SHIFT], identity)
     if what & CHANGES_SOON != 0:
-        return int64(is_up(state, parameters, host, time))
+        return int64((state.life_number[identity] & 1 == 0) == (time < state.life_until[identity]))
     return what & IS_UP
+
+
+@inlined_kernel
+def is_up(state: State, parameters: Parameters, host: int, time: int) -> bool:
+    """Whether a host is up; of hot hosts it is not known that they are not."""
+    return host < parameters.hot_count or up_bit(state, parameters, host, time) != 0
 
 
 @kernel

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cold.distribution_kernels import draw_value
 from cold.draw_kernels import draw_words
 from cold.jit import inlined_kernel, int64, kernel, uint64
+from cold.membership_kernels import count_neighbours, first_peer
 from cold.purposes import ColdPurpose
 from cold.request_layout import (
     KIND_IS_OWN,
@@ -29,9 +30,6 @@ from cold.request_layout import (
 from cold.state_kernels import (
     DOWNLINK_FREE,
     DOWNLINK_RATE,
-    PEERS,
-    PEERS_MASK,
-    PEERS_SHIFT,
     RATE_SHIFT,
     UPLINK_FREE,
     UPLINK_RATE,
@@ -119,9 +117,9 @@ def count_peers_in(
 ) -> None:
     """Count the cold peers of each identity of the shard, int64[N], that are among those chosen of all, uint8[A]."""
     for identity in range(identities):
-        first = state.sender[identity, PEERS] >> PEERS_SHIFT
+        first = first_peer(state, identity)
         found = int64(0)
-        for place in range(first, first + (state.sender[identity, PEERS] & PEERS_MASK)):
+        for place in range(first, first + count_neighbours(state, identity)):
             peer = int64(state.neighbours[place]) & parameters.host_mask
             found += int64(chosen[peer - parameters.hot_count])
         count[identity] = found

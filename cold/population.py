@@ -38,11 +38,7 @@ def heartbeat_phases(
 
 def ports(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.uint16]:
     """UDP port of each identity, uint16[identities]."""
-    result = np.zeros(directory.total_count - directory.hot_count, dtype=np.uint16)
-    for cold in directory.ranges:
-        first = cold.first_id - directory.hot_count
-        result[first : first + cold.count] = section.populations[cold.population].port
-    return result
+    return directory.by_population({name: each.port for name, each in section.populations.items()}, np.uint16)
 
 
 def clocks(section: ColdSection, directory: HostDirectory, seed: int) -> Clocks:
@@ -62,8 +58,4 @@ def clocks(section: ColdSection, directory: HostDirectory, seed: int) -> Clocks:
 def stakers(section: ColdSection, directory: HostDirectory) -> npt.NDArray[np.bool_]:
     """Which identities may have validators of the calendar: bool[identities]."""
     named = None if section.calendar is None else section.calendar.validators.populations
-    result = np.zeros(directory.total_count - directory.hot_count, dtype=np.bool_)
-    for cold in directory.ranges:
-        first = cold.first_id - directory.hot_count
-        result[first : first + cold.count] = named is None or cold.population in named
-    return result
+    return directory.by_population({name: named is None or name in named for name in section.populations}, np.bool_)

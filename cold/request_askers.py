@@ -124,11 +124,8 @@ def _drawn(
 def _groups(directory: HostDirectory) -> Int64Array:
     """Number of the population, node and bandwidths that each identity has: int64[A]."""
     first = directory.hot_count
-    population = np.zeros(directory.total_count - first, dtype=np.int64)
     numbers = {each.name: number for number, each in enumerate(directory.populations)}
-    for cold in directory.ranges:
-        population[cold.first_id - first : cold.first_id - first + cold.count] = numbers[cold.population]
-    result = population
+    result = directory.by_population(numbers, np.int64)
     for column in (directory.node[first:], directory.uplink_bps[first:], directory.downlink_bps[first:]):
         values, place = np.unique(column, return_inverse=True)
         result = result * len(values) + place

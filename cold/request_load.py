@@ -36,7 +36,7 @@ from cold.request_layout import (
 )
 from cold.request_section import RequestSection
 from cold.section import ColdSection
-from cold.session_kernels import SHORTEST
+from cold.sessions import mean_lengths
 from cold.state_kernels import DOWNLINK_RATE, PEERS, PEERS_MASK, RATE_SHIFT, UPLINK_RATE, Parameters, State
 
 Int64Array = npt.NDArray[np.int64]
@@ -118,14 +118,11 @@ class RequestLoad:
         self._up_ns, self._down_ns = (
             link_rates(bps[cold]) / (1 << RATE_SHIFT) for bps in (directory.uplink_bps, directory.downlink_bps)
         )
-        self._joins = np.zeros(len(role), dtype=np.float64)
-        for identities in directory.ranges:
-            churn = section.populations[identities.population].churn
-            if churn is not None:
-                first = identities.first_id - directory.hot_count
-                session = max(churn.sessions.expectation(), SHORTEST)
-                absence = max(churn.absences.expectation() + churn.dial, SHORTEST)
-                self._joins[first : first + identities.count] = 1 / (session + absence)
+        joins = {
+            name: 0.0 if population.churn is None else 1 / sum(mean_lengths(population.churn))
+            for name, population in section.populations.items()
+        }
+        self._joins = directory.by_population(joins, np.float64)
         self._protocols = self._that_matter(
             [
                 self._expected(number, request, count, seed)

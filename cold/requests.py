@@ -173,12 +173,8 @@ def in_role(
     role: RoleSection, section: ColdSection, directory: HostDirectory, kinds: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.bool_]:
     """Which identities have a role: bool[A]."""
-    result = np.ones(len(kinds), dtype=np.bool_)
-    if role.populations is not None:
-        result[:] = False
-        for cold in directory.ranges:
-            first = cold.first_id - directory.hot_count
-            result[first : first + cold.count] = cold.population in role.populations
+    named_populations = section.populations if role.populations is None else role.populations
+    result = directory.by_population({name: name in named_populations for name in section.populations}, np.bool_)
     if role.clients is not None:
         named = [number for number, name in enumerate(section.clients) if name in role.clients]
         result &= np.isin(kinds, named)

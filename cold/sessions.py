@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bridge.directory import HostDirectory
 from bridge.simtime import NEVER, NS_PER_MS
-from cold.churn_section import DEFAULT_DETECTION
+from cold.churn_section import DEFAULT_DETECTION, ChurnSection
 from cold.distributions import join_tables
 from cold.failure_section import CrashFailure
 from cold.jit import uint64
@@ -51,23 +51,19 @@ def habits_of(section: ColdSection, directory: HostDirectory, node_ids: tuple[in
     node_ids
         The ids of the graph's nodes in use, by index.
     """
-    hot = directory.hot_count
-    identities = directory.total_count - hot
     for_ever, never = np.array([-1, FOR_EVER], dtype=np.int64), np.array([-1, 0], dtype=np.int64)
     tables = [for_ever, never, for_ever, never]
     up_share, notice, dial = [1.0], [1.0], [0]
-    habit = np.zeros(identities, dtype=np.uint8)
+    habit = dict.fromkeys(section.populations, 0)
     for population in directory.populations:
         churn = section.populations[population.name].churn
         if churn is None:
             continue
-        for cold in directory.ranges:
-            if cold.population == population.name:
-                habit[cold.first_id - hot : cold.first_id - hot + cold.count] = len(notice)
+        habit[population.name] = len(notice)
         sessions, absences = churn.sessions, churn.absences
         tables += [sessions.table(), absences.table(), sessions.length_biased_table(), absences.length_biased_table()]
-        up = max(sessions.expectation(), SHORTEST)
-        up_share.append(up / (up + max(absences.expectation() + churn.dial, SHORTEST)))
+        session, absence = mean_lengths(churn)
+        up_share.append(session / (session + absence))
         notice.append(churn.notice)
         dial.append(churn.dial)
     table, begins = join_tables(tables)
@@ -83,12 +79,18 @@ def habits_of(section: ColdSection, directory: HostDirectory, node_ids: tuple[in
         np.array(up_share),
         np.array(notice),
         np.array(dial, dtype=np.int64),
-        habit,
+        directory.by_population(habit, np.uint8),
         np.array([crash.time for crash in crashes], dtype=np.int64),
         np.array([FOR_EVER if crash.until is None else crash.until for crash in crashes], dtype=np.int64),
         share,
-        directory.node[hot:].astype(np.int64),
+        directory.node[directory.hot_count :].astype(np.int64),
     )
+
+
+def mean_lengths(churn: ChurnSection) -> tuple[float, float]:
+    """Return the means of a session, and of an absence with the dialling after it [ns]."""
+    session = max(churn.sessions.expectation(), SHORTEST)
+    return session, max(churn.absences.expectation() + churn.dial, SHORTEST)
 
 
 def comes_and_goes(section: ColdSection) -> bool:
@@ -100,13 +102,11 @@ def comes_and_goes(section: ColdSection) -> bool:
 
 def detection_ms(section: ColdSection, directory: HostDirectory) -> Int64Array:
     """How long peers take to notice that an identity has gone silently: int64[A], ms."""
-    result = np.full(directory.total_count - directory.hot_count, DEFAULT_DETECTION // NS_PER_MS, dtype=np.int64)
-    for cold in directory.ranges:
-        churn = section.populations[cold.population].churn
-        if churn is not None:
-            first = cold.first_id - directory.hot_count
-            result[first : first + cold.count] = churn.detection // NS_PER_MS
-    return result
+    detections = {
+        name: (DEFAULT_DETECTION if population.churn is None else population.churn.detection) // NS_PER_MS
+        for name, population in section.populations.items()
+    }
+    return directory.by_population(detections, np.int64)
 
 
 class Changes(NamedTuple):

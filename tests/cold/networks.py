@@ -52,21 +52,11 @@ def three_nodes(loss: float = 0.0) -> PathTable:
 
 def directory_of(count: int, hot: int = 0) -> HostDirectory:
     """`count` identities over the three places, a fifth of them fast, and `hot` hosts."""
-    return build_directory(
-        [HotPlacement(f"hot{number}", number % 3, 1000 * MBIT, 1000 * MBIT) for number in range(hot)],
-        [
-            ColdPlacement(
-                "tail",
-                count,
-                ((0, 5.0), (1, 2.0), (2, 1.0)),
-                (BandwidthShare(0.2, 1024 * MBIT, 1024 * MBIT), BandwidthShare(0.8, 20 * MBIT, 20 * MBIT)),
-            )
-        ],
-    )
+    return directory_of_several({"tail": count}, hot)
 
 
 def directory_of_several(counts: Mapping[str, int], hot: int = 0) -> HostDirectory:
-    """Populations that live at the three places alike, and `hot` hosts."""
+    """As `directory_of`, with populations that live at the three places alike."""
     links = (BandwidthShare(0.2, 1024 * MBIT, 1024 * MBIT), BandwidthShare(0.8, 20 * MBIT, 20 * MBIT))
     return build_directory(
         [HotPlacement(f"hot{number}", number % 3, 1000 * MBIT, 1000 * MBIT) for number in range(hot)],

@@ -171,6 +171,16 @@ def test_identities_of_one_place_have_neighbouring_ids_whatever_their_population
         directory.id_of_identity(12)
 
 
+def test_what_populations_have_is_told_of_each_identity() -> None:
+    cold = [ColdPlacement("a", 3, ((0, 1.0), (1, 2.0))), ColdPlacement("b", 2, ((0, 1.0), (1, 1.0)))]
+    directory = build_directory([hot("h")], cold, [(5, 6)] * 2)
+    told = directory.by_population({"b": 9000, "a": 70000, "c": 1}, np.int32)
+    assert told.tolist() == [70000, 9000, 70000, 70000, 9000]
+    assert told.dtype == np.int32
+    nobody = build_directory([hot("h")], [], [(5, 6)]).by_population({}, np.bool_)
+    assert nobody.tolist() == []
+
+
 def test_nodes_without_an_order_come_as_populations_list_them() -> None:
     cold = [ColdPlacement("z", 4, ((1, 1.0), (3, 1.0))), ColdPlacement("y", 4, ((3, 1.0), (0, 1.0)))]
     directory = build_directory([], cold, [(1, 1)] * 4)
