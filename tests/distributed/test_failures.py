@@ -43,8 +43,8 @@ def endless(**distributed: object) -> Configuration:
 FLOOD = """
 import os, socket, time
 while not os.path.exists("go"):
-    print("working", flush=True)
-    time.sleep(0.01)
+    print("This line is for one window of a second.", flush=True)
+    time.sleep(1)
 flood = socket.socket(type=socket.SOCK_DGRAM)
 while True:
     flood.sendto(bytes(60000), ("one", 5000))
@@ -107,6 +107,7 @@ class Running:
 
         def at_work() -> bool:
             outputs = [*self.directory.glob("shard-*/hosts/*/*.stdout")]
+            # By then either program has slept past the end of the first window.
             return len(outputs) == SHARDS and all(path.stat().st_size > 100 for path in outputs)
 
         eventually(lambda: self.launcher.poll() is not None or at_work(), "work on all shards")
