@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bridge.batch import EventBatch, EventKind
 from bridge.directory import HostDirectory
 from bridge.simtime import EPOCH, NS_PER_S
+from cold.asked_kernels import with_asked_row
 from cold.boundary_kernels import (
     ACCEPTED,
     CARRIED_ATTEMPT,
@@ -104,6 +105,8 @@ class Boundary:
         Between two heartbeats of an identity.
     full_topics
         `Parameters.full_topics`.
+    first_id
+        HostId of the shard's first identity.
     protocols
         Number of protocols of requests.
     """
@@ -116,6 +119,7 @@ class Boundary:
         seen_ttl_ns: int,
         heartbeat_ns: int,
         full_topics: int,
+        first_id: int,
         protocols: int,
     ) -> None:
         self._directory = directory
@@ -128,7 +132,10 @@ class Boundary:
         self._seen_ttl_ns = seen_ttl_ns
         self._heartbeat_ns = heartbeat_ns
         self._full_topics = full_topics
+        self._first_id = first_id
         self._protocols = protocols
+        #: How many rows of `State.asked` are in use.
+        self._asked_rows = 0
         #: Those of the run; None where there are none.
         self.transactions: Transactions | None = None
         #: By the ends of a transaction in parts, its type and its number: the part that comes next.
@@ -190,6 +197,10 @@ class Boundary:
             assert topic is not None
             datagram = (int(batch.source_event[row]) & WORD) << AUXILIARY_SHIFT
             if kind in (IHAVE, IWANT, IDONTWANT):
+                identity = int(batch.destination[row]) - self._first_id
+                if kind == IHAVE and state.asked_row[identity] < 0:
+                    state = with_asked_row(state, identity, self._asked_rows)
+                    self._asked_rows += 1
                 ids = np.frombuffer(payload[body : body + 8 * count].tobytes(), dtype=">u8").tolist()
                 for message_id in sorted(set(ids)):
                     slot = NO_SLOT

@@ -54,6 +54,7 @@ from cold.section import GossipSection
 from cold.session_kernels import SHORTEST
 from cold.sessions import Changes, Lives, comes_and_goes, detection_ms, habits_of
 from cold.state_kernels import (
+    ABSENT,
     ARRIVAL_SHIFT,
     AUXILIARY_SHIFT,
     BACKOFF_COUNT,
@@ -127,7 +128,7 @@ _CONSTANT_ARRAYS = frozenset(
 #: Arrays with a row for each identity that only its own events change, and copies of messages to it.
 _IDENTITY_ARRAYS = frozenset(
     (
-        *("identity", "sender", "asked", "asked_heartbeat"),
+        *("identity", "sender"),
         *("link_head", "backoff_head", "fanout_head", "unwanted_head"),
     )
 )
@@ -278,6 +279,7 @@ class ColdEngine:
             gossip.seen_ttl,
             longest_beat,
             full_topics,
+            owned.start,
             len(section.requests),
         )
         requests, representatives = request_arrays(section, directory, kinds, seed)
@@ -361,7 +363,7 @@ class ColdEngine:
             "life_until": np.zeros(1, dtype=np.int64) if self._lives is None else self._lives.until,
             "life_since": np.zeros(1, dtype=np.int64) if self._lives is None else self._lives.since,
             "redial_phase": phase_of_redial,
-            "asked_heartbeat": np.full(n, -1, dtype=np.int32),
+            "asked_row": np.full(n if directory.hot_count else 1, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
             "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
@@ -725,8 +727,8 @@ class ColdEngine:
         identity, _ = self._rows(int(self._state.message_topic[slot]))
         start = int(self._state.arrival_start[slot])
         arrival = self._state.arrival[start : start + len(identity)]
-        time = np.where(arrival == NEVER, NEVER, arrival >> ARRIVAL_SHIFT)
-        return identity + self._owned.start, time, np.where(arrival == NEVER, 0, arrival & MOST_HOPS)
+        time = np.where(arrival >= ABSENT, NEVER, arrival >> ARRIVAL_SHIFT)
+        return identity + self._owned.start, time, np.where(arrival >= ABSENT, 0, arrival & MOST_HOPS)
 
     def changes_until(self, end: int) -> Changes:
         """Who comes and goes from the time on at which `run_until` has stopped [ns]; indices of all identities."""

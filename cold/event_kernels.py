@@ -18,6 +18,7 @@ from cold.membership_kernels import arrival_place, mesh_row, partial_row
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_copy
 from cold.state_kernels import (
+    ABSENT,
     ARRIVAL_SHIFT,
     BEAT,
     BUNDLE_HOPS_SHIFT,
@@ -649,6 +650,8 @@ def keep_first(state: State, parameters: Parameters, start: int, first_new: int,
 
     A copy that may be first is there as time - start << STEP_TIME_SHIFT | source << ARRIVAL_SHIFT | hops, the
     receiver's row and ~slot; what else there is are records, and stays. Of two copies the later one is a duplicate.
+    The first so far is kept in the message's place of `arrival`, and what was there, which is ABSENT or more, with the
+    receiver's row.
     """
     turn = start >> parameters.bucket_shift
     duplicates = int64(0)
@@ -669,9 +672,9 @@ def keep_first(state: State, parameters: Parameters, start: int, first_new: int,
         where = arrival_place(state, parameters, row, slot)
         best = state.arrival[where]
         state.arrival[where] = min(candidate, best)
-        if best == NEVER:
+        if best >= ABSENT:
             state.due[kept, 0] = where
-            state.due[kept, 1] = row
+            state.due[kept, 1] = (best - ABSENT) << 32 | row
             state.due[kept, 2] = ~slot
             kept += 1
             continue
@@ -686,8 +689,10 @@ def keep_first(state: State, parameters: Parameters, start: int, first_new: int,
     for index in range(first_new, kept):
         if state.due[index, 2] >= 0:
             continue
-        row, slot = state.due[index, 1], ~state.due[index, 2]
-        best = state.arrival[state.due[index, 0]]
+        where, slot = state.due[index, 0], ~state.due[index, 2]
+        row = state.due[index, 1] & WORD
+        best = state.arrival[where]
+        state.arrival[where] = ABSENT + (state.due[index, 1] >> 32)
         source, hops = (best >> ARRIVAL_SHIFT) & SOURCE_MASK, best & MOST_HOPS
         state.due[index, 0] = start + (best >> STEP_TIME_SHIFT)
         state.due[index, 1] = (row + parameters.first_id) << 32 | source

@@ -10,6 +10,7 @@ message id). Everything here follows gossipsub v1.1 (https://github.com/libp2p/s
 
 from typing import Final
 
+from cold.asked_kernels import want
 from cold.disturbance_kernels import can_reach, path_latency, path_loss
 from cold.draw_kernels import draw_words, is_lost
 from cold.event_kernels import (
@@ -60,7 +61,7 @@ from cold.mesh_kernels import (
 )
 from cold.message_cache_kernels import next_heartbeat, note_spread, remember
 from cold.purposes import ColdPurpose
-from cold.receipt_kernels import client_of, has_copy, has_seen, validated_at, validation_delay
+from cold.receipt_kernels import client_of, has_copy, validated_at, validation_delay
 from cold.request_kernels import abandon_requests, ask_everybody, execute_request, has_request_room, request_records
 from cold.score_kernels import note_delivery
 from cold.sending_kernels import CONTROL_BYTES, ID_BYTES, send, send_ids
@@ -327,23 +328,6 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
         if can_reach(state, parameters, time, identity, peer):
             send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
             state.counters[MESSAGES_SENT] += 1
-
-
-@kernel
-def want(state: State, time: int, identity: int, slot: int) -> bool:
-    """Whether to ask for a message: not seen, not too old, not asked for in this heartbeat interval. Marks it asked."""
-    if has_seen(state, identity, slot) or time >= state.message_expiry[slot]:
-        return False
-    interval = next_heartbeat(state, identity, time)
-    if state.asked_heartbeat[identity] != interval:
-        state.asked_heartbeat[identity] = interval
-        for word in range(state.asked.shape[1]):
-            state.asked[identity, word] = _ZERO
-    bit = _ONE << uint64(slot & 63)
-    if state.asked[identity, slot >> 6] & bit != _ZERO:
-        return False
-    state.asked[identity, slot >> 6] |= bit
-    return True
 
 
 @kernel
@@ -638,7 +622,7 @@ def execute(state: State, parameters: Parameters) -> int:
                 state.counters[EDGE_EVENTS] += 1
                 answer_iwant(state, parameters, time, identity, source, slot)
             elif kind == IHAVE_ID:
-                if is_up(state, parameters, here, time) and want(state, time, identity, slot):
+                if is_up(state, parameters, here, time) and want(state, parameters, time, identity, slot):
                     state.wanted[asking] = slot
                     asking += 1
                 if index == last or not same_datagram(state, index - 1):

@@ -13,7 +13,7 @@ from cold.section import ColdSection
 from cold.topics import TopicGroup, indices_of
 
 #: Rows of `identity` and `sender` (128), client phases, heads of lists, places and links of the directory.
-_BYTES_PER_IDENTITY: Final = 284
+_BYTES_PER_IDENTITY: Final = 256
 #: The directory, clocks, groups and subscriptions.
 _BYTES_WHERE_NOTHING_IS_EXACT: Final = 600
 #: A neighbour and who dialled it; while the overlay is made, the end of the connection besides. Where identities dial,
@@ -39,9 +39,9 @@ _LOAD_SHARE_BYTES: Final = 8
 _TALLY_BYTES: Final = 192
 #: Slots of transactions are given again so long after the last one has ended [ns].
 _SLOT_SLACK_NS: Final = 10**9
-#: Slots whose bits fill a row of `State.identity`, and what as many more cost, with what was asked for.
+#: Slots whose bits fill a row of `State.identity`, and what one more costs.
 _SLOTS_IN_A_ROW: Final = 192
-_BITS_PER_SLOT: Final = 2
+_BITS_PER_SLOT: Final = 1
 #: For each slot, and for each topic, it is counted in so many identities together who lacks what, or is up.
 _IDENTITIES_PER_COUNT: Final = 1 << LACKER_BLOCK_SHIFT
 #: Of the copies of messages of one moment, so many are in flight or being looked through at the same time.

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.jit import int64, kernel, uint64
-from cold.state_kernels import ARRIVAL_SHIFT, NEVER, SEEN, Int64Array, UInt64Array
+from cold.state_kernels import ABSENT, ARRIVAL_SHIFT, SEEN, Int64Array, UInt64Array
 
 _GOLDEN = uint64(0x9E3779B97F4A7C15)
 _HALF = uint64(32)
@@ -45,7 +45,7 @@ def spread(
     Parameters
     ----------
     arrival
-        int64[...]: the part of `State.arrival` that begins with its first member; NEVER where it did not come.
+        int64[...]: the part of `State.arrival` that begins with its first member; ABSENT or more where it did not come.
     subscribed
         uint64[A, words]: `State.subscribed`.
     number
@@ -83,7 +83,7 @@ def spread(
             and subscribed[first_id - hot_count + index, number >> 6] >> uint64(number & 63) & uint64(1) == 0
         ):
             continue
-        if arrival[rank] != NEVER:
+        if arrival[rank] < ABSENT:
             hashed = mixed(mixed(message, uint64(first_id + index)), uint64(arrival[rank]))
             first += hashed
             second += mixed(hashed, _SECOND)
@@ -100,8 +100,10 @@ def spread(
 
 @kernel
 def forget(identity: Int64Array, asked: npt.NDArray[np.uint64], gone: UInt64Array) -> None:
-    """Clear the bits of the slots in `gone`, uint64[W], at every identity."""
+    """Clear the bits of the slots in `gone`, uint64[W], at every identity, and in every row of `State.asked`."""
     for index in range(len(identity)):
         for word in range(len(gone)):
             identity[index, SEEN + word] &= int64(~gone[word])
-            asked[index, word] &= ~gone[word]
+    for index in range(len(asked)):
+        for word in range(len(gone)):
+            asked[index, 1 + word] &= ~gone[word]

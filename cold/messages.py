@@ -162,7 +162,7 @@ class MessageTable:
             "lacking": np.zeros((topics, words), dtype=np.uint64),
             "topic_slots": np.zeros((topics, words), dtype=np.uint64),
             "identity": aligned_zeros(identities, SEEN + words),
-            "asked": np.zeros((identities, words), dtype=np.uint64),
+            "asked": np.zeros((0, 1 + words), dtype=np.uint64),
             "seen_elsewhere": np.zeros((watched, words), dtype=np.uint64),
             "members": np.array(self._members, dtype=np.int64),
             "arrival_start": np.zeros(slots, dtype=np.int64),
@@ -379,7 +379,7 @@ class MessageTable:
         return lacking >> (slot & 63) & 1 == 0
 
     def _recycle(self, state: State, now: int) -> None:
-        gone = np.zeros(state.asked.shape[1], dtype=np.uint64)
+        gone = np.zeros(state.topic_slots.shape[1], dtype=np.uint64)
         for message_id, slot in list(self.slot_of.items()):
             is_over = self._is_everywhere(state, slot) or int(self._release[slot]) < now
             if not is_over or int(state.last_reference[slot]) >= now:
@@ -408,7 +408,7 @@ class MessageTable:
 
     def _grow(self, state: State) -> State:
         """Have about twice as many slots: as many as twice the cache lines of an identity's row have bits for."""
-        slots, words = len(state.message_id), state.asked.shape[1]
+        slots, words = len(state.message_id), state.topic_slots.shape[1]
         more = words + SEEN
         if slots + 64 * more > SLOT_MASK + 1:
             raise UserError(f"more than {slots:,} messages are alive at once", hint="lower cold.gossip.seen_ttl")

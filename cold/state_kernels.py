@@ -167,6 +167,8 @@ CLIENT_COLUMNS: Final = 11
 
 #: First arrivals are kept as time << ARRIVAL_SHIFT | hops.
 ARRIVAL_SHIFT: Final = 8
+#: Where a message has not come there is, from this number on, what `cold.asked_kernels` says; NEVER is one of these.
+ABSENT: Final = NEVER - 0x7FFFFFFF
 #: While the copies of a step are looked through, that of the first so far is time - start << 34 | source << 8 | hops.
 STEP_TIME_SHIFT: Final = 34
 
@@ -429,9 +431,10 @@ class State(NamedTuple):
     """int64[N, SEEN + W]: the columns above, in rows of whole cache lines."""
     sender: Int64Array
     """int64[N, SENDER_COLUMNS]: the columns above."""
+    asked_row: Int32Array
+    """int32[N]: which row of `asked` an identity has, -1 for none; one row where there is no hot host."""
     asked: UInt64Array
-    """uint64[N, W]: messages asked for in the heartbeat interval `asked_heartbeat`."""
-    asked_heartbeat: Int32Array
+    """uint64[rows, 1 + W]: see `cold.asked_kernels`."""
     identity_of_rank: Int32Array
     sorted_phase: Int64Array
     needed: UInt64Array
@@ -523,7 +526,7 @@ class State(NamedTuple):
     arrival_start: Int64Array
     """int64[S]: where in `arrival` the topic's members begin."""
     arrival: Int64Array
-    """int64[...]: first receipt, time << ARRIVAL_SHIFT | hops of that copy, where seen; NEVER where no copy came."""
+    """int64[...]: first receipt, time << ARRIVAL_SHIFT | hops of that copy, where seen; ABSENT or more where not."""
 
     # The calendar and the window at work.
     pool: Int64Array
