@@ -55,17 +55,15 @@ def is_in_row(state: State, identity: int, slot: int, interval: int) -> bool:
 @kernel
 def want(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> bool:
     """Whether to ask for a message: not seen, not too old, not asked for in this heartbeat interval. Marks it asked."""
-    if has_seen(state, identity, slot) or time >= state.message_expiry[slot]:
+    is_member, is_published, has_row = True, True, False
+    if parameters.hot_count > 0:
+        is_member = mesh_row(state, parameters, identity, int64(state.message_topic[slot])) >= 0
+        is_published = state.message_expiry[slot] != NEVER
+        has_row = state.asked_row[identity] >= 0
+    if time >= state.message_expiry[slot] or (is_member and has_seen(state, identity, slot)):
         return False
     interval = next_heartbeat(state, identity, time)
-    has_entry, has_row = True, False
-    if parameters.hot_count > 0:
-        has_entry = (
-            state.message_expiry[slot] != NEVER
-            and mesh_row(state, parameters, identity, int64(state.message_topic[slot])) >= 0
-        )
-        has_row = state.asked_row[identity] >= 0
-    if has_entry:
+    if is_member and is_published:
         place, mark = arrival_place(state, parameters, identity, slot), ABSENT + interval % _NEVER_ASKED
         if state.arrival[place] == mark:
             return False

@@ -274,6 +274,28 @@ def test_unseen_ids_of_an_ihave_are_asked_for_once_per_heartbeat_interval() -> N
     assert len(harness.engine.message_table()) == 0
 
 
+def test_ids_on_topics_that_an_identity_lacks_are_asked_for_once_per_interval_too() -> None:
+    """Also when all who subscribe have the message, and however many others have come since."""
+    halves = {"name": "halves", "first": 2, "count": 2, "share": 0.5}
+    keys: dict[str, Any] = {"topics": [1, halves], "gossip": {"heartbeat": "400 s", "seen_ttl": "4000 s"}}
+    published = [publication(topic=topic, time="500 ms", origin=0) for topic in (2, 3)]
+    later = publication(topic=1, time="2 s", count=600, interval="1 ms", origin=0)
+    harness = Harness(**keys, publications=[*published, later])
+    ids = [ADDRESS[HOT] << 32 | number for number in (1, 2)]
+    has = harness.engine.mesh_degrees()[1:] > 0
+    # Of either topic: whoever lacks it, and has the other.
+    for lacked, other in ((0, 1), (1, 0)):
+        identity = int(np.flatnonzero(~has[lacked] & has[other])[0])
+        for time in (NS_PER_S, NS_PER_S + 1, 3 * NS_PER_S):
+            harness.send(time, HOT + identity, ids_datagram(IHAVE, ids[lacked]), source=time & 1)
+    asked = of_kind(harness.run(4 * NS_PER_S), IWANT)
+    assert sorted(each.body for each in asked) == sorted(struct.pack(">Q", number) for number in ids)
+    assert harness.engine.counters()["iwant_sent"] == 2
+    for _ in range(2):
+        harness.send(500 * NS_PER_S, HOT + identity, ids_datagram(IHAVE, ids[1]))
+    assert len(of_kind(harness.run(501 * NS_PER_S), IWANT)) == 1
+
+
 def test_a_peer_that_left_gets_nothing_more() -> None:
     harness = Harness(publications=[publication(time="3 s", origin=0)])
     harness.send(NS_PER_S, 2, datagram(GRAFT))

@@ -73,7 +73,7 @@ class Said(NamedTuple):
 
 
 def talk(draw: random.Random, publish_time: dict[int, int]) -> list[Said]:
-    """Let hot hosts say all sorts of things, and send copies of messages, some of them late."""
+    """Let hot hosts say all sorts of things, some of them twice, and send copies of messages, some of them late."""
     said = []
     sent: set[int] = set()
     for time in sorted(draw.sample(range(NS_PER_S, END), 2500)):
@@ -89,7 +89,11 @@ def talk(draw: random.Random, publish_time: dict[int, int]) -> list[Said]:
         if name == "receive":
             sent.update(chosen)
         said.append(Said(time, draw.randrange(HOT), draw.randrange(HOT, HOT + COUNT), name, tuple(chosen)))
-    return said
+        if name == "ihave":
+            again = min(time + draw.randrange(600 * NS_PER_MS), END - 1)
+            some = draw.sample(chosen, draw.randrange(1, len(chosen) + 1))
+            said.append(Said(again, draw.randrange(HOT), said[-1].destination, name, tuple(some)))
+    return sorted(said, key=attrgetter("time"))
 
 
 def packet_of(said: Said, event: int, publish_time: dict[int, int]) -> EventBatch:
