@@ -7,7 +7,7 @@ the end of the run. A message of a hot host came in somewhere: its arrivals are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -119,6 +119,8 @@ class CoarseResults:
     ) -> None:
         self._rehearsals, self._spread = rehearsals, StandingSpread(fields)
         self._told: dict[tuple[Representation, Part], Outcome] = {}
+        #: How many plans `_followed_by` has been asked for last, and what it has found.
+        self._found: tuple[int, list[tuple[Representation, list[Part]]]] = (0, [])
         self._beats = [client.heartbeat for client in clients] if rehearsals else [gossip.heartbeat]
         self._told_columns = 2 * len(self._beats) + 1 if rehearsals else 2
         self._fields, self._paths, self._gossip, self._seed = fields, paths, gossip, seed
@@ -143,21 +145,29 @@ class CoarseResults:
 
     def learn(self, planned: Sequence[PlannedMessages], told: Sequence[bytes]) -> None:
         """Take what each shard has returned of its part of the representatives."""
-        followed = list(self._followed_by(planned))
+        followed = self._followed_by(planned)
         for number, data in enumerate(told):
             outcomes = decode_outcomes(data, len(self._beats))
             for rehearsal, parts in followed:
                 for part in parts[_dealt(len(parts), number, len(told))]:
                     self._told[rehearsal, part] = next(outcomes)
 
-    def _followed_by(self, planned: Sequence[PlannedMessages]) -> Iterator[tuple[Representation, list[Part]]]:
-        """What executes representatives, and those that messages follow, in the order in which they are executed."""
+    def _followed_by(self, planned: Sequence[PlannedMessages]) -> list[tuple[Representation, list[Part]]]:
+        """What executes representatives, and those that messages follow, in the order in which they are executed.
+
+        Plans are only ever added to those of the last call.
+        """
+        if self._found[0] == len(planned):
+            return self._found[1]
+        found = []
         for rehearsal in dict.fromkeys(self._rehearsals.values()):
             topics = [topic for topic, its in self._rehearsals.items() if its is rehearsal]
             parts: set[Part] = set()
             for messages in planned:
                 parts.update(rehearsal.schedule.parts_of(_of(messages, np.isin(messages.published.topic, topics))))
-            yield rehearsal, sorted(parts)
+            found.append((rehearsal, sorted(parts)))
+        self._found = len(planned), found
+        return found
 
     def follow(self, planned: PlannedMessages, end: int) -> Followed:
         """What the messages that identities published have come to before `end` [ns]."""

@@ -9,6 +9,7 @@ from bridge.batch import EventBatch, pack_payloads
 from bridge.directory import ColdPlacement, HotPlacement, build_directory
 from bridge.paths import PathTable
 from bridge.simtime import NS_PER_MS, NS_PER_S
+from cold.renewal_kernels import copy_entries, copy_wide_rows
 from cold.resolution import resolutions
 from cold.scenario import Scenario
 from cold.section import ColdSection
@@ -35,6 +36,10 @@ def compile_kernels() -> None:
         }
     )
     _run({"clients": clients, "resolution": {"topics": {2: "mean-field"}}})
+    # Of so few identities a copy of the network has too many that take part to copy their rows alone.
+    row, entries = np.zeros(1, dtype=np.int64), np.zeros((2, 1), dtype=np.int32)
+    copy_wide_rows(row, np.zeros((1, 8), dtype=np.int64), np.zeros((1, 8), dtype=np.int64))
+    copy_entries(row, *entries)
 
 
 def _run(keys: dict[str, Any]) -> None:

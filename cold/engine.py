@@ -41,6 +41,7 @@ from cold.overlay_kernels import add_nodes
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
 from cold.publications import MessagePlan, PlanOfSomeTopics
 from cold.reference import by_reference
+from cold.renewal import CONSTANT_ARRAYS, POOLS, add_chunks, renewed
 from cold.request_kernels import opened_by
 from cold.request_layout import LISTED_UNTIL
 from cold.request_load import RequestLoad
@@ -81,7 +82,6 @@ from cold.state_kernels import (
     MESH_COUNT,
     MESSAGE,
     MESSAGE_FREE_COUNT,
-    MESSAGE_FREE_HEAD,
     MOST_HOPS,
     MOST_HOSTS,
     MOST_ROWS,
@@ -115,25 +115,6 @@ from cold.state_kernels import (
 from cold.transaction_results import transaction_results
 from cold.transactions import Transactions, no_transactions
 from cold.unwanted_kernels import free_entries
-
-#: Of `State`: what a run never changes, and copies of an engine share.
-_CONSTANT_ARRAYS = frozenset(
-    (
-        *("representative", "representative_weight", "load_share", "load_kind", "load_table"),
-        *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
-        *("validation_delay", "client", "identity_of_rank", "sorted_phase", "redial_phase"),
-        *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
-    )
-)
-#: Arrays with a row for each identity that only its own events change, and copies of messages to it.
-_IDENTITY_ARRAYS = frozenset(
-    (
-        *("identity", "sender"),
-        *("link_head", "backoff_head", "fanout_head", "unwanted_head"),
-    )
-)
-#: Arrays that `Lives` has, and arrivals, of which nobody looks at those of messages that are not there yet.
-_ARRAYS_APART = frozenset(("life_number", "life_until", "life_since", "life_outlines", "arrival"))
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -549,7 +530,7 @@ class ColdEngine:
         other._messages = copy.deepcopy(self._messages)
         other._asking = None if self._asking is None else self._asking.copied()
         arrays = {
-            name: array if name in _CONSTANT_ARRAYS else array.copy() for name, array in self._state._asdict().items()
+            name: array if name in CONSTANT_ARRAYS else array.copy() for name, array in self._state._asdict().items()
         }
         # There is no message yet: rows that nobody has touched take no memory.
         arrays["arrival"] = np.zeros_like(self._state.arrival)
@@ -562,7 +543,7 @@ class ColdEngine:
         other._next = min(self._next, plan.next_time())
         return other
 
-    def renew(self, source: "ColdEngine", plan: MessagePlan, touched: npt.NDArray[np.int64]) -> None:
+    def renew(self, source: "ColdEngine", plan: MessagePlan, touched: npt.NDArray[np.int64] | None = None) -> None:
         """Become what `fork` returns of an engine, of which this is a fork already, without copying all of it.
 
         Parameters
@@ -573,34 +554,25 @@ class ColdEngine:
             As for `fork`.
         touched
             Of the identities that have not come or gone since the fork, all for which this engine or `source` may have
-            executed an event: int64[n].
+            executed an event: int64[n]. None if that is not known.
         """
         source._check_can_fork()
-        if self._lives is not None and source._lives is not None:
-            then = self._number_at_fork
-            changed = np.flatnonzero((self._lives.number != then) | (source._lives.number != then))
-            touched = np.concatenate([touched, changed])
-        whole = len(touched) * 4 > self._identities
+        changed = np.empty(0, dtype=np.int64)
+        if self._lives is not None:
+            assert source._lives is not None, "forks are of the same network"
+            then, now = self._number_at_fork, source._lives.number
+            changed = np.flatnonzero((self._lives.number != then) | (now != then))
+            self._lives.become(source._lives, changed)
+            then[changed] = now[changed]
+            self._counted_revision = source._counted_revision
+        rows = None if touched is None else np.concatenate([touched, changed])
+        if rows is not None and len(rows) * 4 > self._identities:
+            rows = None
         self._plan = plan
         self._notices = list(source._notices)
         self._messages = copy.deepcopy(source._messages)
         self._asking = None if source._asking is None else source._asking.copied()
-        arrays = self._state._asdict()
-        for name, theirs in source._state._asdict().items():
-            if name in _CONSTANT_ARRAYS or name in _ARRAYS_APART:
-                continue
-            if arrays[name].shape != theirs.shape:
-                arrays[name] = theirs.copy()
-            elif name in _IDENTITY_ARRAYS and not whole:
-                arrays[name][touched] = theirs[touched]
-            else:
-                np.copyto(arrays[name], theirs)
-        if self._lives is not None:
-            assert source._lives is not None, "forks are of the same network"
-            self._lives.become(source._lives)
-            np.copyto(self._number_at_fork, source._lives.number)
-            self._counted_revision = source._counted_revision
-        self._replace_state(State(**arrays))
+        self._replace_state(renewed(self._state, source._state, rows))
         self._now, self._fingerprint = source._now, source._fingerprint
         self._next = min(source._next, plan.next_time())
 
@@ -867,7 +839,7 @@ class ColdEngine:
 
     def _ensure_chunks(self, count: int) -> None:
         """Have `count` free chunks in each pool."""
-        for prefix, head, free in (("", FREE_HEAD, FREE_COUNT), ("message_", MESSAGE_FREE_HEAD, MESSAGE_FREE_COUNT)):
+        for prefix, first_free, free in POOLS:
             state = self._state
             lacking = count - int(state.cursor[free])
             if lacking <= 0:
@@ -878,10 +850,8 @@ class ColdEngine:
             # One chunk more than there are: what is looked at ahead of its turn may lie behind the last.
             longer = aligned_zeros((chunks + more + 1) * CHUNK, pool.shape[1])
             longer[: len(pool)] = pool
-            following = np.concatenate([chunk_next, np.arange(chunks + 1, chunks + more + 1, dtype=np.int32)])
-            following[-1] = state.cursor[head]
-            state.cursor[head] = chunks
-            state.cursor[free] += more
+            following = np.concatenate([chunk_next, np.empty(more, dtype=np.int32)])
+            add_chunks(following, chunks, state.cursor, first_free, free)
             self._replace_state(state._replace(**{f"{prefix}pool": longer, f"{prefix}chunk_next": following}))
 
     def _ensure_due(self, count: int) -> None:

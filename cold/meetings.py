@@ -394,7 +394,6 @@ class _AloneInCopies:
 
     def __init__(self, scenario: Scenario, paths: PathTable, members: Sequence[npt.NDArray[np.uint32]]) -> None:
         self._engine = ColdEngine(scenario, paths, plan=NoMessages())
-        self._everybody = np.arange(scenario.directory.total_count, dtype=np.int64)
         self._stage: ColdEngine | None = None
         self._members = members
         section = scenario.section
@@ -409,7 +408,7 @@ class _AloneInCopies:
         if self._stage is None:
             self._stage = self._engine.fork(Plan(message))
         else:
-            self._stage.renew(self._engine, Plan(message), self._everybody)
+            self._stage.renew(self._engine, Plan(message))
         others = self._members[topic][self._members[topic] != origin]
         there = int(self._engine.is_up(time)[others].sum())
         received = np.empty(0, dtype=np.int64)

@@ -41,6 +41,9 @@ _IHAVE_BYTES: Final = 44
 _FIRST_ID: Final = 0xFFFF_FFFF_0000_0000
 _COLUMN: Final = {name: place for place, name in enumerate(COUNTER_NAMES)}
 _PERCENTILES: Final = (50, 95, 99, 100)
+#: Of `Part.standing`: who is away and does not subscribe, and who is up and does.
+_AWAY: Final = 0
+_UP_AND_SUBSCRIBED: Final = 3
 #: So many are looked at for a publisher that is away and comes back when it should.
 _TRIED: Final = 64
 
@@ -78,6 +81,7 @@ class Rehearsal:
         self._engine = ColdEngine(alone, paths, topics=[topic], plan=NoMessages())
         self._time = 0
         self._stage: ColdEngine | None = None
+        self._quiet_stage: ColdEngine | None = None
         self._touched = np.empty(0, dtype=np.int64)
         # Hot hosts ask for representatives in the order in which their messages are published.
         self._is_asked = directory.hot_count > 0
@@ -104,12 +108,12 @@ class Rehearsal:
 
     def play(self, parts: Iterable[Part]) -> None:
         """Execute representatives that were not."""
-        quiet: _Quiet | None = None
+        moment: _Moment | None = None
         for part in sorted(set(parts) - self._outcome.keys()):
-            if quiet is None or part.time != quiet.begin:
+            if moment is None or part.time != moment.time:
                 self._go_to(part)
-                quiet = _Quiet(self._engine, part.time, self._beat)
-            self._outcome[part] = self._play(part, quiet)
+                moment = self._moment(part.time)
+            self._outcome[part] = self._play(part, moment)
 
     def _go_to(self, part: Part) -> None:
         """Have the engine at the time of a representative, which may be before that of the last one."""
@@ -136,15 +140,50 @@ class Rehearsal:
         self._engine.run_until(end)
         return self._engine.counters()
 
-    def _play(self, part: Part, quiet: _Quiet) -> Outcome:
-        """Execute a representative; `quiet` is the same network without it."""
-        index = part.is_relayed << 40 | part.number << 10 | part.group << 2 | part.standing
-        standing = self._engine.is_up(part.time).astype(np.int64)
+    def _moment(self, time: int) -> _Moment:
+        """The network at the time at which the engine has stopped."""
+        if self._quiet_stage is None:
+            self._quiet_stage = self._engine.fork(NoMessages())
+        else:
+            self._quiet_stage.renew(self._engine, NoMessages())
+        standing = self._engine.is_up(time).astype(np.uint8)
         standing[self._members(self._topic) - np.uint32(self._first)] += 2
-        of_group, alike = self._group == part.group, standing == part.standing
-        # There is one at least of the group, and if none of them is as the publisher was, anybody who is.
-        candidates = next(found for found in (of_group & alike, alike, of_group) if found.any())
-        origin = self._publisher(part, index, np.flatnonzero(candidates) + self._first)
+        quiet = _Quiet(self._quiet_stage, time, self._beat)
+        return _Moment(time, quiet, standing, self._group, self._tellers(standing == _UP_AND_SUBSCRIBED))
+
+    def _play(self, part: Part, moment: _Moment) -> Outcome:
+        """Work out what becomes of a representative that is published at this moment."""
+        index = part.is_relayed << 40 | part.number << 10 | part.group << 2 | part.standing
+        origin = self._publisher(part, index, moment.candidates(part.group, part.standing) + self._first)
+        if moment.standing[origin - self._first] == _AWAY and not part.is_relayed:
+            return self._unsent(part, moment)
+        return self._executed(part, moment, index, origin)
+
+    def _unsent(self, part: Part, moment: _Moment) -> Outcome:
+        """What becomes of a representative whose publisher is away, and does not keep it: nobody hears of it."""
+        counters = np.zeros(len(COUNTER_NAMES), dtype=np.int64)
+        counters[_COLUMN["published"]] = 1
+        curves = None
+        if self._is_asked:
+            # So long it takes to see that there is no news.
+            changes = self._engine.changes_until(part.time + 2 * self._beat)
+            host = self._members(self._topic).astype(np.int64)
+            received = np.full(len(host), NEVER, dtype=np.int64)
+            curves = self._curves(part, moment, changes, host, received, np.zeros(len(host), dtype=np.int64))
+        return Outcome(
+            np.full(4, -1, dtype=np.int64),
+            np.zeros(LEVELS, dtype=np.int64),
+            counters,
+            0,
+            np.zeros(len(self._clients), dtype=np.int64),
+            moment.tellers,
+            0,
+            moment.there,
+            curves,
+        )
+
+    def _executed(self, part: Part, moment: _Moment, index: int, origin: int) -> Outcome:
+        """Execute a representative that an identity publishes."""
         message_id = _FIRST_ID | index & 0xFFFFFFFF
         if part.is_relayed:
             engine = self._staged(NoMessages(), origin)
@@ -175,7 +214,7 @@ class Rehearsal:
             summary[3] = results.spread["max_ns"][0]
             levels = np.rint(np.arange(LEVELS) * (delivered - 1) / (LEVELS - 1)).astype(np.int64)
             overall = middles[np.searchsorted(reached, levels, side="right")]
-        counters = _counted(engine) - quiet.counted_after(beats)
+        counters = _counted(engine) - moment.quiet.counted_after(beats)
         told, heard = int(counters[_COLUMN["ihave_sent"]]), int(counters[_COLUMN["ihave_received"]])
         for name, what in (
             ("ihave_sent", told),
@@ -186,11 +225,15 @@ class Rehearsal:
             ("heartbeats", counters[_COLUMN["heartbeats"]]),
         ):
             counters[_COLUMN[name]] -= what
-        curves = None if changes is None else self._curves(engine, message_id, part, origin, standing & 1 == 1, changes)
-        is_up = standing == 3
+        curves = None
+        if changes is not None:
+            # The publisher is like nobody.
+            host, time, hops = engine.receipts(message_id)
+            others = host != origin
+            curves = self._curves(part, moment, changes, host[others], time[others], hops[others])
         told_by = self._by_kind(engine, message_id, told)
-        there = int(is_up.sum()) - int(is_up[origin - self._first])
-        return Outcome(summary, overall, counters, delivered, told_by, self._tellers(is_up), heard, there, curves)
+        there = moment.there - int(moment.standing[origin - self._first] == _UP_AND_SUBSCRIBED)
+        return Outcome(summary, overall, counters, delivered, told_by, moment.tellers, heard, there, curves)
 
     def _staged(self, plan: MessagePlan, origin: int) -> ColdEngine:
         """A copy of the network in which an identity will publish; there is one at a time."""
@@ -231,27 +274,72 @@ class Rehearsal:
 
     def _curves(
         self,
-        engine: ColdEngine,
-        message_id: int,
         part: Part,
-        origin: int,
-        was_up: npt.NDArray[np.bool_],
+        moment: _Moment,
         changes: Changes,
+        host: Int64Array,
+        time: Int64Array,
+        hops: Int64Array,
     ) -> Curves:
-        """When those alike get the message that has been executed; its publisher is like nobody."""
-        host, time, hops = engine.receipts(message_id)
-        others = host != origin
-        host, time, hops = host[others], time[others], hops[others]
+        """When those alike get a representative, of when each of these subscribers does [ns], NEVER if it does not."""
         identity = host - self._first
         received = np.where(time == NEVER, NEVER, time - part.time)
         row = np.full(len(self._group), -1, dtype=np.int64)
         row[identity] = np.arange(len(identity))
         ours = (row[changes.identity] >= 0) & (changes.time >= part.time)
         observed = Observed(
-            *(received, hops, was_up[identity]),
+            *(received, hops, moment.standing[identity] & 1 == 1),
             *(changes.time[ours] - part.time, row[changes.identity[ours]], changes.is_up[ours]),
         )
         return observed_curves(observed, self._type[identity], self._place)
+
+
+class _Moment:
+    """A network at a time at which representatives are published.
+
+    Parameters
+    ----------
+    time
+        The time [ns].
+    quiet
+        The network from then on, without them.
+    standing
+        uint8[A]: `Part.standing` of each identity.
+    group
+        int32[A]: of each identity.
+    tellers
+        `Outcome.tellers`.
+    """
+
+    def __init__(
+        self,
+        time: int,
+        quiet: _Quiet,
+        standing: npt.NDArray[np.uint8],
+        group: npt.NDArray[np.int32],
+        tellers: Int64Array,
+    ) -> None:
+        self.time, self.quiet, self.standing, self.tellers = time, quiet, standing, tellers
+        self.there = int((standing == _UP_AND_SUBSCRIBED).sum())
+        """Subscribers that are up."""
+        self._group = group
+        key = group * 4 + standing
+        # Small numbers are sorted in linear time.
+        self._order = np.argsort(key.astype(np.min_scalar_type(int(key.max(initial=0)))), kind="stable")
+        self._last = np.cumsum(np.bincount(key))
+
+    def candidates(self, group: int, standing: int) -> Int64Array:
+        """Indices of those who may publish for a group and a standing, ascending: int64[n].
+
+        There is one at least of the group, and if none of them is as the publisher was, anybody who is.
+        """
+        key = group * 4 + standing
+        if key < len(self._last):
+            alike = self._order[self._last[key - 1] if key else 0 : self._last[key]]
+            if len(alike):
+                return alike
+        alike = np.flatnonzero(self.standing == standing)
+        return alike if len(alike) else np.flatnonzero(self._group == group)
 
 
 class _Quiet:
@@ -260,7 +348,7 @@ class _Quiet:
     Parameters
     ----------
     engine
-        The network, which stays as it is.
+        A copy of the network, for this alone.
     begin
         The time at which it has stopped [ns].
     beat
@@ -268,14 +356,13 @@ class _Quiet:
     """
 
     def __init__(self, engine: ColdEngine, begin: int, beat: int) -> None:
-        self.begin = begin
-        self._engine, self._beat = engine.fork(NoMessages()), beat
+        self._begin, self._engine, self._beat = begin, engine, beat
         self._counted = [_counted(self._engine)]
 
     def counted_after(self, beats: int) -> Int64Array:
         """Its counters, so many intervals later: int64[COUNTER_NAMES]."""
         while len(self._counted) <= beats:
-            self._engine.run_until(self.begin + len(self._counted) * self._beat)
+            self._engine.run_until(self._begin + len(self._counted) * self._beat)
             self._counted.append(_counted(self._engine))
         return self._counted[beats]
 

@@ -279,7 +279,10 @@ class Schedule:
         away = self._away(published.time, published.origin)
         standing = (away == 0).astype(np.int64)
         for topic in np.unique(published.topic).tolist():
-            standing += 2 * ((published.topic == topic) & np.isin(published.origin, self._members(topic)))
+            members, there = self._members(topic), np.flatnonzero(published.topic == topic)
+            # They ascend.
+            place = np.searchsorted(members, published.origin[there].astype(members.dtype))
+            standing[there] += 2 * (np.append(members.astype(np.int64), -1)[place] == published.origin[there])
         # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
         missed = np.where(standing == 2, np.maximum(away - 1, 0), 0)
         kinds, kind_of = np.unique(np.stack([number, group, standing, typical, missed]), axis=1, return_inverse=True)

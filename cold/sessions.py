@@ -244,12 +244,21 @@ class Lives:
             setattr(other, name, getattr(self, name).copy())
         return other
 
-    def become(self, other: "Lives") -> None:
-        """Be what `copied` returns of other lives, of the same identities, without new memory."""
+    def become(self, other: "Lives", changed: npt.NDArray[np.int64]) -> None:
+        """Be what `copied` returns of other lives, of the same identities, without new memory.
+
+        Parameters
+        ----------
+        other
+            The lives.
+        changed
+            All that have come or gone, here or there, since these were a copy of those: int64[n].
+        """
         mine = {name: getattr(self, name) for name in _ARRAYS_OF_LIVES}
         vars(self).update(vars(other))
         for name, array in mine.items():
-            np.copyto(array, getattr(other, name))
+            rows = slice(None) if name == "outlines" or not len(array) else changed
+            array[rows] = getattr(other, name)[rows]
             setattr(self, name, array)
 
     def is_up(self, time: int) -> npt.NDArray[np.bool_]:

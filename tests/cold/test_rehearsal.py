@@ -1,9 +1,11 @@
 """Representatives that are executed on copies of a network that changes."""
 
 import json
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from cold.resolution_section import Resolution
 from cold.results import merge, message_table
 from cold.scenario import Scenario
 from cold.section import ColdSection
+from cold.state_kernels import CHUNK, FREE_COUNT, State
 from cold.subscriptions import subscriptions
 from cold.tail import build_tail, rehearse_together
 from tests.cold.divided import DividedTail as Tail
@@ -161,6 +164,22 @@ class _OneMessage:
         return PlannedMessages(np.array([1 << 63], dtype=np.uint64), Publications(*columns))
 
 
+def waiting(state: State) -> list[list[int]]:
+    """Return all records in a state's calendar, bucket by bucket."""
+    found = []
+    for head, tail, following, pool in (
+        (state.bucket_head, state.bucket_tail, state.chunk_next, state.pool),
+        (state.message_head, state.message_tail, state.message_chunk_next, state.message_pool),
+    ):
+        for bucket, first in enumerate(head.tolist()):
+            chunk = first
+            while chunk >= 0:
+                last = int(tail[bucket]) if following[chunk] < 0 else (chunk + 1) * CHUNK
+                found += pool[chunk * CHUNK : last].tolist()
+                chunk = int(following[chunk])
+    return found
+
+
 @pytest.mark.parametrize("few", [True, False])
 def test_a_copy_that_is_renewed_is_as_a_fresh_one(few: bool) -> None:
     """Whatever it and the network have done since, where only subscribers of one topic did anything."""
@@ -175,14 +194,21 @@ def test_a_copy_that_is_renewed_is_as_a_fresh_one(few: bool) -> None:
     stage, published = engine.fork(NoMessages()), 0
     for turn in range(1, 5):
         origin = int(np.setdiff1d(np.arange(count), members_of)[turn]) if turn % 2 else int(members_of[turn])
-        # The network goes on, and the copy has gone ahead of it.
+        # The network goes on, and the copy has gone ahead of it, and has more room since.
+        stage._ensure_chunks(int(stage._state.cursor[FREE_COUNT]) + 1)
         engine.run_until(turn * second)
         stage.renew(engine, _OneMessage(turn * second, topic, origin), np.append(members_of, published))
         published = origin
         fresh = engine.fork(_OneMessage(turn * second, topic, origin))
+        # Of records those that wait are the same, and so is the order in which they are; free room is not.
+        apart = {"arrival", "cursor", "pool", "chunk_next", "message_pool", "message_chunk_next"}
         for name, array in fresh._state._asdict().items():
-            if name != "arrival":
+            if name not in apart | {"due", "spare", "pending", "out", "out_ids"}:
                 assert (getattr(stage._state, name)[: len(array)] == array).all(), name
+        assert waiting(stage._state) == waiting(fresh._state)
+        assert len(stage._state.pool) > len(fresh._state.pool)
+        free = int(stage._state.cursor[FREE_COUNT]) - int(fresh._state.cursor[FREE_COUNT])
+        assert free == len(stage._state.chunk_next) - len(fresh._state.chunk_next)
         for copy in (stage, fresh):
             copy.run_until((turn + 3) * second)
         assert stage.counters() == fresh.counters()
@@ -191,6 +217,30 @@ def test_a_copy_that_is_renewed_is_as_a_fresh_one(few: bool) -> None:
         assert stage.counters()["messages_received"] > 0
     assert stage.counters()["departures"] > 5
     assert (len(members_of) * 4 < count) == few
+
+
+def test_nobody_hears_of_what_is_published_by_one_who_is_away_and_does_not_subscribe() -> None:
+    """As the exact engine finds, which need not execute it; also of when hot hosts hear of it."""
+    section, directory, topic = section_with(publications=[]), directory_of(COUNT, hot=2), 2
+    drawn = subscriptions(section, 5, directory)
+    members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
+    group = directory.node[2:].astype(np.int32)
+    scenario = Scenario(section, directory, 5, END)
+    rehearsal = Rehearsal(Represented(scenario, three_nodes(), topic, group, members.__getitem__))
+    first, compared = Part(rehearsal.schedule.time_of(1), 1, 0, 0, 1000), 0
+    rehearsal._go_to(first)
+    moment = rehearsal._moment(first.time)
+    for number in range(3):
+        part = first._replace(group=number)
+        for origin in moment.candidates(number, 0)[:3].tolist():
+            if moment.standing[origin] == 0:
+                compared += 1
+                found = rehearsal._executed(part, moment, compared, origin + 2)
+                assert found.curves is not None
+                assert pickle.dumps(rehearsal._unsent(part, moment)) == pickle.dumps(found)
+    assert compared > 1
+    assert rehearsal._play(first, moment).delivered == 0
+    assert rehearsal._play(first._replace(standing=3), moment).delivered > 10
 
 
 def test_an_engine_with_messages_is_not_copied() -> None:

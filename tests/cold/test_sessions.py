@@ -95,7 +95,7 @@ def test_copies_go_on_by_themselves_whoever_lists_a_span_first() -> None:
     lives, expected = lives_of(50, 9, **CASES["both"])[0], lives_of(50, 9, **CASES["both"])[0]
     lives.take(5 * NS_PER_S)
     lives.advance(5 * NS_PER_S - 1)
-    ahead, behind = lives.copied(), lives.copied()
+    ahead, behind, at_first = lives.copied(), lives.copied(), lives.number.copy()
     assert len(ahead.take(40 * NS_PER_S).time)
     ahead.advance(40 * NS_PER_S - 1)
     expected.take(5 * NS_PER_S)
@@ -110,7 +110,11 @@ def test_copies_go_on_by_themselves_whoever_lists_a_span_first() -> None:
             for name in ("number", "until", "since", "outlines"):
                 assert getattr(one, name).tolist() == getattr(twin, name).tolist()
     # One that becomes a copy of another again forgets what it has come to.
-    ahead.become(behind)
+    changed = np.flatnonzero((ahead.number != at_first) | (behind.number != at_first))
+    assert 0 < len(changed) < 50
+    ahead.become(behind, changed)
+    for name in ("number", "until", "since", "outlines"):
+        assert getattr(ahead, name).tolist() == getattr(behind, name).tolist()
     assert ahead.take(END).time.tolist() == behind.take(END).time.tolist()
     assert ahead.number.tolist() == behind.number.tolist()
     assert ahead.number is not behind.number
