@@ -433,7 +433,7 @@ class State(NamedTuple):
     """uint64[N, W]: messages asked for in the heartbeat interval `asked_heartbeat`."""
     asked_heartbeat: Int32Array
     identity_of_rank: Int32Array
-    sorted_phase: Int64Array
+    """int32[N]: identities by client kind and phase."""
     needed: UInt64Array
     """uint64[N / 64 + 1]: a bit by phase rank: the next heartbeat has something to do."""
     needed_words: UInt64Array
