@@ -46,7 +46,7 @@ from cold.request_kernels import opened_by
 from cold.request_layout import LISTED_UNTIL
 from cold.request_load import RequestLoad
 from cold.request_results import request_results
-from cold.requests import Asking, request_arrays, with_room_for_meters
+from cold.requests import Asking, request_arrays, roles_of, with_room_for_meters
 from cold.results import TailResults, message_table
 from cold.row_lists import ROW_LISTS, first_rows, with_free_rows
 from cold.scenario import Scenario
@@ -264,7 +264,8 @@ class ColdEngine:
             len(section.requests),
         )
         requests, representatives = request_arrays(section, directory, kinds, seed)
-        load = RequestLoad(section, directory, requests["role"], representatives, seed, owned)
+        roles = roles_of(requests["role"], len(everybody))
+        load = RequestLoad(section, directory, roles, representatives, seed, owned)
         parameters = Parameters(
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
@@ -346,7 +347,6 @@ class ColdEngine:
             "redial_phase": phase_of_redial,
             "asked_row": np.full(n if directory.hot_count else 1, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
-            "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
             "needed_words": np.zeros(n // 4096 + 1, dtype=np.uint64),
             "neighbours": neighbours,
@@ -433,8 +433,8 @@ class ColdEngine:
                 raise UserError(
                     f"a timeout must be {parameters.longest_step_ns} ns or more here", where="cold.requests"
                 )
-            role = requests["role"][owned.start - everybody.start : owned.stop - everybody.start]
-            self._asking = Asking(section, self._reference, role, representatives, seed, owned.start)
+            own = roles[owned.start - everybody.start : owned.stop - everybody.start]
+            self._asking = Asking(section, self._reference, own, representatives, seed, owned.start)
         load.fill(self._state, self._reference, self._parameters)
         self._representatives = representatives
         self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))

@@ -436,7 +436,7 @@ class State(NamedTuple):
     asked: UInt64Array
     """uint64[rows, 1 + W]: see `cold.asked_kernels`."""
     identity_of_rank: Int32Array
-    sorted_phase: Int64Array
+    """int32[N]: identities by client kind and phase."""
     needed: UInt64Array
     """uint64[N / 64 + 1]: a bit by phase rank: the next heartbeat has something to do."""
     needed_words: UInt64Array
@@ -575,7 +575,8 @@ class State(NamedTuple):
     request_table: Int64Array
     """int64[n]: tables of the protocols' distributions."""
     role: UInt64Array
-    """uint64[A]: a bit for each protocol that the identity serves, and above these one for each that it asks."""
+    """uint64[A]: a bit for each protocol that the identity serves, and above these one for each that it asks; one entry
+    where it is the same for all."""
     representative: UInt32Array
     """uint32[K]: HostIds of those that ask in the place of others, ascending for each protocol; one entry at least."""
     representative_weight: Int64Array
