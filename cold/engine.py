@@ -77,6 +77,7 @@ from cold.state_kernels import (
     HEARTBEAT_NS,
     IDONTWANT_SIZE,
     JOIN,
+    KNOWN_SHIFT,
     LINK_COUNT,
     MESH_COUNT,
     MESSAGE,
@@ -376,7 +377,7 @@ class ColdEngine:
             "mesh": members.mesh,
             "mesh_peer": np.zeros((n * full_topics, largest_mesh), dtype=np.uint32),
             "rank": members.rank,
-            "known_start": members.known_start,
+            "known_count": members.known_count,
             "known": members.known,
             "mesh_score": np.zeros(
                 (len(members.mesh), largest_mesh, SCORE_COLUMNS) if gossip.score else (1, 1, SCORE_COLUMNS),
@@ -431,7 +432,7 @@ class ColdEngine:
         identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[owned.start : owned.stop])
         sender[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
         sender[:, PHASE] = phase
-        sender[:, NODE] = directory.node[owned.start : owned.stop]
+        sender[:, NODE] = members.known_start << KNOWN_SHIFT | directory.node[owned.start : owned.stop]
         sender[:, PEERS] = row_start[:-1] << PEERS_SHIFT | row_lengths
         sender[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too

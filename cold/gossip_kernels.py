@@ -45,6 +45,7 @@ from cold.membership_kernels import (
     member_of_place,
     mesh_row,
     next_place,
+    node_of,
     peer_of_place,
     place_of_peer,
 )
@@ -120,7 +121,6 @@ from cold.state_kernels import (
     NEVER,
     NEXT,
     NO_SLOT,
-    NODE,
     OUT_COUNT,
     OUT_IDS_COUNT,
     PACKETS,
@@ -225,7 +225,7 @@ def send_to_mesh(
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = uplink_free(state, parameters, time, identity)
     counter = state.sender[identity, PACKETS]
-    node = state.sender[identity, NODE]
+    node = node_of(state, identity)
     latest = state.last_reference[slot]
     words = draw_words(parameters, source, _FORWARD, state.message_id[slot])
     position = int64(words[0]) * members >> 32

@@ -27,7 +27,7 @@ from cold.event_kernels import push, schedule, send_out, settle, travel
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_up
 from cold.load_kernels import downlink_free, uplink_free
-from cold.membership_kernels import count_neighbours, first_peer, member_of, node_of_member
+from cold.membership_kernels import count_neighbours, first_peer, member_of, node_of, node_of_member
 from cold.message_kernels import delay_bucket
 from cold.purposes import ColdPurpose
 from cold.request_layout import (
@@ -109,7 +109,6 @@ from cold.state_kernels import (
     HOT_RESPONSE,
     KIND_MASK,
     NEVER,
-    NODE,
     OUT_COUNT,
     PACKETS,
     PACKETS_LOST,
@@ -460,7 +459,7 @@ def send_stream(state: State, parameters: Parameters, time: int, identity: int, 
     Returns when its last byte arrives [ns], or -1 if it does not.
     """
     source = identity + parameters.first_id
-    near = state.sender[identity, NODE]
+    near = node_of(state, identity)
     segments = segments_of(size)
     rate = state.sender[identity, UPLINK_RATE]
     free = uplink_free(state, parameters, time, identity) + (wire_bytes(size) * rate >> RATE_SHIFT)
