@@ -126,7 +126,8 @@ _CONSTANT_ARRAYS = frozenset(
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
     )
 )
-#: Arrays with a row for each identity that only its own events change, and copies of messages to it.
+#: Arrays with a row for each identity that only its own events change, and copies of messages to it; those that are not
+#: needed have one row.
 _IDENTITY_ARRAYS = frozenset(
     (
         *("identity", "sender"),
@@ -384,7 +385,7 @@ class ColdEngine:
                 dtype=np.int64,
             ),
             "score_rules": gossip.score.rules() if gossip.score else np.zeros(len(RULES), dtype=np.int64),
-            "link_head": np.full(n, -1, dtype=np.int32),
+            "link_head": np.full(n if directory.hot_count else 1, -1, dtype=np.int32),
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
@@ -592,7 +593,7 @@ class ColdEngine:
                 continue
             if arrays[name].shape != theirs.shape:
                 arrays[name] = theirs.copy()
-            elif name in _IDENTITY_ARRAYS and not whole:
+            elif name in _IDENTITY_ARRAYS and len(theirs) == self._identities and not whole:
                 arrays[name][touched] = theirs[touched]
             else:
                 np.copyto(arrays[name], theirs)

@@ -181,7 +181,7 @@ def graft_peers(
     cold = count_cold_peers(state, parameters, identity, topic, row)
     start = cold_peers_start(state, parameters, identity, topic, row)
     for index in range(count_peers(state, parameters, identity, topic, row)):
-        place = place_at(state, identity, topic, start, cold, index)
+        place = place_at(state, parameters, identity, topic, start, cold, index)
         peer = peer_of_place(state, parameters, identity, place)
         if (
             (reason != _OUTBOUND or has_dialled(state, identity, place))
@@ -370,7 +370,7 @@ def draw_unmarked(
             parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | block
         )
         for word in words:
-            place = place_at(state, identity, topic, start, cold, int64(word) * known >> 32)
+            place = place_at(state, parameters, identity, topic, start, cold, int64(word) * known >> 32)
             if (
                 chosen < wanted
                 and state.marks[place] == 0
@@ -440,7 +440,7 @@ def list_unmarked(
         state.scratch[last] = place
         last += 1 - int64(state.marks[place])
     for index in range(known - cold):
-        place = hot_place_at(state, identity, topic, index)
+        place = hot_place_at(state, parameters, identity, topic, index)
         state.scratch[last] = place
         last += 1 - int64(state.marks[place])
     return last

@@ -42,7 +42,8 @@ def peers_of(
     cold = count_cold_peers(state, parameters, identity, topic, row)
     start = cold_peers_start(state, parameters, identity, topic, row)
     for index in range(count):
-        peer = peer_of_place(state, parameters, identity, place_at(state, identity, topic, start, cold, index))
+        place = place_at(state, parameters, identity, topic, start, cold, index)
+        peer = peer_of_place(state, parameters, identity, place)
         peers[index] = peer
         in_reach[index] = 1 if can_reach(state, parameters, time, identity, peer) else 0
     return count

@@ -255,6 +255,12 @@ def place_of_peer(state: State, parameters: Parameters, identity: int, peer: int
     return -1
 
 
+@inlined_kernel
+def newest_link(state: State, parameters: Parameters, identity: int) -> int:
+    """The newest link of an identity to a hot peer, known or forgotten, or -1."""
+    return int64(state.link_head[identity]) if parameters.hot_count > 0 else int64(-1)
+
+
 @kernel
 def is_outbound(dialled: npt.NDArray[np.uint8], place: int) -> bool:
     """Whether an identity has dialled a neighbour.

@@ -18,6 +18,7 @@ from cold.membership_kernels import (
     full_row,
     is_outbound,
     member_of_place,
+    newest_link,
     next_place,
     node_of_place,
     partial_row,
@@ -54,18 +55,18 @@ def in_mesh(state: State, parameters: Parameters, row: int, place: int) -> bool:
 
 
 @kernel
-def find_link(state: State, identity: int, peer: int, topic: int) -> int:
+def find_link(state: State, parameters: Parameters, identity: int, peer: int, topic: int) -> int:
     """The link of an identity to a hot peer on a topic, known or forgotten, or -1."""
-    link = state.link_head[identity]
+    link = newest_link(state, parameters, identity)
     while link >= 0 and (state.link[link, 0] != peer or state.link[link, 1] != topic):
-        link = state.link[link, 2]
+        link = int64(state.link[link, 2])
     return link
 
 
 @kernel
-def learn_peer(state: State, identity: int, peer: int, topic: int) -> bool:
+def learn_peer(state: State, parameters: Parameters, identity: int, peer: int, topic: int) -> bool:
     """Record a hot peer on a topic. True if it was not known."""
-    link = find_link(state, identity, peer, topic)
+    link = find_link(state, parameters, identity, peer, topic)
     if link < 0:
         link = state.cursor[LINK_COUNT]
         state.cursor[LINK_COUNT] = link + 1
@@ -91,13 +92,11 @@ def count_cold_peers(state: State, parameters: Parameters, identity: int, topic:
 def count_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
     """Number of known peers on the topic of the membership `row`."""
     count = count_cold_peers(state, parameters, identity, topic, row)
-    if parameters.hot_count == 0:
-        return count
-    link = state.link_head[identity]
+    link = newest_link(state, parameters, identity)
     while link >= 0:
         if state.link[link, 1] == topic and state.link[link, 3] == 1:
             count += 1
-        link = state.link[link, 2]
+        link = int64(state.link[link, 2])
     return count
 
 
@@ -121,24 +120,26 @@ def cold_place_at(state: State, start: int, index: int) -> int:
 
 
 @inlined_kernel
-def place_at(state: State, identity: int, topic: int, start: int, cold: int, index: int) -> int:
+def place_at(state: State, parameters: Parameters, identity: int, topic: int, start: int, cold: int, index: int) -> int:
     """The place of the index-th known peer on a topic: the cold ones, then the hot ones, the newest first.
 
     `start` and `cold` are what `cold_peers_start` and `count_cold_peers` return.
     """
-    return cold_place_at(state, start, index) if index < cold else hot_place_at(state, identity, topic, index - cold)
+    if index < cold:
+        return cold_place_at(state, start, index)
+    return hot_place_at(state, parameters, identity, topic, index - cold)
 
 
 @kernel
-def hot_place_at(state: State, identity: int, topic: int, index: int) -> int:
+def hot_place_at(state: State, parameters: Parameters, identity: int, topic: int, index: int) -> int:
     """The place of the index-th known hot peer on a topic, the newest first."""
-    link = state.link_head[identity]
+    link = newest_link(state, parameters, identity)
     while True:
         if state.link[link, 1] == topic and state.link[link, 3] == 1:
             if index == 0:
                 return count_neighbours(state, identity) + int64(state.link[link, 0])
             index -= 1
-        link = state.link[link, 2]
+        link = int64(state.link[link, 2])
 
 
 @kernel
@@ -154,7 +155,7 @@ def list_peers(state: State, parameters: Parameters, time: int, identity: int, t
         cold = count_cold_peers(state, parameters, identity, topic, row)
         start = cold_peers_start(state, parameters, identity, topic, row)
         for index in range(count):
-            place = place_at(state, identity, topic, start, cold, index)
+            place = place_at(state, parameters, identity, topic, start, cold, index)
             state.scratch[index] = peer_of_place(state, parameters, identity, place)
         return count
     first = first_peer(state, identity)

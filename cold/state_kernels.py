@@ -471,7 +471,8 @@ class State(NamedTuple):
     score_rules: Int64Array
     """int64[14]: `cold.gossip.score`, in the order of `score_kernels.RULES`; zeros without it."""
     link_head: Int32Array
-    """int32[N]: newest link of the identity to a hot peer, or -1."""
+    """int32[N]: newest link of the identity to a hot peer, or -1; one row without hot hosts. Ask
+    `membership_kernels.newest_link`."""
     link: Int32Array
     """int32[links, 4]: hot peer, topic, next link or -1, known."""
     backoff_head: Int32Array
