@@ -123,7 +123,7 @@ _CONSTANT_ARRAYS = frozenset(
         *("representative", "representative_weight", "load_share", "load_kind", "load_table"),
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
         *("validation_delay", "client", "identity_of_rank", "sorted_phase", "redial_phase"),
-        *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
+        *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed", "rank", "known_count", "known"),
     )
 )
 #: Arrays with a row for each identity that only its own events change, and copies of messages to it; those that are not
