@@ -78,6 +78,7 @@ from cold.state_kernels import (
     HEARTBEAT_NS,
     IDONTWANT_SIZE,
     JOIN,
+    KNOWN_SHIFT,
     LINK_COUNT,
     MESH_COUNT,
     MESSAGE,
@@ -357,14 +358,14 @@ class ColdEngine:
             "mesh": members.mesh,
             "mesh_peer": np.zeros((n * full_topics, largest_mesh), dtype=np.uint32),
             "rank": members.rank,
-            "known_start": members.known_start,
+            "known_count": members.known_count,
             "known": members.known,
             "mesh_score": np.zeros(
                 (len(members.mesh), largest_mesh, SCORE_COLUMNS) if gossip.score else (1, 1, SCORE_COLUMNS),
                 dtype=np.int64,
             ),
             "score_rules": gossip.score.rules() if gossip.score else np.zeros(len(RULES), dtype=np.int64),
-            "link_head": np.full(n, -1, dtype=np.int32),
+            "link_head": np.full(n if directory.hot_count else 1, -1, dtype=np.int32),
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
@@ -412,7 +413,7 @@ class ColdEngine:
         identity[:, DOWNLINK_RATE] = link_rates(directory.downlink_bps[owned.start : owned.stop])
         sender[:, UPLINK_RATE] = link_rates(directory.uplink_bps[owned.start : owned.stop])
         sender[:, PHASE] = phase
-        sender[:, NODE] = directory.node[owned.start : owned.stop]
+        sender[:, NODE] = members.known_start << KNOWN_SHIFT | directory.node[owned.start : owned.stop]
         sender[:, PEERS] = row_start[:-1] << PEERS_SHIFT | row_lengths
         sender[identity_of_rank, RANK] = np.arange(n) | kinds[identity_of_rank].astype(np.int64) << CLIENT_SHIFT
         self._state = State(**arrays)  # type: ignore[arg-type]  # the names are those of the fields, the types too

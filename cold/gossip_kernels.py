@@ -44,7 +44,9 @@ from cold.membership_kernels import (
     full_row,
     member_of_place,
     mesh_row,
+    newest_link,
     next_place,
+    node_of,
     peer_of_place,
     place_of_peer,
 )
@@ -120,7 +122,6 @@ from cold.state_kernels import (
     NEVER,
     NEXT,
     NO_SLOT,
-    NODE,
     OUT_COUNT,
     OUT_IDS_COUNT,
     PACKETS,
@@ -225,7 +226,7 @@ def send_to_mesh(
     duration = size * state.sender[identity, UPLINK_RATE] >> RATE_SHIFT
     free = uplink_free(state, parameters, time, identity)
     counter = state.sender[identity, PACKETS]
-    node = state.sender[identity, NODE]
+    node = node_of(state, identity)
     latest = state.last_reference[slot]
     words = draw_words(parameters, source, _FORWARD, state.message_id[slot])
     position = int64(words[0]) * members >> 32
@@ -371,17 +372,17 @@ def receive_control(
     row = mesh_row(state, parameters, identity, topic)
     place = place_of_peer(state, parameters, identity, sender)
     if kind == HELLO:
-        if learn_peer(state, identity, sender, topic):
+        if learn_peer(state, parameters, identity, sender, topic):
             send(state, parameters, time, identity, sender, CONTROL_BYTES, HELLO, topic, 0, 0, 0, 0)
             state.counters[CONTROL_SENT] += 1
     elif kind == LEAVE:
         leave_mesh(state, parameters, identity, row, place)
-        link = find_link(state, identity, sender, topic)
+        link = find_link(state, parameters, identity, sender, topic)
         if link >= 0:
             state.link[link, 3] = 0
     elif kind == GRAFT:
         if is_hot:
-            learn_peer(state, identity, sender, topic)
+            learn_peer(state, parameters, identity, sender, topic)
         if not in_mesh(state, parameters, row, place):
             members = int64(state.mesh[row, MESH_COUNT])
             most = state.client[client_of(state, identity), D_HIGH]
@@ -423,14 +424,14 @@ def depart(state: State, parameters: Parameters, time: int, identity: int, told:
         row += 1
         place = next_place(state, parameters, identity, place + 1)
     drop_fanouts(state, identity)
-    link = state.link_head[identity]
+    link = newest_link(state, parameters, identity)
     while link >= 0:
         if state.link[link, 3] == 1 and told == 0:
             peer, topic = int64(state.link[link, 0]), int64(state.link[link, 1])
             send(state, parameters, time, identity, peer, CONTROL_BYTES, LEAVE, topic, 0, 0, 0, 0)
             state.counters[CONTROL_SENT] += 1
         state.link[link, 3] = 0
-        link = state.link[link, 2]
+        link = int64(state.link[link, 2])
     note_need(state, parameters, time, identity)
 
 

@@ -19,15 +19,17 @@ from cold.membership_kernels import (
     count_recent,
     first_peer,
     next_place,
-    partial_row,
     peer_of_place,
     set_recent,
 )
 from cold.mesh_kernels import (
+    cold_peers_start,
+    cold_place_at,
     count_cold_peers,
     count_peers,
     forget_cut_off,
     has_dialled,
+    hot_place_at,
     in_backoff,
     in_mesh,
     join_mesh,
@@ -176,8 +178,10 @@ def graft_peers(
 ) -> None:
     """Put up to `wanted` random peers that no backoff forbids into the mesh of the membership `row`."""
     candidates = 0
+    cold = count_cold_peers(state, parameters, identity, topic, row)
+    start = cold_peers_start(state, parameters, identity, topic, row)
     for index in range(count_peers(state, parameters, identity, topic, row)):
-        place = place_at(state, parameters, identity, topic, row, index)
+        place = place_at(state, parameters, identity, topic, start, cold, index)
         peer = peer_of_place(state, parameters, identity, place)
         if (
             (reason != _OUTBOUND or has_dialled(state, identity, place))
@@ -359,16 +363,14 @@ def draw_unmarked(
     It is given up after some attempts. Returns how many there are.
     """
     chosen = int64(0)
-    is_full = state.topic_place[topic] < parameters.full_topics
     cold = count_cold_peers(state, parameters, identity, topic, row)
+    start = cold_peers_start(state, parameters, identity, topic, row)
     for block in range(_GOSSIP_BLOCKS):
         words = draw_words(
             parameters, identity + parameters.first_id, _GOSSIP_PEERS, heartbeat << 32 | topic << 16 | block
         )
         for word in words:
-            place = int64(word) * known >> 32
-            if not is_full or place >= cold:
-                place = place_at(state, parameters, identity, topic, row, place)
+            place = place_at(state, parameters, identity, topic, start, cold, int64(word) * known >> 32)
             if (
                 chosen < wanted
                 and state.marks[place] == 0
@@ -432,18 +434,13 @@ def list_unmarked(
     """
     last = first
     cold = count_cold_peers(state, parameters, identity, topic, row)
-    if state.topic_place[topic] < parameters.full_topics:
-        for place in range(cold):
-            state.scratch[last] = place
-            last += 1 - int64(state.marks[place])
-    else:
-        start = int64(state.known_start[partial_row(parameters, identity, row)])
-        for index in range(start, start + cold):
-            place = int64(state.known[index])
-            state.scratch[last] = place
-            last += 1 - int64(state.marks[place])
-    for index in range(cold, known):
-        place = place_at(state, parameters, identity, topic, row, index)
+    start = cold_peers_start(state, parameters, identity, topic, row)
+    for index in range(cold):
+        place = cold_place_at(state, start, index)
+        state.scratch[last] = place
+        last += 1 - int64(state.marks[place])
+    for index in range(known - cold):
+        place = hot_place_at(state, parameters, identity, topic, index)
         state.scratch[last] = place
         last += 1 - int64(state.marks[place])
     return last

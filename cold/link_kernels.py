@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cold.disturbance_kernels import can_reach
 from cold.jit import int64, kernel
 from cold.membership_kernels import mesh_row, peer_of_place
-from cold.mesh_kernels import count_peers, place_at
+from cold.mesh_kernels import cold_peers_start, count_cold_peers, count_peers, place_at
 from cold.state_kernels import MESH_COUNT, Parameters, State
 
 Int64Array = npt.NDArray[np.int64]
@@ -39,8 +39,11 @@ def peers_of(
     """List the HostIds of the peers that an identity knows, cold ones first, and who can be reached; how many."""
     row = mesh_row(state, parameters, identity, topic)
     count = count_peers(state, parameters, identity, topic, row)
+    cold = count_cold_peers(state, parameters, identity, topic, row)
+    start = cold_peers_start(state, parameters, identity, topic, row)
     for index in range(count):
-        peer = peer_of_place(state, parameters, identity, place_at(state, parameters, identity, topic, row, index))
+        place = place_at(state, parameters, identity, topic, start, cold, index)
+        peer = peer_of_place(state, parameters, identity, place)
         peers[index] = peer
         in_reach[index] = 1 if can_reach(state, parameters, time, identity, peer) else 0
     return count

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cold.distribution_kernels import draw_value
 from cold.draw_kernels import draw_words
 from cold.jit import inlined_kernel, int64, kernel, uint64
-from cold.membership_kernels import count_neighbours, first_peer
+from cold.membership_kernels import count_neighbours, first_peer, newest_link
 from cold.purposes import ColdPurpose
 from cold.request_layout import (
     KIND_IS_OWN,
@@ -74,7 +74,7 @@ def pass_streams(
             share, kind = max(int64(words[2]) & WHOLE, int64(1)), link * kinds
             while int64(state.load_share[identity, kind]) < share:
                 kind += 1
-            if state.load_kind[kind, KIND_IS_OWN] == 0 or state.link_head[identity] < 0:
+            if state.load_kind[kind, KIND_IS_OWN] == 0 or newest_link(state, parameters, identity) < 0:
                 size = draw_value(state.load_table, state.load_kind[kind, KIND_TABLE], uint64(words[3]) << _WORD_BITS)
                 free = max(free, came) + (size * rate >> RATE_SHIFT)
         is_new = False

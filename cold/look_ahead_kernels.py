@@ -6,7 +6,16 @@
 from typing import Final
 
 from cold.jit import int64, kernel, uint64
-from cold.membership_kernels import arrival_place, count_neighbours, first_peer, full_row, mesh_row, partial_row
+from cold.membership_kernels import (
+    arrival_place,
+    count_neighbours,
+    count_partial,
+    first_known,
+    first_peer,
+    full_row,
+    mesh_row,
+    partial_row,
+)
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import client_of
 from cold.request_kernels import drawn_first, meter_key, meter_place, newest_open
@@ -101,8 +110,8 @@ def look_ahead(state: State, parameters: Parameters, position: int, reaches_peer
         for byte in range(row * width, (row + parameters.most_memberships) * width, CACHE_LINE):
             prefetch(state.mesh, byte)
         number = partial_row(parameters, identity, row + parameters.full_topics)
-        for start in range(number, number + parameters.most_memberships - parameters.full_topics, CACHE_LINE // 4):
-            prefetch(state.known_start, start)
+        for membership in range(number, number + count_partial(state, parameters, identity), CACHE_LINE):
+            prefetch(state.known_count, membership)
         if reaches_peers:
             look_at_neighbours(state, identity)
     elif kind == ASK:
@@ -144,8 +153,10 @@ def look_near_ahead(state: State, parameters: Parameters, position: int, reaches
     elif kind == BEAT and reaches_peers:
         row = state.identity[identity, FIRST_ROW] + parameters.full_topics
         number = partial_row(parameters, identity, row)
-        past = min(number + parameters.most_memberships - parameters.full_topics, len(state.known_start) - 1)
-        for place in range(int64(state.known_start[number]), int64(state.known_start[past]), CACHE_LINE):
+        start = past = first_known(state, identity)
+        for membership in range(number, number + count_partial(state, parameters, identity)):
+            past += int64(state.known_count[membership])
+        for place in range(start, past, CACHE_LINE):
             prefetch(state.known, place)
 
 

@@ -143,7 +143,8 @@ def known_peers(
     partial_start: npt.NDArray[np.int64],
     longest: int,
     before: int,
-    known_start: npt.NDArray[np.uint32],
+    known_start: npt.NDArray[np.int64],
+    known_count: PlaceArray,
     known: PlaceArray,
 ) -> int:
     """Find the neighbours that have each of an identity's partial topics too.
@@ -167,7 +168,9 @@ def known_peers(
     before
         How many have been found for earlier identities.
     known_start
-        uint32[Q + 1]: where each membership's begin among all that are found; written on.
+        int64[N]: where each identity's begin among all that are found; written on.
+    known_count
+        place[Q]: how many there are of each membership; written on.
     known
         place[n], written: places of neighbours, ascending for each membership. There is room if each of these
         identities knew all neighbours on all of its topics.
@@ -184,6 +187,7 @@ def known_peers(
         host = first_id - hot_count + identity
         begin, membership = row_start[identity], partial_start[identity]
         peers = row_start[identity + 1] - begin
+        known_start[identity] = before + used
         # What is random in memory comes first, so that it can come at the same time.
         for peer in range(peers):
             ahead = int64(neighbours[min(begin + peer + _NEIGHBOURS_AHEAD, len(neighbours) - 1)])
@@ -196,10 +200,11 @@ def known_peers(
             while left != _ZERO:
                 number = uint64(lowest_bit(left))
                 left &= left - _ONE
+                start = used
                 # Without a branch: whether a peer has a topic cannot be guessed.
                 for peer in range(peers):
                     known[used] = peer
                     used += int64(held[word, peer] >> number & _ONE)
+                known_count[membership] = used - start
                 membership += 1
-                known_start[membership] = before + used
     return used

@@ -17,8 +17,11 @@ import numpy.typing as npt
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.state_kernels import (
     FIRST_ROW,
+    KNOWN_SHIFT,
     MESH_COUNT,
     MOST_RECENT,
+    NODE,
+    NODE_MASK,
     PEERS,
     PEERS_MASK,
     PEERS_SHIFT,
@@ -93,6 +96,16 @@ def past_row(state: State, parameters: Parameters, identity: int) -> int:
 
 
 @kernel
+def count_partial(state: State, parameters: Parameters, identity: int) -> int:
+    """How many topics an identity of this shard has to which some do not subscribe."""
+    host = identity + parameters.first_id - parameters.hot_count
+    count = int64(0)
+    for word in range(state.subscribed.shape[1]):
+        count += count_bits(state.subscribed[host, word])
+    return count
+
+
+@kernel
 def partial_row(parameters: Parameters, identity: int, row: int) -> int:
     """Number of a membership, by its row of `State.mesh`, among those of topics to which some do not subscribe."""
     return row - parameters.full_topics * (identity + 1)
@@ -158,6 +171,18 @@ def first_peer(state: State, identity: int) -> int:
 def count_neighbours(state: State, identity: int) -> int:
     """Number of cold peers."""
     return state.sender[identity, PEERS] & PEERS_MASK
+
+
+@inlined_kernel
+def node_of(state: State, identity: int) -> int:
+    """The node of an identity of this shard."""
+    return state.sender[identity, NODE] & NODE_MASK
+
+
+@inlined_kernel
+def first_known(state: State, identity: int) -> int:
+    """Where in `State.known` there are the peers of an identity's first membership in a topic that some do not have."""
+    return state.sender[identity, NODE] >> KNOWN_SHIFT
 
 
 @kernel
@@ -228,6 +253,12 @@ def place_of_peer(state: State, parameters: Parameters, identity: int, peer: int
         if int64(state.neighbours[first + place]) & parameters.host_mask == peer:
             return place
     return -1
+
+
+@inlined_kernel
+def newest_link(state: State, parameters: Parameters, identity: int) -> int:
+    """The newest link of an identity to a hot peer, known or forgotten, or -1."""
+    return int64(state.link_head[identity]) if parameters.hot_count > 0 else int64(-1)
 
 
 @kernel

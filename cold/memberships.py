@@ -193,8 +193,10 @@ class Memberships(NamedTuple):
     subscribed: npt.NDArray[np.uint64]
     mesh: PlaceArray
     rank: npt.NDArray[np.uint32]
-    known_start: npt.NDArray[np.uint32]
+    known_count: PlaceArray
     known: PlaceArray
+    known_start: npt.NDArray[np.int64]
+    """int64[N]: where each identity's peers begin in `known`."""
     first_row: npt.NDArray[np.int64]
     """int64[N]: `FIRST_ROW` of each identity."""
     full_topics: int
@@ -247,7 +249,8 @@ def memberships(
     lengths += len(full)
 
     longest = int(np.diff(overlay.row_start).max(initial=0))
-    places: type[np.unsignedinteger] = _smallest(longest + hot_count)
+    # There may be as many known peers as neighbours, and their number has this type too.
+    places: type[np.unsignedinteger] = _smallest(longest + max(hot_count, 1))
     mesh = np.zeros((int(lengths.sum()), first_member + connections.mesh_room), dtype=places)
     for number in range(len(full)):
         ends = (overlay.row_start, overlay.neighbours, overlay.mesh[number], overlay.mesh_count[number])
@@ -256,17 +259,19 @@ def memberships(
     write_first_meshes(own, connections.sought, len(full), first_member, mesh, rank)
     connections.members.clear()
     connections.sought = NO_ENDS
-    known_start, known = np.zeros(len(rank) + 1, dtype=np.uint32), np.zeros(0, dtype=places)
+    known_start, known_count = np.zeros(len(owned), dtype=np.int64), np.zeros(len(rank), dtype=places)
+    known: PlaceArray = np.zeros(0, dtype=places)
     if connections.partial:
-        known = _known_peers(overlay, subscribed, owned, hot_count, partial_start, longest, known_start, places)
+        known = _known_peers(overlay, subscribed, owned, hot_count, partial_start, longest, known_start, known_count)
     return Memberships(
         place,
         np.array([*full, *connections.partial], dtype=np.int32),
         subscribed,
         mesh,
         rank,
-        known_start,
+        known_count,
         known,
+        known_start,
         first_row,
         len(full),
         int(lengths.max(initial=1)),
@@ -286,13 +291,14 @@ def _known_peers(
     hot_count: int,
     partial_start: npt.NDArray[np.int64],
     longest: int,
-    known_start: npt.NDArray[np.uint32],
-    places: type[np.unsignedinteger],
+    known_start: npt.NDArray[np.int64],
+    known_count: PlaceArray,
 ) -> PlaceArray:
-    """Make `Memberships.known`, and fill in `known_start`.
+    """Make `Memberships.known`, and fill in `known_start` and `known_count`.
 
     The array is numpy's own, which asks for huge pages: kernels look up known peers at random.
     """
+    places = known_count.dtype
     known: npt.NDArray[Any] = np.empty(0, dtype=places)
     found: npt.NDArray[Any] = np.empty(0, dtype=places)
     used = 0
@@ -302,7 +308,7 @@ def _known_peers(
         most = int((np.diff(partial_start[first : past + 1]) * np.diff(overlay.row_start[first : past + 1])).sum())
         if most > len(found):
             found = np.empty(most + most // 4, dtype=places)
-        count = known_peers(first, past, *ends, longest, used, known_start, found)
+        count = known_peers(first, past, *ends, longest, used, known_start, known_count, found)
         if used + count > len(known):
             # As many as there will be if the others are like these, and a little more.
             longer = np.empty((used + count) * len(owned) // past * 51 // 50 + 1, dtype=places)

@@ -22,8 +22,8 @@ _BYTES_WHERE_NOTHING_IS_EXACT: Final = 600
 _BYTES_PER_PEER: Final = 4.125
 _BYTES_PER_PEER_AT_FIRST: Final = 9
 _BYTES_PER_PEER_WHERE_THEY_DIAL: Final = 22
-#: Rank and start of the known peers.
-_BYTES_PER_PARTIAL_MEMBERSHIP: Final = 8
+#: Rank and number of the known peers.
+_BYTES_PER_PARTIAL_MEMBERSHIP: Final = 5
 _ARRIVAL_BYTES: Final = 8
 _COPY_BYTES: Final = 16
 _RECORD_BYTES: Final = 24

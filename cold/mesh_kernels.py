@@ -13,10 +13,12 @@ from cold.jit import inlined_kernel, int64, kernel
 from cold.life_kernels import is_up
 from cold.membership_kernels import (
     count_neighbours,
+    first_known,
     first_peer,
     full_row,
     is_outbound,
     member_of_place,
+    newest_link,
     next_place,
     node_of_place,
     partial_row,
@@ -53,18 +55,18 @@ def in_mesh(state: State, parameters: Parameters, row: int, place: int) -> bool:
 
 
 @kernel
-def find_link(state: State, identity: int, peer: int, topic: int) -> int:
+def find_link(state: State, parameters: Parameters, identity: int, peer: int, topic: int) -> int:
     """The link of an identity to a hot peer on a topic, known or forgotten, or -1."""
-    link = state.link_head[identity]
+    link = newest_link(state, parameters, identity)
     while link >= 0 and (state.link[link, 0] != peer or state.link[link, 1] != topic):
-        link = state.link[link, 2]
+        link = int64(state.link[link, 2])
     return link
 
 
 @kernel
-def learn_peer(state: State, identity: int, peer: int, topic: int) -> bool:
+def learn_peer(state: State, parameters: Parameters, identity: int, peer: int, topic: int) -> bool:
     """Record a hot peer on a topic. True if it was not known."""
-    link = find_link(state, identity, peer, topic)
+    link = find_link(state, parameters, identity, peer, topic)
     if link < 0:
         link = state.cursor[LINK_COUNT]
         state.cursor[LINK_COUNT] = link + 1
@@ -83,43 +85,61 @@ def count_cold_peers(state: State, parameters: Parameters, identity: int, topic:
     """Number of cold peers that subscribe to the topic of the membership `row`."""
     if state.topic_place[topic] < parameters.full_topics:
         return count_neighbours(state, identity)
-    number = partial_row(parameters, identity, row)
-    return int64(state.known_start[number + 1]) - int64(state.known_start[number])
+    return int64(state.known_count[partial_row(parameters, identity, row)])
 
 
 @kernel
 def count_peers(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
     """Number of known peers on the topic of the membership `row`."""
     count = count_cold_peers(state, parameters, identity, topic, row)
-    if parameters.hot_count == 0:
-        return count
-    link = state.link_head[identity]
+    link = newest_link(state, parameters, identity)
     while link >= 0:
         if state.link[link, 1] == topic and state.link[link, 3] == 1:
             count += 1
-        link = state.link[link, 2]
+        link = int64(state.link[link, 2])
     return count
 
 
 @kernel
-def place_at(state: State, parameters: Parameters, identity: int, topic: int, row: int, index: int) -> int:
-    """The place of the index-th known peer on the topic of the membership `row`: the cold ones, then the hot ones.
+def cold_peers_start(state: State, parameters: Parameters, identity: int, topic: int, row: int) -> int:
+    """Where in `State.known` the cold peers of the membership `row` begin; -1 if they are all neighbours."""
+    if state.topic_place[topic] < parameters.full_topics:
+        return -1
+    start = first_known(state, identity)
+    first = state.identity[identity, FIRST_ROW] + parameters.full_topics
+    number = partial_row(parameters, identity, first)
+    for membership in range(number, number + row - first):
+        start += int64(state.known_count[membership])
+    return start
 
-    The hot ones come newest first.
+
+@inlined_kernel
+def cold_place_at(state: State, start: int, index: int) -> int:
+    """The place of the index-th cold peer of a membership whose `cold_peers_start` is `start`."""
+    return index if start < 0 else int64(state.known[start + index])
+
+
+@inlined_kernel
+def place_at(state: State, parameters: Parameters, identity: int, topic: int, start: int, cold: int, index: int) -> int:
+    """The place of the index-th known peer on a topic: the cold ones, then the hot ones, the newest first.
+
+    `start` and `cold` are what `cold_peers_start` and `count_cold_peers` return.
     """
-    cold = count_cold_peers(state, parameters, identity, topic, row)
     if index < cold:
-        if state.topic_place[topic] < parameters.full_topics:
-            return index
-        return int64(state.known[state.known_start[partial_row(parameters, identity, row)] + index])
-    index -= cold
-    link = state.link_head[identity]
+        return cold_place_at(state, start, index)
+    return hot_place_at(state, parameters, identity, topic, index - cold)
+
+
+@kernel
+def hot_place_at(state: State, parameters: Parameters, identity: int, topic: int, index: int) -> int:
+    """The place of the index-th known hot peer on a topic, the newest first."""
+    link = newest_link(state, parameters, identity)
     while True:
         if state.link[link, 1] == topic and state.link[link, 3] == 1:
             if index == 0:
                 return count_neighbours(state, identity) + int64(state.link[link, 0])
             index -= 1
-        link = state.link[link, 2]
+        link = int64(state.link[link, 2])
 
 
 @kernel
@@ -132,8 +152,10 @@ def list_peers(state: State, parameters: Parameters, time: int, identity: int, t
     count = 0
     if row >= 0:
         count = count_peers(state, parameters, identity, topic, row)
+        cold = count_cold_peers(state, parameters, identity, topic, row)
+        start = cold_peers_start(state, parameters, identity, topic, row)
         for index in range(count):
-            place = place_at(state, parameters, identity, topic, row, index)
+            place = place_at(state, parameters, identity, topic, start, cold, index)
             state.scratch[index] = peer_of_place(state, parameters, identity, place)
         return count
     first = first_peer(state, identity)
@@ -229,8 +251,9 @@ def lacking_outbound(state: State, parameters: Parameters, identity: int, topic:
     inside = known = int64(0)
     for position in range(parameters.first_member, parameters.first_member + members):
         inside += has_dialled(state, identity, int64(state.mesh[row, position]))
+    start = cold_peers_start(state, parameters, identity, topic, row)
     for index in range(count_cold_peers(state, parameters, identity, topic, row)):
-        known += has_dialled(state, identity, place_at(state, parameters, identity, topic, row, index))
+        known += has_dialled(state, identity, cold_place_at(state, start, index))
     return min(min(quota, known) - inside, room)
 
 

@@ -15,10 +15,11 @@ CONSTANT_ARRAYS: Final = frozenset(
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
         *("validation_delay", "client", "identity_of_rank", "redial_phase", "role"),
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
-        *("rank", "known_start", "known"),
+        *("rank", "known_count", "known"),
     )
 )
-#: Arrays with a row for each identity that only its own events change, and copies of messages to it.
+#: Arrays with a row for each identity that only its own events change, and copies of messages to it; those that are not
+#: needed have one row.
 _IDENTITY_ARRAYS: Final = frozenset(
     (
         *("identity", "sender"),
@@ -56,7 +57,7 @@ def renewed(mine: State, theirs: State, touched: npt.NDArray[np.int64] | None) -
             continue
         if arrays[name].shape != array.shape:
             arrays[name] = array.copy()
-        elif name in _IDENTITY_ARRAYS and touched is not None:
+        elif name in _IDENTITY_ARRAYS and len(array) == len(theirs.identity) and touched is not None:
             (copy_wide_rows if array.ndim == 2 else copy_entries)(touched, array, arrays[name])
         else:
             np.copyto(arrays[name], array)

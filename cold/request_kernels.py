@@ -27,7 +27,7 @@ from cold.event_kernels import push, schedule, send_out, settle, travel
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.life_kernels import is_up
 from cold.load_kernels import downlink_free, uplink_free
-from cold.membership_kernels import count_neighbours, first_peer, member_of, node_of_member
+from cold.membership_kernels import count_neighbours, first_peer, member_of, newest_link, node_of, node_of_member
 from cold.message_kernels import delay_bucket
 from cold.purposes import ColdPurpose
 from cold.request_layout import (
@@ -109,7 +109,6 @@ from cold.state_kernels import (
     HOT_RESPONSE,
     KIND_MASK,
     NEVER,
-    NODE,
     OUT_COUNT,
     PACKETS,
     PACKETS_LOST,
@@ -226,9 +225,9 @@ def find_representative(state: State, protocol: int, host: int) -> int:
 
 
 @kernel
-def is_individual(state: State, protocol: int, identity: int) -> bool:
+def is_individual(state: State, parameters: Parameters, protocol: int, identity: int) -> bool:
     """Whether an identity stands for itself alone where others do not: it has met a hot host."""
-    return is_sampled(state, protocol) and state.link_head[identity] >= 0
+    return is_sampled(state, protocol) and newest_link(state, parameters, identity) >= 0
 
 
 @kernel
@@ -236,7 +235,7 @@ def asks(state: State, parameters: Parameters, identity: int, protocol: int) -> 
     """Whether an identity whose role it is to ask does so by itself."""
     return (
         not is_sampled(state, protocol)
-        or state.link_head[identity] >= 0
+        or newest_link(state, parameters, identity) >= 0
         or find_representative(state, protocol, identity + parameters.first_id) >= 0
     )
 
@@ -461,7 +460,7 @@ def send_stream(state: State, parameters: Parameters, time: int, identity: int, 
     Returns when its last byte arrives [ns], or -1 if it does not.
     """
     source = identity + parameters.first_id
-    near = state.sender[identity, NODE]
+    near = node_of(state, identity)
     segments = segments_of(size)
     rate = state.sender[identity, UPLINK_RATE]
     free = uplink_free(state, parameters, time, identity) + (wire_bytes(size) * rate >> RATE_SHIFT)
@@ -556,9 +555,9 @@ def send_datagram(
 
 
 @kernel
-def is_first_link(state: State, identity: int, link: int) -> bool:
+def is_first_link(state: State, parameters: Parameters, identity: int, link: int) -> bool:
     """Whether a known link is the newest of its hot peer, which may have one for each topic."""
-    other = int64(state.link_head[identity])
+    other = newest_link(state, parameters, identity)
     while other != link:
         if state.link[other, 0] == state.link[link, 0] and state.link[other, 3] == 1:
             return False
@@ -576,9 +575,9 @@ def serves(state: State, parameters: Parameters, time: int, identity: int, peer:
 def list_hot_peers(state: State, parameters: Parameters, identity: int, first: int) -> int:
     """List the hot hosts that are known, newest first, in `state.scratch` from `first` on; returns where they end."""
     last = first
-    link = int64(state.link_head[identity]) if parameters.hot_count > 0 else int64(-1)
+    link = newest_link(state, parameters, identity)
     while link >= 0:
-        if state.link[link, 3] == 1 and is_first_link(state, identity, link):
+        if state.link[link, 3] == 1 and is_first_link(state, parameters, identity, link):
             state.scratch[last] = state.link[link, 0]
             last += 1
         link = int64(state.link[link, 2])
@@ -647,7 +646,7 @@ def draw_server(state: State, parameters: Parameters, time: int, identity: int, 
 def begin(state: State, parameters: Parameters, time: int, identity: int, protocol: int) -> int:
     """Open a request; returns its row."""
     number = next_number(state, identity)
-    if is_individual(state, protocol, identity):
+    if is_individual(state, parameters, protocol, identity):
         number |= INDIVIDUAL
     state.sender[identity, REQUESTS] += 1 << ASKED_SHIFT
     row = take_open(state, identity)

@@ -67,6 +67,7 @@ def request_results(results: TailResults, state: State, representatives: Represe
         executed = asks
         chosen = representatives.of(number).astype(np.int64)
         if len(chosen):
+            # Without hot hosts, one row is for all.
             executed = asks & (state.link_head >= 0)
             executed[chosen[(chosen >= owned.start) & (chosen < owned.stop)] - owned.start] = True
         askers[number] = asks.sum(), executed.sum()

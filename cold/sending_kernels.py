@@ -14,7 +14,7 @@ from cold.event_kernels import bucket_of_shard, is_own, push, put, send_out, sha
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.lacker_kernels import look_elsewhere, may_lack, row_elsewhere
 from cold.load_kernels import uplink_free
-from cold.membership_kernels import first_peer, mesh_row, node_of_member
+from cold.membership_kernels import first_peer, mesh_row, node_of, node_of_member
 from cold.message_cache_kernels import list_sought
 from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import has_seen
@@ -30,7 +30,6 @@ from cold.state_kernels import (
     IWANT,
     MESSAGE,
     NEVER,
-    NODE,
     OUT_IDS_COUNT,
     PACKETS,
     PACKETS_LOST,
@@ -215,7 +214,7 @@ def tell_in_vain(
 @inlined_kernel
 def arrival_at(state: State, parameters: Parameters, time: int, identity: int, member: int, counter: int) -> int:
     """When a packet comes to a member of `State.neighbours` that has left at a time; NEVER if it is lost."""
-    node = state.sender[identity, NODE]
+    node = node_of(state, identity)
     other = node_of_member(state, parameters, member)
     probability = path_loss(state, parameters, time, node, other)
     if probability > 0.0 and is_lost(parameters, identity + parameters.first_id, counter, probability):

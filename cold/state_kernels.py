@@ -132,7 +132,10 @@ PEERS: Final = 5
 PEERS_SHIFT: Final = 16
 PEERS_MASK: Final = 0xFFFF
 NODE: Final = 6
-"""The identity's entry of `State.node`, which would be a random access more."""
+"""Where the identity's peers begin in `State.known` << KNOWN_SHIFT, and its entry of `State.node`, which would be a
+random access more."""
+KNOWN_SHIFT: Final = 16
+NODE_MASK: Final = 0xFFFF
 REQUESTS: Final = 7
 """How many requests the identity has begun << ASKED_SHIFT, and 1 + the row in `open` of the newest open one, or 0."""
 ASKED_SHIFT: Final = 32
@@ -459,16 +462,17 @@ class State(NamedTuple):
     as in `neighbours`: what is pushed to them need not look for them there."""
     rank: UInt32Array
     """uint32[Q]: number of the identity among those of this shard that subscribe."""
-    known_start: UInt32Array
-    """uint32[Q + 1]: where in `known` the membership's peers begin."""
+    known_count: PlaceArray
+    """place[Q]: how many of the identity's cold peers subscribe too."""
     known: PlaceArray
-    """place[...]: places of the identity's cold peers that subscribe too, ascending."""
+    """place[...]: their places, ascending; by identity, see the column NODE, and then by membership."""
     mesh_score: Int64Array
     """int64[M, largest D_high, 3]: see `cold.score_kernels`; one row where nobody is scored."""
     score_rules: Int64Array
     """int64[14]: `cold.gossip.score`, in the order of `score_kernels.RULES`; zeros without it."""
     link_head: Int32Array
-    """int32[N]: newest link of the identity to a hot peer, or -1."""
+    """int32[N]: newest link of the identity to a hot peer, or -1; one row without hot hosts. Ask
+    `membership_kernels.newest_link`."""
     link: Int32Array
     """int32[links, 4]: hot peer, topic, next link or -1, known."""
     backoff_head: Int32Array

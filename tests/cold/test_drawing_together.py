@@ -119,10 +119,13 @@ def test_the_memberships_of_all_shards_are_those_of_the_whole(case: str) -> None
 
     whole, parts = of(1, 0), [of(3, shard) for shard in (0, 2)]
     assert np.array_equal(parts[0].members.sum(axis=1), whole.members[:, 0])
-    for name in ("mesh", "known"):
+    for name in ("mesh", "known_count", "known"):
         assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name)), name
-    lengths = np.concatenate([np.diff(part.known_start.astype(np.int64)) for part in parts])
-    assert np.array_equal(lengths, np.diff(whole.known_start.astype(np.int64)))
+    for each in (whole, *parts):
+        past = np.append(0, np.cumsum(each.known_count, dtype=np.int64))
+        before = each.first_row - each.full_topics * np.arange(len(each.first_row))
+        assert past[-1] == len(each.known)
+        assert np.array_equal(each.known_start, past[before])
     assert np.array_equal(parts[0].rank, whole.rank[: len(parts[0].rank)])
     assert (parts[1].rank <= whole.rank[len(parts[0].rank) :]).all()
 

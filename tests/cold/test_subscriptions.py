@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bridge.rng import draw_u64, draw_uniform
+from cold.memberships import connections_of, memberships
 from cold.purposes import ColdPurpose
 from cold.subscriptions import Subscriptions, subscriptions
 from cold.topics import indices_of
@@ -84,3 +85,14 @@ def test_topics_are_found_by_number_and_groups_by_name() -> None:
 def test_topics_that_everybody_has_are_topics_like_any() -> None:
     engine = engine_of(40, topics=[{"name": "all", "first": 1, "count": 3, "share": 1.0}])
     assert engine.mesh_degrees().shape == (3, 40)
+
+
+def test_whoever_has_as_many_neighbours_as_a_byte_has_values_can_know_them_all() -> None:
+    section = section_of(
+        257, topics=[{"name": "most", "first": 1, "count": 2, "share": 0.998}], overlay={"degree": 300}
+    )
+    connections = connections_of(section, directory_of(257), 4, [0, 1])
+    assert sorted(len(members) for members in connections.members) == [256, 257]
+    made = memberships(connections, 2, np.array([0, 257]), range(257), 0, 7)
+    assert sorted(made.known_count) == [255] * 256 + [256] * 257
+    assert len(made.known) == 255 * 256 + 256 * 257
