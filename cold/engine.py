@@ -121,7 +121,7 @@ _CONSTANT_ARRAYS = frozenset(
     (
         *("representative", "representative_weight", "load_share", "load_kind", "load_table"),
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
-        *("validation_delay", "client", "identity_of_rank", "sorted_phase", "redial_phase"),
+        *("validation_delay", "client", "identity_of_rank", "redial_phase"),
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
     )
 )
@@ -365,7 +365,6 @@ class ColdEngine:
             "redial_phase": phase_of_redial,
             "asked_row": np.full(n if directory.hot_count else 1, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
-            "sorted_phase": phase[identity_of_rank],
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
             "needed_words": np.zeros(n // 4096 + 1, dtype=np.uint64),
             "neighbours": neighbours,

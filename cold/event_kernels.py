@@ -66,6 +66,7 @@ from cold.state_kernels import (
     OUT_COUNT,
     OUT_IDS_COUNT,
     PAST_RANK,
+    PHASE,
     POSITION,
     RANK,
     RATE_SHIFT,
@@ -359,12 +360,18 @@ def next_word(state: State, word: int) -> int:
 
 
 @kernel
+def phase_of_rank(state: State, rank: int) -> int:
+    """The time of the first heartbeat of the identity with a rank [ns]."""
+    return state.sender[int64(state.identity_of_rank[rank]), PHASE]
+
+
+@kernel
 def first_rank(state: State, kind: int, offset: int) -> int:
     """The first rank in a kind of client with a phase at `offset` or later; one past its last rank if none."""
     low, high = state.client[kind, FIRST_RANK], state.client[kind, PAST_RANK]
     while low < high:
         middle = (low + high) // 2
-        if state.sorted_phase[middle] < offset:
+        if phase_of_rank(state, middle) < offset:
             low = middle + 1
         else:
             high = middle
@@ -389,7 +396,7 @@ def next_time(state: State, parameters: Parameters, now: int) -> int:
             rank = next_needed(state, state.client[kind, FIRST_RANK], past)
             turn += state.client[kind, HEARTBEAT_NS]
         if rank < past:
-            first = min(first, turn + state.sorted_phase[rank])
+            first = min(first, turn + phase_of_rank(state, rank))
     return first
 
 
@@ -492,7 +499,7 @@ def add_beats(state: State, parameters: Parameters, due_count: int, turn: int, l
     rank = next_needed(state, low, high)
     while rank < high:
         identity = int64(state.identity_of_rank[rank])
-        state.due[due_count, 0] = turn + state.sorted_phase[rank]
+        state.due[due_count, 0] = turn + state.sender[identity, PHASE]
         state.due[due_count, 1] = (identity + parameters.first_id) << 32
         state.due[due_count, 2] = BEAT
         due_count += 1

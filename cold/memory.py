@@ -12,8 +12,8 @@ from cold.score_layout import SCORE_COLUMNS
 from cold.section import ColdSection
 from cold.topics import TopicGroup, indices_of
 
-#: Rows of `identity` and `sender` (128), client phases, heads of lists, places and links of the directory.
-_BYTES_PER_IDENTITY: Final = 256
+#: Rows of `identity` and `sender` (128), order of phases, heads of lists, places and links of the directory.
+_BYTES_PER_IDENTITY: Final = 248
 #: The directory, clocks, groups and subscriptions.
 _BYTES_WHERE_NOTHING_IS_EXACT: Final = 600
 #: A neighbour and who dialled it; while the overlay is made, the end of the connection besides. Where identities dial,

@@ -436,7 +436,7 @@ class State(NamedTuple):
     asked: UInt64Array
     """uint64[rows, 1 + W]: see `cold.asked_kernels`."""
     identity_of_rank: Int32Array
-    sorted_phase: Int64Array
+    """int32[N]: identities by client kind and phase."""
     needed: UInt64Array
     """uint64[N / 64 + 1]: a bit by phase rank: the next heartbeat has something to do."""
     needed_words: UInt64Array
