@@ -45,7 +45,7 @@ from cold.request_kernels import opened_by
 from cold.request_layout import LISTED_UNTIL
 from cold.request_load import RequestLoad
 from cold.request_results import request_results
-from cold.requests import Asking, request_arrays, with_room_for_meters
+from cold.requests import Asking, request_arrays, roles_of, with_room_for_meters
 from cold.results import TailResults, message_table
 from cold.row_lists import ROW_LISTS, first_rows, with_free_rows
 from cold.scenario import Scenario
@@ -121,7 +121,7 @@ _CONSTANT_ARRAYS = frozenset(
     (
         *("representative", "representative_weight", "load_share", "load_kind", "load_table"),
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
-        *("validation_delay", "client", "identity_of_rank", "redial_phase"),
+        *("validation_delay", "client", "identity_of_rank", "redial_phase", "role"),
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
     )
 )
@@ -283,7 +283,8 @@ class ColdEngine:
             len(section.requests),
         )
         requests, representatives = request_arrays(section, directory, kinds, seed)
-        load = RequestLoad(section, directory, requests["role"], representatives, seed, owned)
+        roles = roles_of(requests["role"], len(everybody))
+        load = RequestLoad(section, directory, roles, representatives, seed, owned)
         parameters = Parameters(
             key_0=uint64(seed & 0xFFFFFFFF),
             key_1=uint64(seed >> 32),
@@ -451,8 +452,8 @@ class ColdEngine:
                 raise UserError(
                     f"a timeout must be {parameters.longest_step_ns} ns or more here", where="cold.requests"
                 )
-            role = requests["role"][owned.start - everybody.start : owned.stop - everybody.start]
-            self._asking = Asking(section, self._reference, role, representatives, seed, owned.start)
+            own = roles[owned.start - everybody.start : owned.stop - everybody.start]
+            self._asking = Asking(section, self._reference, own, representatives, seed, owned.start)
         load.fill(self._state, self._reference, self._parameters)
         self._representatives = representatives
         self._next = min(self._next_outside(), next_time(self._reference, self._parameters, 0))

@@ -8,6 +8,7 @@ from typing import Final
 from cold.calendar_section import CalendarSection
 from cold.lacker_layout import LACKER_BLOCK_SHIFT
 from cold.request_layout import ASKED_AHEAD_NS
+from cold.request_section import RoleSection
 from cold.score_layout import SCORE_COLUMNS
 from cold.section import ColdSection
 from cold.topics import TopicGroup, indices_of
@@ -28,6 +29,8 @@ _COPY_BYTES: Final = 16
 _RECORD_BYTES: Final = 24
 #: Where an identity's connections begin, what it sent and received, when it tells next, and a word of slots.
 _TRANSACTION_BYTES: Final = 40
+#: Which protocols an identity serves and asks for, where that is not the same for all.
+_ROLE_BYTES: Final = 8
 #: A request, in a table that was doubled when it was full.
 _OPEN_BYTES: Final = 128
 #: The limit of a peer and a protocol; between a quarter and three quarters of a table's rows have one.
@@ -119,13 +122,15 @@ def _messages(section: ColdSection, subscribed: dict[int, float]) -> tuple[float
 
 
 def _requests(section: ColdSection) -> float:
-    """Bytes of an identity for its requests: numbers, roles, when to ask next, what is open, limits that run.
+    """Bytes of an identity for its requests: roles, when to ask next, what is open, limits that run.
 
     Where some ask in the place of all, it has in place of these a part of theirs, and rates of what is not executed.
     """
     if not section.requests:
         return 0.0
-    result = 16.0
+    result = 0.0
+    if any(role != RoleSection() for request in section.requests for role in (request.askers, request.servers)):
+        result += _ROLE_BYTES
     if any(request.resolution.level == "sampled" for request in section.requests):
         result += _LOAD_BYTES
     for request in section.requests:

@@ -198,7 +198,8 @@ def is_in_role(state: State, parameters: Parameters, host: int, bit: int) -> boo
     """Whether an identity has a bit of `role`; hot hosts have all."""
     if host < parameters.hot_count or state.request_cursor[COMMON_ROLES] >> bit & 1 != 0:
         return True
-    return state.role[host - parameters.hot_count] >> uint64(bit) & _ONE != _ZERO
+    # Where there is one entry for all, they have no other bits than the common ones.
+    return len(state.role) > 1 and state.role[host - parameters.hot_count] >> uint64(bit) & _ONE != _ZERO
 
 
 # Who asks in the place of whom.

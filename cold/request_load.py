@@ -86,7 +86,7 @@ class RequestLoad:
     directory
         Every host of the experiment.
     role
-        uint64[A]: `State.role`.
+        uint64[A]: `cold.requests.roles_of` all identities.
     representatives
         Who asks in the place of others.
     seed

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cold.request_askers import Representatives
 from cold.request_layout import ANSWERED, ASKS_SHIFT, LATENCY_SUM, PROTOCOLS, REQUEST_COUNTS, WEIGHT_SHIFT
+from cold.requests import roles_of
 from cold.results import PERCENTILES, TailResults, percentile_of
 from cold.state_kernels import State
 
@@ -59,8 +60,8 @@ def request_results(results: TailResults, state: State, representatives: Represe
     protocol, bucket = np.nonzero(state.request_latency)
     entries = np.stack([protocol, bucket, state.request_latency[protocol, bucket]], axis=1)
     askers = np.zeros((protocols, 2), dtype=np.int64)
-    first = int(state.cuts[0])
-    role = state.role[owned.start - first : owned.stop - first]
+    first, past = int(state.cuts[0]), int(state.cuts[-1])
+    role = roles_of(state.role, past - first)[owned.start - first : owned.stop - first]
     for number in range(protocols):
         asks = role >> np.uint64(number + ASKS_SHIFT) & np.uint64(1) == 1
         executed = asks

@@ -86,13 +86,15 @@ def request_arrays(
     cursor = np.zeros(REQUEST_CURSORS, dtype=np.int64)
     cursor[NEXT_DEADLINE] = NEVER
     cursor[PROTOCOLS], cursor[JOIN_PROTOCOLS] = len(requests), sum(request.on_join for request in requests)
-    role = np.zeros(len(kinds) if requests else 1, dtype=np.uint64)
+    role = np.zeros(len(kinds), dtype=np.uint64)
     asks: list[npt.NDArray[np.bool_]] = []
     for number, request in enumerate(requests):
         role[in_role(request.servers, section, directory, kinds)] |= np.uint64(1 << number)
         asks.append(in_role(request.askers, section, directory, kinds))
         role[asks[-1]] |= np.uint64(1 << (number + ASKS_SHIFT))
     cursor[COMMON_ROLES] = np.bitwise_and.reduce(role).view(np.int64)
+    if (role == role[0]).all():
+        role = role[:1].copy()
     representatives = choose_representatives(requests, asks, directory, seed)
     count = len(representatives.host)
     if requests:
@@ -112,6 +114,11 @@ def request_arrays(
     for name, columns in (("open", OPEN_COLUMNS), ("letter", LETTER_COLUMNS)):
         arrays[name] = first_rows(name, columns, cursor)
     return arrays, representatives
+
+
+def roles_of(role: npt.NDArray[np.uint64], identities: int) -> npt.NDArray[np.uint64]:
+    """`State.role` with an entry for each of so many identities, which is all of them: uint64[A]."""
+    return np.broadcast_to(role, identities)
 
 
 def with_room_for_meters(state: State, events: int) -> State:
@@ -191,7 +198,7 @@ class Asking:
     state
         With the arrays of `request_arrays`: by reference, as kernels take it.
     role
-        uint64[N]: `State.role` of the shard's own identities.
+        uint64[N]: the shard's own identities' part of `roles_of`.
     representatives
         Who asks in the place of others.
     seed

@@ -575,7 +575,8 @@ class State(NamedTuple):
     request_table: Int64Array
     """int64[n]: tables of the protocols' distributions."""
     role: UInt64Array
-    """uint64[A]: a bit for each protocol that the identity serves, and above these one for each that it asks."""
+    """uint64[A]: a bit for each protocol that the identity serves, and above these one for each that it asks; one entry
+    where it is the same for all."""
     representative: UInt32Array
     """uint32[K]: HostIds of those that ask in the place of others, ascending for each protocol; one entry at least."""
     representative_weight: Int64Array

@@ -12,8 +12,9 @@ from bridge.simtime import NS_PER_MS, NS_PER_S
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.engine import ColdEngine
 from cold.request_kernels import copy_meters, drop_full_meters, meter_key, meter_place
-from cold.request_layout import METER_COLUMNS, METER_FULL_AT, METER_KEY, REQUEST_COUNTS
+from cold.request_layout import ASKS_SHIFT, COMMON_ROLES, METER_COLUMNS, METER_FULL_AT, METER_KEY, REQUEST_COUNTS
 from cold.request_results import request_table
+from cold.requests import request_arrays, roles_of
 from cold.scenario import Scenario
 from tests.cold.networks import STOP, directory_of, engine_of, publication, section_of, three_nodes
 from tests.cold.requests_twin import RequestsTwin
@@ -160,6 +161,20 @@ def test_a_server_answers_a_peer_no_faster_than_its_limit() -> None:
     assert row["served"] == pytest.approx(2 * (41 + 4), abs=3)
     assert row["failed"] == row["refused"]
     assert row["answered"] + row["refused"] == pytest.approx(row["asked"], abs=2)
+
+
+@pytest.mark.parametrize(("keys", "entries"), [({}, 1), ({"servers": {"clients": ["other"]}}, 40)])
+def test_roles_take_an_entry_for_each_identity_only_where_they_are_not_the_same(
+    keys: dict[str, Any], entries: int
+) -> None:
+    section = section_of(40, clients={"one": {"share": 2}, "other": {"share": 1}}, requests=[{**PING, **keys}])
+    kinds = np.arange(40, dtype=np.uint8) % 2
+    arrays, _ = request_arrays(section, directory_of(40), kinds, 1)
+    assert len(arrays["role"]) == entries
+    roles = roles_of(arrays["role"], 40)
+    assert np.array_equal(roles & np.uint64(1), kinds if keys else np.ones(40, dtype=np.uint8))
+    assert (roles >> np.uint64(ASKS_SHIFT) == 1).all()
+    assert int(arrays["request_cursor"][COMMON_ROLES]) == 1 << ASKS_SHIFT | (not keys)
 
 
 def test_limits_of_many_servers_and_peers_are_spread_over_the_table() -> None:
