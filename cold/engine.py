@@ -122,7 +122,7 @@ _CONSTANT_ARRAYS = frozenset(
         *("representative", "representative_weight", "load_share", "load_kind", "load_table"),
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
         *("validation_delay", "client", "identity_of_rank", "redial_phase", "role"),
-        *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
+        *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed", "rank", "rank_before"),
     )
 )
 #: Arrays with a row for each identity that only its own events change, and copies of messages to it.
@@ -376,6 +376,7 @@ class ColdEngine:
             "mesh": members.mesh,
             "mesh_peer": np.zeros((n * full_topics, largest_mesh), dtype=np.uint32),
             "rank": members.rank,
+            "rank_before": members.rank_before,
             "known_start": members.known_start,
             "known": members.known,
             "mesh_score": np.zeros(
