@@ -482,11 +482,11 @@ class State(NamedTuple):
     backoff: Int64Array
     """int64[backoffs, 4]: peer, topic, next or -1, end [ns]."""
     fanout_head: Int32Array
-    """int32[N]: newest fanout of the identity, or -1."""
+    """int32[N]: newest fanout of the identity, or -1; one entry where everybody has all topics."""
     fanout: Int64Array
     """int64[fanouts, FIRST_PEER + largest D]: see `cold.fanout_kernels`."""
     unwanted_head: Int32Array
-    """int32[N]: newest message that a peer does not want from the identity, or -1."""
+    """int32[N]: newest message that a peer does not want from the identity, or -1; one entry where nobody says so."""
     unwanted: Int64Array
     """int64[capacity, 2]: see `cold.unwanted_kernels`."""
 

@@ -160,6 +160,17 @@ def test_every_subscriber_has_an_arrival_of_its_own_past_the_first_block_of_rank
         assert (time < 4 * NS_PER_S).all()
 
 
+@pytest.mark.parametrize("sparing", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
+def test_lists_that_nobody_can_have_take_no_memory(partial: bool, sparing: bool) -> None:
+    topics = [1, {"name": "some", "first": 2, "count": 3, "per_identity": 1}] if partial else [1]
+    gossip = {"idontwant_size": 100} if sparing else {}
+    state = engine_of(40, topics=topics, gossip=gossip)._state
+    assert len(state.fanout_head) == (40 if partial else 1)
+    assert len(state.unwanted_head) == (40 if sparing else 1)
+    assert len(engine_of(40, hot=1)._state.unwanted_head) == 40
+
+
 def test_an_identity_takes_less_than_a_kibibyte() -> None:
     engine = engine_of(50_000, publications=[publication()])
     engine.run_until(3 * NS_PER_S)
