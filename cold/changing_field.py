@@ -310,7 +310,7 @@ class ChangingField:
     """A mean-field topic's representatives in a network that changes. Parameters as for `cold.rehearsal.Rehearsal`."""
 
     def __init__(self, represented: Represented) -> None:
-        (section, directory, seed, _), paths, topic, group, members = represented
+        (section, directory, seed, _), _, topic, group, members = represented
         self._represented = represented
         self._is_asked, self._first_id = directory.hot_count > 0, directory.hot_count
         self._section, self._gossip, self._clients = section, section.gossip, section.client_gossip
@@ -325,9 +325,8 @@ class ChangingField:
         where[group] = np.stack([directory.node[cold], *links], axis=1)
         self._node, self._up_bps, self._down_bps = where.T
         self._validation = [validation_delays(client) for client in self._clients]
-        self._lives: Lives | None = None
-        if comes_and_goes(section):
-            self._lives = Lives(habits_of(section, directory, paths.node_ids), seed, directory.hot_count)
+        #: How many have come before a time, and how many have gone, by that time [ns].
+        self._came_and_went: dict[int, tuple[int, int]] = {}
         self._seed, self._topic = seed, topic
         self._growth = len(group) / self._small.identities
         self._outcome: dict[Part, Outcome] = {}
@@ -395,11 +394,18 @@ class ChangingField:
         counted = self._small.counters(end)
         if self._growth != 1.0:
             counted = {name: round(value * self._growth) for name, value in counted.items()}
-            counted["joins"] = counted["departures"] = 0
-            if self._lives is not None:
-                comes = self._lives.copied().take(end).is_up
-                counted["joins"], counted["departures"] = int(comes.sum()), int((~comes).sum())
+            if end not in self._came_and_went:
+                self._came_and_went[end] = self._count_changes(end)
+            counted["joins"], counted["departures"] = self._came_and_went[end]
         return counted
+
+    def _count_changes(self, end: int) -> tuple[int, int]:
+        """How many identities come before a time, and how many go [ns]: asked at the end, so that nothing is kept."""
+        (section, directory, seed, _), paths, *_ = self._represented
+        if not comes_and_goes(section):
+            return 0, 0
+        comes = Lives(habits_of(section, directory, paths.node_ids), seed, directory.hot_count).take(end).is_up
+        return int(comes.sum()), int((~comes).sum())
 
     def _draws_of(self, part: Part) -> int:
         """Counter of a representative's draws."""

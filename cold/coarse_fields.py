@@ -16,7 +16,7 @@ from cold.resolution import topic_families
 from cold.resolution_section import Resolution
 from cold.sampled_kernels import Mesh
 from cold.scenario import Scenario
-from cold.subscriptions import Subscriptions, subscriptions
+from cold.subscriptions import subscriptions
 from cold.topic_fields import TopicFields
 from cold.topic_meshes import standing_mesh
 
@@ -48,7 +48,12 @@ class CoarseFields:
                 where="cold.resolution",
                 hint="place the populations on fewer nodes, or model all topics exactly",
             )
-        self._subscriptions: Subscriptions = subscriptions(section, seed, directory)
+        drawn = subscriptions(section, seed, directory)
+        self._subscribers = {
+            topic: drawn.member[slice(*drawn.start[[topic, topic + 1]])].copy() for topic in resolution
+        }
+        members = np.diff(drawn.start)
+        del drawn
         self._resolution = dict(resolution)
         self._leader: dict[int, int] = {}
         for family in topic_families(section):
@@ -57,7 +62,7 @@ class CoarseFields:
                 if topic in self._resolution:
                     self._leader[topic] = leaders.setdefault(self._resolution[topic], topic)
         self._fields: dict[int, TopicFields] = {}
-        self._meetings = Meetings(scenario, paths, self._everybody.group, self.members, self._leader)
+        self._meetings = Meetings(scenario, paths, self._everybody.group, members, self._leader)
 
     def later(self, message_id: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """How much later messages of the plan come for meeting others: int64[n, `cold.propagation.SHARES`], ns."""
@@ -81,9 +86,8 @@ class CoarseFields:
         return dict(self._leader)
 
     def members(self, topic: int) -> npt.NDArray[np.uint32]:
-        """HostIds of a topic's subscribers, ascending."""
-        start = self._subscriptions.start
-        return self._subscriptions.member[start[topic] : start[topic + 1]]
+        """HostIds of a coarse topic's subscribers, ascending."""
+        return self._subscribers[topic]
 
     def source_groups(self, topic: int, host: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Groups whose fields the messages of publishers follow: int64[n].

@@ -231,6 +231,8 @@ class ColdEngine:
             connections = connections_of(section, directory, seed, topics, division)
         overlay, transaction_overlay = connections.overlay, connections.transaction_overlay
         # What kernels look at only where something in the configuration makes them takes no memory without it.
+        has_partial_topics = len(connections.partial) > 0
+        says_unwanted = directory.hot_count > 0 or any(client.idontwant_size is not None for client in clients)
         dialled = overlay.dialled_bits() if any(client.d_out > 0 for client in clients) else np.zeros(1, np.uint8)
         row_start, neighbours = overlay.row_start, overlay.neighbours
         row_lengths = np.diff(row_start)
@@ -358,6 +360,7 @@ class ColdEngine:
             "mesh": members.mesh,
             "mesh_peer": np.zeros((n * full_topics, largest_mesh), dtype=np.uint32),
             "rank": members.rank,
+            "rank_before": members.rank_before,
             "known_count": members.known_count,
             "known": members.known,
             "mesh_score": np.zeros(
@@ -369,9 +372,9 @@ class ColdEngine:
             "link": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int32),
             "backoff_head": np.full(n, -1, dtype=np.int32),
             "backoff": np.zeros((_LINKS_AT_FIRST, 4), dtype=np.int64),
-            "fanout_head": np.full(n, -1, dtype=np.int32),
+            "fanout_head": np.full(n if has_partial_topics else 1, -1, dtype=np.int32),
             "fanout": first_rows("fanout", FIRST_PEER + max(client.d for client in clients), cursor),
-            "unwanted_head": np.full(n, -1, dtype=np.int32),
+            "unwanted_head": np.full(n if says_unwanted else 1, -1, dtype=np.int32),
             "unwanted": free_entries(0, _UNWANTED_AT_FIRST, -1),
             **self._messages.arrays(n, watched, len(self._topics), shards, blocks),
             "subscribers_up": np.zeros((len(self._topics), blocks), dtype=np.uint8),

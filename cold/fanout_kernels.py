@@ -73,7 +73,7 @@ def free_fanout(state: State, identity: int, before: int, row: int) -> None:
 @kernel
 def drop_fanouts(state: State, identity: int) -> None:
     """Forget all fanouts of an identity, which goes."""
-    while state.fanout_head[identity] >= 0:
+    while has_fanout(state, identity):
         free_fanout(state, identity, -1, int64(state.fanout_head[identity]))
 
 

@@ -291,7 +291,8 @@ def pass_on(
     state.counters[FORWARDS] += 1
     remember(state, parameters, time, identity, slot)
     if is_silent(state, parameters, identity + parameters.first_id, time):
-        take_unwanted(state, parameters, time, identity, slot)
+        if has_unwanted(state, identity):
+            take_unwanted(state, parameters, time, identity, slot)
     else:
         forward(state, parameters, time, identity, slot, came_from, hops)
 

@@ -9,7 +9,7 @@ one changes alike, and a message is on its own in a copy of it: what changes is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -89,7 +89,7 @@ class Meetings:
     group
         int32[A]: of each identity.
     members
-        HostIds of the subscribers of a topic, ascending, by its index.
+        int64[T]: how many subscribe to each topic, by its index.
     leaders
         The topic whose fields a topic has, of each coarse topic.
     """
@@ -99,7 +99,7 @@ class Meetings:
         scenario: Scenario,
         paths: PathTable,
         group: npt.NDArray[np.int32],
-        members: Callable[[int], npt.NDArray[np.uint32]],
+        members: Int64Array,
         leaders: Mapping[int, int],
     ) -> None:
         self._scenario, self._paths = scenario, paths
@@ -133,8 +133,7 @@ class Meetings:
             most = section.resolution.queues
             planned = PublicationPlan(self._scenario).take(stop)
             is_coarse = np.isin(planned.published.topic, list(self._leaders))
-            members = np.array([len(self._members(topic)) for topic in range(len(section.topic_numbers))])
-            if most and is_coarse.any() and not is_idle(section, directory, planned.published, members):
+            if most and is_coarse.any() and not is_idle(section, directory, planned.published, self._members):
                 self._found = self._work_out(planned, is_coarse, most)
             else:
                 ids, none, rows = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, len(SHARES)), np.int64)

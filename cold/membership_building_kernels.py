@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cold.jit import int64, kernel, uint64
 from cold.overlay_kernels import IN_MESH, NEIGHBOUR_SHIFT, NO_ENTRY, Ends
 from cold.prefetch_kernels import prefetch
-from cold.state_kernels import MESH_COUNT, PlaceArray, lowest_bit
+from cold.state_kernels import MESH_COUNT, RANK_BLOCK_SHIFT, PlaceArray, lowest_bit
 
 UInt64Array = npt.NDArray[np.uint64]
 
@@ -83,7 +83,8 @@ def write_first_meshes(
     full_topics: int,
     first_member: int,
     mesh: PlaceArray,
-    rank: npt.NDArray[np.uint32],
+    rank: npt.NDArray[np.uint16],
+    rank_before: npt.NDArray[np.uint32],
 ) -> None:
     """Write the first meshes of the topics that some do not have.
 
@@ -99,12 +100,16 @@ def write_first_meshes(
         See `mesh`.
     mesh
         place[M, width]: `State.mesh`, whose column MESH_COUNT is written, and those from `first_member` on.
-    rank
-        uint32[Q]: `State.rank`, written.
+    rank, rank_before
+        uint16[Q] and uint32[blocks, P]: `State.rank` and `State.rank_before`, written.
     """
     next_member = sought.span[:, 0].copy()
     membership = int64(0)
     for identity in range(len(subscribed)):
+        block = identity >> RANK_BLOCK_SHIFT
+        if identity == block << RANK_BLOCK_SHIFT:
+            for topic in range(len(next_member)):
+                rank_before[block, topic] = next_member[topic] - sought.span[topic, 0]
         for word in range(subscribed.shape[1]):
             left = subscribed[identity, word]
             while left != _ZERO:
@@ -112,7 +117,7 @@ def write_first_meshes(
                 left &= left - _ONE
                 number, width = next_member[topic] - sought.span[topic, 0], sought.width[topic]
                 next_member[topic] += 1
-                rank[membership] = number
+                rank[membership] = number - int64(rank_before[block, topic])
                 row = membership + full_topics * (identity + 1)
                 membership += 1
                 first = sought.start[topic] + number * width

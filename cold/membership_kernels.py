@@ -25,6 +25,7 @@ from cold.state_kernels import (
     PEERS,
     PEERS_MASK,
     PEERS_SHIFT,
+    RANK_BLOCK_SHIFT,
     RECENT,
     SEVERAL,
     Parameters,
@@ -114,10 +115,12 @@ def partial_row(parameters: Parameters, identity: int, row: int) -> int:
 @inlined_kernel
 def rank_in(state: State, parameters: Parameters, identity: int, topic: int) -> int:
     """Number of an identity that subscribes to a topic among those of this shard that do."""
-    if state.topic_place[topic] < parameters.full_topics:
+    number = int64(state.topic_place[topic]) - parameters.full_topics
+    if number < 0:
         return identity
     row = mesh_row(state, parameters, identity, topic)
-    return int64(state.rank[partial_row(parameters, identity, row)])
+    before = int64(state.rank_before[identity >> RANK_BLOCK_SHIFT, number])
+    return before + int64(state.rank[partial_row(parameters, identity, row)])
 
 
 @inlined_kernel

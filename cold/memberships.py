@@ -25,7 +25,7 @@ from cold.overlay_kernels import Ends
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
 from cold.section import ColdSection
-from cold.state_kernels import PlaceArray
+from cold.state_kernels import RANK_BLOCK_SHIFT, PlaceArray
 from cold.subscriptions import subscriptions
 from cold.topics import TopicGroup
 
@@ -192,7 +192,8 @@ class Memberships(NamedTuple):
     topic_of_place: npt.NDArray[np.int32]
     subscribed: npt.NDArray[np.uint64]
     mesh: PlaceArray
-    rank: npt.NDArray[np.uint32]
+    rank: npt.NDArray[np.uint16]
+    rank_before: npt.NDArray[np.uint32]
     known_count: PlaceArray
     known: PlaceArray
     known_start: npt.NDArray[np.int64]
@@ -255,8 +256,10 @@ def memberships(
     for number in range(len(full)):
         ends = (overlay.row_start, overlay.neighbours, overlay.mesh[number], overlay.mesh_count[number])
         write_places(mesh, first_row + number, *ends, first_member)
-    rank = np.zeros(int(partial_start[-1]), dtype=np.uint32)
-    write_first_meshes(own, connections.sought, len(full), first_member, mesh, rank)
+    rank = np.zeros(int(partial_start[-1]), dtype=np.uint16)
+    blocks = ((len(owned) - 1) >> RANK_BLOCK_SHIFT) + 1
+    rank_before = np.zeros((blocks, max(len(connections.partial), 1)), dtype=np.uint32)
+    write_first_meshes(own, connections.sought, len(full), first_member, mesh, rank, rank_before)
     connections.members.clear()
     connections.sought = NO_ENDS
     known_start, known_count = np.zeros(len(owned), dtype=np.int64), np.zeros(len(rank), dtype=places)
@@ -269,6 +272,7 @@ def memberships(
         subscribed,
         mesh,
         rank,
+        rank_before,
         known_count,
         known,
         known_start,

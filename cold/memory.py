@@ -23,7 +23,7 @@ _BYTES_PER_PEER: Final = 4.125
 _BYTES_PER_PEER_AT_FIRST: Final = 9
 _BYTES_PER_PEER_WHERE_THEY_DIAL: Final = 22
 #: Rank and number of the known peers.
-_BYTES_PER_PARTIAL_MEMBERSHIP: Final = 5
+_BYTES_PER_PARTIAL_MEMBERSHIP: Final = 3
 _ARRIVAL_BYTES: Final = 8
 _COPY_BYTES: Final = 16
 _RECORD_BYTES: Final = 24

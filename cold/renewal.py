@@ -15,7 +15,7 @@ CONSTANT_ARRAYS: Final = frozenset(
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
         *("validation_delay", "client", "identity_of_rank", "redial_phase", "role"),
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
-        *("rank", "known_count", "known"),
+        *("rank", "rank_before", "known_count", "known"),
     )
 )
 #: Arrays with a row for each identity that only its own events change, and copies of messages to it; those that are not

@@ -62,8 +62,8 @@ class Habits(NamedTuple):
     """int64[C], ns."""
     crash_share: npt.NDArray[np.float64]
     """float64[C, L]: share of the identities at each node that crash."""
-    node: npt.NDArray[np.int64]
-    """int64[A]: node of each identity."""
+    node: npt.NDArray[np.int32]
+    """int32[A]: node of each identity."""
 
 
 @kernel
@@ -112,19 +112,22 @@ def constrained(habits: Habits, seed: int, first_id: int, identity: int, number:
 
 @kernel
 def begin_lives(habits: Habits, seed: int, first_id: int, number: npt.NDArray[np.uint32], until: Int64Array) -> None:
-    """Draw the interval that each identity is in at time 0, as if all had come and gone for ever before."""
+    """Draw the interval that each identity is in at time 0: its number, and when it ends [ns]."""
     for identity in range(len(until)):
-        entity, habit = first_id + identity, habits.habit[identity]
-        is_up = draw_uniform(seed, entity, _SESSION_START, 0) < habits.up_share[habit]
-        kind = 0 if is_up else 1
-        whole = draw_value(
-            habits.table, habits.first[habit, 2 + kind], int64(draw_u64(seed, entity, _SESSION_START, 1))
-        )
-        # The rest of an interval that covers a moment is a uniform part of it.
-        part = int64(draw_u64(seed, entity, _SESSION_START, 2) >> _HIGH)
-        rest = part_of(whole, part) if whole < FOR_EVER else whole
-        number[identity] = kind
-        until[identity] = constrained(habits, seed, first_id, identity, kind, 0, max(rest, SHORTEST))
+        number[identity], until[identity] = begin_life(habits, seed, first_id, identity)
+
+
+@kernel
+def begin_life(habits: Habits, seed: int, first_id: int, identity: int) -> tuple[int, int]:
+    """Draw the interval that an identity is in at time 0, as if it had come and gone for ever before."""
+    entity, habit = first_id + identity, habits.habit[identity]
+    is_up = draw_uniform(seed, entity, _SESSION_START, 0) < habits.up_share[habit]
+    kind = 0 if is_up else 1
+    whole = draw_value(habits.table, habits.first[habit, 2 + kind], int64(draw_u64(seed, entity, _SESSION_START, 1)))
+    # The rest of an interval that covers a moment is a uniform part of it.
+    part = int64(draw_u64(seed, entity, _SESSION_START, 2) >> _HIGH)
+    rest = part_of(whole, part) if whole < FOR_EVER else whole
+    return kind, constrained(habits, seed, first_id, identity, kind, 0, max(rest, SHORTEST))
 
 
 @kernel

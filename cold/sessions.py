@@ -29,6 +29,7 @@ from cold.session_kernels import (
     TIME,
     Habits,
     apply_changes,
+    begin_life,
     begin_lives,
     changes_before,
     end_of_interval,
@@ -83,7 +84,7 @@ def habits_of(section: ColdSection, directory: HostDirectory, node_ids: tuple[in
         np.array([crash.time for crash in crashes], dtype=np.int64),
         np.array([FOR_EVER if crash.until is None else crash.until for crash in crashes], dtype=np.int64),
         share,
-        directory.node[directory.hot_count :].astype(np.int64),
+        directory.node[directory.hot_count :],
     )
 
 
@@ -325,17 +326,19 @@ class Histories:
 
     def __init__(self, habits: Habits, seed: int, first_id: int) -> None:
         self._habits, self._seed, self._first_id = habits, uint64(seed), first_id
-        self._number = np.zeros(len(habits.habit), dtype=np.uint32)
-        self._until = np.zeros(len(habits.habit), dtype=np.int64)
-        begin_lives(habits, self._seed, first_id, self._number, self._until)
+        #: Of each identity that was asked for: the number of its interval at time 0, and when its intervals end.
+        self._number: dict[int, int] = {}
         self._ends: dict[int, list[int]] = {}
 
     def _ends_of(self, host: int, time: int) -> list[int]:
         """When the intervals of an identity end, at least up to the one that it is in at a time [ns]."""
         identity = host - self._first_id
-        ends = self._ends.setdefault(identity, [int(self._until[identity])])
+        if identity not in self._ends:
+            number, until = begin_life(self._habits, self._seed, self._first_id, identity)
+            self._number[identity], self._ends[identity] = int(number), [int(until)]
+        ends = self._ends[identity]
         while ends[-1] <= time:
-            number = int(self._number[identity]) + len(ends)
+            number = self._number[identity] + len(ends)
             ends.append(int(end_of_interval(self._habits, self._seed, self._first_id, identity, number, ends[-1])))
         return ends
 
@@ -343,7 +346,7 @@ class Histories:
         """Whether an identity is up at a time, and until when it remains what it is [ns]."""
         ends = self._ends_of(host, time)
         place = bisect_right(ends, time)
-        is_up = (int(self._number[host - self._first_id]) + place) & 1 == 0
+        is_up = (self._number[host - self._first_id] + place) & 1 == 0
         return is_up, ends[place]
 
     def sessions(self, host: int, begin: int, end: int) -> list[tuple[int, int]]:

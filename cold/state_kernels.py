@@ -150,6 +150,9 @@ SEVERAL: Final = 0x8000
 """More than this says how many were cached, but no more than this and MOST_RECENT."""
 MOST_RECENT: Final = 0x7FFF
 
+#: Identities of a shard are ranked among so many, so that a rank takes 16 bits.
+RANK_BLOCK_SHIFT: Final = 16
+
 # Columns of `client`: the gossip parameters of a kind of client.
 D: Final = 0
 D_LOW: Final = 1
@@ -460,8 +463,11 @@ class State(NamedTuple):
     mesh_peer: UInt32Array
     """uint32[N * F, largest D_high]: of the F topics that all have, by identity and then topic, the members of the mesh
     as in `neighbours`: what is pushed to them need not look for them there."""
-    rank: UInt32Array
-    """uint32[Q]: number of the identity among those of this shard that subscribe."""
+    rank: UInt16Array
+    """uint16[Q]: number of the identity among those of its block of 1 << RANK_BLOCK_SHIFT that subscribe."""
+    rank_before: UInt32Array
+    """uint32[blocks, P]: how many of this shard's identities before each such block subscribe; ask
+    `membership_kernels.rank_in`."""
     known_count: PlaceArray
     """place[Q]: how many of the identity's cold peers subscribe too."""
     known: PlaceArray
@@ -480,11 +486,11 @@ class State(NamedTuple):
     backoff: Int64Array
     """int64[backoffs, 4]: peer, topic, next or -1, end [ns]."""
     fanout_head: Int32Array
-    """int32[N]: newest fanout of the identity, or -1."""
+    """int32[N]: newest fanout of the identity, or -1; one entry where everybody has all topics."""
     fanout: Int64Array
     """int64[fanouts, FIRST_PEER + largest D]: see `cold.fanout_kernels`."""
     unwanted_head: Int32Array
-    """int32[N]: newest message that a peer does not want from the identity, or -1."""
+    """int32[N]: newest message that a peer does not want from the identity, or -1; one entry where nobody says so."""
     unwanted: Int64Array
     """int64[capacity, 2]: see `cold.unwanted_kernels`."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from bridge.simtime import NEVER, NS_PER_MS, NS_PER_S
 from cold.engine import ColdEngine
+from cold.state_kernels import RANK_BLOCK_SHIFT
 from tests.cold.networks import STOP, engine_of, publication
 
 END = 8 * NS_PER_S
@@ -142,6 +143,32 @@ def test_a_message_that_everybody_has_takes_no_memory() -> None:
         engine.run_until(STOP)
     assert len(many.message_table()) == 250
     assert many.statistics()["bytes_per_identity"] == few.statistics()["bytes_per_identity"]
+
+
+def test_every_subscriber_has_an_arrival_of_its_own_past_the_first_block_of_ranks() -> None:
+    count = (1 << RANK_BLOCK_SHIFT) + 6000
+    topics = [{"name": "some", "first": 1, "count": 2, "share": 0.02}]
+    overlay = {"degree": 4, "topic_peers": 8}
+    published = [publication(topic=topic) for topic in (1, 2)]
+    engine = engine_of(count, hot=2, topics=topics, overlay=overlay, publications=published)
+    engine.run_until(4 * NS_PER_S)
+    for topic, message_id in enumerate(engine._messages.slot_of):
+        host, time, _ = engine.receipts(message_id)
+        assert len(host) == engine._state.members[topic]
+        assert np.diff(np.searchsorted(host, [0, 2 + (1 << RANK_BLOCK_SHIFT), 2 + count])).min() > 50
+        assert (time >= NS_PER_S).all()
+        assert (time < 4 * NS_PER_S).all()
+
+
+@pytest.mark.parametrize("sparing", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
+def test_lists_that_nobody_can_have_take_no_memory(partial: bool, sparing: bool) -> None:
+    topics = [1, {"name": "some", "first": 2, "count": 3, "per_identity": 1}] if partial else [1]
+    gossip = {"idontwant_size": 100} if sparing else {}
+    state = engine_of(40, topics=topics, gossip=gossip)._state
+    assert len(state.fanout_head) == (40 if partial else 1)
+    assert len(state.unwanted_head) == (40 if sparing else 1)
+    assert len(engine_of(40, hot=1)._state.unwanted_head) == 40
 
 
 def test_an_identity_takes_less_than_a_kibibyte() -> None:

@@ -28,11 +28,7 @@ SEED = 1
 def meetings_of(section: ColdSection, directory: Any, paths: PathTable, coarse: list[int]) -> Meetings:
     first = directory.hot_count
     groups = group_members(directory.node[first:], directory.uplink_bps[first:], directory.downlink_bps[first:])
-    drawn = subscriptions(section, SEED, directory)
-
-    def members(topic: int) -> Any:
-        return drawn.member[drawn.start[topic] : drawn.start[topic + 1]]
-
+    members = np.diff(subscriptions(section, SEED, directory).start)
     leaders = dict.fromkeys(coarse, coarse[0])
     return Meetings(Scenario(section, directory, SEED, STOP), paths, groups.group, members, leaders)
 
