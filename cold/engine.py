@@ -97,6 +97,7 @@ from cold.state_kernels import (
     PEERS_MASK,
     PEERS_SHIFT,
     PHASE,
+    PHASE_SHIFT,
     PUBLISH,
     RANK,
     RECENT,
@@ -124,6 +125,7 @@ _DUE_AT_FIRST = 4096
 _OUT_AT_FIRST = 1024
 _LINKS_AT_FIRST = 256
 _UNWANTED_AT_FIRST = 256
+_PHASES_PER_COLUMN = 4
 #: The calendar's ring is as long as most packets travel: the largest latency and this much queueing [ns].
 _RING_SLACK_NS = 500_000_000
 _MOST_BUCKETS = 4096
@@ -323,6 +325,7 @@ class ColdEngine:
         phase = heartbeat_phases(seed, owned.start, n, heartbeat_ns[kinds])
         identity_of_rank = np.lexsort((phase, kinds)).astype(np.int32)
         client, delays = _client_table(clients, kinds)
+        rank_of_phase = _ranks_of_phases(client, phase[identity_of_rank])
         cursor = np.zeros(CURSORS, dtype=np.int64)
         cursor[FREE_HEAD] = 0
         cursor[FREE_COUNT] = _CHUNKS_AT_FIRST
@@ -350,6 +353,7 @@ class ColdEngine:
             "redial_phase": phase_of_redial,
             "asked_row": np.full(n if directory.hot_count else 1, -1, dtype=np.int32),
             "identity_of_rank": identity_of_rank,
+            "rank_of_phase": rank_of_phase,
             "needed": np.zeros(n // 64 + 1, dtype=np.uint64),
             "needed_words": np.zeros(n // 4096 + 1, dtype=np.uint64),
             "neighbours": neighbours,
@@ -952,6 +956,19 @@ def _client_table(
     ):
         table[:, column] = values
     return table, delays
+
+
+def _ranks_of_phases(client: npt.NDArray[np.int64], phase: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """`State.rank_of_phase` for phases by rank; sets PHASE_SHIFT, so that a column is for a few identities."""
+    spans = [slice(*span) for span in client[:, [FIRST_RANK, PAST_RANK]].tolist()]
+    for row, span in zip(client, spans, strict=True):
+        columns = max((span.stop - span.start) // _PHASES_PER_COLUMN, 1)
+        row[PHASE_SHIFT] = max((int(row[HEARTBEAT_NS]) // columns).bit_length(), 0)
+    columns = int((client[:, HEARTBEAT_NS] >> client[:, PHASE_SHIFT]).max()) + 2
+    table = np.empty((len(client), columns), dtype=np.int32)
+    for its, row, span in zip(table, client, spans, strict=True):
+        its[:] = span.start + np.searchsorted(phase[span], np.arange(columns) << row[PHASE_SHIFT])
+    return table
 
 
 def _longest_latency_ns(paths: PathTable, disturbances: Disturbances) -> int:

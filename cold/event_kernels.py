@@ -67,6 +67,7 @@ from cold.state_kernels import (
     OUT_IDS_COUNT,
     PAST_RANK,
     PHASE,
+    PHASE_SHIFT,
     POSITION,
     RANK,
     RATE_SHIFT,
@@ -368,7 +369,12 @@ def phase_of_rank(state: State, rank: int) -> int:
 @kernel
 def first_rank(state: State, kind: int, offset: int) -> int:
     """The first rank in a kind of client with a phase at `offset` or later; one past its last rank if none."""
-    low, high = state.client[kind, FIRST_RANK], state.client[kind, PAST_RANK]
+    if offset <= 0:
+        return state.client[kind, FIRST_RANK]
+    if offset >= state.client[kind, HEARTBEAT_NS]:
+        return state.client[kind, PAST_RANK]
+    column = offset >> state.client[kind, PHASE_SHIFT]
+    low, high = int64(state.rank_of_phase[kind, column]), int64(state.rank_of_phase[kind, column + 1])
     while low < high:
         middle = (low + high) // 2
         if phase_of_rank(state, middle) < offset:

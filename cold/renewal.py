@@ -13,7 +13,7 @@ CONSTANT_ARRAYS: Final = frozenset(
     (
         *("representative", "representative_weight", "load_share", "load_kind", "load_table"),
         *("node", "cuts", "latency", "loss", "disturbance", "disturbance_loss", "disturbed", "silence", "silenced"),
-        *("validation_delay", "client", "identity_of_rank", "redial_phase", "role"),
+        *("validation_delay", "client", "identity_of_rank", "rank_of_phase", "redial_phase", "role"),
         *("neighbours", "dialled", "topic_place", "topic_of_place", "subscribed"),
         *("rank", "rank_before", "known_count", "known"),
     )

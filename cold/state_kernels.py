@@ -169,7 +169,9 @@ TURN: Final = 8
 IDONTWANT_SIZE: Final = 9
 """Bytes from which on the mesh is told of a message that it need not be sent; NEVER if of none."""
 D_OUT: Final = 10
-CLIENT_COLUMNS: Final = 11
+PHASE_SHIFT: Final = 11
+"""A column of `rank_of_phase` is for so many lower bits of a phase."""
+CLIENT_COLUMNS: Final = 12
 
 #: First arrivals are kept as time << ARRIVAL_SHIFT | hops.
 ARRIVAL_SHIFT: Final = 8
@@ -443,6 +445,8 @@ class State(NamedTuple):
     """uint64[rows, 1 + W]: see `cold.asked_kernels`."""
     identity_of_rank: Int32Array
     """int32[N]: identities by client kind and phase."""
+    rank_of_phase: Int32Array
+    """int32[K, columns]: of each kind of client, its first rank with a phase not below `column` << PHASE_SHIFT."""
     needed: UInt64Array
     """uint64[N / 64 + 1]: a bit by phase rank: the next heartbeat has something to do."""
     needed_words: UInt64Array

@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 import cold.engine
 from bridge.simtime import NS_PER_S
 from cold.engine import ColdEngine
-from cold.event_kernels import is_needed, next_needed, set_needed
+from cold.event_kernels import first_rank, is_needed, next_needed, set_needed
 from cold.membership_kernels import add_recent, count_recent, recent, set_recent
 from cold.messages import MessageTable
 from cold.reference import by_reference
 from cold.scenario import Scenario
-from cold.state_kernels import MOST_RECENT, RANK, RECENT, SENDER_COLUMNS, SEVERAL, State
+from cold.state_kernels import (
+    FIRST_RANK,
+    MOST_RECENT,
+    PAST_RANK,
+    PHASE,
+    RANK,
+    RECENT,
+    SENDER_COLUMNS,
+    SEVERAL,
+    State,
+)
 from tests.cold.networks import directory_of, publication, section_of, three_nodes
 
 #: More than two words of `needed_words` are about.
@@ -125,3 +135,23 @@ def test_what_memberships_name_is_what_arrivals_say(monkeypatch: pytest.MonkeyPa
     # Some slots had to be looked up, and some had not.
     was_another = named._state.was_another[named._state.named_until > 0]
     assert 0 < was_another.sum() < len(was_another)
+
+
+@pytest.mark.parametrize("count", [1, 7, 900])
+def test_the_first_heartbeat_from_a_phase_on_is_found(count: int) -> None:
+    """Of kinds of clients of different sizes and heartbeats, also where nobody is of a kind."""
+    clients = {
+        "most": {"share": 20},
+        "few": {"share": 1, "gossip": {"heartbeat": "3 ns"}},
+        "slow": {"share": 1, "gossip": {"heartbeat": "40 s"}},
+    }
+    section = section_of(count, clients=clients, gossip={"seen_ttl": "400 s"})
+    engine = ColdEngine(Scenario(section, directory_of(count), 3, NS_PER_S), three_nodes())
+    state = engine._state
+    phase = state.sender[state.identity_of_rank, PHASE]
+    for kind, heartbeat in enumerate((NS_PER_S, 3, 40 * NS_PER_S)):
+        first, past = state.client[kind, [FIRST_RANK, PAST_RANK]].tolist()
+        its = phase[first:past]
+        assert (np.diff(its) >= 0).all()
+        for offset in (-5, 0, 1, heartbeat - 1, heartbeat, 2 * heartbeat, *its.tolist(), *(its + 1).tolist()):
+            assert first_rank(engine._reference, kind, offset) == first + np.searchsorted(its, offset), (kind, offset)
