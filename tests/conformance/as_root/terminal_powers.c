@@ -205,11 +205,13 @@ static void waking(void) {
         MUST(vhangup());
         exit(0);
     }
-    int status;
-    MUST(waitpid(leader, &status, 0));
-    put_status("the leader", status);
-    MUST(waitpid(reader, &status, 0));
-    put_status("the reader", status);
+    // The reader may print before the leader has ended or after it.
+    int of_leader;
+    int of_reader;
+    MUST(waitpid(leader, &of_leader, 0));
+    MUST(waitpid(reader, &of_reader, 0));
+    put_status("the leader", of_leader);
+    put_status("the reader", of_reader);
     close_pair();
 }
 
