@@ -103,6 +103,26 @@ static void show_setting(int fd, int name) {
     printf("  %u bytes: 0x%x %u\n", length, setting[0], setting[1]);
 }
 
+// Linux notes when packets come as long as any socket wants that, and begins in a worker, some time after the first
+// does: this one does from then on, as long as the program runs, when packets are stamped.
+static void begin_to_note(void) {
+    int from = udp_socket(), to = udp_socket();
+    unsigned flags = SOFTWARE | RECEIVED;
+    MUST(connect_to(from, name_of(to)));
+    MUST(setsockopt(to, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags));
+    bool is_stamped = false;
+    while (!is_stamped) {
+        char byte, control[512];
+        struct iovec part = {&byte, 1};
+        struct msghdr message = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        MUST(send(from, "a", 1, 0));
+        MUST(recvmsg(to, &message, 0));
+        is_stamped = CMSG_FIRSTHDR(&message);
+    }
+    close(from);
+}
+
 static void settings(void) {
     section("settings");
     int fd = udp_socket();
@@ -263,6 +283,7 @@ static void sent(int family) {
 
 int main(void) {
     begin();
+    begin_to_note();
     settings();
     received();
     sent(AF_INET);
