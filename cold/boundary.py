@@ -197,10 +197,8 @@ class Boundary:
             assert topic is not None
             datagram = (int(batch.source_event[row]) & WORD) << AUXILIARY_SHIFT
             if kind in (IHAVE, IWANT, IDONTWANT):
-                identity = int(batch.destination[row]) - self._first_id
-                if kind == IHAVE and state.asked_row[identity] < 0:
-                    state = with_asked_row(state, identity, self._asked_rows)
-                    self._asked_rows += 1
+                if kind == IHAVE:
+                    state = self._with_asked_row(state, int(batch.destination[row]) - self._first_id)
                 ids = np.frombuffer(payload[body : body + 8 * count].tobytes(), dtype=">u8").tolist()
                 for message_id in sorted(set(ids)):
                     slot = NO_SLOT
@@ -225,6 +223,13 @@ class Boundary:
         if number < 0:
             return True
         return bool(int(state.subscribed[host - self._directory.hot_count, number >> 6]) >> (number & 63) & 1)
+
+    def _with_asked_row(self, state: State, identity: int) -> State:
+        """The state, in which an identity has a row of `asked`."""
+        if state.asked_row[identity] >= 0:
+            return state
+        self._asked_rows += 1
+        return with_asked_row(state, identity, self._asked_rows - 1)
 
     @staticmethod
     def _take_request(

@@ -847,20 +847,20 @@ class ColdEngine:
 
     def _ensure_chunks(self, count: int) -> None:
         """Have `count` free chunks in each pool."""
-        for prefix, first_free, free in POOLS:
+        for each in POOLS:
             state = self._state
-            lacking = count - int(state.cursor[free])
+            lacking = count - int(state.cursor[each.free])
             if lacking <= 0:
                 continue
-            pool, chunk_next = getattr(state, f"{prefix}pool"), getattr(state, f"{prefix}chunk_next")
+            pool, chunk_next = getattr(state, each.pool), getattr(state, each.chunk_next)
             chunks = len(chunk_next)
             more = max(chunks, lacking)
             # One chunk more than there are: what is looked at ahead of its turn may lie behind the last.
             longer = aligned_zeros((chunks + more + 1) * CHUNK, pool.shape[1])
             longer[: len(pool)] = pool
             following = np.concatenate([chunk_next, np.empty(more, dtype=np.int32)])
-            add_chunks(following, chunks, state.cursor, first_free, free)
-            self._replace_state(state._replace(**{f"{prefix}pool": longer, f"{prefix}chunk_next": following}))
+            add_chunks(following, chunks, state.cursor, each)
+            self._replace_state(state._replace(**{each.pool: longer, each.chunk_next: following}))
 
     def _ensure_due(self, count: int) -> None:
         if count <= len(self._state.due):
@@ -963,7 +963,7 @@ def _ranks_of_phases(client: npt.NDArray[np.int64], phase: npt.NDArray[np.int64]
     spans = [slice(*span) for span in client[:, [FIRST_RANK, PAST_RANK]].tolist()]
     for row, span in zip(client, spans, strict=True):
         columns = max((span.stop - span.start) // _PHASES_PER_COLUMN, 1)
-        row[PHASE_SHIFT] = max((int(row[HEARTBEAT_NS]) // columns).bit_length(), 0)
+        row[PHASE_SHIFT] = (int(row[HEARTBEAT_NS]) // columns).bit_length()
     columns = int((client[:, HEARTBEAT_NS] >> client[:, PHASE_SHIFT]).max()) + 2
     table = np.empty((len(client), columns), dtype=np.int32)
     for its, row, span in zip(table, client, spans, strict=True):

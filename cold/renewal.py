@@ -1,6 +1,6 @@
 """How the arrays of one engine become those of another of the same network, without copying all of them."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,24 @@ import numpy.typing as npt
 from cold.renewal_kernels import copy_entries, copy_waiting, copy_wide_rows
 from cold.state_kernels import FREE_COUNT, FREE_HEAD, MESSAGE_FREE_COUNT, MESSAGE_FREE_HEAD, State
 
+
+class RecordPool(NamedTuple):
+    """Fields of `State` that make up a pool of records, and entries of its cursor."""
+
+    pool: str
+    chunk_next: str
+    head: str
+    """The first chunk of each bucket."""
+    first_free: int
+    """The first free chunk."""
+    free: int
+    """How many chunks are free."""
+
+
+POOLS: Final = (
+    RecordPool("pool", "chunk_next", "bucket_head", FREE_HEAD, FREE_COUNT),
+    RecordPool("message_pool", "message_chunk_next", "message_head", MESSAGE_FREE_HEAD, MESSAGE_FREE_COUNT),
+)
 #: Of `State`: what a run never changes, and copies of an engine share.
 CONSTANT_ARRAYS: Final = frozenset(
     (
@@ -34,9 +52,7 @@ _ARRAYS_APART: Final = frozenset(
         *("due", "spare", "pending", "out", "out_ids"),
     )
 )
-#: Pools of records: their prefix, and where the cursor has their first free chunk, and how many are free.
-POOLS: Final = (("", FREE_HEAD, FREE_COUNT), ("message_", MESSAGE_FREE_HEAD, MESSAGE_FREE_COUNT))
-_ARRAYS_OF_POOLS: Final = frozenset(prefix + name for prefix, _, _ in POOLS for name in ("pool", "chunk_next"))
+_ARRAYS_OF_POOLS: Final = frozenset(name for each in POOLS for name in (each.pool, each.chunk_next))
 
 
 def renewed(mine: State, theirs: State, touched: npt.NDArray[np.int64] | None) -> State:
@@ -61,29 +77,23 @@ def renewed(mine: State, theirs: State, touched: npt.NDArray[np.int64] | None) -
             (copy_wide_rows if array.ndim == 2 else copy_entries)(touched, array, arrays[name])
         else:
             np.copyto(arrays[name], array)
-    for prefix, first_free, free in POOLS:
-        pool, chunk_next = arrays[f"{prefix}pool"], arrays[f"{prefix}chunk_next"]
-        their_pool, their_next = getattr(theirs, f"{prefix}pool"), getattr(theirs, f"{prefix}chunk_next")
-        head = theirs.bucket_head if not prefix else theirs.message_head
-        chunks, more = len(their_next), len(chunk_next) - len(their_next)
-        if more < 0:
-            arrays[f"{prefix}pool"], arrays[f"{prefix}chunk_next"] = their_pool.copy(), their_next.copy()
+    for each in POOLS:
+        pool, chunk_next = getattr(theirs, each.pool), getattr(theirs, each.chunk_next)
+        if len(arrays[each.chunk_next]) < len(chunk_next):
+            arrays[each.pool], arrays[each.chunk_next] = pool.copy(), chunk_next.copy()
             continue
-        copy_waiting(head, their_next, their_pool, pool)
-        chunk_next[:chunks] = their_next
+        copy_waiting(getattr(theirs, each.head), chunk_next, pool, arrays[each.pool])
+        arrays[each.chunk_next][: len(chunk_next)] = chunk_next
         # The chunks that only this engine has are free.
-        cursor = arrays["cursor"]
-        add_chunks(chunk_next, chunks, cursor, first_free, free)
+        add_chunks(arrays[each.chunk_next], len(chunk_next), arrays["cursor"], each)
     return State(**arrays)
 
 
-def add_chunks(
-    chunk_next: npt.NDArray[np.int32], first: int, cursor: npt.NDArray[np.int64], first_free: int, free: int
-) -> None:
-    """Put the chunks from `first` on at the front of the list of free ones, of a pool as in `POOLS`."""
+def add_chunks(chunk_next: npt.NDArray[np.int32], first: int, cursor: npt.NDArray[np.int64], pool: RecordPool) -> None:
+    """Put the chunks from `first` on at the front of a pool's list of free ones."""
     if first == len(chunk_next):
         return
     chunk_next[first:-1] = np.arange(first + 1, len(chunk_next), dtype=np.int32)
-    chunk_next[-1] = cursor[first_free]
-    cursor[first_free] = first
-    cursor[free] += len(chunk_next) - first
+    chunk_next[-1] = cursor[pool.first_free]
+    cursor[pool.first_free] = first
+    cursor[pool.free] += len(chunk_next) - first

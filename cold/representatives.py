@@ -279,10 +279,9 @@ class Schedule:
         away = self._away(published.time, published.origin)
         standing = (away == 0).astype(np.int64)
         for topic in np.unique(published.topic).tolist():
-            members, there = self._members(topic), np.flatnonzero(published.topic == topic)
-            # They ascend.
-            place = np.searchsorted(members, published.origin[there].astype(members.dtype))
-            standing[there] += 2 * (np.append(members.astype(np.int64), -1)[place] == published.origin[there])
+            there = published.topic == topic
+            # Publishers are few beside members: a table of these is made sooner than an order of both.
+            standing[there] += 2 * np.isin(published.origin[there], self._members(topic), kind="table")
         # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
         missed = np.where(standing == 2, np.maximum(away - 1, 0), 0)
         kinds, kind_of = np.unique(np.stack([number, group, standing, typical, missed]), axis=1, return_inverse=True)
