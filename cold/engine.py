@@ -30,6 +30,7 @@ from cold.gossip_kernels import advance, backoffs_for, room_for
 from cold.jit import uint64
 from cold.lacker_kernels import count_all, follow_lives
 from cold.lacker_layout import LACKER_BLOCK_SHIFT
+from cold.life_layout import SHORTEST
 from cold.link_kernels import members_of, peers_of
 from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import Connections, connections_of, memberships
@@ -52,7 +53,6 @@ from cold.row_lists import ROW_LISTS, first_rows, with_free_rows
 from cold.scenario import Scenario
 from cold.score_layout import RULES, SCORE_COLUMNS
 from cold.section import GossipSection
-from cold.session_kernels import SHORTEST
 from cold.sessions import Changes, Lives, comes_and_goes, detection_ms, habits_of
 from cold.state_kernels import (
     ABSENT,

@@ -37,6 +37,7 @@ from cold.heartbeat_kernels import heartbeat, send_prune
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.lacker_kernels import note_has
 from cold.life_kernels import is_silent, is_up
+from cold.life_layout import SHORTEST
 from cold.load_kernels import downlink_free, uplink_free
 from cold.look_ahead_kernels import beats_reach_peers, look_ahead, look_far_ahead, look_near_ahead
 from cold.membership_kernels import (
@@ -450,17 +451,23 @@ def miss(state: State, parameters: Parameters, time: int, identity: int, source:
 
 @kernel
 def room_for(state: State, parameters: Parameters, events: int) -> tuple[int, int, int]:
-    """The most records, chunks and ids for hot hosts that `events` of one identity in a window can need."""
+    """The most that `events` of one identity in a step can need: records for hot hosts, chunks, ids for hot hosts.
+
+    Each may send copies to its mesh, and IDONTWANTs, or a message to all peers. In a step there is one heartbeat at
+    most, and one coming or going in as long as the shortest session: only these do something on every membership. A
+    heartbeat tells of a message on one membership, and so to `most_lazy` peers; what an IHAVE lists goes to cold peers
+    id by id.
+    """
     slots = len(state.message_id)
-    per_event = 2 * parameters.largest_row + parameters.most_memberships * (128 + slots // 64) + slots + 8
-    per_event += request_records(state, parameters) + transaction_records(state)
-    records = (events + 1) * per_event
-    chunks = min(records, records // CHUNK + len(state.message_head))
-    ids = (events + parameters.most_memberships * parameters.most_lazy + 1) * slots
-    # What an IHAVE lists goes to cold peers id by id.
-    chunks += ids // CHUNK + 1
-    ids += (events + 1) * transaction_ids(state)
-    return records, chunks, ids
+    per_event = 2 * parameters.largest_row + 8 + request_records(state, parameters) + transaction_records(state)
+    rare = 3 + parameters.longest_step_ns // SHORTEST
+    on_each = parameters.largest_row + 128 + slots // 64
+    records = (events + 1) * per_event + rare * (parameters.most_memberships * on_each + slots)
+    listed = (parameters.most_lazy + 1) * slots
+    chunks = min(records, records // CHUNK + len(state.message_head)) + listed // CHUNK + 1
+    if parameters.hot_count == 0:
+        return 0, chunks, 0
+    return records, chunks, listed + (events + 1) * (parameters.largest_row + 1 + transaction_ids(state))
 
 
 @kernel

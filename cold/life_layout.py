@@ -1,6 +1,8 @@
-"""Two bits for each identity, in words of 64: see `cold.sessions.Lives.outlines`."""
+"""Lives: the shortest interval [ns], and two bits for each identity in words of 64, `cold.sessions.Lives.outlines`."""
 
 from typing import Final
+
+SHORTEST: Final = 10**9
 
 OUTLINE_BITS: Final = 2
 OUTLINES_SHIFT: Final = 5

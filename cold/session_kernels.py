@@ -15,12 +15,11 @@ import numpy.typing as npt
 from bridge.rng import draw_u64, draw_uniform
 from cold.distribution_kernels import draw_value, part_of
 from cold.jit import int64, kernel, uint64
-from cold.life_layout import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT
+from cold.life_layout import CHANGES_SOON, IS_UP, OUTLINE_BITS, OUTLINES_PER_WORD, OUTLINES_SHIFT, SHORTEST
 from cold.purposes import ColdPurpose
 
 Int64Array = npt.NDArray[np.int64]
 
-SHORTEST: Final = 10**9
 #: Length of an interval that does not end.
 FOR_EVER: Final = 2**62 - 1
 

@@ -17,14 +17,13 @@ from cold.churn_section import DEFAULT_DETECTION, ChurnSection
 from cold.distributions import join_tables
 from cold.failure_section import CrashFailure
 from cold.jit import uint64
-from cold.life_layout import OUTLINES_PER_WORD
+from cold.life_layout import OUTLINES_PER_WORD, SHORTEST
 from cold.section import ColdSection
 from cold.session_kernels import (
     CHANGE_COLUMNS,
     FOR_EVER,
     IDENTITY,
     NUMBER,
-    SHORTEST,
     SILENT,
     TIME,
     Habits,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.simtime import NEVER, NS_PER_S
-from cold.session_kernels import SHORTEST
+from cold.life_layout import SHORTEST
 from cold.sessions import Lives, habits_of
 from tests.cold.lives_twin import LivesTwin
 from tests.cold.networks import directory_of, section_of
