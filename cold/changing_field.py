@@ -38,7 +38,8 @@ from cold.miniature import Miniature, Snapshot, Ways
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.purposes import ColdPurpose
-from cold.representatives import Outcome, Part, Represented, Schedule, started_outcome
+from cold.representatives import Batch, Outcome, Part, Represented, Schedule, started_outcome
+from cold.resolution import CHANGING_FIELD_EVENTS
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
 from cold.sessions import Lives, comes_and_goes, habits_of
 from cold.sparing import SparedPushes, Sparing, nobody_spares
@@ -351,6 +352,14 @@ class ChangingField:
         unlike = (self._node[self._type_group] != self._node[group]) * 4
         unlike += (self._type_group != group) * 2 + (self._type_kind != kind)
         return int(np.argmin(unlike))
+
+    def batch_of(self, part: Part) -> Batch:
+        """What stands for a representative: each is solved for on its own."""
+        return part
+
+    def cost_of(self, parts: Sequence[Part]) -> float:
+        """What it takes to solve for representatives, in edge events."""
+        return float(len(parts) * CHANGING_FIELD_EVENTS)
 
     def play(self, parts: Iterable[Part]) -> None:
         """Solve for representatives that were not."""

@@ -86,6 +86,7 @@ from cold.state_kernels import (
     MOST_HOPS,
     MOST_HOSTS,
     MOST_ROWS,
+    MOST_TALLIED,
     NEEDED,
     NEEDED_UNWANTED,
     NEXT,
@@ -171,6 +172,8 @@ class ColdEngine:
     connections
         What `connections_of` returns for this shard, if it has been called already. The engine takes it over,
         and changes it.
+    tallies
+        Whether `tally` has how many IHAVEs tell of each message; there are `MOST_TALLIED` at a time at most.
     """
 
     def __init__(
@@ -184,6 +187,7 @@ class ColdEngine:
         topics: Sequence[int] | None = None,
         plan: MessagePlan | None = None,
         connections: Connections | None = None,
+        tallies: bool = False,
     ) -> None:
         section, directory, seed, _ = scenario
         everybody = range(directory.hot_count, directory.total_count)
@@ -287,6 +291,7 @@ class ColdEngine:
             fanout_ttl_ns=gossip.fanout_ttl,
             flood_publish=int(gossip.flood_publish),
             scoring=int(gossip.score is not None),
+            tallies=int(tallies),
             outbound=int(any(client.d_out > 0 for client in clients)),
             churn=int(self._lives is not None),
             redial_ms=section.overlay.redial // 1_000_000 if len(phase_of_redial) else 0,
@@ -362,6 +367,7 @@ class ColdEngine:
             "topic_of_place": members.topic_of_place,
             "subscribed": members.subscribed,
             "mesh": members.mesh,
+            "told_of": np.zeros((len(members.mesh) if tallies else 0, gossip.mcache_gossip), dtype=np.uint32),
             "mesh_peer": np.zeros((n * full_topics, largest_mesh), dtype=np.uint32),
             "rank": members.rank,
             "rank_before": members.rank_before,
@@ -523,6 +529,14 @@ class ColdEngine:
             return np.ones(int(self._state.cuts[-1] - self._state.cuts[0]), dtype=np.bool_)
         return self._lives.is_up(time)
 
+    def is_silent(self, time: int) -> npt.NDArray[np.bool_]:
+        """Whether each identity of the tail tells nobody of the messages of others at a time [ns]: bool[A]."""
+        silent = np.zeros(int(self._state.cuts[-1] - self._state.cuts[0]), dtype=np.bool_)
+        for number, (begin, end) in enumerate(self._state.silence.tolist()):
+            if begin <= time < end:
+                silent |= (self._state.silenced >> np.uint64(number) & np.uint64(1)) != 0
+        return silent
+
     def fork(self, plan: MessagePlan) -> "ColdEngine":
         """Return an engine that goes on from here by itself, with other publications.
 
@@ -600,6 +614,14 @@ class ColdEngine:
     def counters(self) -> dict[str, int]:
         """Totals since the start, by the names in `cold.state_kernels.COUNTER_NAMES`."""
         return {name: int(value) for name, value in zip(COUNTER_NAMES, self._state.counters.tolist(), strict=True)}
+
+    def tally(self, message_id: int) -> npt.NDArray[np.int64]:
+        """What identities of this shard have done with a message that is not over: int64[TALLIED]."""
+        slot = self._messages.slot_of[message_id]
+        if slot >= MOST_TALLIED:
+            raise InternalError(f"messages are tallied in {MOST_TALLIED} slots at most", where="cold engine")
+        tally: npt.NDArray[np.int64] = self._state.tally[slot].copy()
+        return tally
 
     def partial_results(self) -> TailResults:
         """What became of each message at the identities of this shard; `cold.results.merge` puts shards together."""

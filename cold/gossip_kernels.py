@@ -70,6 +70,7 @@ from cold.score_kernels import note_delivery
 from cold.sending_kernels import CONTROL_BYTES, ID_BYTES, send, send_ids
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
+    ASKED_FOR,
     AUXILIARY_SHIFT,
     BACKOFF_COUNT,
     BEAT,
@@ -77,6 +78,8 @@ from cold.state_kernels import (
     CHUNK,
     CONTROL_RECEIVED,
     CONTROL_SENT,
+    COPIES_LOST,
+    COPIES_SENT,
     COPIES_SPARED,
     D_HIGH,
     DEPART,
@@ -123,6 +126,7 @@ from cold.state_kernels import (
     NEVER,
     NEXT,
     NO_SLOT,
+    NOT_SENT,
     OUT_COUNT,
     OUT_IDS_COUNT,
     PACKETS,
@@ -181,9 +185,9 @@ def forward(
         unwanted = take_unwanted(state, parameters, time, identity, slot)
     size = MESSAGE_BYTES + state.message_size[slot]
     what = hops << HOPS_SHIFT | slot << SLOT_SHIFT | MESSAGE
-    state.counters[MESSAGES_SENT] += send_to_mesh(
-        state, parameters, time, identity, slot, came_from, unwanted, size, what
-    )
+    sent = send_to_mesh(state, parameters, time, identity, slot, came_from, unwanted, size, what)
+    state.counters[MESSAGES_SENT] += sent
+    state.tally[slot, COPIES_SENT] += sent
 
 
 @kernel
@@ -250,12 +254,14 @@ def send_to_mesh(
             continue
         if bit != _ZERO:
             state.counters[COPIES_SPARED] += 1
+            state.tally[slot, NOT_SENT] += 1
             continue
         free += duration
         other = member >> parameters.host_bits if parameters.host_bits < 32 else int64(state.node[peer])
         probability = path_loss(state, parameters, free, node, other)
         if probability > 0.0 and is_lost(parameters, source, counter + sent, probability):
             state.counters[PACKETS_LOST] += 1
+            state.tally[slot, COPIES_LOST] += int64(is_message)
         else:
             arrival = free + path_latency(state, parameters, free, node, other)
             if peer < parameters.hot_count:
@@ -331,6 +337,7 @@ def publish(state: State, parameters: Parameters, time: int, identity: int, slot
         if can_reach(state, parameters, time, identity, peer):
             send(state, parameters, time, identity, peer, size, MESSAGE, slot, 0, 0, 0, 0)
             state.counters[MESSAGES_SENT] += 1
+            state.tally[slot, COPIES_SENT] += 1
 
 
 @kernel
@@ -353,6 +360,7 @@ def answer_iwant(state: State, parameters: Parameters, time: int, identity: int,
                 size = MESSAGE_BYTES + state.message_size[slot]
                 send(state, parameters, time, identity, sender, size, MESSAGE, slot, hops, 0, 0, 0)
                 state.counters[MESSAGES_SENT] += 1
+                state.tally[slot, COPIES_SENT] += 1
                 return
     state.counters[IWANT_UNSERVED] += 1
 
@@ -633,6 +641,7 @@ def execute(state: State, parameters: Parameters) -> int:
             elif kind == IHAVE_ID:
                 if is_up(state, parameters, here, time) and want(state, parameters, time, identity, slot):
                     state.wanted[asking] = slot
+                    state.tally[slot, ASKED_FOR] += 1
                     asking += 1
                 if index == last or not same_datagram(state, index - 1):
                     if source < parameters.hot_count:

@@ -40,7 +40,7 @@ from cold.mesh_kernels import (
     place_at,
     start_backoff,
 )
-from cold.message_cache_kernels import has_cached, list_recent, list_sought, next_heartbeat
+from cold.message_cache_kernels import has_cached, list_recent, list_sought, next_heartbeat, tally_told
 from cold.purposes import ColdPurpose
 from cold.receipt_kernels import client_of
 from cold.score_kernels import (
@@ -117,6 +117,8 @@ def heartbeat(state: State, parameters: Parameters, time: int, identity: int) ->
                 busy = True
             # What was cached in the oldest interval is forgotten, for the interval that begins has its place.
             set_recent(state, row, following, 0)
+            if parameters.tallies:
+                state.told_of[row, following] = 0
             needed = needed or needs_beat(state, parameters, identity, topic, row, here)
         row += 1
         place = next_place(state, parameters, identity, place + 1)
@@ -253,6 +255,8 @@ def tell_recent(
         if outside >= 0:
             # Whoever is told does nothing: it does not matter who.
             tell_in_vain(state, parameters, time, identity, size, min(lazy, outside), sought)
+            if parameters.tallies:
+                tally_told(state, parameters, row, min(lazy, outside))
             return True
     chosen = choose_gossip_peers(state, parameters, time, identity, topic, row, number, is_steady)
     cold = int64(chosen)
@@ -269,6 +273,8 @@ def tell_recent(
         else:
             send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
     state.counters[IHAVE_SENT] += chosen
+    if parameters.tallies:
+        tally_told(state, parameters, row, chosen)
     return True
 
 

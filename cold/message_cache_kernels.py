@@ -9,7 +9,7 @@ from cold.event_kernels import set_needed
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.membership_kernels import add_recent, mesh_row, recent
 from cold.receipt_kernels import client_of, validated_at
-from cold.state_kernels import HEARTBEAT_NS, PHASE, RECENT, SEEN, SEVERAL, Parameters, State, lowest_bit
+from cold.state_kernels import HEARTBEAT_NS, PHASE, RECENT, SEEN, SEVERAL, TOLD, Parameters, State, lowest_bit
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -35,6 +35,8 @@ def remember(state: State, parameters: Parameters, time: int, identity: int, slo
     interval = next_heartbeat(state, identity, time) % parameters.mcache_gossip
     row = mesh_row(state, parameters, identity, state.message_topic[slot])
     add_recent(state, row, interval, slot)
+    if parameters.tallies:
+        state.told_of[row, interval] = uint64(state.told_of[row, interval]) | _ONE << uint64(slot)
     set_needed(state, identity, True)
     heartbeat_ns = state.client[client_of(state, identity), HEARTBEAT_NS]
     named_until = time + (parameters.mcache_gossip + 1) * heartbeat_ns
@@ -51,6 +53,17 @@ def has_cached(state: State, parameters: Parameters, row: int) -> bool:
     for column in range(RECENT, parameters.first_member):
         cached |= int64(state.mesh[row, column])
     return cached != 0
+
+
+@kernel
+def tally_told(state: State, parameters: Parameters, row: int, packets: int) -> None:
+    """Count IHAVEs that tell of all messages that were cached lately on the membership `row`."""
+    for interval in range(parameters.mcache_gossip):
+        left = uint64(state.told_of[row, interval])
+        while left != _ZERO:
+            slot = lowest_bit(left)
+            left &= left - _ONE
+            state.tally[slot, TOLD] += packets
 
 
 @kernel

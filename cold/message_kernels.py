@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from cold.delay_layout import EXACT, SUB_BITS
 from cold.jit import int64, kernel, uint64
-from cold.state_kernels import ABSENT, ARRIVAL_SHIFT, SEEN, Int64Array, UInt64Array
+from cold.state_kernels import ABSENT, ARRIVAL_SHIFT, SEEN, Int32Array, Int64Array, UInt64Array
 
 _GOLDEN = uint64(0x9E3779B97F4A7C15)
 _HALF = uint64(32)
@@ -29,44 +29,66 @@ def delay_bucket(delay: int) -> int:
 
 
 @kernel
+def list_subscribers(subscribed: UInt64Array, first: int, identities: int, number: int) -> Int32Array:
+    """List who of `identities` subscribes to a topic, by their index, ascending: int32[n].
+
+    Parameters
+    ----------
+    subscribed
+        uint64[A, words]: `State.subscribed`.
+    first
+        Row of the first of them.
+    identities
+        How many there are.
+    number
+        Of the topic's bit; negative if all subscribe.
+    """
+    listed = np.empty(identities, dtype=np.int32)
+    count = int64(0)
+    for index in range(identities):
+        listed[count] = index
+        if number < 0:
+            count += 1
+        else:
+            count += int64(subscribed[first + index, number >> 6] >> uint64(number & 63) & uint64(1))
+    return listed[:count].copy()
+
+
+@kernel
 def spread(
     arrival: Int64Array,
-    subscribed: UInt64Array,
-    number: int,
-    identities: int,
+    members: Int32Array,
     message_id: int,
     first_id: int,
-    hot_count: int,
     origin: int,
     publish_time: int,
-) -> tuple[Int64Array, int, int, int]:
+    histogram: Int32Array,
+) -> tuple[Int32Array, Int64Array, int, int, int]:
     """What became of a message at the identities of a shard.
 
     Parameters
     ----------
     arrival
         int64[...]: the part of `State.arrival` that begins with its first member; ABSENT or more where it did not come.
-    subscribed
-        uint64[A, words]: `State.subscribed`.
-    number
-        Of the topic's bit in `subscribed`; negative if all subscribe.
-    identities
-        How many there are.
+    members
+        int32[n]: who subscribes, by their index.
     message_id
         uint64.
     first_id
         HostId of the first identity.
-    hot_count
-        HostId of the first identity of all shards.
     origin
         HostId of the publisher; it got the message from nobody.
     publish_time
         ns.
+    histogram
+        int32[BUCKETS]: all 0, before and after.
 
     Returns
     -------
+    bucket
+        int32[b]: buckets of delays, ascending.
     counts
-        int64[buckets]: histogram of the delays.
+        int64[b]: how many there are in each.
     longest
         The largest delay, -1 if there is none [ns].
     first, second
@@ -75,27 +97,28 @@ def spread(
     longest = int64(-1)
     first, second = uint64(0), uint64(0)
     message = mixed(uint64(0), uint64(message_id))
-    delays = np.empty(identities, dtype=np.int64)
-    rank = reached = int64(0)
-    for index in range(identities):
-        if (
-            number >= 0
-            and subscribed[first_id - hot_count + index, number >> 6] >> uint64(number & 63) & uint64(1) == 0
-        ):
-            continue
+    lowest, highest, used = int64(len(histogram)), int64(-1), int64(0)
+    for rank in range(len(members)):
         if arrival[rank] < ABSENT:
-            hashed = mixed(mixed(message, uint64(first_id + index)), uint64(arrival[rank]))
+            host = first_id + int64(members[rank])
+            hashed = mixed(mixed(message, uint64(host)), uint64(arrival[rank]))
             first += hashed
             second += mixed(hashed, _SECOND)
-            if first_id + index != origin:
-                delays[reached] = (arrival[rank] >> ARRIVAL_SHIFT) - publish_time
-                longest = max(longest, delays[reached])
-                reached += 1
-        rank += 1
-    counts = np.zeros(delay_bucket(max(longest, 0)) + 1, dtype=np.int64)
-    for index in range(reached):
-        counts[delay_bucket(delays[index])] += 1
-    return counts, longest, first, second
+            if host != origin:
+                delay = (arrival[rank] >> ARRIVAL_SHIFT) - publish_time
+                longest = max(longest, delay)
+                bucket = delay_bucket(max(delay, 0))
+                used += int64(histogram[bucket] == 0)
+                histogram[bucket] += 1
+                lowest, highest = min(lowest, bucket), max(highest, bucket)
+    buckets, counts = np.empty(used, dtype=np.int32), np.empty(used, dtype=np.int64)
+    found = int64(0)
+    for bucket in range(lowest, highest + 1):
+        if histogram[bucket] > 0:
+            buckets[found], counts[found] = bucket, histogram[bucket]
+            histogram[bucket] = 0
+            found += 1
+    return buckets, counts, longest, first, second
 
 
 @kernel

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import UserError
+from cold.delay_layout import BUCKETS
 from cold.lacker_kernels import begin_lackers
-from cold.message_kernels import forget, spread
+from cold.message_kernels import forget, list_subscribers, spread
 from cold.results import SPREAD_TYPE, TailResults
-from cold.state_kernels import NEVER, SEEN, SLOT_MASK, State
+from cold.state_kernels import NEVER, SEEN, SLOT_MASK, TALLIED, State
 from cold.unwanted_kernels import forget_unwanted
 
 #: The bits of so many messages fill a cache line of `State.identity`.
@@ -50,6 +51,15 @@ class _Spread(NamedTuple):
     row: tuple[int, ...]
     bucket: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int64]
+
+
+class _Passage(NamedTuple):
+    """What summaries of messages share that are made one after the other."""
+
+    histogram: npt.NDArray[np.int32]
+    """int32[BUCKETS]: all 0."""
+    members: dict[int, npt.NDArray[np.int32]]
+    """int32[n], by topics that were met: who of this shard subscribes, by their index."""
 
 
 class MessageTable:
@@ -155,6 +165,7 @@ class MessageTable:
             "wanted": np.zeros(slots, dtype=np.int32),
             "place": np.full(slots, -1, dtype=np.int32),
             "reached": np.zeros(slots, dtype=np.int64),
+            "tally": np.zeros((slots, TALLIED), dtype=np.int64),
             "saturated": np.zeros(slots, dtype=np.uint8),
             "complete": np.zeros((slots, shards), dtype=np.uint8),
             "lackers": np.zeros((slots, blocks), dtype=np.uint8),
@@ -212,6 +223,7 @@ class MessageTable:
         state.last_reference[slot] = time
         state.was_another[slot] = state.named_until[slot] > now
         state.reached[slot] = 0
+        state.tally[slot] = 0
         state.saturated[slot] = 0
         self._is_complete[slot] = 0
         self.told[slot] = 0
@@ -320,10 +332,10 @@ class MessageTable:
     def results(self, state: State) -> TailResults:
         """The spread of every message so far on this shard, by (publish time, id), and the sums of all arrivals."""
         digest = self._digest
-        live = []
+        live, passage = [], _Passage(np.zeros(BUCKETS, dtype=np.int32), {})
         for slot in self.slot_of.values():
             if self._published[slot] and slot not in self._returned:
-                found, digest = self._summarise(state, slot, digest)
+                found, digest = self._summarise(state, slot, digest, passage)
                 live.append(found)
         every = sorted([*self._finished, *live], key=lambda entry: (entry.row[5], entry.row[0]))
         ends = np.cumsum([0, *(len(entry.bucket) for entry in every)])
@@ -335,21 +347,23 @@ class MessageTable:
             np.array(digest, dtype=np.uint64),
         )
 
-    def _summarise(self, state: State, slot: int, digest: tuple[int, int]) -> tuple[_Spread, tuple[int, int]]:
+    def _summarise(
+        self, state: State, slot: int, digest: tuple[int, int], passage: _Passage
+    ) -> tuple[_Spread, tuple[int, int]]:
         topic, publish_time, origin, origin_address, size = self.description(state, slot)
-        counts, longest, first, second = spread(
+        if topic not in passage.members:
+            number = int(state.topic_place[topic]) - self._full_topics
+            begin = self._first_id - self._hot_count
+            passage.members[topic] = list_subscribers(state.subscribed, begin, len(state.identity), number)
+        bucket, count, longest, first, second = spread(
             state.arrival[state.arrival_start[slot] :],
-            state.subscribed,
-            int(state.topic_place[topic]) - self._full_topics,
-            len(state.identity),
+            passage.members[topic],
             state.message_id[slot],
             self._first_id,
-            self._hot_count,
             origin,
             publish_time,
+            passage.histogram,
         )
-        bucket = np.flatnonzero(counts)
-        count = counts[bucket]
         row = (
             int(state.message_id[slot]),
             origin,
@@ -361,7 +375,7 @@ class MessageTable:
             int(longest),
         )
         sums = ((digest[0] + int(first)) & _MASK, (digest[1] + int(second)) & _MASK)
-        return _Spread(row, bucket.astype(np.int32), count), sums
+        return _Spread(row, bucket, count), sums
 
     def _set_topic(self, state: State, slot: int, topic: int) -> None:
         word, bit = slot >> 6, np.uint64(1 << (slot & 63))
@@ -380,12 +394,13 @@ class MessageTable:
 
     def _recycle(self, state: State, now: int) -> None:
         gone = np.zeros(state.topic_slots.shape[1], dtype=np.uint64)
+        passage = _Passage(np.zeros(BUCKETS, dtype=np.int32), {})
         for message_id, slot in list(self.slot_of.items()):
             is_over = self._is_everywhere(state, slot) or int(self._release[slot]) < now
             if not is_over or int(state.last_reference[slot]) >= now:
                 continue
             if self._published[slot] and slot not in self._returned:
-                finished, self._digest = self._summarise(state, slot, self._digest)
+                finished, self._digest = self._summarise(state, slot, self._digest, passage)
                 self._finished.append(finished)
                 self._past[message_id] = self.description(state, slot)
                 self._arrivals.give_back(int(state.arrival_start[slot]), self._members[state.message_topic[slot]])
@@ -422,6 +437,7 @@ class MessageTable:
                 "named_until",
                 "was_another",
                 "reached",
+                "tally",
                 "saturated",
                 "complete",
                 "wanted",

@@ -4,12 +4,15 @@ Where identities come and go, fail, or are of several kinds, there is no one mes
 propagated over. So the exact engine executes the network without messages: sessions, crashes, partitions, meshes that
 are mended. At the time of a representative the engine is copied, and the copy publishes the representative and goes on
 until nobody tells of it any more. What the copy counts beyond another copy that publishes nothing is the message's.
+Representatives of one time that differ in their publisher's group alone share a copy, as many as do not keep each other
+waiting at links to speak of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,17 +29,37 @@ from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
 from cold.publications import MessagePlan, PlannedMessages
 from cold.purposes import ColdPurpose
-from cold.representatives import NoMessages, Outcome, Part, Representation, Represented, Schedule, is_unsteady
+from cold.representatives import (
+    Batch,
+    NoMessages,
+    Outcome,
+    Part,
+    Representation,
+    Represented,
+    Schedule,
+    is_unsteady,
+)
+from cold.resolution import REHEARSAL_EVENTS
 from cold.resolution_section import Resolution
-from cold.results import bucket_middles
+from cold.results import TailResults, bucket_middles
 from cold.scenario import Scenario
+from cold.sending_kernels import CONTROL_BYTES, ID_BYTES
 from cold.sessions import Changes
-from cold.state_kernels import COUNTER_NAMES
+from cold.small_networks import copies_carried, most_at_once
+from cold.state_kernels import (
+    ASKED_FOR,
+    COPIES_LOST,
+    COPIES_SENT,
+    COUNTER_NAMES,
+    MESSAGE_BYTES,
+    NOT_SENT,
+    TOLD,
+)
 
 Int64Array = npt.NDArray[np.int64]
+#: What `ColdEngine.receipts` returns.
+Receipts: TypeAlias = tuple[Int64Array, Int64Array, Int64Array]
 
-#: An IHAVE of one id on the wire, in bytes.
-_IHAVE_BYTES: Final = 44
 #: Ids of representatives: no real message has an origin address with the highest bits all set.
 _FIRST_ID: Final = 0xFFFF_FFFF_0000_0000
 _COLUMN: Final = {name: place for place, name in enumerate(COUNTER_NAMES)}
@@ -48,21 +71,21 @@ _UP_AND_SUBSCRIBED: Final = 3
 _TRIED: Final = 64
 
 
-class _OneMessage:
-    """A plan of one message."""
+class _AtOnce:
+    """A plan of messages that are published at one time."""
 
-    def __init__(self, message: PlannedMessages) -> None:
-        self._message = message
+    def __init__(self, messages: PlannedMessages) -> None:
+        self._messages = messages
         self._is_taken = False
 
     def next_time(self) -> int:
-        return NEVER if self._is_taken else int(self._message.published.time[0])
+        return NEVER if self._is_taken else int(self._messages.published.time[0])
 
     def take(self, end: int) -> PlannedMessages:
         if self.next_time() >= end:
             return NoMessages().take(end)
         self._is_taken = True
-        return self._message
+        return self._messages
 
 
 class Rehearsal:
@@ -78,7 +101,7 @@ class Rehearsal:
         scenario, paths, topic, group, members = represented
         section, directory, seed, _ = scenario
         alone = scenario._replace(section=section.model_copy(update={"requests": [], "transactions": None}))
-        self._engine = ColdEngine(alone, paths, topics=[topic], plan=NoMessages())
+        self._engine = ColdEngine(alone, paths, topics=[topic], plan=NoMessages(), tallies=True)
         self._time = 0
         self._stage: ColdEngine | None = None
         self._quiet_stage: ColdEngine | None = None
@@ -100,20 +123,37 @@ class Rehearsal:
         self.schedule = Schedule(represented)
         self._beat = max(client.heartbeat for client in section.client_gossip)
         self._seen_ttl = section.gossip.seen_ttl
+        subscribers = len(members(topic))
+        #: Of a message, of all subscribers.
+        self._copies = copies_carried(section, subscribers) * subscribers
+        self._most_at_once = cache(partial(most_at_once, section, directory, subscribers))
         self._outcome: dict[Part, Outcome] = {}
 
     def type_of(self, host: int) -> int:
         """Whose curve of a representative's is that of an identity."""
         return int(self._type[host - self._first])
 
+    def batch_of(self, part: Part) -> Batch:
+        """What stands for the representatives that are executed at once with one."""
+        return self.schedule.batch_of(part, self._most_at_once(part.size))
+
+    def cost_of(self, parts: Sequence[Part]) -> float:
+        """What it takes to execute representatives in one copy of the network, in edge events."""
+        # Heartbeats are as much again as one that spreads; those who are away publish nothing at once.
+        spreading = sum(part.standing & 1 for part in parts)
+        return self._copies * (spreading + 1) + REHEARSAL_EVENTS
+
     def play(self, parts: Iterable[Part]) -> None:
-        """Execute representatives that were not."""
+        """Execute representatives that were not, and all that share a copy of the network with them."""
         moment: _Moment | None = None
         for part in sorted(set(parts) - self._outcome.keys()):
+            if part in self._outcome:
+                continue
             if moment is None or part.time != moment.time:
                 self._go_to(part)
                 moment = self._moment(part.time)
-            self._outcome[part] = self._play(part, moment)
+            batch = self.schedule.parts_in(part, self._most_at_once(part.size))
+            self._outcome.update(zip(batch, self._play(batch, moment), strict=True))
 
     def _go_to(self, part: Part) -> None:
         """Have the engine at the time of a representative, which may be before that of the last one."""
@@ -151,13 +191,26 @@ class Rehearsal:
         quiet = _Quiet(self._quiet_stage, time, self._beat)
         return _Moment(time, quiet, standing, self._group, self._tellers(standing == _UP_AND_SUBSCRIBED))
 
-    def _play(self, part: Part, moment: _Moment) -> Outcome:
-        """Work out what becomes of a representative that is published at this moment."""
-        index = part.is_relayed << 40 | part.number << 10 | part.group << 2 | part.standing
-        origin = self._publisher(part, index, moment.candidates(part.group, part.standing) + self._first)
-        if moment.standing[origin - self._first] == _AWAY and not part.is_relayed:
-            return self._unsent(part, moment)
-        return self._executed(part, moment, index, origin)
+    def _play(self, batch: Sequence[Part], moment: _Moment) -> list[Outcome]:
+        """Work out what becomes of representatives that are published at this moment."""
+        unsent, sent = {}, {}
+        for part in batch:
+            candidates = moment.candidates(part.group, part.standing) + self._first
+            if part.is_relayed:
+                candidates = self._telling(candidates, part.time)
+            origin = self._publisher(part, candidates)
+            if moment.standing[origin - self._first] == _AWAY and not part.is_relayed:
+                unsent[part] = self._unsent(part, moment)
+            else:
+                sent[part] = origin
+        outcomes = dict(zip(sent, self._executed(sent, moment), strict=True)) if sent else {}
+        outcomes.update(unsent)
+        return [outcomes[part] for part in batch]
+
+    def _telling(self, candidates: Int64Array, time: int) -> Int64Array:
+        """Those of some hosts that pass on what a hot host brings them; no message follows what others are brought."""
+        telling = candidates[~self._engine.is_silent(time)[candidates - self._first]]
+        return telling if len(telling) else candidates
 
     def _unsent(self, part: Part, moment: _Moment) -> Outcome:
         """What becomes of a representative whose publisher is away, and does not keep it: nobody hears of it."""
@@ -182,74 +235,70 @@ class Rehearsal:
             curves,
         )
 
-    def _executed(self, part: Part, moment: _Moment, index: int, origin: int) -> Outcome:
-        """Execute a representative that an identity publishes."""
-        message_id = _FIRST_ID | index & 0xFFFFFFFF
-        if part.is_relayed:
-            engine = self._staged(NoMessages(), origin)
-            engine.bring(message_id, self._topic, part.time, origin, part.size)
+    def _executed(self, origin_of: Mapping[Part, int], moment: _Moment) -> list[Outcome]:
+        """Execute representatives of one time that identities publish, or one that a hot host brings in."""
+        parts, origins = list(origin_of), np.array(list(origin_of.values()), dtype=np.int64)
+        time = parts[0].time
+        ids = np.array([_FIRST_ID | _number_of(part) & 0xFFFFFFFF for part in parts], dtype=np.uint64)
+        if parts[0].is_relayed:
+            engine = self._staged(NoMessages(), origins)
+            engine.bring(int(ids[0]), self._topic, time, int(origins[0]), parts[0].size)
         else:
-            columns = (np.array([value], dtype=np.int64) for value in (part.time, self._topic, origin, part.size))
-            message = PlannedMessages(np.array([message_id], dtype=np.uint64), Publications(*columns))
-            engine = self._staged(_OneMessage(message), origin)
+            topics, sizes = np.full(len(parts), self._topic, dtype=np.int64), np.array([part.size for part in parts])
+            published = Publications(np.full(len(parts), time, dtype=np.int64), topics, origins, sizes)
+            engine = self._staged(_AtOnce(PlannedMessages(ids, published)), origins)
         beats = 0
         while beats * self._beat < self._seen_ttl:
             beats += 1
-            engine.run_until(part.time + beats * self._beat)
+            engine.run_until(time + beats * self._beat)
             if not engine.has_news():
                 # What was told of last is asked for and comes.
                 break
         beats += 1
-        end = part.time + beats * self._beat
+        end = time + beats * self._beat
         engine.run_until(end)
         changes = self._engine.changes_until(end) if self._is_asked else None
         results = engine.partial_results()
-        middles, reached = bucket_middles(results.bucket), np.cumsum(results.counts)
-        delivered = int(results.spread["delivered"][0])
-        summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
-        if delivered:
-            middles = np.minimum(middles, int(results.spread["max_ns"][0]))
-            ranks = (delivered * np.array(_PERCENTILES) + 99) // 100 - 1
-            summary = middles[np.searchsorted(reached, ranks, side="right")]
-            summary[3] = results.spread["max_ns"][0]
-            levels = np.rint(np.arange(LEVELS) * (delivered - 1) / (LEVELS - 1)).astype(np.int64)
-            overall = middles[np.searchsorted(reached, levels, side="right")]
-        counters = _counted(engine) - moment.quiet.counted_after(beats)
-        told, heard = int(counters[_COLUMN["ihave_sent"]]), int(counters[_COLUMN["ihave_received"]])
-        for name, what in (
-            ("ihave_sent", told),
-            ("ihave_received", heard),
-            ("edge_events", heard),
-            ("packets_lost", told - heard),
-            ("bytes_sent", told * _IHAVE_BYTES),
-            ("heartbeats", counters[_COLUMN["heartbeats"]]),
-        ):
-            counters[_COLUMN[name]] -= what
-        curves = None
-        if changes is not None:
-            # The publisher is like nobody.
-            host, time, hops = engine.receipts(message_id)
-            others = host != origin
-            curves = self._curves(part, moment, changes, host[others], time[others], hops[others])
-        told_by = self._by_kind(engine, message_id, told)
-        there = moment.there - int(moment.standing[origin - self._first] == _UP_AND_SUBSCRIBED)
-        return Outcome(summary, overall, counters, delivered, told_by, moment.tellers, heard, there, curves)
+        row_of = {message_id: row for row, message_id in enumerate(results.spread["id"].tolist())}
+        rows = [row_of[message_id] for message_id in ids.tolist()]
+        delivered = results.spread["delivered"][rows]
+        tally = np.array([engine.tally(message_id) for message_id in ids.tolist()])
+        counters, told, heard = _costs(engine, moment.quiet.counted_after(beats), parts[0].size, delivered, tally)
+        outcomes = []
+        for place, (part, row) in enumerate(zip(parts, rows, strict=True)):
+            summary, overall = _delays(results, row)
+            receipts, curves = None, None
+            if changes is not None or len(self._clients) > 1:
+                receipts = engine.receipts(int(ids[place]))
+            if changes is not None and receipts is not None:
+                # The publisher is like nobody.
+                others = receipts[0] != origins[place]
+                curves = self._curves(part, moment, changes, *(column[others] for column in receipts))
+            told_by = self._by_kind(receipts, int(told[place]))
+            there = moment.there - int(moment.standing[origins[place] - self._first] == _UP_AND_SUBSCRIBED)
+            outcomes.append(
+                Outcome(
+                    *(summary, overall, counters[place], int(delivered[place]), told_by, moment.tellers),
+                    *(int(heard[place]), there, curves),
+                )
+            )
+        return outcomes
 
-    def _staged(self, plan: MessagePlan, origin: int) -> ColdEngine:
-        """A copy of the network in which an identity will publish; there is one at a time."""
+    def _staged(self, plan: MessagePlan, origins: Int64Array) -> ColdEngine:
+        """A copy of the network in which identities will publish; there is one at a time."""
         if self._stage is None:
             self._stage = self._engine.fork(plan)
         else:
             self._stage.renew(self._engine, plan, self._touched)
         # Nobody else takes part, but for those that come and go.
-        self._touched = np.append(self._members(self._topic).astype(np.int64), origin) - self._first
+        self._touched = np.concatenate([self._members(self._topic).astype(np.int64), origins]) - self._first
         return self._stage
 
-    def _publisher(self, part: Part, index: int, candidates: npt.NDArray[np.integer]) -> int:
+    def _publisher(self, part: Part, candidates: npt.NDArray[np.integer]) -> int:
         """A random one of these hosts, and if it is away one that comes back as the publisher did, if that is found."""
         tried: list[int] = []
         for attempt in range(_TRIED if part.standing == 2 else 1):
-            counter = 1 << 63 | attempt << 48 | index
+            counter = 1 << 63 | attempt << 48 | _number_of(part)
             draw = int(draw_u64(self._seed, self._topic, int(ColdPurpose.REPRESENTATIVE), counter)) >> 32
             tried.append(int(candidates[draw * len(candidates) >> 32]))
             if part.standing != 2 or self.schedule.missed_by(tried[-1], part.time) == part.missed:
@@ -261,16 +310,14 @@ class Rehearsal:
         each = [min(client.d_lazy, max(self._known - client.d, 0)) for client in self._clients]
         return np.bincount(self._kind[members], minlength=len(each)) * np.array(each, dtype=np.int64)
 
-    def _by_kind(self, engine: ColdEngine, message_id: int, told: int) -> Int64Array:
+    def _by_kind(self, receipts: Receipts | None, told: int) -> Int64Array:
         """So many IHAVE packets by the kinds of clients that send them, in proportion to who has got the message."""
-        if len(self._clients) == 1:
+        if receipts is None or len(self._clients) == 1:
             return np.array([told], dtype=np.int64)
-        host, time, _ = engine.receipts(message_id)
+        host, time, _ = receipts
         got = np.zeros(len(self._group), dtype=np.bool_)
         got[host[time != NEVER] - self._first] = True
-        until = np.cumsum(self._tellers(got))
-        rounded = told * until // max(int(until[-1]), 1)
-        return np.asarray(rounded - np.concatenate([[0], rounded[:-1]]), dtype=np.int64)
+        return _dealt_out(np.array([told]), self._tellers(got))[:, 0]
 
     def _curves(
         self,
@@ -365,6 +412,99 @@ class _Quiet:
             self._engine.run_until(self._begin + len(self._counted) * self._beat)
             self._counted.append(_counted(self._engine))
         return self._counted[beats]
+
+
+def _number_of(part: Part) -> int:
+    """A number of a representative below 2**48; those of one time and size differ in the lowest 32 bits."""
+    low = (part.number & 0xFFF) << 20 | part.group << 2 | part.standing
+    return part.is_relayed << 47 | part.number >> 12 << 32 | low
+
+
+def _delays(results: TailResults, row: int) -> tuple[Int64Array, Int64Array]:
+    """`Outcome.summary` and `Outcome.overall` of a message of these results, by its row."""
+    summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
+    delivered = int(results.spread["delivered"][row])
+    if delivered:
+        entries = slice(int(results.start[row]), int(results.start[row + 1]))
+        reached = np.cumsum(results.counts[entries])
+        middles = np.minimum(bucket_middles(results.bucket[entries]), int(results.spread["max_ns"][row]))
+        ranks = (delivered * np.array(_PERCENTILES) + 99) // 100 - 1
+        summary = middles[np.searchsorted(reached, ranks, side="right")]
+        summary[3] = results.spread["max_ns"][row]
+        levels = np.rint(np.arange(LEVELS) * (delivered - 1) / (LEVELS - 1)).astype(np.int64)
+        overall = middles[np.searchsorted(reached, levels, side="right")]
+    return summary, overall
+
+
+def _costs(
+    engine: ColdEngine, quiet: Int64Array, size: int, delivered: Int64Array, tally: Int64Array
+) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """What n representatives have cost that have shared an engine.
+
+    Of each it is known how many copies were sent, lost, spared and asked for, how many IHAVEs told of it, and how many
+    have got it; all else is shared out in proportion to these.
+
+    Parameters
+    ----------
+    engine
+        The engine, at the end.
+    quiet
+        int64[COUNTER_NAMES]: what the network counts without them.
+    size
+        Of each [bytes].
+    delivered
+        int64[n]: how many have got each.
+    tally
+        int64[n, TALLIED]: of each.
+
+    Returns
+    -------
+    int64[n, COUNTER_NAMES], int64[n], int64[n]
+        As of `Outcome.counters`; IHAVE packets that tell of each; and those of them that are received.
+    """
+    counters = _counted(engine) - quiet
+    told = tally[:, TOLD]
+    packets, received = int(counters[_COLUMN["ihave_sent"]]), int(counters[_COLUMN["ihave_received"]])
+    for name, what in (
+        ("ihave_sent", packets),
+        ("ihave_received", received),
+        ("edge_events", received),
+        ("packets_lost", packets - received),
+        ("bytes_sent", packets * CONTROL_BYTES + int(told.sum()) * ID_BYTES),
+        ("heartbeats", counters[_COLUMN["heartbeats"]]),
+    ):
+        counters[_COLUMN[name]] -= what
+    # Nobody tells of what nobody has got.
+    got = delivered if delivered.any() else np.ones(len(delivered), dtype=np.int64)
+    copies, first = _COLUMN["messages_received"], _COLUMN["duplicates"]
+    sent, lost = tally[:, COPIES_SENT], tally[:, COPIES_LOST]
+    counters[_COLUMN["edge_events"]] -= counters[copies]
+    counters[_COLUMN["packets_lost"]] -= lost.sum()
+    counters[_COLUMN["bytes_sent"]] -= sent.sum() * (MESSAGE_BYTES + size)
+    # Until they are subtracted, first copies are in the place of all others.
+    counters[first] = counters[copies] - counters[first]
+    each = _dealt_out(counters, got)
+    for names, weight in (
+        (("messages_received", "expired", "unreachable"), sent - lost),
+        (("iwant_sent", "iwant_received", "iwant_unserved"), tally[:, ASKED_FOR]),
+    ):
+        if weight.any():
+            columns = [_COLUMN[name] for name in names]
+            each[:, columns] = _dealt_out(counters[columns], weight)
+    each[:, _COLUMN["messages_sent"]], each[:, _COLUMN["copies_spared"]] = sent, tally[:, NOT_SENT]
+    each[:, first] = each[:, copies] - each[:, first]
+    each[:, _COLUMN["edge_events"]] += each[:, copies]
+    each[:, _COLUMN["packets_lost"]] += lost
+    each[:, _COLUMN["bytes_sent"]] += sent * (MESSAGE_BYTES + size)
+    each[:, _COLUMN["published"]] = counters[_COLUMN["published"]] > 0
+    return each, told, told * received // max(packets, 1)
+
+
+def _dealt_out(totals: Int64Array, weight: Int64Array) -> Int64Array:
+    """Whole numbers in proportion to n weights that add up to each of m totals: int64[n, m]; none without weight."""
+    until = np.concatenate([[0], np.cumsum(weight)])
+    shares = np.multiply.outer(until, totals) // max(int(until[-1]), 1)
+    return np.asarray(np.diff(shares, axis=0), dtype=np.int64)
 
 
 def _counted(engine: ColdEngine) -> Int64Array:

@@ -6,12 +6,13 @@ How a representative is executed is not said here: by the exact engine (`cold.re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from bridge.simtime import NEVER
@@ -27,7 +28,7 @@ from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.scenario import Scenario
 from cold.section import ColdSection
-from cold.sessions import Histories, comes_and_goes, habits_of
+from cold.sessions import Histories, comes_and_goes, habits_of, mean_lengths
 from cold.state_kernels import COUNTER_NAMES
 from cold.topic_fields import typical_size
 
@@ -64,6 +65,10 @@ class Part(NamedTuple):
     """Heartbeats that its publisher is away for from then on; as many as tell of a message if it is away for longer."""
     is_relayed: bool = False
     """Nobody of the tail publishes it: a copy from outside comes to a member of the group, which pushes it on."""
+
+
+Batch: TypeAlias = tuple[int, ...]
+"""What representatives have in common that are executed at once; ascending with time."""
 
 
 class Outcome(NamedTuple):
@@ -216,11 +221,42 @@ def epochs_of(section: ColdSection, stop_time_ns: int) -> Epochs:
     return Epochs(np.array(border, dtype=np.int64), np.array(is_passing, dtype=np.bool_))
 
 
+def _allotted(section: ColdSection, directory: HostDirectory, subscribed: float) -> Int64Array:
+    """How many representatives of an epoch there are for messages of one group and size, by `Part.standing`: int64[4].
+
+    In proportion to how many of its messages are of that standing, if each identity publishes as often: of those that
+    are few, `resolution.representatives` would be hardly fewer than there are messages.
+
+    Parameters
+    ----------
+    section, directory
+        The configuration's `cold` section, and every host of the experiment.
+    subscribed
+        The share of identities that subscribes to the topic.
+    """
+    up_share = {}
+    for name, population in section.populations.items():
+        session, absence = (1.0, 0.0) if population.churn is None else mean_lengths(population.churn)
+        up_share[name] = session / (session + absence)
+    up = float(directory.by_population(up_share, np.float64).mean())
+    crashed = max((failure.share for failure in section.failures if isinstance(failure, CrashFailure)), default=0.0)
+    away = 1 - up * (1 - crashed)
+    shares = np.array([away * (1 - subscribed), up * (1 - subscribed), away * subscribed, up * subscribed])
+    allotted: Int64Array = np.maximum(np.ceil(shares * section.resolution.representatives), 1).astype(np.int64)
+    return allotted
+
+
 class Representation(Protocol):
     """What executes the representatives of a topic."""
 
     schedule: Schedule
     """Which representatives messages follow."""
+
+    def batch_of(self, part: Part) -> Batch:
+        """Return what stands for the representatives that are executed at once with one."""
+
+    def cost_of(self, parts: Sequence[Part]) -> float:
+        """Return what it takes to execute representatives at once, in edge events."""
 
     def play(self, parts: Iterable[Part]) -> None:
         """Execute representatives that were not. Later ones must come later: time does not go back."""
@@ -260,7 +296,9 @@ class Schedule:
         (section, directory, seed, stop_time_ns), paths, topic, group, members = represented
         self._members, self._seed, self._topic, self._group = members, seed, topic, group
         self._first = directory.hot_count
+        self._groups = np.flatnonzero(np.bincount(group)).astype(np.int64)
         self._representatives = section.resolution.representatives
+        self._allotted = _allotted(section, directory, len(members(topic)) / max(len(group), 1))
         self._epochs = epochs_of(section, stop_time_ns)
         self._histories: Histories | None = None
         if comes_and_goes(section):
@@ -272,7 +310,6 @@ class Schedule:
     def parts_of(self, planned: PlannedMessages) -> list[Part]:
         """The representatives that messages follow, message by message."""
         published = planned.published
-        number = self._chosen(published.time, published.origin, planned.message_id)
         group = self._group[published.origin - self._first]
         sizes, size_of = np.unique(published.size, return_inverse=True)
         typical = np.array([typical_size(size) for size in sizes.tolist()], dtype=np.int64)[size_of]
@@ -284,6 +321,8 @@ class Schedule:
             standing[there] += 2 * np.isin(published.origin[there], self._members(topic), kind="table")
         # Who does not subscribe tells nobody later, and only one that is away misses the next heartbeats.
         missed = np.where(standing == 2, np.maximum(away - 1, 0), 0)
+        alike = self._allotted[standing]
+        number = self._chosen(published.time, published.origin, planned.message_id, alike, group)
         kinds, kind_of = np.unique(np.stack([number, group, standing, typical, missed]), axis=1, return_inverse=True)
         parts = [Part(self.time_of(which), which, *of) for which, *of in kinds.T.tolist()]
         return [parts[kind] for kind in kind_of.ravel().tolist()]
@@ -291,9 +330,36 @@ class Schedule:
     def entry_of(self, time: int, host: int, message_id: int, size: int) -> Part:
         """The representative that a message follows which a hot host brings to an identity at a time [ns]."""
         key = np.array([entry_key(uint64(message_id), host)], dtype=np.uint64)
-        number = int(self._chosen(np.array([time]), np.array([host]), key)[0])
         group = int(self._group[host - self._first])
+        columns = (np.array([value]) for value in (self._representatives, group))
+        number = int(self._chosen(np.array([time]), np.array([host]), key, *columns)[0])
         return Part(self.time_of(number), number, group, 3, typical_size(size), is_relayed=True)
+
+    def batch_of(self, part: Part, most: int) -> Batch:
+        """What stands for those representatives that are executed at once, so many at most.
+
+        They differ in the group alone. It is the same for one whichever others messages follow.
+        """
+        place = 0 if part.is_relayed else int(np.searchsorted(self._groups_of(part), part.group))
+        its = part.group if part.is_relayed else place // most
+        return (part.time, part.number, part.standing, part.size, part.missed, part.is_relayed, its)
+
+    def parts_in(self, part: Part, most: int) -> list[Part]:
+        """All representatives of the batch of one, ascending."""
+        if part.is_relayed:
+            return [part]
+        groups = self._groups_of(part)
+        first = int(np.searchsorted(groups, part.group)) // most * most
+        return [part._replace(group=group) for group in groups[first : first + most].tolist()]
+
+    def _groups_of(self, part: Part) -> Int64Array:
+        """Groups whose messages may follow such a representative, ascending; its own is one of them."""
+        epoch, place = divmod(part.number, self._representatives)
+        allotted = int(self._allotted[part.standing])
+        if self._epochs.is_passing[epoch] or allotted == self._representatives:
+            return self._groups
+        its = np.arange(allotted) * self._representatives // allotted
+        return self._groups[np.isin((place - self._groups) % self._representatives, its)]
 
     def epoch_of(self, number: int) -> range:
         """Numbers of the representatives that share an epoch with one."""
@@ -316,19 +382,26 @@ class Schedule:
         time: Int64Array,
         origin: Int64Array,
         message_id: npt.NDArray[np.uint64],
+        allotted: npt.NDArray[np.integer],
+        group: npt.NDArray[np.integer],
     ) -> Int64Array:
         """Numbers of the representatives that messages follow: int64[n].
 
-        A random one of the epoch, so that messages differ as much as representatives do. Where the network is about to
-        change, or has just changed, it is the time that makes the difference: there, the one in whose part of the epoch
-        the message is.
+        A random one of the epoch, so that messages differ as much as representatives do; of those kinds of which there
+        are few messages, one of the few that are allotted to them, which are at other times for other groups. Where the
+        network is about to change, or has just changed, it is the time that makes the difference: there, the one in
+        whose part of the epoch the message is.
         """
         count = self._representatives
         chosen = choose_representatives(uint64(self._seed), origin, message_id, count)
+        its = chosen * allotted // count
+        # As `_groups_of` has it.
+        chosen = np.where(allotted < count, (its * count // allotted + group) % count, chosen)
         epoch = self._epochs.of(time)
         begin, end = self._epochs.border[epoch], self._epochs.border[epoch + 1]
         part = np.clip((time - begin) * count // (end - begin), 0, count - 1)
-        return np.asarray(epoch * count + np.where(self._epochs.is_passing[epoch], part, chosen), dtype=np.int64)
+        number: Int64Array = epoch * count + np.where(self._epochs.is_passing[epoch], part, chosen)
+        return number
 
     def missed_by(self, host: int, time: int) -> int:
         """`Part.missed` of an identity that is away at a time [ns]."""

@@ -18,7 +18,7 @@ from cold.representatives import epochs_of, is_unsteady
 from cold.resolution_section import Resolution
 from cold.scenario import Scenario
 from cold.section import ColdSection, GossipSection
-from cold.small_networks import is_idle
+from cold.small_networks import is_idle, most_at_once
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
 from cold.topics import TopicGroup
@@ -64,6 +64,8 @@ class TopicLoad(NamedTuple):
     """Members in the small network that shows what messages lose by meeting others; 0 if nothing meets."""
     compared: float = 0.0
     """Messages that are propagated there on their own besides, if the topic is coarse."""
+    at_once: float = 1.0
+    """Representatives that share a copy of a network that changes."""
 
 
 def edge_events(
@@ -75,10 +77,10 @@ def edge_events(
     `mcache_gossip` for each message, and all of the run) each member sends D_lazy IHAVEs.
 
     Sampled: the representatives of each field, alone on the mesh, with the IHAVEs of one heartbeat; a constant for
-    each message. In a network that changes, each representative costs what an exact message does, the copies of the
-    network, and who comes and goes meanwhile. Mean field: a constant for each field, or in a network that changes for
-    each of its representatives, and for each message. Both: messages that are compared with those that meet others, in
-    a network that changes each in a copy of the small one.
+    each message. In a network that changes, each representative costs what an exact message does, and those that share
+    a copy of the network cost the copy, and who comes and goes meanwhile. Mean field: a constant for each field, in a
+    network that changes for each of its representatives, and for each message. Both: messages that are compared with
+    those that meet others, in a network that changes each in a copy of the small one.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def edge_events(
     copying = REHEARSAL_EVENTS if load.changes else 0
     drawn = load.messages * EVENTS_PER_MESSAGE + load.compared * (load.small * of_each + copying)
     if resolution is Resolution.SAMPLED:
-        each = load.members * of_each + load.lives + copying
+        each = load.members * of_each + (load.lives + copying) / load.at_once
         return float(load.fields * representatives * each + drawn)
     each_solution = representatives * CHANGING_FIELD_EVENTS if load.changes else MEAN_FIELD_EVENTS
     return float(load.fields * each_solution + drawn)
@@ -183,11 +185,14 @@ def topic_loads(scenario: Scenario) -> list[TopicLoad]:
     groups = group_members(directory.node[first:], directory.uplink_bps[first:], directory.downlink_bps[first:])
     sizes = np.array([typical_size(size) for size in published.size.tolist()], dtype=np.int64)
     members = np.diff(subscriptions(section, seed, directory).start)
-    fields = np.zeros(topics)
+    fields, at_once = np.zeros(topics), np.ones(topics)
     for family in topic_families(section):
         ours = (published.topic >= family.start) & (published.topic < family.stop)
         kinds = np.unique(np.stack([groups.group[published.origin[ours] - first], sizes[ours]]), axis=1)
         fields[family.start : family.stop] = kinds.shape[1] / len(family)
+        its_sizes, its_groups = np.unique(kinds[1], return_counts=True)
+        most = [most_at_once(section, directory, int(members[family.start]), size) for size in its_sizes.tolist()]
+        at_once[family.start : family.stop] = kinds.shape[1] / max(np.ceil(its_groups / most).sum(), 1)
     small, compared, lives = np.zeros((3, topics))
     if is_unsteady(section):
         # Each epoch has its own, of those that a message follows.
@@ -210,7 +215,7 @@ def topic_loads(scenario: Scenario) -> list[TopicLoad]:
             float(messages[topic]),
             float(fields[topic]),
             is_unsteady(section),
-            *(float(column[topic]) for column in (lives, small, compared)),
+            *(float(column[topic]) for column in (lives, small, compared, at_once)),
         )
         for topic in range(topics)
     ]

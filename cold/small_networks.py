@@ -14,6 +14,7 @@ from cold.mean_field import mesh_degree
 from cold.publication_columns import Publications
 from cold.sampled_kernels import MESSAGE_BYTES
 from cold.section import ColdSection
+from cold.state_kernels import MOST_TALLIED
 
 #: Where no link is ever busier than this share of a second, nothing meets.
 _IDLE: Final = 0.01
@@ -89,10 +90,36 @@ def is_idle(
     members
         int64[topics]: subscribers of each topic, by index.
     """
-    first = directory.hot_count
-    identities = directory.total_count - first
-    degree = max(mesh_degree(client, identities) for client in section.client_gossip)
-    copies = max(degree - 1, 1) * members / max(identities, 1)
+    identities = directory.total_count - directory.hot_count
+    copies = copies_carried(section, identities) * members / max(identities, 1)
     bits = copies[published.topic] * (MESSAGE_BYTES + published.size) * 8
-    slowest = min(int(bps[first:].min()) for bps in (directory.uplink_bps, directory.downlink_bps))
-    return float(np.bincount(published.time // NS_PER_S, weights=bits).max(initial=0.0)) < _IDLE * slowest
+    return float(np.bincount(published.time // NS_PER_S, weights=bits).max(initial=0.0)) < _IDLE * _slowest(directory)
+
+
+def most_at_once(section: ColdSection, directory: HostDirectory, members: int, size: int) -> int:
+    """How many messages may be published at once without meeting to speak of: one at least.
+
+    Parameters
+    ----------
+    section
+        The configuration's `cold` section.
+    directory
+        Every host of the experiment.
+    members
+        Subscribers of their topic.
+    size
+        Of each [bytes].
+    """
+    bits = copies_carried(section, members) * (MESSAGE_BYTES + size) * 8
+    return min(max(int(_IDLE * _slowest(directory) / bits), 1), MOST_TALLIED)
+
+
+def copies_carried(section: ColdSection, members: int) -> float:
+    """How many copies of a message a link of one of so many subscribers carries, either way."""
+    return max(max(mesh_degree(client, members) for client in section.client_gossip) - 1.0, 1.0)
+
+
+def _slowest(directory: HostDirectory) -> int:
+    """The rate of the slowest link of an identity [bit/s]."""
+    cold = slice(directory.hot_count, None)
+    return min(int(bps[cold].min()) for bps in (directory.uplink_bps, directory.downlink_bps))

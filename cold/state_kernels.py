@@ -277,6 +277,19 @@ SOUGHT_UNTIL: Final = 21
 """When all IHAVEs have come that this shard has sent of what somebody may lack, be they events or not [ns]."""
 CURSORS: Final = 22
 
+# Columns of `State.tally`.
+COPIES_SENT: Final = 0
+COPIES_LOST: Final = 1
+"""Of those that were pushed."""
+NOT_SENT: Final = 2
+"""Copies that were spared."""
+ASKED_FOR: Final = 3
+TOLD: Final = 4
+"""IHAVEs that have told of it; counted where `Parameters.tallies`."""
+TALLIED: Final = 5
+MOST_TALLIED: Final = 32
+"""Slots of which TOLD is counted: bits of an entry of `State.told_of`."""
+
 # Entries of `counters`.
 COUNTER_NAMES: Final = (
     "edge_events",
@@ -359,6 +372,8 @@ class Parameters(NamedTuple):
     """1 or 0."""
     scoring: int
     """1 if members of meshes are scored, else 0."""
+    tallies: int
+    """1 if it is counted how many IHAVEs tell of each message, else 0."""
     outbound: int
     """1 if a kind of client has a D_out, else 0."""
     churn: int
@@ -464,6 +479,9 @@ class State(NamedTuple):
     """uint64[A, P / 64]: a bit for each topic to which some do not subscribe, by its place behind the others."""
     mesh: PlaceArray
     """place[M, width]: number of members, RECENT counts, and the members' places in the order in which they joined."""
+    told_of: UInt32Array
+    """uint32[M, mcache_gossip]: a bit for each slot that was cached in an interval between heartbeats, by the
+    interval's number modulo `mcache_gossip`; no rows unless `Parameters.tallies`."""
     mesh_peer: UInt32Array
     """uint32[N * F, largest D_high]: of the F topics that all have, by identity and then topic, the members of the mesh
     as in `neighbours`: what is pushed to them need not look for them there."""
@@ -515,6 +533,8 @@ class State(NamedTuple):
     """uint8[S]: whether one may name the slot and mean the message that had it before."""
     reached: Int64Array
     """int64[S]: members that have the message."""
+    tally: Int64Array
+    """int64[S, TALLIED]: what this shard's identities have done with the message so far."""
     saturated: UInt8Array
     """uint8[S]: every member of this shard has the message."""
     complete: UInt8Array

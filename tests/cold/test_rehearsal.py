@@ -235,12 +235,102 @@ def test_nobody_hears_of_what_is_published_by_one_who_is_away_and_does_not_subsc
         for origin in moment.candidates(number, 0)[:3].tolist():
             if moment.standing[origin] == 0:
                 compared += 1
-                found = rehearsal._executed(part, moment, compared, origin + 2)
+                (found,) = rehearsal._executed({part: origin + 2}, moment)
                 assert found.curves is not None
                 assert pickle.dumps(rehearsal._unsent(part, moment)) == pickle.dumps(found)
     assert compared > 1
-    assert rehearsal._play(first, moment).delivered == 0
-    assert rehearsal._play(first._replace(standing=3), moment).delivered > 10
+    assert rehearsal._play([first], moment)[0].delivered == 0
+    assert rehearsal._play([first._replace(standing=3)], moment)[0].delivered > 10
+
+
+def rehearsal_of(section: ColdSection, hot: int = 0, topic: int = 0, end: int = END) -> Rehearsal:
+    """Return what executes the representatives of a topic; groups are nodes."""
+    directory = directory_of(COUNT, hot=hot)
+    drawn = subscriptions(section, 5, directory)
+    members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
+    group = directory.node[hot:].astype(np.int32)
+    return Rehearsal(
+        Represented(Scenario(section, directory, 5, end), three_nodes(), topic, group, members.__getitem__)
+    )
+
+
+def test_what_a_hot_host_brings_in_comes_to_one_who_passes_it_on() -> None:
+    """Which messages follow that come to such: at any other, they go no further."""
+    silence = {"kind": "silence", "time": "1 s", "share": 0.6}
+    rehearsal = rehearsal_of(section_with(publications=[], failures=[silence]), hot=2)
+    parts = {
+        rehearsal.schedule.entry_of(time * NS_PER_S // 2, 2 + host, 100 * time + host, 300)
+        for time in range(3, 20)
+        for host in range(COUNT)
+    }
+    rehearsal.play(parts)
+    assert len(parts) == 12
+    assert all(rehearsal.outcome(part).delivered > 10 for part in parts)
+
+
+def messages_of(origins: list[int], times: list[int], topic: int) -> PlannedMessages:
+    count = len(origins)
+    columns = (times, [topic] * count, origins, [100] * count)
+    published = Publications(*(np.array(column, dtype=np.int64) for column in columns))
+    return PlannedMessages(np.arange(count, dtype=np.uint64), published)
+
+
+def test_kinds_of_which_there_are_few_messages_have_few_representatives() -> None:
+    """The more subscribers publish among all, the more representatives they have, and at least one of each group."""
+    churn = {**CHURN, "sessions": {"kind": "exponential", "mean": "60 s"}}
+    up = 60 / (60 + 1.25)
+    for count in (4, 2):
+        topics = [1, {"name": "subnets", "first": 10, "count": count, "per_identity": 1}]
+        resolution = {"default": "sampled", "representatives": 16, "epoch": "60 s"}
+        keys = {"populations": {"tail": {"count": COUNT, "churn": churn}}, "failures": [], "publications": []}
+        section = section_with(topics=topics, resolution=resolution, **keys)
+        rehearsal = rehearsal_of(section, topic=1, end=60 * NS_PER_S)
+        schedule, subscribed = rehearsal.schedule, len(rehearsal._members(1)) / COUNT
+        wanted = {1: np.ceil(16 * up * (1 - subscribed)), 3: np.ceil(16 * up * subscribed)}
+        assert wanted[1] > wanted[3] if count == 4 else wanted[3] > 6
+        origins = list(range(COUNT)) * 40
+        times = [number * NS_PER_S // 100 for number in range(len(origins))]
+        parts = schedule.parts_of(messages_of(origins, times, 1))
+        several: dict[tuple[int, int, int], set[int]] = {}
+        for part in parts:
+            several.setdefault((part.group, part.standing, part.missed), set()).add(part.number)
+        for (_, standing, _), numbers in several.items():
+            assert len(numbers) == wanted.get(standing, 1)
+        # What is executed at once is the same, whichever of them it is asked for.
+        for part in set(parts):
+            for most in (1, 2, 3):
+                batch = schedule.parts_in(part, most)
+                assert part in batch
+                assert len(batch) <= most
+                assert batch == sorted(set(batch))
+                assert {schedule.batch_of(each, most) for each in batch} == {schedule.batch_of(part, most)}
+                assert all(schedule.parts_in(each, most) == batch for each in batch)
+        # Nothing is executed that no message could follow.
+        assert {each for part in set(parts) for each in schedule.parts_in(part, 3)} - set(parts) == set()
+
+
+def test_representatives_that_share_a_copy_fare_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    section = section_with(publications=[], gossip={"seen_ttl": "6 s", "validation_delay": ["1 ms", "5 ms"]})
+    together, alone = rehearsal_of(section), rehearsal_of(section)
+    assert together._most_at_once(300) > 3
+    assert together._most_at_once(10**6) == 1
+    monkeypatch.setattr(alone, "_most_at_once", lambda _: 1)
+    for standing in (1, 3):
+        time = together.schedule.time_of(1)
+        (*parts,) = together.schedule.parts_in(Part(time, 1, 0, standing, 300), 3)
+        assert len(parts) > 1
+        together.play(parts[:1])
+        alone.play(parts)
+        for part in parts:
+            one, other = together.outcome(part), alone.outcome(part)
+            assert one.delivered == pytest.approx(other.delivered, abs=2)
+            assert one.summary == pytest.approx(other.summary, rel=0.02)
+
+            assert one.counters == pytest.approx(other.counters, rel=0.01, abs=3)
+            assert one.told == pytest.approx(other.told, rel=0.01)
+            assert one.heard == pytest.approx(other.heard, rel=0.01)
+        sums = [sum(each.outcome(part).counters for part in parts) for each in (together, alone)]
+        assert sums[0] == pytest.approx(sums[1], rel=0.01, abs=3)
 
 
 def test_an_engine_with_messages_is_not_copied() -> None:
@@ -283,9 +373,9 @@ def test_connected_shards_execute_each_representative_once_and_tell_of_the_same_
     executed: list[tuple[int, ...]] = []
 
     def noting(execute: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(self: Any, part: Part, *others: Any) -> Any:
-            executed.append((self.schedule._topic, *part))
-            return execute(self, part, *others)
+        def noted(self: Any, what: Part | list[Part], *others: Any) -> Any:
+            executed.extend((self.schedule._topic, *part) for part in ([what] if isinstance(what, Part) else what))
+            return execute(self, what, *others)
 
         return noted
 
