@@ -75,6 +75,11 @@ class CoarseFields:
         row: npt.NDArray[np.int64] = self._meetings.of_planned(np.array([message_id], dtype=np.uint64))[0]
         return row
 
+    @property
+    def meetings(self) -> Meetings:
+        """Return what messages lose by meeting others."""
+        return self._meetings
+
     def group_of(self, host: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """Groups of identities by their HostIds: int32[n]."""
         group: npt.NDArray[np.int32] = self._everybody.group[host - self._first]

@@ -46,6 +46,7 @@ from cold.sampled_kernels import (
     TOTAL_NAMES,
 )
 from cold.section import GossipSection
+from cold.shared_work import Task, share_out, tasks_of
 from cold.state_kernels import BYTES_SENT, COUNTER_NAMES, MESSAGES_SENT, PUBLISHED
 from cold.topic_fields import typical_size
 from cold.ways_in import exposure, lacking
@@ -134,23 +135,31 @@ class CoarseResults:
     def rehearse_part(self, planned: Sequence[PlannedMessages], number: int, shards: int) -> bytes:
         """Execute one shard's part of all representatives; return what others need to know of it.
 
-        Those of one time stay together as far as possible, as they share the network without a message.
+        The first one works out what messages lose by meeting others besides, and has fewer representatives for that.
         """
-        told = []
-        for rehearsal, parts in self._followed_by(planned):
-            own = parts[_dealt(len(parts), number, shards)]
-            rehearsal.play(own)
-            told += [encode_outcome(rehearsal.outcome(part)) for part in own]
-        return b"".join(told)
+        told = b""
+        if number == 0:
+            lost = self._fields.meetings.told()
+            told = len(lost).to_bytes(8) + lost
+        for task in self._shared_out(planned, shards)[number]:
+            task.representation.play(task.parts)
+            told += b"".join(encode_outcome(task.representation.outcome(part)) for part in task.parts)
+        return told
 
     def learn(self, planned: Sequence[PlannedMessages], told: Sequence[bytes]) -> None:
         """Take what each shard has returned of its part of the representatives."""
-        followed = self._followed_by(planned)
-        for number, data in enumerate(told):
+        length = 8 + int.from_bytes(told[0][:8])
+        self._fields.meetings.learn(told[0][8:length])
+        for tasks, data in zip(self._shared_out(planned, len(told)), [told[0][length:], *told[1:]], strict=True):
             outcomes = decode_outcomes(data, len(self._beats))
-            for rehearsal, parts in followed:
-                for part in parts[_dealt(len(parts), number, len(told))]:
-                    self._told[rehearsal, part] = next(outcomes)
+            for task in tasks:
+                for part in task.parts:
+                    self._told[task.representation, part] = next(outcomes)
+
+    def _shared_out(self, planned: Sequence[PlannedMessages], shards: int) -> list[list[Task]]:
+        """What each shard executes."""
+        tasks = [task for rehearsal, parts in self._followed_by(planned) for task in tasks_of(rehearsal, parts)]
+        return share_out(tasks, shards, self._fields.meetings.cost())
 
     def _followed_by(self, planned: Sequence[PlannedMessages]) -> list[tuple[Representation, list[Part]]]:
         """What executes representatives, and those that messages follow, in the order in which they are executed.
@@ -484,11 +493,6 @@ def _counted(outcome: Outcome, size: npt.NDArray[np.int64], share: npt.NDArray[n
     so_far: npt.NDArray[np.int64] = (counters * share[:, None]).astype(np.int64)
     so_far[:, PUBLISHED] = 1
     return so_far
-
-
-def _dealt(parts: int, number: int, shards: int) -> slice:
-    """Which of so many representatives a shard executes."""
-    return slice(parts * number // shards, parts * (number + 1) // shards)
 
 
 def _of(planned: PlannedMessages, rows: npt.NDArray[np.bool_]) -> PlannedMessages:

@@ -29,7 +29,7 @@ from cold.sampled_kernels import Mesh
 from cold.scenario import Scenario
 from cold.section import GossipSection
 from cold.sessions import Histories, comes_and_goes, habits_of
-from cold.small_networks import is_idle, small_network
+from cold.small_networks import copies_carried, is_idle, small_network
 from cold.subscriptions import subscriptions
 from cold.topic_fields import typical_size
 from cold.topic_meshes import standing_mesh
@@ -60,6 +60,25 @@ class Plan:
         rows = slice(self._taken, max(last, self._taken))
         self._taken = rows.stop
         return PlannedMessages(self._planned.message_id[rows], published.taken(rows))
+
+
+class _Layout(NamedTuple):
+    """What is executed to find what n coarse messages lose."""
+
+    small: Scenario
+    """The small network."""
+    members: Sequence[npt.NDArray[np.uint32]]
+    """HostIds of the subscribers of its topics."""
+    executed: PlannedMessages
+    """What it publishes."""
+    compared: Int64Array
+    """int64[rows]: which of these are propagated on their own besides."""
+    message_id: npt.NDArray[np.uint64]
+    """uint64[n]: of the coarse messages."""
+    time: Int64Array
+    """int64[n]: of their publication, ascending [ns]."""
+    followed: Int64Array
+    """int64[n]: a place among `compared`, or one past the last for none."""
 
 
 class _Found(NamedTuple):
@@ -104,6 +123,7 @@ class Meetings:
     ) -> None:
         self._scenario, self._paths = scenario, paths
         self._group, self._members, self._leaders = group, members, dict(leaders)
+        self._layout: _Layout | None = None
         self._found: _Found | None = None
 
     def of_planned(self, message_id: npt.NDArray[np.uint64]) -> Int64Array:
@@ -127,39 +147,76 @@ class Meetings:
         rows = found.row_by_time[first:last]
         return np.asarray(found.later[rows].sum(axis=0) // len(rows), dtype=np.int64)
 
+    def cost(self) -> float:
+        """What it takes to work it out, in edge events; 0 where nothing meets."""
+        layout = self._laid_out()
+        if layout is None:
+            return 0.0
+        section, subscribers = layout.small.section, np.array([len(each) for each in layout.members])
+        copies = [copies_carried(section, int(members)) * int(members) for members in subscribers]
+        return float(np.array(copies)[layout.executed.published.topic].sum())
+
+    def told(self) -> bytes:
+        """What others need to know who have not worked it out, docs/formats.md."""
+        return self._worked_out().later.astype(">i8").tobytes()
+
+    def learn(self, told: bytes) -> None:
+        """Take what another one has worked out."""
+        if self._found is None:
+            later = np.frombuffer(told, dtype=">i8").astype(np.int64).reshape(-1, len(SHARES))
+            self._found = self._found_by(later)
+
     def _worked_out(self) -> _Found:
         if self._found is None:
-            section, directory, _, stop = self._scenario
-            most = section.resolution.queues
-            planned = PublicationPlan(self._scenario).take(stop)
-            is_coarse = np.isin(planned.published.topic, list(self._leaders))
-            if most and is_coarse.any() and not is_idle(section, directory, planned.published, self._members):
-                self._found = self._work_out(planned, is_coarse, most)
-            else:
-                ids, none, rows = np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, len(SHARES)), np.int64)
-                self._found = _Found(ids, none, rows, none, none)
+            layout = self._laid_out()
+            self._found = self._found_by(self._measured(layout) if layout else np.empty((0, len(SHARES)), np.int64))
         return self._found
 
-    def _work_out(self, planned: PlannedMessages, is_coarse: npt.NDArray[np.bool_], most: int) -> _Found:
+    def _found_by(self, later: Int64Array) -> _Found:
+        """What coarse messages lose where those that are compared lose so much: int64[rows, SHARES], ns."""
+        layout, self._layout = self._laid_out(), None
+        if layout is None:
+            none = np.empty(0, dtype=np.int64)
+            return _Found(np.empty(0, np.uint64), none, later, none, none)
+        order = np.argsort(layout.message_id, kind="stable")
+        return _Found(layout.message_id[order], layout.followed[order], later, layout.time, layout.followed)
+
+    def _laid_out(self) -> _Layout | None:
+        """What is to be executed; None where nothing meets."""
+        if self._layout is not None:
+            return self._layout
         whole = self._scenario
+        most = whole.section.resolution.queues
+        planned = PublicationPlan(whole).take(whole.stop_time_ns)
+        is_coarse = np.isin(planned.published.topic, list(self._leaders))
+        if not most or not is_coarse.any():
+            return None
+        if is_idle(whole.section, whole.directory, planned.published, self._members):
+            return None
         network = small_network(whole.section, whole.directory, min(most / len(self._group), 1.0))
         # Publishers are a greater part of few: whoever publishes sends as many copies as whoever passes on.
         gossip = network.section.gossip.model_copy(update={"flood_publish": False})
         topics, small_topic = self._small_topics(len(network.host))
         section = network.section.model_copy(update={"gossip": gossip, "topics": topics})
-        directory = network.directory
-        scenario = whole._replace(section=section, directory=directory)
-        drawn = subscriptions(section, whole.seed, directory)
+        small = whole._replace(section=section, directory=network.directory)
+        drawn = subscriptions(section, whole.seed, network.directory)
         members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
-        executed, comparable = self._moved(planned, small_topic, scenario, network.host, members)
-        moved_id, moved = executed
-        engine = ColdEngine(scenario, self._paths, plan=Plan(executed))
-        results = _executed(engine, whole.stop_time_ns, section.gossip)
-
+        executed, comparable = self._moved(planned, small_topic, small, network.host, members)
         compared, followed = self._compared(planned, np.flatnonzero(is_coarse), comparable)
+        ids, times = planned.message_id[is_coarse], planned.published.time[is_coarse]
+        self._layout = _Layout(small, members, executed, compared, ids, times, followed)
+        return self._layout
+
+    def _measured(self, layout: _Layout) -> Int64Array:
+        """How much later each message that is compared comes, and a row of zeros: int64[rows, SHARES], ns."""
+        small, members = layout.small, layout.members
+        moved_id, moved = layout.executed
+        engine = ColdEngine(small, self._paths, plan=Plan(layout.executed))
+        results = _executed(engine, small.stop_time_ns, small.section.gossip)
+        compared = layout.compared
         delivered = _delivered(results, moved_id[compared])
-        make = _AloneInCopies if is_unsteady(section) else _AloneOnMeshes
-        network_alone = make(scenario, self._paths, members)
+        make = _AloneInCopies if is_unsteady(small.section) else _AloneOnMeshes
+        network_alone = make(small, self._paths, members)
         alone, ranks = np.full((2, len(compared), len(SHARES)), -1, dtype=np.int64)
         # Copies of a network are made as time goes on.
         for row in np.argsort(compared, kind="stable").tolist():
@@ -171,10 +228,7 @@ class Meetings:
         together = delays_at(results, moved_id[compared], ranks)
         later = np.where(alone >= 0, np.maximum(together - alone, 0), 0)
         # The last row is of those that follow none.
-        later = np.concatenate([later, np.zeros((1, len(SHARES)), dtype=np.int64)])
-        ids, times = planned.message_id[is_coarse], planned.published.time[is_coarse]
-        order = np.argsort(ids, kind="stable")
-        return _Found(ids[order], followed[order], later, times, followed)
+        return np.concatenate([later, np.zeros((1, len(SHARES)), dtype=np.int64)])
 
     def _small_topics(self, identities: int) -> tuple[list[Topic], Int64Array]:
         """Topics of the small network, and which of them each topic is there, -1 for none.
