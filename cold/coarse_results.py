@@ -120,6 +120,8 @@ class CoarseResults:
     ) -> None:
         self._rehearsals, self._spread = rehearsals, StandingSpread(fields)
         self._told: dict[tuple[Representation, Part], Outcome] = {}
+        #: What `_parts_of` has found, with the messages, so that no others are at their place.
+        self._parts: dict[tuple[int, Representation], tuple[PlannedMessages, npt.NDArray[np.intp], list[Part]]] = {}
         #: How many plans `_followed_by` has been asked for last, and what it has found.
         self._found: tuple[int, list[tuple[Representation, list[Part]]]] = (0, [])
         self._beats = [client.heartbeat for client in clients] if rehearsals else [gossip.heartbeat]
@@ -170,13 +172,21 @@ class CoarseResults:
             return self._found[1]
         found = []
         for rehearsal in dict.fromkeys(self._rehearsals.values()):
-            topics = [topic for topic, its in self._rehearsals.items() if its is rehearsal]
             parts: set[Part] = set()
             for messages in planned:
-                parts.update(rehearsal.schedule.parts_of(_of(messages, np.isin(messages.published.topic, topics))))
+                parts.update(self._parts_of(messages, rehearsal)[1])
             found.append((rehearsal, sorted(parts)))
         self._found = len(planned), found
         return found
+
+    def _parts_of(self, planned: PlannedMessages, rehearsal: Representation) -> tuple[npt.NDArray[np.intp], list[Part]]:
+        """Which of these messages follow representatives of a topic, by their rows, and which ones these are."""
+        key = id(planned), rehearsal
+        if key not in self._parts:
+            topics = [topic for topic, its in self._rehearsals.items() if its is rehearsal]
+            ours = np.isin(planned.published.topic, topics)
+            self._parts[key] = planned, np.flatnonzero(ours), rehearsal.schedule.parts_of(_of(planned, ours))
+        return self._parts[key][1:]
 
     def follow(self, planned: PlannedMessages, end: int) -> Followed:
         """What the messages that identities published have come to before `end` [ns]."""
@@ -222,12 +232,10 @@ class CoarseResults:
         counters = np.zeros((count, len(COUNTER_NAMES)), dtype=np.int64)
         delivered = np.zeros(count, dtype=np.int64)
         later = self._fields.later(planned.message_id)
-        for topic in np.unique(published.topic).tolist():
-            rehearsal = self._rehearsals[topic]
-            rows = published.topic == topic
-            followed = rehearsal.schedule.parts_of(_of(planned, rows))
+        for rehearsal in dict.fromkeys(self._rehearsals.values()):
+            rows, parts = self._parts_of(planned, rehearsal)
             followers: dict[Part, list[int]] = {}
-            for row, part in zip(np.flatnonzero(rows).tolist(), followed, strict=True):
+            for row, part in zip(rows.tolist(), parts, strict=True):
                 followers.setdefault(part, []).append(row)
             for part, its in followers.items():
                 outcome = self._told.get((rehearsal, part)) or rehearsal.outcome(part)

@@ -302,6 +302,7 @@ class ColdEngine:
             bucket_shift=bucket_shift,
             bucket_mask=buckets - 1,
             lookahead_ns=paths.min_latency_ns,
+            longest_validation_ns=max(client.validation_delay.bounds()[1] for client in clients),
             longest_latency_ns=_longest_latency_ns(paths, disturbances),
             longest_step_ns=min(paths.min_latency_ns, shortest_beat),
             largest_row=int(row_lengths.max()) + directory.hot_count,

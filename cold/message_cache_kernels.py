@@ -7,9 +7,20 @@ from typing import Final
 
 from cold.event_kernels import set_needed
 from cold.jit import inlined_kernel, int64, kernel, uint64
-from cold.membership_kernels import add_recent, mesh_row, recent
+from cold.membership_kernels import add_recent, arrival_place, mesh_row, recent
 from cold.receipt_kernels import client_of, validated_at
-from cold.state_kernels import HEARTBEAT_NS, PHASE, RECENT, SEEN, SEVERAL, TOLD, Parameters, State, lowest_bit
+from cold.state_kernels import (
+    ARRIVAL_SHIFT,
+    HEARTBEAT_NS,
+    PHASE,
+    RECENT,
+    SEEN,
+    SEVERAL,
+    TOLD,
+    Parameters,
+    State,
+    lowest_bit,
+)
 
 _ONE: Final = uint64(1)
 _ZERO: Final = uint64(0)
@@ -72,6 +83,11 @@ def is_recent(state: State, parameters: Parameters, time: int, identity: int, sl
 
     `number` is that of its heartbeat at `time`.
     """
+    beat = state.client[client_of(state, identity), HEARTBEAT_NS]
+    arrival = state.arrival[arrival_place(state, parameters, identity, slot)] >> ARRIVAL_SHIFT
+    if arrival + parameters.longest_validation_ns <= time - parameters.mcache_gossip * beat:
+        # However long the validation has taken.
+        return False
     cached_at = validated_at(state, parameters, identity, slot)
     cached = next_heartbeat(state, identity, cached_at)
     return cached_at <= time and number - cached < parameters.mcache_gossip
@@ -105,6 +121,16 @@ def list_sought(
     depend on how identities are divided among shards.
     """
     count = 0
+    if parameters.tallies:
+        for interval in range(parameters.mcache_gossip):
+            left = uint64(state.told_of[row, interval])
+            while left != _ZERO:
+                slot = lowest_bit(left)
+                left &= left - _ONE
+                if is_sought(state, time, topic, slot):
+                    state.wanted[count] = slot
+                    count += 1
+        return count
     is_named = True
     for interval in range(parameters.mcache_gossip):
         what = recent(state, row, interval)

@@ -104,7 +104,6 @@ class Rehearsal:
         self._engine = ColdEngine(alone, paths, topics=[topic], plan=NoMessages(), tallies=True)
         self._time = 0
         self._stage: ColdEngine | None = None
-        self._quiet_stage: ColdEngine | None = None
         self._touched = np.empty(0, dtype=np.int64)
         # Hot hosts ask for representatives in the order in which their messages are published.
         self._is_asked = directory.hot_count > 0
@@ -123,6 +122,8 @@ class Rehearsal:
         self.schedule = Schedule(represented)
         self._beat = max(client.heartbeat for client in section.client_gossip)
         self._seen_ttl = section.gossip.seen_ttl
+        # To be told of to the end, and what it takes to come to everybody.
+        self._usual_beats = section.gossip.mcache_gossip + 4
         subscribers = len(members(topic))
         #: Of a message, of all subscribers.
         self._copies = copies_carried(section, subscribers) * subscribers
@@ -182,13 +183,10 @@ class Rehearsal:
 
     def _moment(self, time: int) -> _Moment:
         """The network at the time at which the engine has stopped."""
-        if self._quiet_stage is None:
-            self._quiet_stage = self._engine.fork(NoMessages())
-        else:
-            self._quiet_stage.renew(self._engine, NoMessages())
         standing = self._engine.is_up(time).astype(np.uint8)
         standing[self._members(self._topic) - np.uint32(self._first)] += 2
-        quiet = _Quiet(self._quiet_stage, time, self._beat)
+        nobody = np.empty(0, dtype=np.int64)
+        quiet = _Quiet(lambda: self._staged(NoMessages(), nobody), time, self._beat, self._usual_beats)
         return _Moment(time, quiet, standing, self._group, self._tellers(standing == _UP_AND_SUBSCRIBED))
 
     def _play(self, batch: Sequence[Part], moment: _Moment) -> list[Outcome]:
@@ -258,23 +256,25 @@ class Rehearsal:
         end = time + beats * self._beat
         engine.run_until(end)
         changes = self._engine.changes_until(end) if self._is_asked else None
-        results = engine.partial_results()
+        results, counted = engine.partial_results(), _counted(engine)
         row_of = {message_id: row for row, message_id in enumerate(results.spread["id"].tolist())}
         rows = [row_of[message_id] for message_id in ids.tolist()]
         delivered = results.spread["delivered"][rows]
         tally = np.array([engine.tally(message_id) for message_id in ids.tolist()])
-        counters, told, heard = _costs(engine, moment.quiet.counted_after(beats), parts[0].size, delivered, tally)
+        receipts: list[Receipts | None] = [None] * len(parts)
+        if changes is not None or len(self._clients) > 1:
+            receipts = [engine.receipts(message_id) for message_id in ids.tolist()]
+        # The copy is of no use any more where this needs one.
+        counters, heard = _costs(counted - moment.quiet.counted_after(beats), parts[0].size, delivered, tally)
         outcomes = []
         for place, (part, row) in enumerate(zip(parts, rows, strict=True)):
             summary, overall = _delays(results, row)
-            receipts, curves = None, None
-            if changes is not None or len(self._clients) > 1:
-                receipts = engine.receipts(int(ids[place]))
-            if changes is not None and receipts is not None:
+            curves, its_receipts = None, receipts[place]
+            if changes is not None and its_receipts is not None:
                 # The publisher is like nobody.
-                others = receipts[0] != origins[place]
-                curves = self._curves(part, moment, changes, *(column[others] for column in receipts))
-            told_by = self._by_kind(receipts, int(told[place]))
+                others = its_receipts[0] != origins[place]
+                curves = self._curves(part, moment, changes, *(column[others] for column in its_receipts))
+            told_by = self._by_kind(its_receipts, int(tally[place, TOLD]))
             there = moment.there - int(moment.standing[origins[place] - self._first] == _UP_AND_SUBSCRIBED)
             outcomes.append(
                 Outcome(
@@ -394,23 +394,28 @@ class _Quiet:
 
     Parameters
     ----------
-    engine
-        A copy of the network, for this alone.
+    stage
+        Makes a copy of the network, for as long as it is needed.
     begin
         The time at which it has stopped [ns].
     beat
         The interval [ns].
+    usual
+        So many intervals are enough for most.
     """
 
-    def __init__(self, engine: ColdEngine, begin: int, beat: int) -> None:
-        self._begin, self._engine, self._beat = begin, engine, beat
-        self._counted = [_counted(self._engine)]
+    def __init__(self, stage: Callable[[], ColdEngine], begin: int, beat: int, usual: int) -> None:
+        self._stage, self._begin, self._beat, self._usual = stage, begin, beat, usual
+        self._counted: list[Int64Array] = []
 
     def counted_after(self, beats: int) -> Int64Array:
         """Its counters, so many intervals later: int64[COUNTER_NAMES]."""
-        while len(self._counted) <= beats:
-            self._engine.run_until(self._begin + len(self._counted) * self._beat)
-            self._counted.append(_counted(self._engine))
+        if beats >= len(self._counted):
+            engine = self._stage()
+            self._counted = [_counted(engine)]
+            for number in range(1, max(beats, self._usual) + 1):
+                engine.run_until(self._begin + number * self._beat)
+                self._counted.append(_counted(engine))
         return self._counted[beats]
 
 
@@ -436,9 +441,7 @@ def _delays(results: TailResults, row: int) -> tuple[Int64Array, Int64Array]:
     return summary, overall
 
 
-def _costs(
-    engine: ColdEngine, quiet: Int64Array, size: int, delivered: Int64Array, tally: Int64Array
-) -> tuple[Int64Array, Int64Array, Int64Array]:
+def _costs(counters: Int64Array, size: int, delivered: Int64Array, tally: Int64Array) -> tuple[Int64Array, Int64Array]:
     """What n representatives have cost that have shared an engine.
 
     Of each it is known how many copies were sent, lost, spared and asked for, how many IHAVEs told of it, and how many
@@ -446,10 +449,8 @@ def _costs(
 
     Parameters
     ----------
-    engine
-        The engine, at the end.
-    quiet
-        int64[COUNTER_NAMES]: what the network counts without them.
+    counters
+        int64[COUNTER_NAMES]: what was counted beyond what the network counts without them.
     size
         Of each [bytes].
     delivered
@@ -459,11 +460,10 @@ def _costs(
 
     Returns
     -------
-    int64[n, COUNTER_NAMES], int64[n], int64[n]
-        As of `Outcome.counters`; IHAVE packets that tell of each; and those of them that are received.
+    int64[n, COUNTER_NAMES], int64[n]
+        As of `Outcome.counters`; and IHAVE packets that tell of each and are received.
     """
-    counters = _counted(engine) - quiet
-    told = tally[:, TOLD]
+    counters, told = counters.copy(), tally[:, TOLD]
     packets, received = int(counters[_COLUMN["ihave_sent"]]), int(counters[_COLUMN["ihave_received"]])
     for name, what in (
         ("ihave_sent", packets),
@@ -497,7 +497,7 @@ def _costs(
     each[:, _COLUMN["packets_lost"]] += lost
     each[:, _COLUMN["bytes_sent"]] += sent * (MESSAGE_BYTES + size)
     each[:, _COLUMN["published"]] = counters[_COLUMN["published"]] > 0
-    return each, told, told * received // max(packets, 1)
+    return each, told * received // max(packets, 1)
 
 
 def _dealt_out(totals: Int64Array, weight: Int64Array) -> Int64Array:

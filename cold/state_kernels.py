@@ -393,6 +393,8 @@ class Parameters(NamedTuple):
     bucket_mask: int
     lookahead_ns: int
     """No window is longer that shards run without hearing from each other, nor any other by which they can be told."""
+    longest_validation_ns: int
+    """Nobody takes longer to validate a message."""
     longest_latency_ns: int
     """No packet that is not lost travels longer."""
     longest_step_ns: int
