@@ -16,9 +16,6 @@ the model.
 
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from bridge.rng import draw_u64
 from cold.distribution_kernels import draw_value, part_of
 from cold.disturbance_kernels import can_reach, path_latency, path_loss
@@ -152,6 +149,8 @@ _SERVER_BLOCK_BITS: Final = 3
 
 #: No interval between two requests of an identity is shorter [ns].
 SHORTEST_INTERVAL: Final = 1000
+#: Times of less than nine years have fewer bits, and there are less than 64 protocols.
+_PROTOCOL_SHIFT: Final = 58
 
 #: Bytes of data in a TCP segment, and of its headers: IPv4, TCP, timestamps (RFC 7323).
 SEGMENT_DATA: Final = 1448
@@ -1034,15 +1033,15 @@ def due_asks(
     hosts: Int64Array,
     protocol: int,
     next_ask: Int64Array,
-    turn: npt.NDArray[np.uint32],
     first: int,
     end: int,
     records: Int64Array,
 ) -> tuple[int, int]:
     """List the requests of a protocol that identities from row `first` on begin before `end`, in int64[n, 3] `records`.
 
-    Returns how many there are, and the row to go on from when `records` is full, N when all are listed. `next_ask` and
-    `turn`, int64[N] and uint32[N], go on to the first interval that ends at `end` or later; `hosts` is as above.
+    Returns how many there are, and the row to go on from when `records` is full, N when all are listed. `next_ask`,
+    int64[N], goes on to the first interval that ends at `end` or later; `hosts` is as above. An interval's draw is that
+    of when it begins, so that nobody need count them.
     """
     table = state.protocol[protocol, INTERVAL]
     count = 0
@@ -1057,8 +1056,7 @@ def due_asks(
             records[count, 1] = here << 32 | here
             records[count, 2] = protocol << SLOT_SHIFT | ASK
             count += 1
-            word = int64(draw_u64(key, here, _ASK_INTERVAL, protocol << 40 | int64(turn[row])))
-            turn[row] += 1
+            word = int64(draw_u64(key, here, _ASK_INTERVAL, protocol << _PROTOCOL_SHIFT ^ time))
             time += max(draw_value(state.request_table, table, word), SHORTEST_INTERVAL)
         next_ask[row] = time
     return count, len(next_ask)

@@ -221,7 +221,6 @@ class Asking:
         #: Of the protocols of which only some ask; of the others, every identity has a row.
         self._hosts: dict[int, Int64Array] = {}
         self._next: dict[int, Int64Array] = {}
-        self._turn: dict[int, npt.NDArray[np.uint32]] = {}
         self._earliest: dict[int, int] = {}
         self._records = np.empty((_RECORDS_AT_ONCE, 3), dtype=np.int64)
         for number in self._protocols:
@@ -234,7 +233,6 @@ class Asking:
                 next_ask = np.where(self._asks(number), 0, NEVER).astype(np.int64)
             begin_intervals(state, self._seed, first_id, self._hosts.get(number, _ALL), number, next_ask)
             self._next[number] = next_ask
-            self._turn[number] = np.zeros(len(next_ask), dtype=np.uint32)
             self._earliest[number] = int(next_ask.min(initial=NEVER))
 
     def _asks(self, number: int) -> npt.NDArray[np.bool_]:
@@ -246,7 +244,6 @@ class Asking:
         other = copy.copy(self)
         other._hosts, other._earliest = dict(self._hosts), dict(self._earliest)
         other._next = {number: array.copy() for number, array in self._next.items()}
-        other._turn = {number: array.copy() for number, array in self._turn.items()}
         return other
 
     def next_time(self, state: State) -> int:
@@ -275,10 +272,10 @@ class Asking:
 
     def _due(self, reference: State, number: int, first: int, end: int) -> Iterator[Int64Array]:
         """Yield the requests of a protocol before `end` of the rows from `first` on, as `take`."""
-        hosts, next_ask, turn = self._hosts.get(number, _ALL), self._next[number], self._turn[number]
+        hosts, next_ask = self._hosts.get(number, _ALL), self._next[number]
         while first < len(next_ask):
             count, first = due_asks(
-                *(reference, self._seed, self._first_id, hosts, number, next_ask, turn, first, end), self._records
+                *(reference, self._seed, self._first_id, hosts, number, next_ask, first, end), self._records
             )
             yield self._records[:count]
 
@@ -310,7 +307,6 @@ class Asking:
             begin = len(hosts)
             self._hosts[number] = np.concatenate([hosts, host[fresh]])
             self._next[number] = np.concatenate([self._next[number], np.zeros(fresh.sum(), dtype=np.int64)])
-            self._turn[number] = np.concatenate([self._turn[number], np.zeros(fresh.sum(), dtype=np.uint32)])
             begin_intervals(reference, self._seed, self._first_id, host[fresh], number, self._next[number][begin:])
             for row, time in enumerate(since[fresh].tolist(), begin):
                 self._pass_by(reference, number, row, time)
@@ -320,11 +316,11 @@ class Asking:
     def _pass_by(self, reference: State, number: int, row: int, end: int) -> None:
         """Let the intervals of one row go on to the first that ends at `end` or later."""
         own = slice(row, row + 1)
-        hosts, next_ask, turn = self._hosts[number][own], self._next[number][own], self._turn[number][own]
+        hosts, next_ask = self._hosts[number][own], self._next[number][own]
         while next_ask[0] < end:
-            due_asks(*(reference, self._seed, self._first_id, hosts, number, next_ask, turn, 0, end), self._records)
+            due_asks(*(reference, self._seed, self._first_id, hosts, number, next_ask, 0, end), self._records)
 
     def bytes_taken(self) -> int:
         """Return the bytes that the times of the next requests take."""
-        arrays = (self._next, self._turn, self._hosts)
+        arrays = (self._next, self._hosts)
         return sum(array.nbytes for each in arrays for array in each.values())

@@ -95,13 +95,11 @@ class RequestsTwin(Twin):
                 if request.interval is None or not self.is_in_role(request.askers, identity):
                     continue
                 time = self.first_ask(request.interval, protocol, identity)
-                turn = 0
                 while time < stop_time_ns:
                     key = (time, identity, ASK, protocol, identity, 0)
                     heapq.heappush(self.heap, (key, "begin", (protocol,)))
-                    word = int(draw_u64(seed, identity, int(ColdPurpose.ASK_INTERVAL), protocol << 40 | turn))
+                    word = int(draw_u64(seed, identity, int(ColdPurpose.ASK_INTERVAL), protocol << 58 ^ time))
                     time += max(draw(request.interval.table(), word), 1000)
-                    turn += 1
 
     def asks(self, protocol: int, identity: int) -> bool:
         return not self.weights[protocol] or identity in self.weights[protocol] or bool(self.hot_peers[identity])

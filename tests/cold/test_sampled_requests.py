@@ -256,8 +256,8 @@ def test_what_never_asks_takes_no_memory() -> None:
     exact, coarse = (engine_of(4000, requests=requests) for requests in ([PING], sampled(100, PING)))
     assert exact._asking is not None
     assert coarse._asking is not None
-    assert exact._asking.bytes_taken() == 12 * 4000
-    assert coarse._asking.bytes_taken() < 20 * 110
+    assert exact._asking.bytes_taken() == 8 * 4000
+    assert coarse._asking.bytes_taken() < 16 * 110
     assert len(coarse._state.load) == 1
 
 
