@@ -32,7 +32,17 @@ def tasks_of(representation: Representation, parts: Iterable[Part]) -> list[Task
 
 
 def share_out(tasks: Sequence[Task], shards: int, first: float) -> list[list[Task]]:
-    """What each shard executes, in order, where the first one has something else to do besides that costs so much."""
+    """What each shard executes, in order: about as much each, and what comes one after the other together.
+
+    Parameters
+    ----------
+    tasks
+        What is to be executed, by time.
+    shards
+        How many there are.
+    first
+        What else the first one has to do, in edge events.
+    """
     cost = np.array([task.cost for task in tasks])
     whole = float(cost.sum()) + first
     room = np.full(shards, whole / shards)
