@@ -467,6 +467,7 @@ class ColdEngine:
     def run_until(self, window_end: int) -> EventBatch:
         """Execute the events before `window_end`; return the packets for hot hosts, and blocks for other shards."""
         if self._next >= window_end:
+            self._list_requests(window_end)
             self._now = max(self._now, window_end)
             return EventBatch.empty()
         self._state.cursor[CROSSING_SINCE] = self._next
@@ -478,6 +479,7 @@ class ColdEngine:
             step_end = (self._next | ((1 << self._bucket_shift) - 1)) + 1
             self._admit_publications(min(limit, step_end))
             self._advance(min(limit, max(step_end, self._plan.next_time())))
+        self._list_requests(window_end)
         self._now = window_end
         batch = self._boundary.encode(self._messages, self._state, window_end)
         self._state.cursor[OUT_COUNT] = 0
@@ -834,6 +836,17 @@ class ColdEngine:
         for records in self._asking.take(self._state, self._reference, self._next):
             self._insert(records)
         return min(end, int(self._state.request_cursor[LISTED_UNTIL]))
+
+    def _list_requests(self, end: int) -> None:
+        """List requests, and deadlines, also where nothing was executed before `end` that made it necessary.
+
+        Others may have executed something, and windows must not depend on who did.
+        """
+        if self._asking is None or self._state.request_cursor[LISTED_UNTIL] >= end:
+            return
+        for records in self._asking.take(self._state, self._reference, end - 1):
+            self._insert(records)
+        self._next = min(self._next_outside(), next_time(self._reference, self._parameters, end))
 
     def _admit_transactions(self, end: int) -> int:
         """Begin the transactions that are submitted soon; returns until when all are begun, at most `end`."""

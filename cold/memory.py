@@ -141,7 +141,7 @@ def _requests(section: ColdSection) -> float:
                 share = min(request.resolution.representatives / section.identity_count, 1.0)
                 result += _LOAD_SHARE_BYTES + _TALLY_BYTES * share
             rate *= share
-            result += 12 * share + _RECORD_BYTES * rate * ASKED_AHEAD_NS + _OPEN_BYTES * rate * _MOMENT_NS
+            result += 8 * share + _RECORD_BYTES * rate * ASKED_AHEAD_NS + _OPEN_BYTES * rate * _MOMENT_NS
             if request.limit is not None:
                 limits = rate * request.chunks.expectation() * request.limit.period / request.limit.tokens
                 result += _LIMIT_BYTES * min(limits, rate * request.limit.period)

@@ -253,12 +253,16 @@ class Asking:
     def take(self, state: State, reference: State, now: int) -> Iterator[Int64Array]:
         """Yield, as records, requests that are due soon after `now`, and deadlines of those that are open still.
 
+        They are those of the part of ASKED_AHEAD_NS in which `now` is. A deadline becomes an event only if its request
+        is open when its part begins: so parts begin at the same times on all shards, and nothing may be executed that
+        is later before they do.
+
         Each int64[n, 3] is valid until the next one. After the last, all before LISTED_UNTIL are events. `reference` is
         `state` as kernels take it.
         """
         if state.request_cursor[LISTED_UNTIL] > now:
             return
-        end = now + ASKED_AHEAD_NS
+        end = (now // ASKED_AHEAD_NS + 1) * ASKED_AHEAD_NS
         state.request_cursor[NEXT_DEADLINE] = NEVER
         first = 0
         while first < len(state.open):

@@ -91,9 +91,11 @@ def test_the_kernels_agree_with_the_twin_about_several_populations() -> None:
     assert np.array_equal(twin.mesh_degrees(), engine.mesh_degrees())
 
 
-def test_several_populations_do_the_same_on_any_number_of_shards() -> None:
+@pytest.mark.parametrize("seed", [4, 5, 10])
+def test_several_populations_do_the_same_on_any_number_of_shards(seed: int) -> None:
+    """Also where requests are answered just before their deadlines become events, on shards with little to do."""
     directory = directory_of_several(COUNTS)
-    arguments = (Scenario(section_of_several(), directory, 5, STOP), three_nodes(0.1))
+    arguments = (Scenario(section_of_several(), directory, seed, STOP), three_nodes(0.1))
     whole = history(ColdEngine(*arguments), 2 * NS_PER_MS, [], END)
     for cuts in (*(odd_cuts(directory, shards) for shards in (1, 2, 3)), cuts_between_places(directory)):
         assert history(DividedTail(*arguments, cuts), 2 * NS_PER_MS, [], END) == whole
