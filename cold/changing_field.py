@@ -38,7 +38,7 @@ from cold.miniature import Miniature, Snapshot, Ways
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.purposes import ColdPurpose
-from cold.representatives import Batch, Outcome, Part, Represented, Schedule, started_outcome
+from cold.representatives import Outcome, Part, Represented, Schedule, started_outcome
 from cold.resolution import CHANGING_FIELD_EVENTS
 from cold.sampled_kernels import ID_PACKET_BYTES, MESSAGE_BYTES
 from cold.sessions import Lives, comes_and_goes, habits_of
@@ -353,9 +353,9 @@ class ChangingField:
         unlike += (self._type_group != group) * 2 + (self._type_kind != kind)
         return int(np.argmin(unlike))
 
-    def batch_of(self, part: Part) -> Batch:
-        """What stands for a representative: each is solved for on its own."""
-        return part
+    def executed_with(self, part: Part) -> list[Part]:
+        """What is solved for at once: each representative on its own."""
+        return [part]
 
     def cost_of(self, parts: Sequence[Part]) -> float:
         """What it takes to solve for representatives, in edge events."""

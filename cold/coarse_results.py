@@ -122,8 +122,6 @@ class CoarseResults:
         self._told: dict[tuple[Representation, Part], Outcome] = {}
         #: What `_parts_of` has found, with the messages, so that no others are at their place.
         self._parts: dict[tuple[int, Representation], tuple[PlannedMessages, npt.NDArray[np.intp], list[Part]]] = {}
-        #: How many plans `_followed_by` has been asked for last, and what it has found.
-        self._found: tuple[int, list[tuple[Representation, list[Part]]]] = (0, [])
         self._beats = [client.heartbeat for client in clients] if rehearsals else [gossip.heartbeat]
         self._told_columns = 2 * len(self._beats) + 1 if rehearsals else 2
         self._fields, self._paths, self._gossip, self._seed = fields, paths, gossip, seed
@@ -163,21 +161,12 @@ class CoarseResults:
         tasks = [task for rehearsal, parts in self._followed_by(planned) for task in tasks_of(rehearsal, parts)]
         return share_out(tasks, shards, self._fields.meetings.cost())
 
-    def _followed_by(self, planned: Sequence[PlannedMessages]) -> list[tuple[Representation, list[Part]]]:
-        """What executes representatives, and those that messages follow, in the order in which they are executed.
-
-        Plans are only ever added to those of the last call.
-        """
-        if self._found[0] == len(planned):
-            return self._found[1]
-        found = []
-        for rehearsal in dict.fromkeys(self._rehearsals.values()):
-            parts: set[Part] = set()
-            for messages in planned:
-                parts.update(self._parts_of(messages, rehearsal)[1])
-            found.append((rehearsal, sorted(parts)))
-        self._found = len(planned), found
-        return found
+    def _followed_by(self, planned: Sequence[PlannedMessages]) -> list[tuple[Representation, set[Part]]]:
+        """What executes representatives, and those that messages follow."""
+        return [
+            (rehearsal, {part for messages in planned for part in self._parts_of(messages, rehearsal)[1]})
+            for rehearsal in dict.fromkeys(self._rehearsals.values())
+        ]
 
     def _parts_of(self, planned: PlannedMessages, rehearsal: Representation) -> tuple[npt.NDArray[np.intp], list[Part]]:
         """Which of these messages follow representatives of a topic, by their rows, and which ones these are."""

@@ -35,8 +35,9 @@ from cold.link_kernels import members_of, peers_of
 from cold.membership_kernels import fill_mesh_peers
 from cold.memberships import Connections, connections_of, memberships
 from cold.mesh_kernels import note_cuts, note_needs, part_from_those_away
+from cold.message_kernels import list_subscribers
 from cold.messages import MessageTable, aligned_zeros
-from cold.misbehaviour import silences_of
+from cold.misbehaviour import Silences, silences_of
 from cold.overlay import NO_OVERLAY
 from cold.overlay_kernels import add_nodes
 from cold.population import client_kinds, heartbeat_phases, link_rates, ports
@@ -532,12 +533,13 @@ class ColdEngine:
             return np.ones(int(self._state.cuts[-1] - self._state.cuts[0]), dtype=np.bool_)
         return self._lives.is_up(time)
 
-    def is_silent(self, time: int) -> npt.NDArray[np.bool_]:
-        """Whether each identity of the tail tells nobody of the messages of others at a time [ns]: bool[A]."""
-        silent = np.zeros(int(self._state.cuts[-1] - self._state.cuts[0]), dtype=np.bool_)
-        for number, (begin, end) in enumerate(self._state.silence.tolist()):
-            if begin <= time < end:
-                silent |= (self._state.silenced >> np.uint64(number) & np.uint64(1)) != 0
+    def are_silent(self, hosts: npt.NDArray[np.integer], time: int) -> npt.NDArray[np.bool_]:
+        """Whether identities of the tail, by HostId, tell nobody of the messages of others at a time [ns]: bool[n]."""
+        silences = Silences(self._state.silence, self._state.silenced)
+        now = silences.at(time)
+        silent: npt.NDArray[np.bool_] = np.zeros(len(hosts), dtype=np.bool_)
+        if now:
+            silent = silences.concerned[hosts - self._first_cold] & now != 0
         return silent
 
     def fork(self, plan: MessagePlan) -> "ColdEngine":
@@ -678,7 +680,7 @@ class ColdEngine:
         begin = self._owned.start - self._first_cold
         own = self._state.subscribed[begin : begin + self._identities]
         word, bit = number >> 6, 1 << (number & 63)
-        identity = np.flatnonzero(own[:, word] & np.uint64(bit))
+        identity = list_subscribers(own, 0, self._identities, number).astype(np.int64)
         before = np.bitwise_count(own[identity, :word]).sum(axis=1, dtype=np.int64)
         before += np.bitwise_count(own[identity, word] & np.uint64(bit - 1))
         return identity, first[identity] + self._full_topics + before

@@ -10,6 +10,7 @@ one changes alike, and a message is on its own in a copy of it: what changes is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -20,10 +21,10 @@ from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.engine import ColdEngine
 from cold.propagation import PER_MILLE, SHARES
-from cold.publications import PlannedMessages, PublicationPlan
+from cold.publications import Plan, PlannedMessages, PublicationPlan
 from cold.representatives import NoMessages, is_unsteady
 from cold.resolution import BIN_SHIFT, COMPARED, topic_families
-from cold.results import TailResults, bucket_middles, delay_buckets
+from cold.results import TailResults, bucket_middles, delay_buckets, delays_at, rows_of
 from cold.sampled import receipts, rules_of, spread_message
 from cold.sampled_kernels import Mesh
 from cold.scenario import Scenario
@@ -39,27 +40,6 @@ Int64Array = npt.NDArray[np.int64]
 
 #: So many subscribers are wanted in the small network of a topic of which an identity has some of a group.
 _MEMBERS: Final = 256
-
-
-class Plan:
-    """Messages by time, whoever thought of them."""
-
-    def __init__(self, planned: PlannedMessages) -> None:
-        self._planned = planned
-        self._taken = 0
-
-    def next_time(self) -> int:
-        """Time of the next message that was not taken yet [ns]; NEVER if there is none."""
-        time = self._planned.published.time
-        return int(time[self._taken]) if self._taken < len(time) else NEVER
-
-    def take(self, end: int) -> PlannedMessages:
-        """Return the messages before `end` that were not taken yet."""
-        published = self._planned.published
-        last = int(np.searchsorted(published.time, end))
-        rows = slice(self._taken, max(last, self._taken))
-        self._taken = rows.stop
-        return PlannedMessages(self._planned.message_id[rows], published.taken(rows))
 
 
 class _Layout(NamedTuple):
@@ -123,7 +103,6 @@ class Meetings:
     ) -> None:
         self._scenario, self._paths = scenario, paths
         self._group, self._members, self._leaders = group, members, dict(leaders)
-        self._layout: _Layout | None = None
         self._found: _Found | None = None
 
     def of_planned(self, message_id: npt.NDArray[np.uint64]) -> Int64Array:
@@ -149,11 +128,10 @@ class Meetings:
 
     def cost(self) -> float:
         """What it takes to work it out, in edge events; 0 where nothing meets."""
-        layout = self._laid_out()
+        layout = self._layout
         if layout is None:
             return 0.0
-        section, subscribers = layout.small.section, np.array([len(each) for each in layout.members])
-        copies = [copies_carried(section, int(members)) * int(members) for members in subscribers]
+        copies = [copies_carried(layout.small.section, len(each)) * len(each) for each in layout.members]
         return float(np.array(copies)[layout.executed.published.topic].sum())
 
     def told(self) -> bytes:
@@ -168,23 +146,22 @@ class Meetings:
 
     def _worked_out(self) -> _Found:
         if self._found is None:
-            layout = self._laid_out()
+            layout = self._layout
             self._found = self._found_by(self._measured(layout) if layout else np.empty((0, len(SHARES)), np.int64))
         return self._found
 
     def _found_by(self, later: Int64Array) -> _Found:
         """What coarse messages lose where those that are compared lose so much: int64[rows, SHARES], ns."""
-        layout, self._layout = self._laid_out(), None
+        layout = self._layout
         if layout is None:
             none = np.empty(0, dtype=np.int64)
             return _Found(np.empty(0, np.uint64), none, later, none, none)
         order = np.argsort(layout.message_id, kind="stable")
         return _Found(layout.message_id[order], layout.followed[order], later, layout.time, layout.followed)
 
-    def _laid_out(self) -> _Layout | None:
+    @cached_property
+    def _layout(self) -> _Layout | None:
         """What is to be executed; None where nothing meets."""
-        if self._layout is not None:
-            return self._layout
         whole = self._scenario
         most = whole.section.resolution.queues
         planned = PublicationPlan(whole).take(whole.stop_time_ns)
@@ -204,8 +181,7 @@ class Meetings:
         executed, comparable = self._moved(planned, small_topic, small, network.host, members)
         compared, followed = self._compared(planned, np.flatnonzero(is_coarse), comparable)
         ids, times = planned.message_id[is_coarse], planned.published.time[is_coarse]
-        self._layout = _Layout(small, members, executed, compared, ids, times, followed)
-        return self._layout
+        return _Layout(small, members, executed, compared, ids, times, followed)
 
     def _measured(self, layout: _Layout) -> Int64Array:
         """How much later each message that is compared comes, and a row of zeros: int64[rows, SHARES], ns."""
@@ -389,22 +365,9 @@ def _ascending(delays: Int64Array) -> Int64Array:
     return np.sort(bucket_middles(delay_buckets(delays)))
 
 
-def _rows_of(results: TailResults, message_id: npt.NDArray[np.uint64]) -> Int64Array:
-    order = np.argsort(results.spread["id"], kind="stable")
-    return np.asarray(order[np.searchsorted(results.spread["id"], message_id, sorter=order)], dtype=np.int64)
-
-
 def _delivered(results: TailResults, message_id: npt.NDArray[np.uint64]) -> Int64Array:
     """How many have got messages: int64[n]."""
-    return np.asarray(results.spread["delivered"][_rows_of(results, message_id)], dtype=np.int64)
-
-
-def delays_at(results: TailResults, message_id: npt.NDArray[np.uint64], rank: Int64Array) -> Int64Array:
-    """Delays of messages at ranks of their receivers, int64[n, R] from 1 on, middles of buckets: int64[n, R], ns."""
-    until = np.concatenate([[0], np.cumsum(results.counts)])
-    begin = until[results.start[_rows_of(results, message_id)]]
-    entry = np.searchsorted(until, begin[:, None] + rank) - 1
-    return np.asarray(np.append(bucket_middles(results.bucket), 0)[np.minimum(entry, len(results.bucket))])
+    return np.asarray(results.spread["delivered"][rows_of(results, message_id)], dtype=np.int64)
 
 
 class _AloneOnMeshes:

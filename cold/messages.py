@@ -53,13 +53,20 @@ class _Spread(NamedTuple):
     counts: npt.NDArray[np.int64]
 
 
-class _Passage(NamedTuple):
-    """What summaries of messages share that are made one after the other."""
+class _Passage:
+    """What summaries of messages share that are made one after the other.
 
-    histogram: npt.NDArray[np.int32]
-    """int32[BUCKETS]: all 0."""
-    members: dict[int, npt.NDArray[np.int32]]
-    """int32[n], by topics that were met: who of this shard subscribes, by their index."""
+    Attributes
+    ----------
+    histogram : ndarray of int32, shape (BUCKETS,)
+        All 0.
+    members : dict
+        int32[n], by topics that were met: who of this shard subscribes, by their index.
+    """
+
+    def __init__(self) -> None:
+        self.histogram = np.zeros(BUCKETS, dtype=np.int32)
+        self.members: dict[int, npt.NDArray[np.int32]] = {}
 
 
 class MessageTable:
@@ -332,7 +339,7 @@ class MessageTable:
     def results(self, state: State) -> TailResults:
         """The spread of every message so far on this shard, by (publish time, id), and the sums of all arrivals."""
         digest = self._digest
-        live, passage = [], _Passage(np.zeros(BUCKETS, dtype=np.int32), {})
+        live, passage = [], _Passage()
         for slot in self.slot_of.values():
             if self._published[slot] and slot not in self._returned:
                 found, digest = self._summarise(state, slot, digest, passage)
@@ -394,7 +401,7 @@ class MessageTable:
 
     def _recycle(self, state: State, now: int) -> None:
         gone = np.zeros(state.topic_slots.shape[1], dtype=np.uint64)
-        passage = _Passage(np.zeros(BUCKETS, dtype=np.int32), {})
+        passage = _Passage()
         for message_id, slot in list(self.slot_of.items()):
             is_over = self._is_everywhere(state, slot) or int(self._release[slot]) < now
             if not is_over or int(state.last_reference[slot]) >= now:

@@ -23,6 +23,10 @@ class Silences(NamedTuple):
     concerned: npt.NDArray[np.uint64]
     """uint64[A]: a bit for each span that concerns the identity."""
 
+    def at(self, time: int) -> np.uint64:
+        """Return a bit for each span that contains a time [ns]."""
+        return np.uint64(sum(1 << row for row, (begin, end) in enumerate(self.span.tolist()) if begin <= time < end))
+
 
 def _chosen(share: float, number: int, directory: HostDirectory, seed: int) -> npt.NDArray[np.bool_]:
     """Which identities `cold.failures[number]` concerns, each with probability `share`: bool[A]."""

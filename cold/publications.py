@@ -40,6 +40,27 @@ class MessagePlan(Protocol):
         """Return the messages before `end` that were not taken yet."""
 
 
+class Plan:
+    """Messages by time, whoever thought of them."""
+
+    def __init__(self, planned: PlannedMessages) -> None:
+        self._planned = planned
+        self._taken = 0
+
+    def next_time(self) -> int:
+        """Time of the next message that was not taken yet [ns]; NEVER if there is none."""
+        time = self._planned.published.time
+        return int(time[self._taken]) if self._taken < len(time) else NEVER
+
+    def take(self, end: int) -> PlannedMessages:
+        """Return the messages before `end` that were not taken yet."""
+        published = self._planned.published
+        last = int(np.searchsorted(published.time, end))
+        rows = slice(self._taken, max(last, self._taken))
+        self._taken = rows.stop
+        return PlannedMessages(self._planned.message_id[rows], published.taken(rows))
+
+
 class PublicationPlan:
     """All messages of a run, taken piece by piece. Messages of one time keep the order of the configuration.
 

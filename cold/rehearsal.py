@@ -27,21 +27,12 @@ from cold.memberships import mean_known_peers
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
-from cold.publications import MessagePlan, PlannedMessages
+from cold.publications import MessagePlan, Plan, PlannedMessages
 from cold.purposes import ColdPurpose
-from cold.representatives import (
-    Batch,
-    NoMessages,
-    Outcome,
-    Part,
-    Representation,
-    Represented,
-    Schedule,
-    is_unsteady,
-)
+from cold.representatives import NoMessages, Outcome, Part, Representation, Represented, Schedule, is_unsteady
 from cold.resolution import REHEARSAL_EVENTS
 from cold.resolution_section import Resolution
-from cold.results import TailResults, bucket_middles
+from cold.results import TailResults, delays_at, rows_of
 from cold.scenario import Scenario
 from cold.sending_kernels import CONTROL_BYTES, ID_BYTES
 from cold.sessions import Changes
@@ -69,23 +60,6 @@ _AWAY: Final = 0
 _UP_AND_SUBSCRIBED: Final = 3
 #: So many are looked at for a publisher that is away and comes back when it should.
 _TRIED: Final = 64
-
-
-class _AtOnce:
-    """A plan of messages that are published at one time."""
-
-    def __init__(self, messages: PlannedMessages) -> None:
-        self._messages = messages
-        self._is_taken = False
-
-    def next_time(self) -> int:
-        return NEVER if self._is_taken else int(self._messages.published.time[0])
-
-    def take(self, end: int) -> PlannedMessages:
-        if self.next_time() >= end:
-            return NoMessages().take(end)
-        self._is_taken = True
-        return self._messages
 
 
 class Rehearsal:
@@ -134,9 +108,9 @@ class Rehearsal:
         """Whose curve of a representative's is that of an identity."""
         return int(self._type[host - self._first])
 
-    def batch_of(self, part: Part) -> Batch:
-        """What stands for the representatives that are executed at once with one."""
-        return self.schedule.batch_of(part, self._most_at_once(part.size))
+    def executed_with(self, part: Part) -> list[Part]:
+        """The representatives that share a copy of the network with one, itself among them, ascending."""
+        return self.schedule.parts_in(part, self._most_at_once(part.size))
 
     def cost_of(self, parts: Sequence[Part]) -> float:
         """What it takes to execute representatives in one copy of the network, in edge events."""
@@ -153,7 +127,7 @@ class Rehearsal:
             if moment is None or part.time != moment.time:
                 self._go_to(part)
                 moment = self._moment(part.time)
-            batch = self.schedule.parts_in(part, self._most_at_once(part.size))
+            batch = self.executed_with(part)
             self._outcome.update(zip(batch, self._play(batch, moment), strict=True))
 
     def _go_to(self, part: Part) -> None:
@@ -207,7 +181,7 @@ class Rehearsal:
 
     def _telling(self, candidates: Int64Array, time: int) -> Int64Array:
         """Those of some hosts that pass on what a hot host brings them; no message follows what others are brought."""
-        telling = candidates[~self._engine.is_silent(time)[candidates - self._first]]
+        telling = candidates[~self._engine.are_silent(candidates, time)]
         return telling if len(telling) else candidates
 
     def _unsent(self, part: Part, moment: _Moment) -> Outcome:
@@ -244,7 +218,7 @@ class Rehearsal:
         else:
             topics, sizes = np.full(len(parts), self._topic, dtype=np.int64), np.array([part.size for part in parts])
             published = Publications(np.full(len(parts), time, dtype=np.int64), topics, origins, sizes)
-            engine = self._staged(_AtOnce(PlannedMessages(ids, published)), origins)
+            engine = self._staged(Plan(PlannedMessages(ids, published)), origins)
         beats = 0
         while beats * self._beat < self._seen_ttl:
             beats += 1
@@ -257,9 +231,8 @@ class Rehearsal:
         engine.run_until(end)
         changes = self._engine.changes_until(end) if self._is_asked else None
         results, counted = engine.partial_results(), _counted(engine)
-        row_of = {message_id: row for row, message_id in enumerate(results.spread["id"].tolist())}
-        rows = [row_of[message_id] for message_id in ids.tolist()]
-        delivered = results.spread["delivered"][rows]
+        delivered = results.spread["delivered"][rows_of(results, ids)]
+        delays = _delays(results, ids, delivered)
         tally = np.array([engine.tally(message_id) for message_id in ids.tolist()])
         receipts: list[Receipts | None] = [None] * len(parts)
         if changes is not None or len(self._clients) > 1:
@@ -267,8 +240,8 @@ class Rehearsal:
         # The copy is of no use any more where this needs one.
         counters, heard = _costs(counted - moment.quiet.counted_after(beats), parts[0].size, delivered, tally)
         outcomes = []
-        for place, (part, row) in enumerate(zip(parts, rows, strict=True)):
-            summary, overall = _delays(results, row)
+        for place, part in enumerate(parts):
+            summary, overall = np.split(delays[place], [len(_PERCENTILES)])
             curves, its_receipts = None, receipts[place]
             if changes is not None and its_receipts is not None:
                 # The publisher is like nobody.
@@ -425,20 +398,16 @@ def _number_of(part: Part) -> int:
     return part.is_relayed << 47 | part.number >> 12 << 32 | low
 
 
-def _delays(results: TailResults, row: int) -> tuple[Int64Array, Int64Array]:
-    """`Outcome.summary` and `Outcome.overall` of a message of these results, by its row."""
-    summary, overall = np.full(4, -1, dtype=np.int64), np.zeros(LEVELS, dtype=np.int64)
-    delivered = int(results.spread["delivered"][row])
-    if delivered:
-        entries = slice(int(results.start[row]), int(results.start[row + 1]))
-        reached = np.cumsum(results.counts[entries])
-        middles = np.minimum(bucket_middles(results.bucket[entries]), int(results.spread["max_ns"][row]))
-        ranks = (delivered * np.array(_PERCENTILES) + 99) // 100 - 1
-        summary = middles[np.searchsorted(reached, ranks, side="right")]
-        summary[3] = results.spread["max_ns"][row]
-        levels = np.rint(np.arange(LEVELS) * (delivered - 1) / (LEVELS - 1)).astype(np.int64)
-        overall = middles[np.searchsorted(reached, levels, side="right")]
-    return summary, overall
+def _delays(results: TailResults, message_id: npt.NDArray[np.uint64], delivered: Int64Array) -> Int64Array:
+    """`Outcome.summary`, and then `Outcome.overall`, of messages that so many have got: int64[n, 4 + LEVELS]."""
+    count = delivered[:, None]
+    levels = np.rint(np.arange(LEVELS) * (count - 1) / (LEVELS - 1)).astype(np.int64) + 1
+    ranks = np.concatenate([(count * np.array(_PERCENTILES) + 99) // 100, levels], axis=1)
+    longest = results.spread["max_ns"][rows_of(results, message_id)][:, None]
+    delays = np.minimum(delays_at(results, message_id, np.maximum(ranks, 1)), longest)
+    delays[:, len(_PERCENTILES) - 1] = longest[:, 0]
+    nothing = np.repeat([-1, 0], [len(_PERCENTILES), LEVELS])
+    return np.where(count > 0, delays, nothing)
 
 
 def _costs(counters: Int64Array, size: int, delivered: Int64Array, tally: Int64Array) -> tuple[Int64Array, Int64Array]:

@@ -7,12 +7,11 @@ How a representative is executed is not said here: by the exact engine (`cold.re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.directory import HostDirectory
 from bridge.paths import PathTable
 from bridge.rng import draw_u64
 from bridge.simtime import NEVER
@@ -28,7 +27,7 @@ from cold.publications import PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.scenario import Scenario
 from cold.section import ColdSection
-from cold.sessions import Histories, comes_and_goes, habits_of, mean_lengths
+from cold.sessions import Histories, comes_and_goes, habits_of
 from cold.state_kernels import COUNTER_NAMES
 from cold.topic_fields import typical_size
 
@@ -65,10 +64,6 @@ class Part(NamedTuple):
     """Heartbeats that its publisher is away for from then on; as many as tell of a message if it is away for longer."""
     is_relayed: bool = False
     """Nobody of the tail publishes it: a copy from outside comes to a member of the group, which pushes it on."""
-
-
-Batch: TypeAlias = tuple[int, ...]
-"""What representatives have in common that are executed at once; ascending with time."""
 
 
 class Outcome(NamedTuple):
@@ -221,7 +216,7 @@ def epochs_of(section: ColdSection, stop_time_ns: int) -> Epochs:
     return Epochs(np.array(border, dtype=np.int64), np.array(is_passing, dtype=np.bool_))
 
 
-def _allotted(section: ColdSection, directory: HostDirectory, subscribed: float) -> Int64Array:
+def _allotted(section: ColdSection, up: float, subscribed: float) -> Int64Array:
     """How many representatives of an epoch there are for messages of one group and size, by `Part.standing`: int64[4].
 
     In proportion to how many of its messages are of that standing, if each identity publishes as often: of those that
@@ -229,16 +224,11 @@ def _allotted(section: ColdSection, directory: HostDirectory, subscribed: float)
 
     Parameters
     ----------
-    section, directory
-        The configuration's `cold` section, and every host of the experiment.
-    subscribed
-        The share of identities that subscribes to the topic.
+    section
+        The configuration's `cold` section.
+    up, subscribed
+        The shares of identities that are up, but for crashes, and that subscribe to the topic.
     """
-    up_share = {}
-    for name, population in section.populations.items():
-        session, absence = (1.0, 0.0) if population.churn is None else mean_lengths(population.churn)
-        up_share[name] = session / (session + absence)
-    up = float(directory.by_population(up_share, np.float64).mean())
     crashed = max((failure.share for failure in section.failures if isinstance(failure, CrashFailure)), default=0.0)
     away = 1 - up * (1 - crashed)
     shares = np.array([away * (1 - subscribed), up * (1 - subscribed), away * subscribed, up * subscribed])
@@ -252,8 +242,8 @@ class Representation(Protocol):
     schedule: Schedule
     """Which representatives messages follow."""
 
-    def batch_of(self, part: Part) -> Batch:
-        """Return what stands for the representatives that are executed at once with one."""
+    def executed_with(self, part: Part) -> list[Part]:
+        """Return the representatives that are executed at once with one, itself among them, ascending."""
 
     def cost_of(self, parts: Sequence[Part]) -> float:
         """Return what it takes to execute representatives at once, in edge events."""
@@ -298,11 +288,14 @@ class Schedule:
         self._first = directory.hot_count
         self._groups = np.flatnonzero(np.bincount(group)).astype(np.int64)
         self._representatives = section.resolution.representatives
-        self._allotted = _allotted(section, directory, len(members(topic)) / max(len(group), 1))
         self._epochs = epochs_of(section, stop_time_ns)
         self._histories: Histories | None = None
+        up = 1.0
         if comes_and_goes(section):
-            self._histories = Histories(habits_of(section, directory, paths.node_ids), seed, self._first)
+            habits = habits_of(section, directory, paths.node_ids)
+            self._histories = Histories(habits, seed, self._first)
+            up = float(habits.up_share[habits.habit].mean())
+        self._allotted = _allotted(section, up, len(members(topic)) / max(len(group), 1))
         kinds = client_kinds(section, seed, self._first, len(group))
         self._heartbeat = np.array([client.heartbeat for client in section.client_gossip], dtype=np.int64)[kinds]
         self._most_missed = section.gossip.mcache_gossip
@@ -335,17 +328,11 @@ class Schedule:
         number = int(self._chosen(np.array([time]), np.array([host]), key, *columns)[0])
         return Part(self.time_of(number), number, group, 3, typical_size(size), is_relayed=True)
 
-    def batch_of(self, part: Part, most: int) -> Batch:
-        """What stands for those representatives that are executed at once, so many at most.
-
-        They differ in the group alone. It is the same for one whichever others messages follow.
-        """
-        place = 0 if part.is_relayed else int(np.searchsorted(self._groups_of(part), part.group))
-        its = part.group if part.is_relayed else place // most
-        return (part.time, part.number, part.standing, part.size, part.missed, part.is_relayed, its)
-
     def parts_in(self, part: Part, most: int) -> list[Part]:
-        """All representatives of the batch of one, ascending."""
+        """All representatives that are executed at once with one, so many at most, ascending.
+
+        They differ in the group alone, and are the same whichever of them messages follow.
+        """
         if part.is_relayed:
             return [part]
         groups = self._groups_of(part)

@@ -168,6 +168,22 @@ def message_table(results: TailResults) -> npt.NDArray[np.void]:
     return table
 
 
+def rows_of(results: TailResults, message_id: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Rows of messages in `spread`, by their ids: int64[n]."""
+    order = np.argsort(results.spread["id"], kind="stable")
+    return np.asarray(order[np.searchsorted(results.spread["id"], message_id, sorter=order)], dtype=np.int64)
+
+
+def delays_at(
+    results: TailResults, message_id: npt.NDArray[np.uint64], rank: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Delays of messages at ranks of their receivers, int64[n, R] from 1 on, middles of buckets: int64[n, R], ns."""
+    until = np.concatenate([[0], np.cumsum(results.counts)])
+    begin = until[results.start[rows_of(results, message_id)]]
+    entry = np.searchsorted(until, begin[:, None] + rank) - 1
+    return np.asarray(np.append(bucket_middles(results.bucket), 0)[np.minimum(entry, len(results.bucket))])
+
+
 def percentiles_of(
     start: npt.NDArray[np.int64],
     bucket: npt.NDArray[np.integer[Any]],

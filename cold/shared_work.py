@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cold.representatives import Batch, Part, Representation
+from cold.representatives import Part, Representation
 
 
 class Task(NamedTuple):
@@ -25,10 +25,10 @@ class Task(NamedTuple):
 
 def tasks_of(representation: Representation, parts: Iterable[Part]) -> list[Task]:
     """Put representatives into batches, by time: those of one time share the network without a message."""
-    batches: dict[Batch, list[Part]] = {}
+    batches: dict[Part, list[Part]] = {}
     for part in sorted(parts):
-        batches.setdefault(representation.batch_of(part), []).append(part)
-    return [Task(representation.cost_of(batches[batch]), representation, batches[batch]) for batch in sorted(batches)]
+        batches.setdefault(representation.executed_with(part)[0], []).append(part)
+    return [Task(representation.cost_of(batches[first]), representation, batches[first]) for first in sorted(batches)]
 
 
 def share_out(tasks: Sequence[Task], shards: int, first: float) -> list[list[Task]]:

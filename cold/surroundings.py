@@ -59,8 +59,7 @@ class Surroundings:
 
     def is_silent(self, host: int, time: int) -> bool:
         """Whether an identity tells nobody of the messages of others."""
-        span, concerned = self._silences.span, int(self._silences.concerned[host - self._first])
-        return any(concerned >> row & 1 and begin <= time < end for row, (begin, end) in enumerate(span.tolist()))
+        return bool(self._silences.concerned[host - self._first] & self._silences.at(time))
 
     def path(self, time: int, one: int, other: int) -> tuple[int, float]:
         """How long a packet takes that leaves node `one` for `other` at a time [ns], and how likely it is lost."""

@@ -222,12 +222,7 @@ def test_a_copy_that_is_renewed_is_as_a_fresh_one(few: bool) -> None:
 
 def test_nobody_hears_of_what_is_published_by_one_who_is_away_and_does_not_subscribe() -> None:
     """As the exact engine finds, which need not execute it; also of when hot hosts hear of it."""
-    section, directory, topic = section_with(publications=[]), directory_of(COUNT, hot=2), 2
-    drawn = subscriptions(section, 5, directory)
-    members = [drawn.member[begin:end] for begin, end in pairwise(drawn.start.tolist())]
-    group = directory.node[2:].astype(np.int32)
-    scenario = Scenario(section, directory, 5, END)
-    rehearsal = Rehearsal(Represented(scenario, three_nodes(), topic, group, members.__getitem__))
+    rehearsal = rehearsal_of(section_with(publications=[]), hot=2, topic=2)
     first, compared = Part(rehearsal.schedule.time_of(1), 1, 0, 0, 1000), 0
     rehearsal._go_to(first)
     moment = rehearsal._moment(first.time)
@@ -304,7 +299,7 @@ def test_kinds_of_which_there_are_few_messages_have_few_representatives() -> Non
                 assert part in batch
                 assert len(batch) <= most
                 assert batch == sorted(set(batch))
-                assert {schedule.batch_of(each, most) for each in batch} == {schedule.batch_of(part, most)}
+                assert {schedule.parts_in(each, most)[0] for each in batch} == {batch[0]}
                 assert all(schedule.parts_in(each, most) == batch for each in batch)
         # Nothing is executed that no message could follow.
         assert {each for part in set(parts) for each in schedule.parts_in(part, 3)} - set(parts) == set()

@@ -13,8 +13,8 @@ from cold.shared_work import Task, share_out, tasks_of
 class Pairs:
     """Executes representatives of one number at once, at a cost of one each and one besides."""
 
-    def batch_of(self, part: Part) -> tuple[int, ...]:
-        return part.time, part.number
+    def executed_with(self, part: Part) -> list[Part]:
+        return [part._replace(group=group) for group in range(2)]
 
     def cost_of(self, parts: Sequence[Part]) -> float:
         return 1.0 + len(parts)
