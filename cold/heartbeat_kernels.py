@@ -74,7 +74,6 @@ from cold.state_kernels import (
     MESH_COUNT,
     PRUNE,
     SCORE_PRUNES,
-    WORD,
     D,
     Parameters,
     State,
@@ -241,7 +240,7 @@ def tell_recent(
     if ids == 0 or not is_up(state, parameters, host, time) or is_silent(state, parameters, host, time):
         return ids != 0
     size = CONTROL_BYTES * ((ids + IDS_PER_DATAGRAM - 1) // IDS_PER_DATAGRAM) + ID_BYTES * ids
-    sought = list_sought(state, parameters, time, identity, topic, row, number)
+    sought = list_sought(state, parameters, time, identity, topic, row)
     is_steady = parameters.churn == 0 and parameters.disturbances == 0
     known = count_peers(state, parameters, identity, topic, row)
     is_cold = parameters.hot_count == 0 or known == count_cold_peers(state, parameters, identity, topic, row)
@@ -268,10 +267,10 @@ def tell_recent(
     for position in range(cold, chosen):
         peer = peer_of_place(state, parameters, identity, int64(state.scratch[position]))
         if peer < parameters.hot_count:
-            listed = list_recent(state, parameters, time, identity, topic, number)
+            listed = list_recent(state, parameters, time, identity, topic)
             send_ids(state, parameters, time, identity, peer, IHAVE, topic, listed)
         else:
-            send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, number & WORD, 0, 0)
+            send(state, parameters, time, identity, peer, size, IHAVE, topic, 0, 0, 0, 0)
     state.counters[IHAVE_SENT] += chosen
     if parameters.tallies:
         tally_told(state, parameters, row, chosen)

@@ -8,6 +8,7 @@ from typing import Final
 from cold.event_kernels import set_needed
 from cold.jit import inlined_kernel, int64, kernel, uint64
 from cold.membership_kernels import add_recent, arrival_place, mesh_row, recent
+from cold.prefetch_kernels import prefetch
 from cold.receipt_kernels import client_of, validated_at
 from cold.state_kernels import (
     ARRIVAL_SHIFT,
@@ -78,41 +79,37 @@ def tally_told(state: State, parameters: Parameters, row: int, packets: int) -> 
 
 
 @kernel
-def is_recent(state: State, parameters: Parameters, time: int, identity: int, slot: int, number: int) -> bool:
-    """Whether the identity, which has the message, put it into its cache in the last intervals before `number`.
+def is_recent(state: State, parameters: Parameters, time: int, identity: int, slot: int) -> bool:
+    """Whether the identity, which has the message, put it into its cache in the last intervals before `time`.
 
-    `number` is that of its heartbeat at `time`.
+    That is the time of one of its heartbeats. Only near the borders does it matter how long the validation has taken.
     """
-    beat = state.client[client_of(state, identity), HEARTBEAT_NS]
+    earliest = time - parameters.mcache_gossip * state.client[client_of(state, identity), HEARTBEAT_NS]
     arrival = state.arrival[arrival_place(state, parameters, identity, slot)] >> ARRIVAL_SHIFT
-    if arrival + parameters.longest_validation_ns <= time - parameters.mcache_gossip * beat:
-        # However long the validation has taken.
+    latest = arrival + parameters.longest_validation_ns
+    if latest <= earliest or arrival > time:
         return False
-    cached_at = validated_at(state, parameters, identity, slot)
-    cached = next_heartbeat(state, identity, cached_at)
-    return cached_at <= time and number - cached < parameters.mcache_gossip
+    return (earliest < arrival and latest <= time) or earliest < validated_at(state, parameters, identity, slot) <= time
 
 
 @kernel
-def list_recent(state: State, parameters: Parameters, time: int, identity: int, topic: int, number: int) -> int:
-    """List in `state.wanted` what the identity has cached in the last intervals before its heartbeat `number`."""
+def list_recent(state: State, parameters: Parameters, time: int, identity: int, topic: int) -> int:
+    """List in `state.wanted` what the identity has cached in the last intervals before its heartbeat at `time`."""
     count = 0
     for word in range(state.topic_slots.shape[1]):
         left = state.topic_slots[topic, word] & uint64(state.identity[identity, SEEN + word])
         while left != _ZERO:
             slot = word * 64 + lowest_bit(left)
             left &= left - _ONE
-            if is_recent(state, parameters, time, identity, slot, number):
+            if is_recent(state, parameters, time, identity, slot):
                 state.wanted[count] = slot
                 count += 1
     return count
 
 
 @kernel
-def list_sought(
-    state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int, number: int
-) -> int:
-    """List what an IHAVE at the heartbeat `number` tells of that anybody may lack in `state.wanted`; how many they are.
+def list_sought(state: State, parameters: Parameters, time: int, identity: int, topic: int, row: int) -> int:
+    """List what an IHAVE at a heartbeat tells of that anybody may lack in `state.wanted`; returns how many they are.
 
     `row` is that of the membership. Where it names what was cached, and nothing else can be meant, arrivals need not be
     looked up.
@@ -143,15 +140,23 @@ def list_sought(
             count += 1
     if is_named:
         return count
-    count = 0
+    listed = 0
     for word in range(state.lacking.shape[1]):
         left = state.lacking[topic, word] & uint64(state.identity[identity, SEEN + word])
         while left != _ZERO:
             slot = word * 64 + lowest_bit(left)
             left &= left - _ONE
-            if is_sought(state, time, topic, slot) and is_recent(state, parameters, time, identity, slot, number):
-                state.wanted[count] = slot
-                count += 1
+            if is_sought(state, time, topic, slot):
+                # Each message has a table of arrivals of its own, and there may be thousands.
+                prefetch(state.arrival, arrival_place(state, parameters, identity, slot))
+                state.wanted[listed] = slot
+                listed += 1
+    count = 0
+    for index in range(listed):
+        slot = int64(state.wanted[index])
+        if is_recent(state, parameters, time, identity, slot):
+            state.wanted[count] = slot
+            count += 1
     return count
 
 

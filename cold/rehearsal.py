@@ -4,8 +4,8 @@ Where identities come and go, fail, or are of several kinds, there is no one mes
 propagated over. So the exact engine executes the network without messages: sessions, crashes, partitions, meshes that
 are mended. At the time of a representative the engine is copied, and the copy publishes the representative and goes on
 until nobody tells of it any more. What the copy counts beyond another copy that publishes nothing is the message's.
-Representatives of one time that differ in their publisher's group alone share a copy, as many as do not keep each other
-waiting at links to speak of.
+Representatives of one time share a copy whose publishers are up, and so do others that differ in their publisher's
+group alone: as many as do not keep each other waiting at links to speak of.
 """
 
 from __future__ import annotations

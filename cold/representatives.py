@@ -331,18 +331,24 @@ class Schedule:
     def parts_in(self, part: Part, most: int) -> list[Part]:
         """All representatives that are executed at once with one, so many at most, ascending.
 
-        They differ in the group alone, and are the same whichever of them messages follow.
+        They differ in the group alone, or all have a publisher that is up; and are the same whichever of them messages
+        follow.
         """
         if part.is_relayed:
             return [part]
-        groups = self._groups_of(part)
-        first = int(np.searchsorted(groups, part.group)) // most * most
-        return [part._replace(group=group) for group in groups[first : first + most].tolist()]
+        standings = (1, 3) if part.standing & 1 else (part.standing,)
+        alike = sorted(
+            part._replace(group=group, standing=standing)
+            for standing in standings
+            for group in self._groups_of(part.number, standing).tolist()
+        )
+        first = alike.index(part) // most * most
+        return alike[first : first + most]
 
-    def _groups_of(self, part: Part) -> Int64Array:
-        """Groups whose messages may follow such a representative, ascending; its own is one of them."""
-        epoch, place = divmod(part.number, self._representatives)
-        allotted = int(self._allotted[part.standing])
+    def _groups_of(self, number: int, standing: int) -> Int64Array:
+        """Groups whose messages may follow the representative of a number and a `Part.standing`, ascending."""
+        epoch, place = divmod(number, self._representatives)
+        allotted = int(self._allotted[standing])
         if self._epochs.is_passing[epoch] or allotted == self._representatives:
             return self._groups
         its = np.arange(allotted) * self._representatives // allotted

@@ -102,7 +102,7 @@ def send(
     elif kind == IHAVE:
         note_heard(state, 1)
         row = mesh_row(state, parameters, identity, slot)
-        listed = list_sought(state, parameters, time, identity, slot, row, auxiliary)
+        listed = list_sought(state, parameters, time, identity, slot, row)
         if listed > 0:
             note_sought(state, parameters, free)
         send_ihave(state, parameters, arrival, identity, peer, counter, listed)
