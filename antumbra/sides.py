@@ -126,4 +126,7 @@ def _as_the_tail_sees_it(plan: Plan) -> tuple[HostDirectory, PathTable]:
     table = plan.paths.table(rows)
     number_of = np.empty(len(table.node_ids), dtype=np.int32)
     number_of[plan.paths.columns(rows)] = np.arange(len(table.node_ids))
-    return replace(directory, node=number_of[directory.node]), table
+    node = number_of[directory.node]
+    # As all columns of a directory: kernels are compiled for what may be written, and for what may not.
+    node.flags.writeable = False
+    return replace(directory, node=node), table

@@ -20,10 +20,11 @@ import numpy.typing as npt
 from bridge.paths import PathTable
 from bridge.simtime import NEVER
 from cold.engine import ColdEngine
+from cold.orders import stable_order
 from cold.propagation import PER_MILLE, SHARES
 from cold.publications import Plan, PlannedMessages, PublicationPlan
 from cold.representatives import NoMessages, is_unsteady
-from cold.resolution import BIN_SHIFT, COMPARED, topic_families
+from cold.resolution import BIN_SHIFT, COMPARED, FEW_AT_A_TIME, topic_families
 from cold.results import TailResults, bucket_middles, delay_buckets, delays_at, rows_of
 from cold.sampled import receipts, rules_of, spread_message
 from cold.sampled_kernels import Mesh
@@ -127,12 +128,12 @@ class Meetings:
         return np.asarray(found.later[rows].sum(axis=0) // len(rows), dtype=np.int64)
 
     def cost(self) -> float:
-        """What it takes to work it out, in edge events; 0 where nothing meets."""
+        """What it takes to work it out, in edge events of the exact engine; 0 where nothing meets."""
         layout = self._layout
         if layout is None:
             return 0.0
         copies = [copies_carried(layout.small.section, len(each)) * len(each) for each in layout.members]
-        return float(np.array(copies)[layout.executed.published.topic].sum())
+        return FEW_AT_A_TIME * float(np.array(copies)[layout.executed.published.topic].sum())
 
     def told(self) -> bytes:
         """What others need to know who have not worked it out, docs/formats.md."""
@@ -247,7 +248,7 @@ class Meetings:
         first = whole.directory.hot_count
         group = self._group[host - first]
         size = np.bincount(self._group)
-        order = np.argsort(self._group, kind="stable")
+        order = stable_order(self._group)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
         identity = published.origin - first

@@ -24,13 +24,14 @@ from cold.arrival_curves import Curves, Observed, observed_curves
 from cold.changing_field import ChangingField
 from cold.engine import ColdEngine
 from cold.memberships import mean_known_peers
+from cold.orders import stable_order
 from cold.population import client_kinds
 from cold.propagation_kernels import LEVELS
 from cold.publication_columns import Publications
 from cold.publications import MessagePlan, Plan, PlannedMessages
 from cold.purposes import ColdPurpose
 from cold.representatives import NoMessages, Outcome, Part, Representation, Represented, Schedule, is_unsteady
-from cold.resolution import REHEARSAL_EVENTS
+from cold.resolution import FEW_AT_A_TIME, REHEARSAL_EVENTS
 from cold.resolution_section import Resolution
 from cold.results import TailResults, delays_at, rows_of
 from cold.scenario import Scenario
@@ -113,10 +114,10 @@ class Rehearsal:
         return self.schedule.parts_in(part, self._most_at_once(part.size))
 
     def cost_of(self, parts: Sequence[Part]) -> float:
-        """What it takes to execute representatives in one copy of the network, in edge events."""
+        """What it takes to execute representatives in one copy of the network, in edge events of the exact engine."""
         # Heartbeats are as much again as one that spreads; those who are away publish nothing at once.
         spreading = sum(part.standing & 1 for part in parts)
-        return self._copies * (spreading + 1) + REHEARSAL_EVENTS
+        return FEW_AT_A_TIME * (self._copies * (spreading + 1) + REHEARSAL_EVENTS)
 
     def play(self, parts: Iterable[Part]) -> None:
         """Execute representatives that were not, and all that share a copy of the network with them."""
@@ -344,8 +345,7 @@ class _Moment:
         """Subscribers that are up."""
         self._group = group
         key = group * 4 + standing
-        # Small numbers are sorted in linear time.
-        self._order = np.argsort(key.astype(np.min_scalar_type(int(key.max(initial=0)))), kind="stable")
+        self._order = stable_order(key)
         self._last = np.cumsum(np.bincount(key))
 
     def candidates(self, group: int, standing: int) -> Int64Array:

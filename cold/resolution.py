@@ -36,6 +36,9 @@ EVENTS_PER_MESSAGE: Final = 50
 BIN_SHIFT: Final = 27
 #: ... what so many of them do.
 COMPARED: Final = 16
+#: An edge event in a copy of a network, or in the small one, where few are executed at a time, takes so many times one
+#: of the exact engine.
+FEW_AT_A_TIME: Final = 2.5
 #: What copying a network that changes, and stepping the copies, takes for each representative, or message compared.
 REHEARSAL_EVENTS: Final = 80_000
 

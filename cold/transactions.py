@@ -20,9 +20,10 @@ from cold.messages import aligned_zeros
 from cold.overlay import Overlay
 from cold.population import client_kinds
 from cold.purposes import ColdPurpose
+from cold.reference import by_reference
 from cold.requests import in_role
 from cold.scenario import Scenario
-from cold.state_kernels import AUXILIARY_SHIFT, HOT_NUMBERS, SUBMIT, State
+from cold.state_kernels import AUXILIARY_SHIFT, HOT_NUMBERS, RECORDS, SUBMIT, State
 from cold.transaction_kernels import (
     ANNOUNCE_INTERVAL,
     BLOBS,
@@ -395,7 +396,7 @@ class Transactions:
     def _give_slot(self, state: State, number: int, row: int, now: int) -> State:
         for other, slot in list(self._alive.items()):
             if self._told[other - self.planned].time + self._in_use < now:
-                self._finish(state, other, int(state.transaction_in[slot]))
+                self._finish(by_reference(state, RECORDS), other, int(state.transaction_in[slot]))
                 del self._alive[other]
                 state.transaction[other, SLOT] = 0
                 state.transaction_in[slot] = -1
@@ -406,7 +407,7 @@ class Transactions:
             free = [slots]
         self._alive[row] = free[0]
         state.transaction[row, SLOT] = free[0]
-        begin_transaction(state, number)
+        begin_transaction(by_reference(state, RECORDS), number)
         return state
 
     def numbers(self) -> list[int]:
@@ -430,8 +431,9 @@ class Transactions:
         every, digest = list(self._finished), self._digest
         alive = [(row, row) for row in range(max(self._begun - self._slots, 0), self._begun)]
         alive += [(row, int(state.transaction_in[slot])) for row, slot in self._alive.items()]
+        reference = by_reference(state, RECORDS)
         for row, number in alive:
-            spread, digest = self._spread_of(state, row, number, digest)
+            spread, digest = self._spread_of(reference, row, number, digest)
             every.append(spread)
         return every, digest
 
