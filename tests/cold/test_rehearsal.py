@@ -312,9 +312,9 @@ def test_representatives_that_share_a_copy_fare_as_alone(monkeypatch: pytest.Mon
     assert together._most_at_once(10**6) == 1
     monkeypatch.setattr(alone, "_most_at_once", lambda _: 1)
     # As many as load the slowest link for a hundredth of a second wait for that long at the most.
-    for which, most, wait in ((0, 3, 0), (1, 32, NS_PER_S // 100)):
+    for which, standing, most, wait in ((0, 1, 32, NS_PER_S // 100), (1, 1, 3, 0), (1, 3, 3, 0)):
         time = together.schedule.time_of(which)
-        (*parts,) = together.schedule.parts_in(Part(time, which, 0, 1, 300), most)
+        (*parts,) = together.schedule.parts_in(Part(time, which, 0, standing, 300), most)
         assert len(parts) > 1
         # Who is up shares a copy with all who are.
         assert {part.standing for part in parts} == {1, 3}
